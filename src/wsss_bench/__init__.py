@@ -1,0 +1,1 @@
+"""Benchmark suite for CLIP-era weakly supervised semantic segmentation."""

@@ -1,0 +1,156 @@
+"""Files that stages exchange: the only module that knows formats. Nothing here needs torch, nothing is pickled.
+
+| artifact | file | content |
+|---|---|---|
+| seed | `seeds/<id>.npz` | `classes` (K,) uint8, `scores` (K, h, w) float16, `size` (2,) int32 |
+| mask | `masks/[<read-out>/]<id>.png` | indexed 8 bit, VOC palette, 0..C and 255, original size |
+| manifest | `stage.json` | written last; its presence means that the stage is complete |
+
+Every write goes to a temporary name in the same folder, is synced and renamed, so that a killed or full disk leaves either
+the old file, the new file, or none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from PIL import Image
+
+from wsss_bench.types import ScoreMaps
+
+MANIFEST = "stage.json"
+
+
+def write_atomically(path: Path | str, write: Callable[[IO[bytes]], Any]) -> None:
+    """Call `write(file)` on a temporary file that replaces `path` only when all of it is on disk."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path | str, content: Any) -> None:
+    """Write `content` as indented JSON, atomically."""
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def read_json(path: Path | str) -> Any:
+    """Read a JSON file; a broken one raises `ValueError` naming it."""
+    try:
+        return json.loads(Path(path).read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not valid JSON ({error}); delete it and run again") from error
+
+
+def seed_path(folder: Path | str, image_id: str) -> Path:
+    """`<folder>/<image_id>.npz`."""
+    return Path(folder) / f"{image_id}.npz"
+
+
+def mask_path(folder: Path | str, image_id: str) -> Path:
+    """`<folder>/<image_id>.png`."""
+    return Path(folder) / f"{image_id}.png"
+
+
+def write_seed(folder: Path | str, maps: ScoreMaps) -> None:
+    """Write the score maps of one image."""
+    arrays = {
+        "classes": np.asarray(maps.classes, np.uint8),
+        "scores": np.asarray(maps.scores, np.float16),
+        "size": np.asarray(maps.size, np.int32),
+    }
+    write_atomically(seed_path(folder, maps.image_id), lambda file: np.savez_compressed(file, **arrays))
+
+
+def read_seed(folder: Path | str, image_id: str) -> ScoreMaps:
+    """Read the score maps of one image.
+
+    Raises:
+        FileNotFoundError: no seed for this image.
+        ValueError: the file is not a seed file.
+    """
+    path = seed_path(folder, image_id)
+    if not path.is_file():
+        raise FileNotFoundError(f"no seed for image {image_id!r} in {folder}; run the seed stage on its split")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            height, width = (int(n) for n in file["size"])
+            return ScoreMaps(image_id, file["classes"], file["scores"], (height, width))
+    except Exception as error:  # zipfile, zlib, numpy and key errors all mean the same to a user
+        raise ValueError(f"{path} is not a readable seed file ({error}); delete it and run the stage again") from error
+
+
+@lru_cache(maxsize=1)
+def voc_palette() -> bytes:
+    """The 256 RGB colours of PASCAL VOC masks: bit-reversed interleaving of the class index."""
+    index = np.arange(256)
+    colours = np.zeros((256, 3), np.uint8)
+    for bit in range(8):
+        for channel in range(3):
+            colours[:, channel] |= (((index >> (3 * bit + channel)) & 1) << (7 - bit)).astype(np.uint8)
+    return colours.tobytes()
+
+
+def write_mask(folder: Path | str, image_id: str, mask: np.ndarray) -> None:
+    """Write an `(H, W)` uint8 mask as an indexed PNG that any other code base reads."""
+    if mask.dtype != np.uint8 or mask.ndim != 2:
+        raise TypeError(f"a mask is (H, W) uint8, got {mask.shape} {mask.dtype} for image {image_id!r}")
+    image = Image.frombytes("P", (mask.shape[1], mask.shape[0]), mask.tobytes())
+    image.putpalette(voc_palette())
+    write_atomically(mask_path(folder, image_id), lambda file: image.save(file, format="PNG"))
+
+
+def read_mask(path: Path | str) -> np.ndarray:
+    """Read an indexed or 8 bit grey PNG as `(H, W)` uint8 mask values.
+
+    Raises:
+        ValueError: a colour image (its class indices are lost), or a file that cannot be decoded.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.mode not in ("P", "L"):
+                raise ValueError(
+                    f"{path} is a {image.mode} image; a mask is an indexed (P) or 8 bit grey (L) PNG whose pixel values are "
+                    "class indices. Save it with a palette, not as colours."
+                )
+            return np.asarray(image)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be decoded ({error}); replace it with an intact copy") from error
+
+
+def is_complete(stage: Path | str) -> bool:
+    """Whether a stage folder carries its manifest."""
+    return (Path(stage) / MANIFEST).is_file()
+
+
+def write_manifest(stage: Path | str, content: dict[str, Any]) -> None:
+    """Mark a stage as complete. Called last."""
+    write_json(Path(stage) / MANIFEST, content)
+
+
+def read_manifest(stage: Path | str) -> dict[str, Any]:
+    """Read the manifest of a complete stage.
+
+    Raises:
+        FileNotFoundError: the stage is missing or was interrupted.
+    """
+    if not is_complete(stage):
+        raise FileNotFoundError(f"{stage} has no {MANIFEST}: the stage did not complete; run it again")
+    return read_json(Path(stage) / MANIFEST)

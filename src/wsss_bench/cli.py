@@ -1,0 +1,43 @@
+"""`wsss-bench <command> ...`: each command is the `main(argv)` of one module, imported only when it is asked for."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+COMMANDS = {
+    "data": ("wsss_bench.data.command", "make the mini world, or check a data set"),
+    "pretrain": ("wsss_bench.pretrain.command", "make the weights of the mini world again"),
+    "fit": ("wsss_bench.stages.fit", "train a method"),
+    "predict": ("wsss_bench.stages.predict", "write seeds or masks with a trained method"),
+    "refine": ("wsss_bench.stages.refine", "turn seeds into pseudo masks"),
+    "evaluate": ("wsss_bench.stages.evaluate", "score seeds or masks under a protocol"),
+    "bench": ("wsss_bench.bench.command", "run a benchmark matrix and print its table"),
+    "table": ("wsss_bench.report.command", "print the table of what is done"),
+}
+
+
+def usage() -> str:
+    """The help text: one line a command."""
+    rows = "\n".join(f"  {name:<10}{text}" for name, (_, text) in COMMANDS.items())
+    return f"usage: wsss-bench <command> [options]\n\n{rows}\n\n`wsss-bench <command> --help` shows the options of a command."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status. What a user can mend ends in one line on stderr, not in a traceback."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        return 0
+    name, *rest = arguments
+    if name not in COMMANDS:
+        print(f"wsss-bench: unknown command {name!r}; expected one of {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    try:
+        return import_module(COMMANDS[name][0]).main(rest)
+    except (ValueError, TypeError, FileNotFoundError, FileExistsError) as error:
+        if "-v" in rest:
+            raise
+        print(f"wsss-bench {name}: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
