@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -37,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return import_module(COMMANDS[name][0]).main(rest)
     except (ValueError, TypeError, FileNotFoundError, FileExistsError) as error:
-        if "-v" in rest:
-            raise
+        if os.environ.get("WSSS_TRACEBACK"):  # the log file of a stage keeps the whole story
+            traceback.print_exc()
         print(f"wsss-bench {name}: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
