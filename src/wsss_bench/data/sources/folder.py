@@ -1,0 +1,134 @@
+"""A folder of pictures with a table of labels: own data without a line of code."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from wsss_bench.data.sources.base import (
+    Source,
+    expand_root,
+    nearest_names,
+    read_checked_mask,
+    read_image,
+    require_folder,
+    require_ids,
+)
+
+
+class Folder(Source):
+    """Pictures of any common format, labels from a csv file, masks optional.
+
+    On disk: `<images>/<file>`; `<labels>` with the columns `image` (file name), `classes` (names separated by
+    `;`, empty for an image without any) and optionally `split`; `<classes>` with one class name a line, in
+    label order; `<masks>/<id>.png`. An image id is the file name without suffix. Without a column `split` all
+    images are `train`.
+
+    Args:
+        root: Folder that the other paths are relative to; environment variables are filled in.
+        images: Folder of pictures.
+        labels: Table of labels.
+        classes: List of class names.
+        masks: Folder of masks, needed for evaluation and full supervision only.
+
+    Raises:
+        FileNotFoundError: a folder or file is missing.
+        ValueError: a row of the table that does not fit the classes or the pictures.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        images: str = "images",
+        labels: str = "labels.csv",
+        classes: str = "classes.txt",
+        masks: str | None = None,
+    ) -> None:
+        self.root = expand_root(root)
+        self._images = require_folder(self.root, images, "Folder")
+        self._masks = None if masks is None else require_folder(self.root, masks, "Folder")
+        self._table = self.root / labels
+        self.class_names = _read_classes(self.root / classes)
+        self._files: dict[str, str] = {}
+        self._labels: dict[str, np.ndarray] = {}
+        self._splits: dict[str, list[str]] = {}
+        self._read_table()
+
+    def ids(self, split: str) -> list[str]:
+        if split not in self._splits:
+            raise ValueError(
+                f"{self._table} has no split {split!r}; splits there: {', '.join(self._splits) or 'none'}. "
+                "They are the values of its column `split`; without that column all images are `train`"
+            )
+        return require_ids(list(self._splits[split]), split, self._table)
+
+    def image(self, image_id: str) -> np.ndarray:
+        return read_image(self._image_path(image_id))
+
+    def labels(self, image_id: str) -> np.ndarray:
+        return self._labels[image_id].copy()
+
+    def mask(self, image_id: str) -> np.ndarray:
+        if self._masks is None:
+            raise FileNotFoundError(
+                f"no masks are configured for {self.root}, but image {image_id!r} needs one for evaluation "
+                "or full supervision; set `data.source.init_args.masks` to a folder of <id>.png"
+            )
+        path = self._masks / f"{image_id}.png"
+        return read_checked_mask(path, self._image_path(image_id), len(self.class_names))
+
+    def _image_path(self, image_id: str) -> Path:
+        return self._images / self._files[image_id]
+
+    def _read_table(self) -> None:
+        if not self._table.is_file():
+            raise FileNotFoundError(
+                f"no table of labels {self._table}; expected a csv with the columns image,classes"
+            )
+        on_disk = {str(path.relative_to(self._images)) for path in self._images.rglob("*") if path.is_file()}
+        # spreadsheets put a byte order mark in front, which utf-8-sig skips
+        with self._table.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file)
+            if not {"image", "classes"} <= set(rows.fieldnames or ()):
+                raise ValueError(
+                    f"{self._table} has the columns {rows.fieldnames}; expected image,classes[,split]"
+                )
+            for row in rows:
+                where = f"{self._table}, line {rows.line_num}"
+                name = row["image"].strip()
+                if name not in on_disk:
+                    raise ValueError(
+                        f"{where}: no picture {name!r} in {self._images}; a file name with suffix is expected"
+                    )
+                image_id = str(Path(name).with_suffix(""))
+                if image_id in self._files:
+                    raise ValueError(
+                        f"{where}: a second row or file for image {image_id!r}; keep one of each"
+                    )
+                self._files[image_id] = name
+                self._labels[image_id] = self._multi_hot(row["classes"] or "", where)
+                self._splits.setdefault((row.get("split") or "train").strip(), []).append(image_id)
+
+    def _multi_hot(self, classes: str, where: str) -> np.ndarray:
+        labels = np.zeros(len(self.class_names), np.float32)
+        for name in filter(None, (part.strip() for part in classes.split(";"))):
+            if name not in self.class_names:
+                raise ValueError(
+                    f"{where}: unknown class {name!r} ({nearest_names(name, self.class_names)}); "
+                    "correct the row or add the class to the list of classes"
+                )
+            labels[self.class_names.index(name)] = 1.0
+        return labels
+
+
+def _read_classes(path: Path) -> tuple[str, ...]:
+    if not path.is_file():
+        raise FileNotFoundError(f"no list of classes {path}; expected one class name a line, in label order")
+    names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    if not names or len(set(names)) != len(names) or len(names) > 254:
+        raise ValueError(
+            f"{path} lists {len(names)} names, {len(set(names))} different; expected 1 to 254 different ones"
+        )
+    return names

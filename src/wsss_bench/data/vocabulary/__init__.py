@@ -1,0 +1,52 @@
+"""Class names in label order, the words that CLIP reads for them, and prompt templates: files beside this."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+import yaml
+
+
+def load(name: str) -> tuple[str, ...]:
+    """Class names of a vocabulary in label order: class `c` is mask value `c + 1`.
+
+    Raises:
+        ValueError: no such vocabulary.
+    """
+    return tuple(_vocabulary(name)["classes"])
+
+
+def prompt_words(name: str) -> tuple[str, ...]:
+    """What a text encoder reads for each class: its name, or plain words where the name is glued together."""
+    words = _vocabulary(name).get("prompt_words", {})
+    return tuple(words.get(label, label) for label in load(name))
+
+
+def templates(name: str) -> tuple[str, ...]:
+    """A list of prompt templates; `{}` in each stands for the class.
+
+    Raises:
+        ValueError: no such list.
+    """
+    lists = _read("templates")
+    if name not in lists:
+        raise ValueError(f"no prompt templates {name!r}; known: {', '.join(sorted(lists))}")
+    return tuple(lists[name])
+
+
+def _vocabulary(name: str) -> dict[str, Any]:
+    files = resources.files(__name__).iterdir()
+    known = sorted(file.name[:-5] for file in files if file.name.endswith(".yaml"))
+    known.remove("templates")
+    if name not in known:
+        raise ValueError(
+            f"no vocabulary {name!r}; known: {', '.join(known)}. A folder of own data brings its classes.txt"
+        )
+    return _read(name)
+
+
+@lru_cache
+def _read(name: str) -> dict[str, Any]:
+    return yaml.safe_load(resources.files(__name__).joinpath(f"{name}.yaml").read_text(encoding="utf-8"))
