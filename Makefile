@@ -1,0 +1,60 @@
+# wsss_bench. `make help` lists the targets.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+EXPERIMENT ?= experiments/mini.yaml
+RUNS ?= runs
+ARGS ?=
+export NO_ALBUMENTATIONS_UPDATE = 1
+export WSSS_DATA ?= data
+
+.DEFAULT_GOAL := help
+.PHONY: help install crf bench plan table test lint data data-check perf clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+install: $(VENV)/.installed  ## create .venv and install the package with all it needs
+
+# made again when the dependencies change; a half-finished installation leaves no stamp
+$(VENV)/.installed: setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(not (3, 10) <= v[:2] <= (3, 12) and f"wsss_bench needs Python 3.10 to 3.12, found {v.major}.{v.minor}; set PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --progress-bar off -e '.[dev]'
+	@$(BIN)/pip install --progress-bar off 'pydensecrf2>=1.1' > $(VENV)/crf.log 2>&1 \
+		|| echo "The CRF extension could not be built (log: $(VENV)/crf.log). Everything else works; CRF read-outs stay empty until 'make crf' succeeds."
+	@touch $@
+
+crf: $(VENV)/.installed  ## build the CRF extension (needs a C++ compiler)
+	$(BIN)/pip install 'pydensecrf2>=1.1'
+
+bench: install  ## run a benchmark matrix: make bench [EXPERIMENT=experiments/voc.yaml] [ARGS='--jobs 2']
+	@$(BIN)/wsss-bench bench $(EXPERIMENT) --runs $(RUNS) $(ARGS)
+
+plan: install  ## show what `make bench` would run, and how long it may take
+	@$(BIN)/wsss-bench bench $(EXPERIMENT) --runs $(RUNS) --dry-run $(ARGS)
+
+table: install  ## print the table of what is done
+	@$(BIN)/wsss-bench table $(EXPERIMENT) --runs $(RUNS) $(ARGS)
+
+data: install  ## make the mini world
+	@$(BIN)/wsss-bench data mini --root $(WSSS_DATA)/mini
+
+data-check: install  ## check a data set: make data-check DATA=configs/data/voc.yaml
+	@$(BIN)/wsss-bench data check --config $(or $(DATA),configs/data/mini.yaml)
+
+test: install  ## run the tests (no network, no GPU)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: install  ## linter and type checker
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/mypy
+
+perf: install  ## measure what the README claims, as ratios against plain references
+	@set -e; for script in benchmarks/perf_*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+clean:  ## remove runs and the environment; data stays
+	rm -rf $(RUNS) $(VENV)

@@ -1,0 +1,119 @@
+"""What happens around a method while Lightning runs it: progress, cost, and files written image by image."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_only
+
+from wsss_bench.artifacts import mask_path, write_mask, write_seed
+from wsss_bench.refine.densecrf import CRFConfig, CRFPool
+from wsss_bench.stages.run import StageRun
+from wsss_bench.types import InferenceSample, ScoreMaps
+
+
+class Progress(Callback):
+    """Writes how far a stage is, to `progress.json` and once an epoch (or every 30 s) to the log."""
+
+    def __init__(self, run: StageRun) -> None:
+        self.run = run
+        self._printed = time.monotonic()
+
+    @rank_zero_only
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+        self.run.progress(trainer.global_step, int(trainer.estimated_stepping_batches), "steps")
+
+    @rank_zero_only
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        shown = {k: f"{float(v):.4g}" for k, v in trainer.callback_metrics.items()}
+        values = " ".join(f"{name}={value}" for name, value in shown.items())
+        print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs} step {trainer.global_step} {values}", flush=True)
+
+    @rank_zero_only
+    def on_predict_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, index: int) -> None:
+        done, total = index + 1, int(sum(trainer.num_predict_batches))
+        self.run.progress(done, total, "images")
+        if time.monotonic() - self._printed > 30 or done == total:
+            self._printed = time.monotonic()
+            print(f"{done}/{total} images", flush=True)
+
+
+class CostMeter(Callback):
+    """Records trainable parameters, GPU seconds and peak GPU memory in the manifest."""
+
+    def __init__(self, run: StageRun) -> None:
+        self.run = run
+
+    def setup(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        self._started = time.monotonic()
+        if module.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(module.device)
+
+    def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        self.run.record(params=sum(p.numel() for p in module.parameters() if p.requires_grad))
+        if module.device.type == "cuda":
+            memory = torch.cuda.max_memory_allocated(module.device) / 2**20
+            seconds = (time.monotonic() - self._started) * trainer.world_size
+            self.run.record(gpu_seconds=round(seconds, 3), peak_memory_mb=round(memory, 1))
+
+
+class SeedWriter(Callback):
+    """Writes the score maps of each image as they come."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_predict_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: ScoreMaps, batch: InferenceSample, index: int
+    ) -> None:
+        if not np.isfinite(outputs.scores).all():
+            raise ValueError(f"the seeds of image {outputs.image_id!r} are not finite; the checkpoint has diverged")
+        write_seed(self.folder, outputs)
+
+
+class MaskWriter(Callback):
+    """Writes the read-outs {single, multi-scale} x {raw, CRF} of each image.
+
+    The CRF gets the labels that win at least one pixel of the raw mask, and runs in a pool of processes.
+
+    Args:
+        folder: Receives `ss-raw/`, `ms-raw/` and, with a CRF, `ss-crf/`, `ms-crf/`.
+        crf: CRF of the data set's protocol; None where the extension is absent.
+        workers: Processes of the pool; 0 computes in this process.
+    """
+
+    def __init__(self, folder: Path, crf: CRFConfig | None, workers: int) -> None:
+        self.folder = folder
+        self.crf = crf
+        self.workers = workers
+        self._exit = ExitStack()
+        self._pool: CRFPool | None = None
+
+    def on_predict_start(self, trainer: Trainer, module: LightningModule) -> None:
+        if self.crf is not None:
+            self._pool = self._exit.enter_context(CRFPool(self.crf, self.workers))
+
+    def on_predict_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: InferenceSample, index: int
+    ) -> None:
+        for scales, probabilities in outputs.items():
+            if not np.isfinite(probabilities).all():
+                raise ValueError(f"the scores of image {batch.image_id!r} are not finite; the checkpoint has diverged")
+            mask = probabilities.argmax(axis=0).astype(np.uint8)  # (H, W)
+            if self._pool is not None:
+                present = np.unique(mask)
+                path = mask_path(self.folder / f"{scales}-crf", batch.image_id)
+                self._pool.submit(batch.image_id, batch.image, probabilities[present], present, path)
+            write_mask(self.folder / f"{scales}-raw", batch.image_id, mask)
+
+    def on_predict_end(self, trainer: Trainer, module: LightningModule) -> None:
+        self._exit.close()
+
+    def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
+        self._exit.close()

@@ -1,0 +1,68 @@
+"""Supervised: the same kind of network trained on true masks. The ceiling of the table, marked as such.
+
+Backbone and decoder are plain (ResNet stages, Semantic FPN, Kirillov et al., CVPR 2019), so that the row says what full
+supervision gives to a network of the size that the weak methods use, and not what the best segmenter of the day reaches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from wsss_bench.methods.base import Method
+from wsss_bench.methods.optim import OptimConfig
+from wsss_bench.nn.resnet import ImageNetNormalize, ResNetStages
+from wsss_bench.nn.semantic_fpn import SemanticFPN
+from wsss_bench.types import IGNORE, MaskBatch
+
+
+class Supervised(Method):
+    """ResNet with a Semantic FPN decoder under pixel-wise cross-entropy.
+
+    Args:
+        class_names: Foreground classes, in label order.
+        optim: Optimiser; the decoder runs at `decoder_lr_scale` times its learning rate.
+        backbone: timm ResNet name, or a recipe file.
+        weights: `imagenet`, a checkpoint path, or None.
+        output_stride: Stride of the last stage.
+        width: Channels of the decoder.
+        decoder_lr_scale: Learning rate of the decoder over that of the backbone.
+    """
+
+    supervision = "mask"
+    batch_type = MaskBatch
+
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        optim: OptimConfig | None = None,
+        backbone: str = "resnet50.tv_in1k",
+        weights: str | None = "imagenet",
+        output_stride: int = 16,
+        width: int = 128,
+        decoder_lr_scale: float = 10.0,
+    ) -> None:
+        super().__init__(class_names, optim)
+        self.normalize = ImageNetNormalize()
+        self.backbone = ResNetStages(backbone, weights, output_stride)
+        self.decoder = SemanticFPN(self.backbone.stage_channels, len(self.class_names) + 1, width)
+        self.decoder_lr_scale = decoder_lr_scale
+
+    def training_loss(self, batch: MaskBatch) -> dict[str, Tensor]:
+        logits = self.segmentation_logits(batch.image)
+        logits = F.interpolate(logits, batch.mask.shape[1:], mode="bilinear", align_corners=False)
+        valid = (batch.mask != IGNORE).sum().clamp(min=1)  # a batch of nothing but 255 gives 0, not NaN
+        loss = F.cross_entropy(logits, batch.mask, ignore_index=IGNORE, reduction="sum") / valid
+        return {"cross_entropy": loss}
+
+    def segmentation_logits(self, image: Tensor) -> Tensor:
+        return self.decoder(self.backbone(self.normalize(image)))  # (B, 1 + C, h, w)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        return [
+            {"params": list(self.backbone.parameters())},
+            {"params": list(self.decoder.parameters()), "lr_scale": self.decoder_lr_scale},
+        ]

@@ -1,0 +1,117 @@
+"""ResNet as the CAM family reads it: timm's network, cut into five stages.
+
+Ahn et al., "Weakly Supervised Learning of Instance Segmentation with Inter-pixel Relations", CVPR 2019,
+https://github.com/jiwoon-ahn/irn
+
+Output stride 16 means stride 1 in the last stage and **no dilation** in its place, unlike timm's `output_stride=16`, which
+dilates: with the published weights the two give different features.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from wsss_bench.weights import locate
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def create_timm(backbone: str, weights: str | None, **kwargs: Any) -> nn.Module:
+    """Build a timm network without its classifier.
+
+    Args:
+        backbone: timm model name; or a path (also `package:...`) to a JSON file `{"model": name, "kwargs": {...}}`.
+        weights: `imagenet` for timm's own weights, a checkpoint path (also `package:...`) in any format that timm reads
+            safely, or None for random weights.
+        **kwargs: Passed to `timm.create_model`.
+    """
+    backbone, recipe = read_recipe(backbone)
+    kwargs = {**recipe, **kwargs}
+    if weights is None or weights == "imagenet":
+        return timm.create_model(backbone, pretrained=weights is not None, num_classes=0, **kwargs)
+    return timm.create_model(backbone, num_classes=0, checkpoint_path=locate(weights), **kwargs)
+
+
+def read_recipe(backbone: str) -> tuple[str, dict[str, Any]]:
+    """timm model name and keyword arguments that `backbone` stands for (see `create_timm`)."""
+    if not backbone.endswith(".json"):
+        return backbone, {}
+    recipe = json.loads(Path(locate(backbone)).read_text())
+    return recipe["model"], recipe["kwargs"]
+
+
+class ImageNetNormalize(nn.Module):
+    """`(B, 3, H, W)` in [0, 1] -> zero mean, unit variance under ImageNet's statistics."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """`(B, 3, H, W)` in [0, 1] -> the same, normalised."""
+        return (image - self.mean) / self.std
+
+
+class ResNetStages(nn.Module):
+    """timm ResNet returning the features of its five stages: stem with max-pool, and layers 1 to 4.
+
+    Args:
+        backbone: timm ResNet name, or a recipe file (`create_timm`).
+        weights: `imagenet`, a checkpoint path, or None.
+        output_stride: 8, 16 or 32; the last stages lose their stride, without dilation.
+        frozen_stages: How many stages, from the stem on, get no gradient. IRN's CAM: 3 (stem, layer1, layer2);
+            CLIMS: 1 (stem).
+        fixed_batch_norm: Always use running statistics (IRN). Otherwise ordinary BatchNorm, also in frozen stages (CLIMS).
+    """
+
+    def __init__(
+        self,
+        backbone: str = "resnet50.tv_in1k",
+        weights: str | None = "imagenet",
+        output_stride: int = 16,
+        frozen_stages: int = 0,
+        fixed_batch_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        if not 0 <= frozen_stages <= 5:
+            raise ValueError(f"frozen_stages counts stem and four layers, so 0..5; got {frozen_stages}")
+        name, _ = read_recipe(backbone)
+        if timm.model_entrypoint(name.split(".")[0]).__module__ != "timm.models.resnet":
+            raise ValueError(f"{backbone!r} is not one of timm's ResNets; choose e.g. resnet50.tv_in1k")
+        net = create_timm(backbone, weights, output_stride=output_stride)
+        for module in net.modules():
+            if isinstance(module, nn.Conv2d) and max(module.dilation) > 1:
+                module.dilation = (1, 1)
+                module.padding = tuple(size // 2 for size in module.kernel_size)
+        stem = nn.Sequential(net.conv1, net.bn1, net.act1, net.maxpool)
+        self.stages = nn.ModuleList([stem, net.layer1, net.layer2, net.layer3, net.layer4])
+        self.stage_channels: list[int] = [info["num_chs"] for info in net.feature_info]
+        self.channels: int = net.num_features
+        self.frozen_stages = frozen_stages
+        self.fixed_batch_norm = fixed_batch_norm
+        self.stages[:frozen_stages].requires_grad_(False)
+
+    def train(self, mode: bool = True) -> ResNetStages:
+        """Training mode; BatchNorm stays in evaluation mode where it is fixed."""
+        super().train(mode)
+        if self.fixed_batch_norm:
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """`(B, 3, H, W)`, normalised -> five maps at strides 4, 4, 8, 16, ...; the last is `(B, channels, h, w)`."""
+        features = []
+        for stage in self.stages:
+            image = stage(image)
+            features.append(image)
+        return features

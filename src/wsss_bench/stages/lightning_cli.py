@@ -1,0 +1,71 @@
+"""The parser that fit and predict share: LightningCLI with our model, data module and stage keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from wsss_bench.data.datamodule import WSSSDataModule
+from wsss_bench.methods.base import Method
+from wsss_bench.stages.run import StageInfo
+
+
+class StageCLI(LightningCLI):
+    """Parses one stage's configuration and builds method, data module and trainer.
+
+    Args:
+        argv: Command line, usually `--config <file>`, or the content of such a file.
+        build: False only checks the configuration.
+    """
+
+    def __init__(self, argv: list[str] | dict[str, Any], build: bool = True) -> None:
+        self._build = build
+        super().__init__(
+            Method,
+            WSSSDataModule,
+            subclass_mode_model=True,
+            save_config_callback=None,
+            seed_everything_default=0,
+            run=False,
+            args=argv,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            parser_kwargs={"exit_on_error": False},
+            trainer_defaults={
+                "logger": False,
+                "enable_checkpointing": False,
+                "enable_progress_bar": False,
+                "enable_model_summary": False,
+                "use_distributed_sampler": False,
+                "num_sanity_val_steps": 0,
+            },
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--out", type=Path, required=True, help="stage folder to write")
+        parser.add_argument("--stage", type=StageInfo, default=StageInfo(), help="what the plan knows of the stage")
+        parser.add_argument("--bench", type=dict, default={}, help="hints for `wsss-bench bench`; ignored here")
+        parser.add_argument("--protocol", type=dict, default={}, help="protocol of the data set; read by bench only")
+        parser.link_arguments("data.class_names", "model.init_args.class_names", apply_on="instantiate")
+
+    def instantiate_classes(self) -> None:
+        if self._build:
+            super().instantiate_classes()
+
+    @property
+    def out(self) -> Path:
+        return Path(self.config.out)
+
+    @property
+    def info(self) -> StageInfo:
+        return StageInfo(**dict(self.config.stage)) if isinstance(self.config.stage, Namespace) else self.config.stage
+
+    def plain_config(self) -> dict[str, Any]:
+        """The resolved configuration in JSON types."""
+        import yaml
+
+        return yaml.safe_load(self.parser.dump(self.config, skip_validation=True))
+

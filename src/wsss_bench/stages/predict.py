@@ -1,0 +1,99 @@
+"""The seed and predict stages: `wsss-bench predict --config FILE` writes seeds or masks of one split.
+
+An image whose files are complete is not computed again, so that a killed stage goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback
+from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.utilities import rank_zero_only
+
+from wsss_bench.artifacts import mask_path, read_mask, read_seed
+from wsss_bench.callbacks import CostMeter, MaskWriter, Progress, SeedWriter
+from wsss_bench.inference import InferenceConfig, Product
+from wsss_bench.methods.base import Method
+from wsss_bench.refine.densecrf import CRFConfig, available
+from wsss_bench.stages.fit import LAST
+from wsss_bench.stages.lightning_cli import StageCLI
+from wsss_bench.stages.run import StageRun, open_stage
+
+
+class PredictCLI(StageCLI):
+    """Adds what only prediction needs."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        super().add_arguments_to_parser(parser)
+        parser.add_argument("--checkpoint", type=str | None, default=None, help="train stage; null for untrained methods")
+        parser.add_argument("--product", type=Product, required=True, help="seed or segmentation")
+        parser.add_argument("--split", type=str, required=True, help="split to predict")
+        parser.add_argument("--inference", type=InferenceConfig, default=InferenceConfig(), help="scales, windows, padding")
+        parser.add_argument("--scales", type=list[float], default=[0.75, 1.0, 1.25], help="multi-scale read-out")
+        parser.add_argument("--crf", type=CRFConfig, default=CRFConfig(), help="the data set's CRF")
+        parser.add_argument("--crf_workers", type=int, default=0, help="processes for the CRF; 0: this one")
+
+
+def parse(config: dict[str, Any]) -> None:
+    """Check the configuration of a stage without building anything."""
+    PredictCLI(config, build=False)
+
+
+def main(argv: list[str]) -> int:
+    """Predict one split; see `wsss-bench predict --help`."""
+    cli = PredictCLI(argv)
+    config = cli.config
+    kind = "seed" if config.product == "seed" else "predict"
+    stage: AbstractContextManager[StageRun | None] = nullcontext()
+    if rank_zero_only.rank == 0:
+        stage = open_stage(cli.out, kind, cli.plain_config(), cli.info)
+    with stage as run:
+        predict_split(cli, run)
+    return 0
+
+
+def predict_split(cli: PredictCLI, run: StageRun | None) -> None:
+    """Predict what is missing of the split inside an open stage (None on ranks other than 0)."""
+    config = cli.config_init
+    method: Method = cli.model
+    method.product = config.product
+    method.inference = config.inference
+    method.inference.multi_scales = tuple(config.scales)
+    crf = config.crf if available() else None
+    writer: Callback
+    if config.product == "seed":
+        folder = cli.out / "seeds"
+        writer = SeedWriter(folder)
+    else:
+        folder = cli.out / "masks"
+        writer = MaskWriter(folder, crf, config.crf_workers)
+    ids = cli.datamodule.source.ids(config.split)
+    missing = [image_id for image_id in ids if not is_done(folder, config.product, crf is not None, image_id)]
+    if run is not None:
+        print(f"{len(ids) - len(missing)} of {len(ids)} images are complete", flush=True)
+        run.record(image_count=len(ids), crf=crf is not None)
+        cli.trainer.callbacks[:0] = [Progress(run), CostMeter(run)]
+    cli.trainer.callbacks.append(writer)
+    checkpoint = Path(config.checkpoint) / LAST if config.checkpoint else None
+    if checkpoint is not None and not checkpoint.is_file():
+        raise FileNotFoundError(f"no checkpoint at {checkpoint}; run the train stage first, or set checkpoint: null")
+    if missing:
+        cli.datamodule.predict_only(config.split, missing, labels=config.product == "seed")
+        cli.trainer.predict(method, datamodule=cli.datamodule, ckpt_path=checkpoint, return_predictions=False, weights_only=True)
+
+
+def is_done(folder: Path, product: Product, crf: bool, image_id: str) -> bool:
+    """Whether all files of an image exist and can be read."""
+    try:
+        if product == "seed":
+            read_seed(folder, image_id)
+            return True
+        readouts = ["ss-raw", "ms-raw", *(["ss-crf", "ms-crf"] if crf else [])]
+        for readout in readouts:
+            read_mask(mask_path(folder / readout, image_id))
+        return True
+    except (FileNotFoundError, ValueError):
+        return False

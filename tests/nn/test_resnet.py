@@ -1,0 +1,51 @@
+"""The ResNet of the CAM family against facts read off the authors' network."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from wsss_bench.nn.resnet import ImageNetNormalize, ResNetStages
+
+FACTS = np.load(Path(__file__).parents[1] / "golden" / "clims" / "network_facts.npz")
+
+
+def test_resnet50_has_the_published_parameters_sizes_and_frozen_tensors():
+    backbone = ResNetStages("resnet50", None, output_stride=16, frozen_stages=1)
+    head = nn.Conv2d(backbone.channels, 20, 1, bias=False)
+    parameters = [*backbone.parameters(), *head.parameters()]
+    assert sum(p.numel() for p in parameters) == FACTS["n_parameters"]
+    assert len(parameters) - 1 == FACTS["n_backbone_tensors"]
+    assert [n for n, p in backbone.named_parameters() if not p.requires_grad] == ["stages.0.0.weight", "stages.0.1.weight", "stages.0.1.bias"]
+    assert all(m.dilation == (1, 1) for m in backbone.modules() if isinstance(m, nn.Conv2d))
+    backbone.eval()
+    with torch.no_grad():
+        for side, expected in FACTS["input_output_sizes"][:3]:
+            assert backbone(torch.zeros(1, 3, side, side))[-1].shape[-2:] == (expected, expected)
+
+
+def test_batch_norm_of_clims_moves_and_that_of_irn_does_not():
+    image = torch.randn(2, 3, 32, 32)
+    for fixed in (True, False):
+        backbone = ResNetStages("resnet18", None, frozen_stages=1, fixed_batch_norm=fixed).train()
+        before = backbone.stages[0][1].running_mean.clone()
+        backbone(image)
+        assert torch.equal(before, backbone.stages[0][1].running_mean) == fixed
+
+
+def test_frozen_stages_get_no_gradient():
+    backbone = ResNetStages("resnet18", None, frozen_stages=3)
+    backbone(torch.randn(2, 3, 32, 32))[-1].sum().backward()
+    assert [stage[0].conv1.weight.grad is not None for stage in backbone.stages[1:]] == [False, False, True, True]
+
+
+def test_imagenet_mean_colour_becomes_exactly_zero():
+    normalize = ImageNetNormalize()
+    assert normalize(normalize.mean.expand(1, 3, 4, 4)).abs().max() == 0
+
+
+def test_a_backbone_that_is_no_resnet_is_refused():
+    with pytest.raises(ValueError, match="not one of timm"):
+        ResNetStages("mobilenetv3_small_050", None)
