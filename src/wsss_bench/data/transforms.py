@@ -1,0 +1,141 @@
+"""Augmentations: albumentations pipelines whose draw depends on `(seed, epoch, index)` and on nothing else.
+
+Two families of the field. `irn` (Ahn et al., CVPR 2019; also PSA, SEAM, CLIMS): long side to a random length,
+flip, crop into a container at a random offset. `toco` (Ru et al., CVPR 2023; also SeCo, DuPL): random scale,
+flip, crop, colour jitter, grey, blur. `resize` draws nothing: the whole picture, for validation.
+
+Departures: resizing is OpenCV's bicubic, and area averaging where it shrinks, in place of PIL's bicubic,
+whose kernel widens when it shrinks; ToCo flips a second time after it has noted where the picture lies in the
+crop, which is left out.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wsss_bench.types import IGNORE
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # the import would ask the network for its version
+import albumentations as A
+import cv2
+
+cv2.setNumThreads(0)  # a process per core is already at work
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+"""Colour of padding: exactly 0 once a method has normalised, which is what the papers pad with."""
+
+
+@dataclass(frozen=True)
+class TransformConfig:
+    """How training images are drawn.
+
+    Attributes:
+        kind: `irn`, `toco`, or `resize` (no augmentation).
+        crop_size: Side of the square that comes out, in pixels.
+        resize_long: Range of the long side in pixels, both ends included; read by `irn`.
+        scale: Range of the scale factor; read by `toco`.
+    """
+
+    kind: Literal["irn", "toco", "resize"] = "irn"
+    crop_size: int = 512
+    resize_long: tuple[int, int] = (320, 640)
+    scale: tuple[float, float] = (0.5, 2.0)
+
+    def __post_init__(self) -> None:
+        if self.crop_size < 1:
+            raise ValueError(f"transform.crop_size is {self.crop_size}; expected at least 1 pixel")
+        for name, (low, high) in (("resize_long", self.resize_long), ("scale", self.scale)):
+            if not 0 < low <= high:
+                raise ValueError(
+                    f"transform.{name} is [{low}, {high}]; expected two positive numbers, the smaller first"
+                )
+
+
+class Crop(NamedTuple):
+    """A transformed image."""
+
+    image: Tensor  # (3, H, W) float in [0, 1], IMAGENET_MEAN on padding
+    valid: Tensor  # (H, W) bool, False on padding
+    mask: Tensor | None  # (H, W) int64 in {0..C, 255}, 255 on padding
+
+
+class Transform:
+    """Applies a `TransformConfig`."""
+
+    def __init__(self, config: TransformConfig) -> None:
+        self.config = config
+        self._pipeline = A.Compose(_STEPS[config.kind](config), additional_targets={"padding": "mask"})
+
+    def __call__(self, image: np.ndarray, key: tuple[int, ...], mask: np.ndarray | None = None) -> Crop:
+        """Transform one image.
+
+        Args:
+            image: `(H, W, 3)` uint8 RGB.
+            key: `(seed, epoch, index, ...)`, non-negative; the same key gives the same result in any process.
+            mask: `(H, W)` uint8, moved along with the image.
+        """
+        seeds = np.random.SeedSequence(key).generate_state(2, np.uint64)
+        # One generator for all steps. Compose.set_random_seed gives every step its own generator with the same
+        # seed, so that the flip would depend on the drawn size.
+        self._pipeline.set_random_state(np.random.default_rng(seeds[0]), random.Random(int(seeds[1])))
+        targets = {"image": image, "padding": np.zeros(image.shape[:2], np.uint8)}
+        if mask is not None:
+            targets["mask"] = mask
+        result = self._pipeline(**targets)
+        valid = torch.from_numpy(np.ascontiguousarray(result["padding"])).eq(0)
+        pixels = torch.from_numpy(np.ascontiguousarray(result["image"].transpose(2, 0, 1))).float().div_(255)
+        if not valid.all():  # in float, because no 8 bit colour is exactly the mean
+            pixels = torch.where(valid, pixels, torch.tensor(IMAGENET_MEAN).view(3, 1, 1))
+        moved = None if mask is None else torch.from_numpy(result["mask"].astype(np.int64))
+        return Crop(pixels, valid, moved)
+
+
+def _crop(size: int) -> A.RandomCrop:
+    """A random window, or a random place in an empty one: per axis, whichever the picture's size asks for."""
+    return A.RandomCrop(size, size, pad_if_needed=True, pad_position="random", fill=_FILL, fill_mask=IGNORE)
+
+
+def _irn(config: TransformConfig) -> list[A.BasicTransform]:
+    low, high = config.resize_long
+    sides = list(range(low, high + 1))
+    return [
+        A.LongestMaxSize(sides, **_RESIZING),
+        A.HorizontalFlip(p=0.5),
+        _crop(config.crop_size),
+    ]
+
+
+def _toco(config: TransformConfig) -> list[A.BasicTransform]:
+    low, high = config.scale
+    return [
+        A.RandomScale((low - 1, high - 1), p=1.0, **_RESIZING),
+        A.HorizontalFlip(p=0.5),
+        _crop(config.crop_size),
+        A.ColorJitter((0.6, 1.4), (0.6, 1.4), (0.8, 1.2), (-0.1, 0.1), p=0.8),
+        A.ToGray(p=0.2),
+        A.GaussianBlur(blur_limit=0, sigma_limit=(0.1, 2.0), p=1.0),
+    ]
+
+
+def _resize(config: TransformConfig) -> list[A.BasicTransform]:
+    size = config.crop_size
+    return [
+        A.LongestMaxSize(size, **_RESIZING),
+        A.PadIfNeeded(size, size, position="top_left", fill=_FILL, fill_mask=IGNORE),
+    ]
+
+
+_RESIZING: dict[str, Any] = {
+    "interpolation": cv2.INTER_CUBIC,
+    "area_for_downscale": "image",
+    "mask_interpolation": cv2.INTER_NEAREST_EXACT,  # INTER_NEAREST moves masks by up to half a pixel
+}
+_FILL = tuple(round(255 * channel) for channel in IMAGENET_MEAN)  # or blur would draw black into the picture
+_STEPS = {"irn": _irn, "toco": _toco, "resize": _resize}

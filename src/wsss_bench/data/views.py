@@ -1,0 +1,229 @@
+"""What a method is shown: torch data sets that turn a source into items of one kind of batch.
+
+An item is asked for by a key `(epoch, index)` and depends on the key and the seed only. Data sets hold no
+state that an epoch could change, so that worker processes may live for a whole training and a resumed run
+sees what it would have seen. Only `MaskView` reads masks.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from wsss_bench.artifacts import mask_path, read_mask
+from wsss_bench.data.sources.base import Source, unknown_values
+from wsss_bench.data.transforms import Transform
+from wsss_bench.types import CaptionBatch, ImageBatch, InferenceSample, MaskBatch, PairBatch
+
+Key = tuple[int, int]
+"""`(epoch, index)`; the index counts the images of the split."""
+
+_FIRST, _PARTNER, _CAPTION = range(3)  # independent draws of one key
+
+
+class View(Dataset):
+    """A split of a source.
+
+    Args:
+        source: The data.
+        ids: Images of the split.
+        transform: Augmentation.
+        seed: Of the augmentation and of every other draw.
+    """
+
+    def __init__(self, source: Source, ids: list[str], transform: Transform, seed: int) -> None:
+        self.source = source
+        self.image_ids = ids
+        self.transform = transform
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def _key(self, key: Key, draw: int) -> tuple[int, int, int, int]:
+        return (self.seed, *key, draw)
+
+
+class LabelledView(View):
+    """What image and pair views share: label vectors, read once, before worker processes start."""
+
+    def __init__(self, source: Source, ids: list[str], transform: Transform, seed: int) -> None:
+        super().__init__(source, ids, transform, seed)
+        self.labels = np.stack([source.labels(image_id) for image_id in ids])  # (N, C)
+
+    def _unlabelled(self) -> list[str]:
+        return [image_id for image_id, row in zip(self.image_ids, self.labels, strict=True) if not row.any()]
+
+    def _labelled(self, index: int, draw: tuple[int, ...]) -> tuple[str, Tensor, Tensor, Tensor]:
+        image_id = self.image_ids[index]
+        crop = self.transform(self.source.image(image_id), draw)
+        return image_id, crop.image, torch.from_numpy(self.labels[index]), crop.valid
+
+
+class ImageView(LabelledView):
+    """Images with image-level labels; one without any label is a picture in which every class is absent."""
+
+    def __init__(self, source: Source, ids: list[str], transform: Transform, seed: int) -> None:
+        super().__init__(source, ids, transform, seed)
+        if empty := self._unlabelled():
+            warnings.warn(
+                f"{len(empty)} of {len(ids)} images have no label (first {empty[0]!r}); they are used as "
+                "pictures without any class. Leave them out of the split if their labels are merely unknown",
+                stacklevel=2,
+            )
+
+    def __getitem__(self, key: Key) -> tuple[str, Tensor, Tensor, Tensor]:
+        return self._labelled(key[1], self._key(key, _FIRST))
+
+    @staticmethod
+    def collate(items: list[Any]) -> ImageBatch:
+        """Stack items."""
+        ids, *tensors = zip(*items, strict=True)
+        return ImageBatch(list(ids), *map(torch.stack, tensors))
+
+
+class PairView(LabelledView):
+    """Two images that share at least one class.
+
+    The partner is drawn evenly from the other images that share a class with the first; an image that shares
+    none with any other is its own partner, in another crop.
+
+    Raises:
+        ValueError: an image without labels, which cannot be paired.
+    """
+
+    def __init__(self, source: Source, ids: list[str], transform: Transform, seed: int) -> None:
+        super().__init__(source, ids, transform, seed)
+        if empty := self._unlabelled():
+            raise ValueError(
+                f"{len(empty)} of {len(ids)} images have no label (first {empty[0]!r}) and cannot be paired by "
+                "class; leave them out of the split (COCO: labelled_only) or use another `data.view`"
+            )
+
+    def __getitem__(self, key: Key) -> tuple[Any, Any]:
+        first = self._labelled(key[1], self._key(key, _FIRST))
+        second = self._labelled(self.partner(key), self._key(key, _PARTNER))
+        return first, second
+
+    def partner(self, key: Key) -> int:
+        """Index of the image that is shown with image `key[1]` in epoch `key[0]`."""
+        index = key[1]
+        shared = self.labels @ self.labels[index] > 0  # (N,)
+        candidates = np.flatnonzero(shared & (np.arange(len(self)) != index))
+        if not len(candidates):
+            return index
+        return int(np.random.default_rng(self._key(key, _PARTNER)).choice(candidates))
+
+    @staticmethod
+    def collate(items: list[Any]) -> PairBatch:
+        """Stack the first and the second images apart."""
+        first, second = zip(*items, strict=True)
+        return PairBatch(ImageView.collate(list(first)), ImageView.collate(list(second)))
+
+
+class CaptionView(View):
+    """Images with one of their captions, drawn anew in every epoch."""
+
+    def __getitem__(self, key: Key) -> tuple[str, Tensor, str, Tensor]:
+        image_id = self.image_ids[key[1]]
+        crop = self.transform(self.source.image(image_id), self._key(key, _FIRST))
+        captions = self.source.captions(image_id)
+        drawn = np.random.default_rng(self._key(key, _CAPTION)).integers(len(captions))
+        return image_id, crop.image, captions[drawn], crop.valid
+
+    @staticmethod
+    def collate(items: list[Any]) -> CaptionBatch:
+        """Stack items."""
+        ids, images, captions, valid = zip(*items, strict=True)
+        return CaptionBatch(list(ids), torch.stack(images), list(captions), torch.stack(valid))
+
+
+class MaskView(View):
+    """Images with masks: the source's own, or pseudo masks.
+
+    Args:
+        source: The data.
+        ids: Images of the split.
+        transform: Augmentation.
+        seed: Of the augmentation.
+        masks: Folder of pseudo masks `<id>.png`, which replaces the true ones; None for full supervision.
+
+    Raises:
+        FileNotFoundError: the folder lacks a mask.
+    """
+
+    def __init__(
+        self, source: Source, ids: list[str], transform: Transform, seed: int, masks: str | Path | None = None
+    ) -> None:
+        super().__init__(source, ids, transform, seed)
+        self.masks = None if masks is None else Path(masks)
+        if self.masks is not None:
+            on_disk = set(os.listdir(self.masks)) if self.masks.is_dir() else set()
+            missing = [image_id for image_id in ids if f"{image_id}.png" not in on_disk]
+            if missing:
+                raise FileNotFoundError(
+                    f"{self.masks} lacks {len(missing)} of {len(ids)} pseudo masks, first {missing[0]}.png; "
+                    "`data.masks` is the folder of PNGs that the refine stage wrote for this split"
+                )
+
+    def __getitem__(self, key: Key) -> tuple[str, Tensor, Tensor, Tensor]:
+        image_id = self.image_ids[key[1]]
+        image = self.source.image(image_id)
+        mask = self.source.mask(image_id) if self.masks is None else self._pseudo_mask(image_id, image)
+        crop = self.transform(image, self._key(key, _FIRST), mask)
+        assert crop.mask is not None
+        return image_id, crop.image, crop.mask, crop.valid
+
+    @staticmethod
+    def collate(items: list[Any]) -> MaskBatch:
+        """Stack items."""
+        ids, *tensors = zip(*items, strict=True)
+        return MaskBatch(list(ids), *map(torch.stack, tensors))
+
+    def _pseudo_mask(self, image_id: str, image: np.ndarray) -> np.ndarray:
+        assert self.masks is not None
+        path = mask_path(self.masks, image_id)
+        mask = read_mask(path)
+        unknown = unknown_values(mask, len(self.source.class_names))
+        if mask.shape != image.shape[:2] or unknown:
+            raise ValueError(
+                f"pseudo mask {path} is {mask.shape} with unknown values {unknown}; expected "
+                f"{image.shape[:2]} as its image has, and values 0..{len(self.source.class_names)} and 255"
+            )
+        return mask
+
+
+class InferenceView(Dataset):
+    """Images at their own size, one at a time.
+
+    Args:
+        source: The data.
+        ids: Images of the split.
+        labelled: Give image labels along; False keeps them from the method.
+    """
+
+    def __init__(self, source: Source, ids: list[str], labelled: bool) -> None:
+        self.source = source
+        self.image_ids = ids
+        self.labelled = labelled
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def __getitem__(self, key: Key) -> InferenceSample:
+        image_id = self.image_ids[key[1]]
+        labels = self.source.labels(image_id) if self.labelled else None
+        return InferenceSample(image_id, self.source.image(image_id), labels)
+
+    @staticmethod
+    def collate(items: list[InferenceSample]) -> InferenceSample:
+        """The one sample."""
+        (sample,) = items
+        return sample
