@@ -1,0 +1,41 @@
+"""`mini.json`: written last, so its presence means that the world under a root is complete."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+VERSION = 1  # of the world's laws and pixels; a change makes old folders invalid
+NAME = "mini.json"
+
+
+def read_manifest(root: Path) -> dict[str, Any] | None:
+    """The manifest of a complete world, None where there is none."""
+    path = root / NAME
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def write_manifest(root: Path, size: str, seed: int, counts: dict[str, int]) -> None:
+    """Hash every file under the root and write the manifest atomically."""
+    content = {"version": VERSION, "size": size, "seed": seed, "counts": counts, "sha256": tree_digest(root)}
+    temporary = root / f"{NAME}.tmp"
+    with temporary.open("w") as stream:
+        json.dump(content, stream, indent=2)
+        stream.write("\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(root / NAME)
+
+
+def tree_digest(root: Path) -> str:
+    """sha256 over names and contents of `voc/`, `coco/` and `sheet.png`, in the order of their names."""
+    files = [path for top in ("voc", "coco") for path in (root / top).rglob("*") if path.is_file()]
+    digest = hashlib.sha256()
+    for path in sorted([*files, root / "sheet.png"]):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(root).as_posix()} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()

@@ -1,0 +1,130 @@
+"""CLIP as the methods use it: one embedding per sentence, one per image, one per image patch.
+
+Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021,
+https://arxiv.org/abs/2103.00020; dense reading after Zhou et al., "Extract Free Dense Labels from CLIP"
+(MaskCLIP), ECCV 2022, https://arxiv.org/abs/2112.01071, in the form of TCL (Cha et al., CVPR 2023).
+
+A thin layer over `transformers`. The dense reading lets every token of the last block attend to itself alone and
+keeps residual and MLP (MaskCLIP as published drops them); it is computed directly, not by setting a mask on the
+shared block, so nothing of it can reach an ordinary call.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import AutoTokenizer, CLIPModel
+from transformers.utils import cached_file
+
+from ..weights import locate
+
+
+class CLIP(nn.Module):
+    """A CLIP model with its tokenizer and its image statistics.
+
+    Args:
+        name: Hub name (`openai/clip-vit-base-patch16`), a folder written by `save_pretrained`, or a shipped model
+            (`package:mini/clip`). Weights are float32 whatever the file's precision.
+
+    Attributes:
+        patch_size: Side of a patch in pixels.
+        image_size: Side of the square images of the pretraining, in pixels.
+        embed_dim: Width `D` of the common space.
+    """
+
+    image_mean: Tensor
+    image_std: Tensor
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        source = locate(name)
+        self.model = CLIPModel.from_pretrained(source, dtype=torch.float32)
+        self.model.eval()
+        self.tokenizer = AutoTokenizer.from_pretrained(source)
+        mean, std = _image_statistics(source)
+        self.register_buffer("image_mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("image_std", torch.tensor(std).view(3, 1, 1), persistent=False)
+        vision = self.model.config.vision_config
+        self.patch_size: int = vision.patch_size
+        self.image_size: int = vision.image_size
+        self.embed_dim: int = self.model.config.projection_dim
+
+    def normalize(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W) RGB in [0, 1] -> the same with CLIP's mean and standard deviation."""
+        return (image - self.image_mean) / self.image_std
+
+    def encode_text(self, sentences: Sequence[str]) -> Tensor:
+        """`N` sentences -> (N, D) unit vectors. Longer sentences are cut at the model's length."""
+        length = self.model.config.text_config.max_position_embeddings
+        tokens = self.tokenizer(
+            list(sentences), padding=True, truncation=True, max_length=length, return_tensors="pt"
+        ).to(self.image_mean.device)
+        hidden = self.model.text_model(tokens.input_ids, attention_mask=tokens.attention_mask)
+        return F.normalize(self.model.text_projection(hidden.pooler_output), dim=-1)
+
+    def encode_image(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W) normalised image -> (B, D) unit vectors of the class token, ordinary attention."""
+        tokens = self.embed_patches(image)
+        for block in self.model.vision_model.encoder.layers:
+            tokens = _tensor(block(tokens, None))
+        return self.project(tokens[:, 0])
+
+    def dense(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W) normalised image -> (B, D, h, w) unit vectors, one per patch; h = H / patch_size.
+
+        Tokens of the last block with self-only attention, then the final norm and the projection.
+        """
+        tokens = self.embed_patches(image)
+        *blocks, last = self.model.vision_model.encoder.layers
+        for block in blocks:
+            tokens = _tensor(block(tokens, None))
+        patches = self.project(self_only_block(last, tokens[:, 1:]))  # (B, h * w, D)
+        grid = (image.shape[-2] // self.patch_size, image.shape[-1] // self.patch_size)
+        return patches.transpose(1, 2).unflatten(2, grid)
+
+    def embed_patches(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, 1 + h * w, width), the input of the first block: class token first, positions
+        interpolated to the grid (bicubic; at the pretraining size they are used as they are)."""
+        height, width = image.shape[-2:]
+        if height % self.patch_size or width % self.patch_size:
+            raise ValueError(
+                f"image of {height}x{width} pixels does not divide into patches of {self.patch_size}; resize or pad it "
+                f"to {-(-height // self.patch_size) * self.patch_size}x"
+                f"{-(-width // self.patch_size) * self.patch_size}."
+            )
+        vision = self.model.vision_model
+        return vision.pre_layrnorm(vision.embeddings(image, interpolate_pos_encoding=True))
+
+    def project(self, tokens: Tensor) -> Tensor:
+        """(..., width) output of the last block -> (..., D) unit vectors in the common space."""
+        return F.normalize(
+            self.model.visual_projection(self.model.vision_model.post_layernorm(tokens)), dim=-1
+        )
+
+
+def self_only_block(block: nn.Module, tokens: Tensor) -> Tensor:
+    """A transformer block in which each token attends to itself alone: (B, N, width) -> (B, N, width).
+
+    The softmax over one token is 1, so attention reduces to the value and output projections. `block` is a
+    `CLIPEncoderLayer`; residual connections and MLP are kept.
+    """
+    attention = block.self_attn
+    tokens = tokens + attention.out_proj(attention.v_proj(block.layer_norm1(tokens)))
+    return tokens + block.mlp(block.layer_norm2(tokens))
+
+
+def _tensor(output: Tensor | tuple[Tensor, ...]) -> Tensor:
+    # releases of transformers differ in whether a block returns its output bare or in a tuple
+    return output if isinstance(output, Tensor) else output[0]
+
+
+def _image_statistics(source: str) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of `preprocessor_config.json`, per RGB channel, for images in [0, 1]."""
+    path = cached_file(source, "preprocessor_config.json")
+    settings = json.loads(Path(path).read_text())
+    return settings["image_mean"], settings["image_std"]
