@@ -1,4 +1,4 @@
-"""`wsss-bench data`: make data. Imports no torch."""
+"""`wsss-bench data`: make data, check it, export masks. Imports no torch."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from . import check, coco_masks
 from .mini.writer import SIZES, write_mini_world
 
 
@@ -19,6 +20,8 @@ def main(argv: list[str]) -> int:
     mini.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default: %(default)s)")
     mini.add_argument("--processes", type=int, help="worker processes (default: one per core)")
     mini.set_defaults(run=_mini)
+    check.register(commands)
+    coco_masks.register(commands)
     arguments = parser.parse_args(argv)
     return arguments.run(arguments)
 

@@ -82,7 +82,7 @@ class Transform:
             mask: `(H, W)` uint8, moved along with the image.
         """
         seeds = np.random.SeedSequence(key).generate_state(2, np.uint64)
-        # One generator for all steps. Compose.set_random_seed gives every step its own generator with the same
+        # One generator for all steps: Compose.set_random_seed gives each step its own generator with the same
         # seed, so that the flip would depend on the drawn size.
         self._pipeline.set_random_state(np.random.default_rng(seeds[0]), random.Random(int(seeds[1])))
         targets = {"image": image, "padding": np.zeros(image.shape[:2], np.uint8)}

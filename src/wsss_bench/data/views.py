@@ -103,8 +103,8 @@ class PairView(LabelledView):
         super().__init__(source, ids, transform, seed)
         if empty := self._unlabelled():
             raise ValueError(
-                f"{len(empty)} of {len(ids)} images have no label (first {empty[0]!r}) and cannot be paired by "
-                "class; leave them out of the split (COCO: labelled_only) or use another `data.view`"
+                f"{len(empty)} of {len(ids)} images have no label (first {empty[0]!r}) and cannot be paired "
+                "by class; leave them out of the split (COCO: labelled_only) or use another `data.view`"
             )
 
     def __getitem__(self, key: Key) -> tuple[Any, Any]:

@@ -47,8 +47,8 @@ class Source(ABC):
     def captions(self, image_id: str) -> tuple[str, ...]:
         """Sentences that describe the image, at least one."""
         raise ValueError(
-            f"{type(self).__name__} has no captions (asked for image {image_id!r}); "
-            "use a source that has them, for instance COCO, or another `data.view`"
+            f"{type(self).__name__} has no caption for image {image_id!r}; use a source that has captions "
+            "(COCO, or the layout of VOC with a captions.json), or another `data.view`"
         )
 
 

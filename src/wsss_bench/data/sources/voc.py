@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from wsss_bench.artifacts import read_json
 from wsss_bench.data import vocabulary as vocabularies
 from wsss_bench.data.sources.base import (
     Source,
@@ -30,7 +31,7 @@ class VOC(Source):
     On disk: `JPEGImages/<id>.jpg`; `Annotations/<id>.xml`, whose object names are the image labels;
     `<masks>/<id>.png` with 0 background, 1..C classes, 255 border; `ImageSets/Segmentation/<split>.txt` with
     one id a line. Objects marked difficult count as labels too, as in the label lists that the field
-    circulates.
+    circulates. Optional: `captions.json`, which maps ids to lists of sentences.
 
     Args:
         root: The folder VOCdevkit/VOC2012; environment variables are filled in.
@@ -51,6 +52,7 @@ class VOC(Source):
         self._index = {name: c for c, name in enumerate(self.class_names)}
         self._on_disk: set[str] | None = None
         self._labels: dict[str, np.ndarray] = {}
+        self._captions: dict[str, list[str]] | None = None
 
     def ids(self, split: str) -> list[str]:
         path = self.root / "ImageSets" / "Segmentation" / f"{split}.txt"
@@ -82,6 +84,12 @@ class VOC(Source):
     def mask(self, image_id: str) -> np.ndarray:
         path = self.root / self.masks / f"{image_id}.png"
         return read_checked_mask(path, self._image_path(image_id), len(self.class_names))
+
+    def captions(self, image_id: str) -> tuple[str, ...]:
+        if self._captions is None:
+            path = self.root / "captions.json"
+            self._captions = read_json(path) if path.is_file() else {}
+        return tuple(self._captions.get(image_id, ())) or super().captions(image_id)
 
     def _image_path(self, image_id: str) -> Path:
         return self._images / f"{image_id}.jpg"
