@@ -1,0 +1,164 @@
+"""`wsss-bench bench experiments/mini.yaml`: plan, run what is missing, print the table of what is done."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from string import Template
+
+from rich.console import Console
+
+from wsss_bench.artifacts import is_complete
+from wsss_bench.bench.launchers import Launcher, LocalLauncher, visible_gpus
+from wsss_bench.bench.plan import Plan, StageFolder, describe, make_plan
+from wsss_bench.bench.progress import LiveReporter, PlainReporter
+from wsss_bench.bench.runner import Failure, Machine, Reporter, Runner, gpus_of, locked
+from wsss_bench.bench.validate import check_stages, validate
+from wsss_bench.report.command import publish
+
+
+def add_places(parser: argparse.ArgumentParser) -> None:
+    """Options that `bench` and `table` share."""
+    parser.add_argument("experiment", type=Path, help="experiment file, such as experiments/mini.yaml")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), help="folder of all results (default: runs)"
+    )
+    parser.add_argument(
+        "--configs",
+        type=Path,
+        default=None,
+        help="folder of configurations (default: the one above the experiment)",
+    )
+
+
+def main(argv: list[str]) -> int:
+    """Run a benchmark matrix; 0 if all of it is done, 1 if a stage failed, 130 after Ctrl-C."""
+    parser = argparse.ArgumentParser(
+        prog="wsss-bench bench", description="Run a benchmark matrix and print its table."
+    )
+    add_places(parser)
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print the plan with the estimated time and stop"
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=None, help="stages at a time (default: one a core, or one a GPU)"
+    )
+    options = parser.parse_args(argv)
+    if options.jobs is not None and options.jobs < 1:
+        parser.error(f"--jobs: expected 1 or more, got {options.jobs}")
+    plan = make_plan(options.experiment, options.runs, options.configs)
+    if options.dry_run:
+        print_plan(plan, options.runs)
+        return 0
+    return run_bench(plan, options.runs, options.jobs)
+
+
+def print_plan(plan: Plan, runs: Path) -> None:
+    """Print what is to be done and what it takes."""
+    print(f"plan of {plan.experiment} in {runs}/stages:")
+    for line in describe(plan, StageFolder(runs)):
+        print(line)
+    for note in plan.notes:
+        print(f"note: {note}")
+    sys.stdout.flush()
+
+
+def run_bench(plan: Plan, runs: Path, jobs: int | None = None, launcher: Launcher | None = None) -> int:
+    """Run what is missing of `plan`, then write and print the table.
+
+    Args:
+        plan: What is to be done.
+        runs: Folder of all results.
+        jobs: Stages at a time; by default the experiment's number, or one a core or GPU.
+        launcher: Starts the stages; given by tests, which have stages of their own and no configurations to check.
+    """
+    with locked(runs):
+        prepare(plan)
+        print_plan(plan, runs)
+        missing = [stage for stage in plan.stages.values() if not is_complete(stage.path)]
+        failures: list[Failure] = []
+        if missing:
+            try:
+                machine = find_machine(plan, jobs or plan.jobs)
+                if launcher is None:
+                    print("loading packages and checking the configurations (about 20 s) ...", flush=True)
+                    launcher = LocalLauncher()
+                    launcher.warm_up()
+                    validate(missing, LocalLauncher(check_stages))
+                failures = run_stages(plan, runs, machine, launcher)
+            except KeyboardInterrupt:
+                print(
+                    f"\nstopped; nothing finished is lost, the same command goes on: {resume_command()}",
+                    file=sys.stderr,
+                )
+                return 130
+        publish(plan, runs)
+    for failure in failures:
+        print(f"\nFAILED {failure.stage.name}: {failure.reason}", file=sys.stderr)
+        if failure.tail:
+            print(f"  {failure.stage.path}/log.txt ends with:", file=sys.stderr)
+            print("\n".join(f"    {line}" for line in failure.tail.splitlines()), file=sys.stderr)
+            print(f"  run it alone: wsss-bench {' '.join(failure.stage.arguments)}", file=sys.stderr)
+    if failures:
+        print(
+            f"\n{len(failures)} of {len(plan.stages)} stages are not done; the same command tries them again",
+            file=sys.stderr,
+        )
+    return 1 if failures else 0
+
+
+def prepare(plan: Plan) -> None:
+    """Make the data sets that this package can make.
+
+    Raises:
+        ValueError: the command of a data set failed.
+    """
+    from wsss_bench.cli import main as command_line
+
+    for name, data in plan.datasets.items():
+        if data.protocol.prepare:
+            # the one default that sources have too; anything else must be set by the user
+            arguments = [
+                Template(word).safe_substitute({"WSSS_DATA": "data", **os.environ})
+                for word in data.protocol.prepare
+            ]
+            print(f"preparing {name}: wsss-bench {' '.join(arguments)}", flush=True)
+            if command_line(arguments) != 0:
+                raise ValueError(f"data set {name} could not be prepared; see the message above")
+
+
+def find_machine(plan: Plan, jobs: int | None) -> Machine:
+    """Cores and GPUs to pack stages on.
+
+    Raises:
+        ValueError: a stage wants more GPUs than are visible.
+    """
+    trainers = [stage for stage in plan.stages.values() if gpus_of(stage, 1)]
+    if not trainers:
+        return Machine(jobs or len(os.sched_getaffinity(0)))
+    gpus = tuple(visible_gpus())
+    wanted = max(gpus_of(stage, len(gpus)) for stage in trainers)
+    if wanted > len(gpus):
+        raise ValueError(
+            f"the trainer asks for {wanted} GPU(s) and {len(gpus)} are visible; set `trainer: cpu` in the experiment, "
+            "lower `devices`, or check CUDA_VISIBLE_DEVICES"
+        )
+    return Machine(jobs or len(gpus), gpus)
+
+
+def run_stages(plan: Plan, runs: Path, machine: Machine, launcher: Launcher) -> list[Failure]:
+    """Run the missing stages with the view that fits the terminal."""
+    console = Console()
+    with ExitStack() as stack:
+        reporter: Reporter = (
+            stack.enter_context(LiveReporter(console)) if console.is_terminal else PlainReporter()
+        )
+        return Runner(plan, StageFolder(runs), machine, launcher, reporter).run()
+
+
+def resume_command() -> str:
+    """The command line that was given."""
+    return " ".join(["wsss-bench", *sys.argv[1:]])

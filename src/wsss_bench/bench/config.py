@@ -1,0 +1,295 @@
+"""The YAML files of a benchmark: reading, overlays, deep merging, and the parts that only the bench reads.
+
+`configs/methods/<name>.yaml` may have an overlay `<name>.<dataset>.yaml` beside it, merged over it where it exists; the
+same holds for `configs/refine`. In a merge mappings are joined key by key, everything else is replaced by the later value.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from wsss_bench.bench.schema import ConfigError, nearest, read_as
+
+Extra = Literal[
+    "clip", "saliency", "web_images", "coco_masks", "imagenet_21k", "sam", "dino", "diffusion", "llm_text"
+]  # fmt: skip
+"""What a method was given beyond ImageNet weights and its own supervision: a closed vocabulary, so that rows compare."""
+
+
+@dataclass(frozen=True)
+class ClassSpec:
+    """A class and what it is built with."""
+
+    class_path: str
+    init_args: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PaperFigure:
+    """A published result: which figure of which paper, in percent. Without `scales` and `post` it meets our headline."""
+
+    dataset: str
+    split: str
+    product: Literal["seed", "refined", "segmentation"]
+    miou: float
+    source: str
+    scales: str | None = None
+    post: str | None = None
+
+
+@dataclass(frozen=True)
+class MethodHints:
+    """The `bench:` block of a method.
+
+    Args:
+        pipeline: Which stages a cell of this method has.
+        supervision: What it learns from; decides the track of its row.
+        backbone: Column of the table.
+        trains: False for a method that has no train stage.
+        extra: What it was given beyond that.
+        threshold: The fixed background threshold of its seeds, in [0, 1]; null for a method without seeds.
+        warm_start: Method whose train stage, of the same data and seed, comes first.
+        paper: Published figures.
+    """
+
+    pipeline: Literal["multi_stage", "single_stage", "zero_shot", "upper_bound"]
+    supervision: Literal["none", "image", "image+text", "caption", "mask"]
+    backbone: str
+    trains: bool = True
+    extra: list[Extra] = field(default_factory=list)
+    threshold: float | None = None
+    warm_start: str | None = None
+    paper: list[PaperFigure] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class MethodFile:
+    """`configs/methods/<name>.yaml`; `model` to `inference` are checked by the stages that build them."""
+
+    model: ClassSpec
+    bench: MethodHints
+    data: dict[str, Any] = field(default_factory=dict)
+    trainer: dict[str, Any] = field(default_factory=dict)
+    inference: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What is scored on a data set, and how; the same for every method.
+
+    Args:
+        dataset: Name in protocol ids.
+        train_split: Seeds are made and scored here, image labels given.
+        eval_splits: Predicted without labels; the first one ranks.
+        holdout: Train images that the held-out threshold is chosen on.
+        counts: Images of each split; another length is refused.
+        scales: Multi-scale read-out, with flip, mean of probabilities.
+        crf: The CRF setting of the data set.
+        prepare: Arguments of the `wsss-bench` command that makes the data; empty where a user brings it.
+    """
+
+    dataset: str
+    train_split: str
+    eval_splits: list[str]
+    holdout: int
+    counts: dict[str, int]
+    scales: list[float]
+    crf: dict[str, Any]
+    prepare: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """`configs/data/<name>.yaml`; in `data`, what stands beside `source` goes to the data module of every method."""
+
+    data: dict[str, Any]
+    protocol: Protocol
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """Class and arguments of the source."""
+        return self.data["source"]
+
+
+@dataclass(frozen=True)
+class TrainerFile:
+    """`configs/trainer/<name>.yaml`: Lightning's own arguments, the same for every method."""
+
+    trainer: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RefinerFile:
+    """`configs/refine/<name>.yaml`.
+
+    Args:
+        refiner: The class; an init argument `threshold: null` takes the method's fixed threshold.
+        requires: Modules that must be installed; without them the refined cells say so and nothing else fails.
+    """
+
+    refiner: ClassSpec
+    requires: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """An ablation: a method with some of its values changed, as a row of its own."""
+
+    method: str
+    override: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """`experiments/<name>.yaml`: a benchmark matrix.
+
+    Args:
+        methods: Names of `configs/methods`, or `"*"` for all of them.
+        data: Names of `configs/data`.
+        seeds: One run of every trained method for each.
+        refiners: Names of `configs/refine`, applied to the seeds of multi-stage methods.
+        trainer: Name in `configs/trainer`.
+        jobs: Stages at a time; null for one a core, or one a GPU.
+        override: Values to change, by method.
+        variants: Ablation rows, by row name.
+    """
+
+    methods: list[str] | str
+    data: list[str]
+    seeds: list[int] = field(default_factory=lambda: [0])
+    refiners: list[str] = field(default_factory=list)
+    trainer: str = "cpu"
+    jobs: int | None = None
+    override: dict[str, dict[str, Any]] = field(default_factory=dict)
+    variants: dict[str, Variant] = field(default_factory=dict)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as people write it: `1e-4` is a number, and a key given twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise ConfigError(
+                    f"line {key_node.start_mark.line + 1}: key {key!r} is given twice; keep one"
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)$"), list("-+0123456789.")
+)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping.
+
+    Raises:
+        ConfigError: no such file, not YAML, or not a mapping.
+    """
+    try:
+        content = yaml.load(path.read_text(), _Loader)
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be read ({error.strerror}); give the path of a YAML file"
+        ) from error
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected a mapping of keys to values; got {type(content).__name__}")
+    return content
+
+
+def merge(*layers: dict[str, Any]) -> dict[str, Any]:
+    """Join mappings key by key, deeply; any other value, lists too, is replaced by the later layer's."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+            merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def read_experiment(path: Path) -> Experiment:
+    """Read an experiment; its overrides and variants are checked when the matrix is expanded."""
+    experiment = read_as(Experiment, read_yaml(path), path)
+    if isinstance(experiment.methods, str) and experiment.methods != "*":
+        raise ConfigError(f'{path}: methods: expected a list of methods or "*"; got {experiment.methods!r}')
+    for key, values in (
+        ("methods", experiment.methods),
+        ("data", experiment.data),
+        ("seeds", experiment.seeds),
+    ):
+        if not values:
+            raise ConfigError(f"{path}: {key}: expected at least one; got an empty list")
+        if isinstance(values, list) and len(set(values)) < len(values):
+            raise ConfigError(f"{path}: {key}: {values} names one twice; keep one")
+    return experiment
+
+
+@dataclass(frozen=True)
+class ConfigFolder:
+    """The `configs` folder: finds files by name and reads them checked."""
+
+    root: Path
+
+    def methods(self) -> list[str]:
+        """Names of all methods, overlays aside."""
+        return sorted(path.stem for path in (self.root / "methods").glob("*.yaml") if "." not in path.stem)
+
+    def method(
+        self, name: str, dataset: str, trainer: dict[str, Any], *overrides: dict[str, Any]
+    ) -> MethodFile:
+        """A method as it runs on `dataset`: its file, the overlay where there is one, `trainer`, `overrides` in order."""
+        content, files = self._layers("methods", name, dataset)
+        if any(overrides):
+            files += " with the experiment's overrides"
+        return read_as(MethodFile, merge(content, {"trainer": trainer}, *overrides), files)
+
+    def data(self, name: str) -> DataFile:
+        """A data set and its protocol."""
+        path = self._file("data", name)
+        content = read_as(DataFile, read_yaml(path), path)
+        read_as(ClassSpec, content.data.get("source"), path, "data.source")
+        for split in (content.protocol.train_split, *content.protocol.eval_splits):
+            if split not in content.protocol.counts:
+                raise ConfigError(
+                    f"{path}: protocol.counts: no count for split {split!r}; add the number of its images"
+                )
+        return content
+
+    def trainer(self, name: str) -> dict[str, Any]:
+        """Arguments of the trainer."""
+        path = self._file("trainer", name)
+        return read_as(TrainerFile, read_yaml(path), path).trainer
+
+    def refiner(self, name: str, dataset: str) -> RefinerFile:
+        """A refiner as it runs on `dataset`."""
+        return read_as(RefinerFile, *self._layers("refine", name, dataset))
+
+    def _layers(self, folder: str, name: str, dataset: str) -> tuple[dict[str, Any], str]:
+        """The file and its overlay merged, and how to name them in a message."""
+        path = self._file(folder, name)
+        overlay = path.with_name(f"{name}.{dataset}.yaml")
+        if not overlay.is_file():
+            return read_yaml(path), str(path)
+        return merge(read_yaml(path), read_yaml(overlay)), f"{path} with {overlay.name}"
+
+    def _file(self, folder: str, name: str) -> Path:
+        path = self.root / folder / f"{name}.yaml"
+        if not path.is_file():
+            known = sorted(found.stem for found in path.parent.glob("*.yaml") if "." not in found.stem)
+            raise ConfigError(
+                f"{path} does not exist; {nearest(name, known) if known else 'the folder has no YAML files'}"
+            )
+        return path

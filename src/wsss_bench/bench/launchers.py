@@ -1,0 +1,235 @@
+"""How a planned stage becomes a process.
+
+Importing torch, lightning and timm takes about ten seconds, more than many a small stage. `LocalLauncher` therefore forks
+stages of one device from a `multiprocessing` forkserver that has imported them (`wsss_bench.bench.preload`). A forked stage
+is still a process of its own: own log, own memory, own exit status, and its arguments are those of the command line. Stages
+of several devices run the command line itself, since Lightning starts further ranks by executing it again.
+
+No stage outlives its bench: the kernel kills it, and whatever it forked, when its parent is gone.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import ctypes
+import multiprocessing
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing import forkserver
+from pathlib import Path
+from typing import Protocol
+
+LOG_FILE = "log.txt"
+PRELOAD = "wsss_bench.bench.preload"
+PR_SET_PDEATHSIG = 1
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",  # stages are packed on cores; two threads each would stall one another
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "NO_ALBUMENTATIONS_UPDATE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+"""Variables that every stage gets unless the user has set them."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to start.
+
+    Args:
+        arguments: Arguments of `wsss-bench`.
+        folder: Where `log.txt` goes.
+        gpus: GPUs that it may see; None leaves the choice of the environment alone.
+        ranks: Whether it starts processes of its own for several devices.
+    """
+
+    arguments: Sequence[str]
+    folder: Path
+    gpus: Sequence[str] | None = None
+    ranks: bool = False
+
+
+class Running(Protocol):
+    """A started job."""
+
+    @property
+    def exit_status(self) -> int | None:
+        """None while it runs; negative where a signal ended it."""
+
+    def stop(self, patience: float) -> None:
+        """End it and all it has started: gently, and after `patience` seconds for good."""
+
+
+class Launcher(Protocol):
+    """Starts jobs; what the runner needs of a machine."""
+
+    def warm_up(self) -> None:
+        """Begin whatever makes later starts quick; returns at once."""
+
+    def start(self, job: Job) -> Running:
+        """Start a job and return without waiting for it."""
+
+
+def run_command(arguments: list[str]) -> int:
+    """Run `wsss-bench <arguments>` in this process."""
+    from wsss_bench.cli import main
+
+    return main(arguments)
+
+
+class LocalLauncher:
+    """Stages as processes of this machine.
+
+    Args:
+        target: Called with the arguments in a forked process; its result is the exit status. Importable by name.
+        preload: Modules that the forkserver imports.
+    """
+
+    def __init__(
+        self, target: Callable[[list[str]], int] = run_command, preload: Sequence[str] = (PRELOAD,)
+    ) -> None:
+        for (
+            name,
+            value,
+        ) in ENVIRONMENT.items():  # before the forkserver starts: it keeps the environment it finds
+            os.environ.setdefault(name, value)
+        self._target = target
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(list(preload))
+
+    def warm_up(self) -> None:
+        """Start the forkserver, which then imports in the background."""
+        forkserver.ensure_running()
+
+    def start(self, job: Job) -> Running:
+        """Fork a job, or run its command line where it has several ranks."""
+        job.folder.mkdir(parents=True, exist_ok=True)
+        return self._start_command_line(job) if job.ranks else self._fork(job)
+
+    def _fork(self, job: Job) -> Running:
+        process = self._context.Process(target=_run_job, args=(self._target, job, time.monotonic()))
+        process.start()
+        return _Forked(process)
+
+    def _start_command_line(self, job: Job) -> Running:
+        command = [sys.executable, "-m", "wsss_bench", *job.arguments]
+        environment = {**os.environ, **_variables(job)}
+        with open(job.folder / LOG_FILE, "ab") as log:
+            log.write(f"=== {_now()} {shlex.join(command)}\n".encode())
+            log.flush()
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
+        return _CommandLine(process)
+
+
+class _Forked:
+    def __init__(self, process: multiprocessing.process.BaseProcess) -> None:
+        self._process = process
+
+    @property
+    def exit_status(self) -> int | None:
+        status = self._process.exitcode
+        if status is not None:
+            _signal_group(self._process.pid, signal.SIGKILL)  # helpers that a killed stage left behind
+        return status
+
+    def stop(self, patience: float) -> None:
+        _signal_group(self._process.pid, signal.SIGTERM)
+        self._process.join(patience)
+        _signal_group(self._process.pid, signal.SIGKILL)
+        self._process.join(5)
+
+
+class _CommandLine:
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    @property
+    def exit_status(self) -> int | None:
+        status = self._process.poll()
+        if status is not None:
+            _signal_group(self._process.pid, signal.SIGKILL)
+        return status
+
+    def stop(self, patience: float) -> None:
+        _signal_group(self._process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(patience)
+        _signal_group(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+def _signal_group(group: int | None, number: int) -> None:
+    if group is not None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, number)
+
+
+def _variables(job: Job) -> dict[str, str]:
+    gpus = {} if job.gpus is None else {"CUDA_VISIBLE_DEVICES": ",".join(job.gpus)}
+    return {"WSSS_TRACEBACK": "1", **gpus}
+
+
+def _run_job(target: Callable[[list[str]], int], job: Job, asked_at: float) -> None:
+    """Body of a forked stage: becomes what the command line would have been, and exits with its status."""
+    os.setpgid(0, 0)
+    _die_with_parent()
+    os.register_at_fork(after_in_child=_die_with_parent)  # loader and pool workers go down with the stage
+    bench = multiprocessing.parent_process()
+    if bench is not None and not bench.is_alive():  # it was gone before the kernel was told to watch
+        os._exit(1)
+    os.environ.update(_variables(job))
+    command = ["wsss-bench", *job.arguments]
+    with open(job.folder / LOG_FILE, "ab") as log:
+        log.write(
+            f"=== {_now()} {shlex.join(command)} (started in {time.monotonic() - asked_at:.2f} s)\n".encode()
+        )
+        log.flush()
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    sys.stdout = open(1, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.argv = command
+    status = target(list(job.arguments))
+    atexit._run_exitfuncs()  # multiprocessing ends a child without them; loggers flush their files there
+    sys.exit(status)
+
+
+def _die_with_parent() -> None:
+    """Have the kernel kill this process when the thread that started it is gone."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def visible_gpus() -> list[str]:
+    """GPUs of this machine that the environment does not hide, without touching CUDA."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return [name.strip() for name in chosen.split(",") if name.strip() not in ("", "-1")]
+    try:
+        listed = subprocess.run(
+            ["nvidia-smi", "-L"], capture_output=True, text=True, check=True, timeout=30
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [
+        str(index)
+        for index, line in enumerate(filter(lambda line: line.startswith("GPU "), listed.splitlines()))
+    ]

@@ -1,0 +1,38 @@
+"""Imported once by the forkserver, so that the stages forked from it find the slow packages in memory.
+
+Imports only: no CUDA context and no thread pool may exist before the fork. A package that is absent or broken is left to
+the stage that needs it, which then says so in its own log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from importlib import import_module
+from importlib.util import find_spec
+
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "lightning",
+    "lightning.pytorch.cli",
+    "jsonargparse",
+    "timm",
+    "transformers",
+    "transformers.models.clip.modeling_clip",
+    "torchmetrics",
+    "albumentations",
+    "wandb",
+    "scipy.ndimage",
+    "matplotlib.figure",
+    "wsss_bench.methods",
+    "wsss_bench.stages.fit",
+    "wsss_bench.stages.predict",
+    "wsss_bench.stages.refine",
+    "wsss_bench.stages.evaluate",
+    "wsss_bench.stages.check",
+)
+
+for package in PACKAGES:
+    with contextlib.suppress(Exception):
+        if find_spec(package) is not None:
+            import_module(package)

@@ -1,0 +1,109 @@
+"""How a running bench looks: a live view on a terminal, plain lines everywhere else."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from wsss_bench.bench.plan import Stage, clock
+from wsss_bench.bench.runner import Active, Failure
+
+PLAIN_SECONDS = 30.0
+LIVE_SECONDS = 0.5
+
+
+class PlainReporter:
+    """A line when a stage starts or ends, and the running ones every half minute."""
+
+    def __init__(self, file: Any = None) -> None:
+        self._file = file or sys.stdout
+        self._next = time.monotonic() + PLAIN_SECONDS
+
+    def started(self, stage: Stage) -> None:
+        self._say(f"start   {stage.name}")
+
+    def finished(self, stage: Stage, seconds: float, failure: Failure | None) -> None:
+        if failure is None:
+            self._say(f"done    {stage.name} ({clock(seconds)})")
+        else:
+            self._say(f"FAILED  {stage.name}: {failure.reason}")
+
+    def tick(self, active: list[Active], done: int, failed: int, total: int) -> None:
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + PLAIN_SECONDS
+        running = "; ".join(f"{one.stage.name} {how_far(one)}" for one in active)
+        self._say(f"{done}/{total} stages done, {failed} failed; running: {running or 'nothing'}")
+
+    def _say(self, line: str) -> None:
+        print(f"[{time.strftime('%H:%M:%S')}] {line}", file=self._file, flush=True)
+
+
+class LiveReporter:
+    """A table of the running stages that is drawn again in place; ended stages scroll by above it."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._next = 0.0
+
+    def __enter__(self) -> LiveReporter:
+        self._live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._live.stop()
+
+    def started(self, stage: Stage) -> None:
+        self._next = 0.0
+
+    def finished(self, stage: Stage, seconds: float, failure: Failure | None) -> None:
+        if failure is None:
+            self._console.print(f"[green]done[/]    {stage.name} ({clock(seconds)})", highlight=False)
+        else:
+            self._console.print(f"[red]FAILED[/]  {stage.name}: {failure.reason}", highlight=False)
+
+    def tick(self, active: list[Active], done: int, failed: int, total: int) -> None:
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + LIVE_SECONDS
+        table = Table(box=None, pad_edge=False, show_header=False)
+        for one in active:
+            table.add_row(one.stage.kind, one.stage.label, how_far(one))
+        waiting = total - done - failed - len(active)
+        table.add_row(
+            "[bold]bench[/]",
+            f"{done}/{total} done",
+            f"{failed} failed, {len(active)} running, {waiting} waiting",
+        )
+        self._live.update(table, refresh=True)
+
+
+def how_far(active: Active) -> str:
+    """`120/1000 images, 12 s, 1 min 28 s left` from a stage's progress.json; the elapsed time alone before there is one."""
+    elapsed = time.monotonic() - active.started
+    progress = _read(active.stage.path / "progress.json")
+    text = clock(elapsed)
+    done, total = progress.get("done"), progress.get("total")
+    if not isinstance(done, (int, float)) or not isinstance(total, (int, float)):
+        return text
+    text = f"{done}/{total} {progress.get('unit', '')}, {text}"
+    spent = progress.get("wall_seconds") or elapsed
+    return f"{text}, {clock(spent * (total - done) / done)} left" if 0 < done < total else text
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,225 @@
+"""Runs what is left of a plan: packs stages on cores and GPUs, goes on after a failure, and tells how far it is."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from wsss_bench.artifacts import is_complete, write_json
+from wsss_bench.bench.launchers import LOG_FILE, Job, Launcher, Running
+from wsss_bench.bench.plan import FAILURE_FILE, Plan, Stage, StageFolder
+
+POLL_SECONDS = 0.05
+PATIENCE_SECONDS = 5.0
+TAIL_LINES = 15
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What stages are packed on.
+
+    Args:
+        jobs: Stages at a time; a stage of several CPU ranks counts once for each.
+        gpus: Names of the GPUs that are handed out.
+    """
+
+    jobs: int
+    gpus: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A stage that did not complete.
+
+    Args:
+        stage: The stage.
+        reason: Exit status or signal; for a stage that was not started, the input that is missing.
+        tail: Last lines of its log.
+    """
+
+    stage: Stage
+    reason: str
+    tail: str = ""
+
+
+@dataclass
+class Active:
+    """A stage that runs now."""
+
+    stage: Stage
+    running: Running
+    gpus: tuple[str, ...]
+    slots: int
+    started: float = field(default_factory=time.monotonic)
+
+
+class Reporter(Protocol):
+    """Shows progress."""
+
+    def started(self, stage: Stage) -> None:
+        """A stage was started."""
+
+    def finished(self, stage: Stage, seconds: float, failure: Failure | None) -> None:
+        """A stage ended, or (after 0 s) was not started because an input failed."""
+
+    def tick(self, active: list[Active], done: int, failed: int, total: int) -> None:
+        """Called many times a second."""
+
+
+@contextmanager
+def locked(runs: Path) -> Iterator[None]:
+    """Hold `runs/.lock` while a bench works in the folder.
+
+    Raises:
+        ValueError: another bench holds it.
+    """
+    runs.mkdir(parents=True, exist_ok=True)
+    with open(runs / ".lock", "a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            holder = lock.read().strip() or "unknown"
+            raise ValueError(
+                f"another bench (process {holder}) works in {runs}; wait for it, stop it, or use another folder with --runs"
+            ) from error
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+class Runner:
+    """Runs the incomplete stages of a plan.
+
+    Args:
+        plan: What is to be done.
+        folder: Earlier runs, for estimates.
+        machine: What there is to run on.
+        launcher: Starts stages.
+        reporter: Shows progress.
+    """
+
+    def __init__(
+        self, plan: Plan, folder: StageFolder, machine: Machine, launcher: Launcher, reporter: Reporter
+    ) -> None:
+        self._plan = plan
+        self._machine = machine
+        self._launcher = launcher
+        self._reporter = reporter
+        self._waiting = [stage for stage in plan.stages.values() if not is_complete(stage.path)]
+        self._total = len(self._waiting)
+        self._active: list[Active] = []
+        self._free_gpus = list(machine.gpus)
+        self._failures: dict[str, Failure] = {}
+        estimates = {stage.fingerprint: folder.estimate(stage) for stage in self._waiting}
+        # the longest first; one of unknown length may be the longest of all
+        self._waiting.sort(key=lambda stage: -(estimates[stage.fingerprint] or float("inf")))
+
+    def run(self) -> list[Failure]:
+        """Run until nothing is left that can run; returns what failed or was skipped.
+
+        Raises:
+            KeyboardInterrupt: passed on after all running stages were stopped.
+        """
+        try:
+            while self._waiting or self._active:
+                self._collect()
+                self._start_ready()
+                failed = len(self._failures)
+                done = self._total - len(self._waiting) - len(self._active) - failed
+                self._reporter.tick(self._active, done, failed, self._total)
+                time.sleep(POLL_SECONDS)
+        finally:
+            for active in self._active:
+                active.running.stop(PATIENCE_SECONDS)
+        return list(self._failures.values())
+
+    def _start_ready(self) -> None:
+        for stage in list(self._waiting):
+            inputs = [self._plan.stages[key] for key in stage.inputs.values()]
+            lost = [parent for parent in inputs if parent.fingerprint in self._failures]
+            if lost:
+                self._waiting.remove(stage)
+                self._fail(stage, 0.0, Failure(stage, f"skipped: its input failed ({lost[0].name})"))
+            elif all(is_complete(parent.path) for parent in inputs) and self._fits(stage):
+                self._waiting.remove(stage)
+                self._start(stage)
+
+    def _fits(self, stage: Stage) -> bool:
+        used = sum(active.slots for active in self._active)
+        slots_fit = used + self._slots(stage) <= self._machine.jobs or not self._active
+        return slots_fit and gpus_of(stage, len(self._machine.gpus)) <= len(self._free_gpus)
+
+    def _slots(self, stage: Stage) -> int:
+        return 1 if gpus_of(stage, len(self._machine.gpus)) else ranks_of(stage, 1)
+
+    def _start(self, stage: Stage) -> None:
+        stage.write_plan()
+        (stage.path / FAILURE_FILE).unlink(missing_ok=True)
+        wanted = gpus_of(stage, len(self._machine.gpus))
+        gpus = tuple(self._free_gpus[:wanted])
+        del self._free_gpus[:wanted]
+        job = Job(
+            stage.arguments,
+            stage.path,
+            gpus=gpus if self._machine.gpus else None,
+            ranks=ranks_of(stage, len(self._machine.gpus)) > 1,
+        )
+        self._active.append(Active(stage, self._launcher.start(job), gpus, self._slots(stage)))
+        self._reporter.started(stage)
+
+    def _collect(self) -> None:
+        for active in list(self._active):
+            status = active.running.exit_status
+            if status is None:
+                continue
+            self._active.remove(active)
+            self._free_gpus += active.gpus
+            stage, seconds = active.stage, time.monotonic() - active.started
+            if status == 0 and is_complete(stage.path):
+                self._reporter.finished(stage, seconds, None)
+                continue
+            reason = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
+            if status == 0:
+                reason = "ended without its stage.json"
+            write_json(stage.path / FAILURE_FILE, {"reason": reason})
+            self._fail(stage, seconds, Failure(stage, reason, tail(stage.path / LOG_FILE)))
+
+    def _fail(self, stage: Stage, seconds: float, failure: Failure) -> None:
+        self._failures[stage.fingerprint] = failure
+        self._reporter.finished(stage, seconds, failure)
+
+
+def ranks_of(stage: Stage, gpus: int) -> int:
+    """Processes that the trainer of a stage starts over all nodes; 1 for a stage without a trainer."""
+    trainer = stage.config.get("trainer") or {}
+    devices = trainer.get("devices", 1)
+    if isinstance(devices, list):
+        devices = len(devices)
+    elif devices in ("auto", -1, "-1"):
+        devices = max(gpus, 1) if trainer.get("accelerator") in ("gpu", "cuda") else 1
+    return int(devices) * int(trainer.get("num_nodes", 1))
+
+
+def gpus_of(stage: Stage, gpus: int) -> int:
+    """GPUs of this machine that a stage takes."""
+    trainer = stage.config.get("trainer") or {}
+    if trainer.get("accelerator") not in ("gpu", "cuda"):
+        return 0
+    return ranks_of(stage, gpus) // int(trainer.get("num_nodes", 1))
+
+
+def tail(path: Path, lines: int = TAIL_LINES) -> str:
+    """Last lines of a log; empty if there is none."""
+    if not path.is_file():
+        return ""
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - 16384))
+        return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])

@@ -1,0 +1,66 @@
+"""Checks the configuration of every stage that is going to run, before the first one starts."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from wsss_bench.artifacts import read_json, write_json
+from wsss_bench.bench.launchers import Job, Launcher
+from wsss_bench.bench.plan import Stage
+from wsss_bench.bench.runner import tail
+
+CHECKER = "wsss_bench.stages.check"
+"""Module whose `check(command, config)` raises `ValueError`; it imports torch, so it runs in a process of its own."""
+
+
+def check_stages(arguments: list[str]) -> int:
+    """Body of the checking process: reads stages from a JSON file, writes one message for each that cannot run."""
+    from wsss_bench.stages.check import check
+
+    def complaint(stage: dict[str, Any]) -> str | None:
+        try:
+            check(stage["command"], stage["config"])
+        except ValueError as error:
+            return f"{stage['name']}: {error}"
+        return None
+
+    complaints = (complaint(stage) for stage in read_json(arguments[0]))
+    write_json(arguments[1], [text for text in complaints if text])
+    return 0
+
+
+def validate(stages: list[Stage], launcher: Launcher) -> None:
+    """Check `stages` in one process of `launcher`, whose target must be `check_stages`.
+
+    Raises:
+        ValueError: all messages of all stages.
+    """
+    if not stages or find_spec(CHECKER) is None:
+        return
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        question, answer = folder / "stages.json", folder / "messages.json"
+        question.write_text(
+            json.dumps(
+                [{"name": stage.name, "command": stage.command, "config": stage.config} for stage in stages]
+            )
+        )
+        running = launcher.start(Job([str(question), str(answer)], folder))
+        try:
+            while (status := running.exit_status) is None:
+                time.sleep(0.05)
+        except KeyboardInterrupt:
+            running.stop(0.0)
+            raise
+        if status != 0 or not answer.is_file():
+            print(tail(folder / "log.txt"), file=sys.stderr)
+            raise ValueError("the configurations could not be checked; the lines above say why")
+        messages = read_json(answer)
+    if messages:
+        raise ValueError("nothing was started, because these stages cannot run:\n  " + "\n  ".join(messages))

@@ -1,0 +1,1 @@
+def publish(plan, runs): pass

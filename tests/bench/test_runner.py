@@ -1,0 +1,157 @@
+"""Running a plan: real processes with fake stages."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import Project
+from fakes import run_stage
+
+from wsss_bench.bench.command import run_bench
+from wsss_bench.bench.launchers import LocalLauncher
+from wsss_bench.bench.plan import make_plan
+from wsss_bench.bench.runner import locked
+
+
+def bench(project: Project, file: Path, jobs: int = 2) -> int:
+    return run_bench(make_plan(file, project.runs), project.runs, jobs, LocalLauncher(run_stage, preload=()))
+
+
+def attempts(project: Project) -> dict[str, int]:
+    return {
+        path.parent.name: len(path.read_text().split())
+        for path in (project.runs / "stages").glob("*/attempts.txt")
+    }
+
+
+def test_everything_runs_once_and_a_second_bench_runs_nothing(project, capsys):
+    file = project.experiment()
+    assert bench(project, file) == 0
+    assert len(attempts(project)) == 16
+    table = (project.runs / "toy" / "leaderboard.csv").read_text()
+    capsys.readouterr()
+    assert bench(project, file) == 0
+    assert set(attempts(project).values()) == {1}
+    assert (project.runs / "toy" / "leaderboard.csv").read_text() == table
+    assert "16 complete, 0 to run" in capsys.readouterr().out
+
+
+def test_log_holds_output_and_command(project):
+    bench(project, project.experiment(methods=["full"]))
+    (log,) = (project.runs / "stages").glob("train-full-toy-s0-*/log.txt")
+    text = log.read_text()
+    assert "train of full-toy-s0 is done" in text
+    assert "wsss-bench fit --config" in text
+    assert "started in" in text
+
+
+def test_a_failure_stops_its_dependents_only(project, capfd):
+    file = project.experiment(override={"cam": {"model": {"init_args": {"fail": "no such luck"}}}})
+    assert bench(project, file) == 1
+    captured = capfd.readouterr()
+    assert "FAILED train cam-toy-s0: exit status 1" in captured.err
+    assert "ValueError: no such luck" in captured.err  # the tail of the log
+    assert "skipped: its input failed (train cam-toy-s0)" in captured.err
+    assert len(list((project.runs / "stages").glob("evaluate-*/stage.json"))) == 5  # zero: 3, full: 2
+    assert "failed" in captured.out  # in the table
+
+
+def test_a_failed_stage_is_tried_again(project):
+    file = project.experiment(methods=["full"], override={"full": {"model": {"init_args": {"signal": 9}}}})
+    assert bench(project, file) == 1
+    (failure,) = (project.runs / "stages").glob("train-full-*/failed.json")
+    assert json.loads(failure.read_text())["reason"] == "killed by signal 9"
+    assert bench(project, file) == 1
+    assert max(attempts(project).values()) == 2
+
+
+def test_a_stage_that_ends_without_a_manifest_has_failed(project, capfd):
+    file = project.experiment(methods=["full"], override={"full": {"model": {"init_args": {"forget": True}}}})
+    assert bench(project, file) == 1
+    assert "ended without its stage.json" in capfd.readouterr().err
+
+
+def test_two_benches_do_not_share_a_folder(project):
+    with locked(project.runs), pytest.raises(ValueError, match=f"another bench .process {os.getpid()}. works in"):
+        bench(project, project.experiment())
+
+
+def test_an_unbuildable_data_set_stops_the_bench(project):
+    import yaml
+    from conftest import DATA
+
+    content = yaml.safe_load(yaml.safe_dump(DATA))
+    content["protocol"]["prepare"] = ["no-such-command"]
+    project.write("configs/data/toy.yaml", content)
+    with pytest.raises(ValueError, match="data set toy could not be prepared"):
+        bench(project, project.experiment())
+
+
+def start_bench(file: Path, runs: Path) -> subprocess.Popen[bytes]:
+    script = Path(__file__).with_name("fakes.py")
+    return subprocess.Popen([sys.executable, str(script), str(file), str(runs)], stdout=subprocess.DEVNULL)
+
+
+def is_alive(process: int) -> bool:
+    with contextlib.suppress(OSError):
+        return "State:\tZ" not in Path(f"/proc/{process}/status").read_text()
+    return False
+
+
+def test_a_killed_bench_leaves_no_stage_running_and_goes_on(project, tmp_path):
+    slow = {name: {"model": {"init_args": {"sleep": 30.0}}} for name in ("cam", "full")}
+    file = project.experiment(override=slow)
+    process = start_bench(file, project.runs)
+    deadline = time.monotonic() + 20
+    while len(list((project.runs / "stages").glob("train-*/attempts.txt"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    stages = [int(path.read_text()) for path in (project.runs / "stages").glob("train-*/attempts.txt")]
+    assert len(stages) == 2
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 5
+    while any(is_alive(stage) for stage in stages) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not any(is_alive(stage) for stage in stages)
+
+
+def test_killed_at_random_moments_the_table_is_the_same(project, tmp_path):
+    override = {name: {"model": {"init_args": {"sleep": 0.2}}} for name in ("cam", "full")}
+    file = project.experiment(override=override)
+    assert start_bench(file, tmp_path / "whole").wait() == 0
+    draw = random.Random(0)
+    for _ in range(5):
+        process = start_bench(file, project.runs)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(draw.uniform(0.3, 1.2))
+        process.kill()
+        process.wait()
+    assert start_bench(file, project.runs).wait() == 0
+    for name in ("leaderboard.csv", "leaderboard.md"):
+        assert (project.runs / "toy" / name).read_text() == (tmp_path / "whole" / "toy" / name).read_text()
+
+
+def test_interrupt_stops_the_stages_and_says_how_to_go_on(project):
+    file = project.experiment(methods=["full"], override={"full": {"model": {"init_args": {"sleep": 30.0}}}})
+    script = Path(__file__).with_name("fakes.py")
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(file), str(project.runs)], stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 20
+    while not list((project.runs / "stages").glob("train-*/attempts.txt")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    (attempt,) = (project.runs / "stages").glob("train-*/attempts.txt")
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "the same command goes on" in errors
+    assert not is_alive(int(attempt.read_text()))
