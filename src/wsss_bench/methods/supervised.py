@@ -28,6 +28,7 @@ class Supervised(Method):
         backbone: timm ResNet name, or a recipe file.
         weights: `imagenet`, a checkpoint path, or None.
         output_stride: Stride of the last stage.
+        fixed_batch_norm: Running statistics of the pretraining in the backbone, as in DeepLab; the decoder has GroupNorm.
         width: Channels of the decoder.
         decoder_lr_scale: Learning rate of the decoder over that of the backbone.
     """
@@ -42,21 +43,24 @@ class Supervised(Method):
         backbone: str = "resnet50.tv_in1k",
         weights: str | None = "imagenet",
         output_stride: int = 16,
+        fixed_batch_norm: bool = True,
         width: int = 128,
         decoder_lr_scale: float = 10.0,
     ) -> None:
         super().__init__(class_names, optim)
         self.normalize = ImageNetNormalize()
-        self.backbone = ResNetStages(backbone, weights, output_stride)
+        self.backbone = ResNetStages(backbone, weights, output_stride, fixed_batch_norm=fixed_batch_norm)
         self.decoder = SemanticFPN(self.backbone.stage_channels, len(self.class_names) + 1, width)
         self.decoder_lr_scale = decoder_lr_scale
 
     def training_loss(self, batch: MaskBatch) -> dict[str, Tensor]:
         logits = self.segmentation_logits(batch.image)
         logits = F.interpolate(logits, batch.mask.shape[1:], mode="bilinear", align_corners=False)
-        valid = (batch.mask != IGNORE).sum().clamp(min=1)  # a batch of nothing but 255 gives 0, not NaN
-        loss = F.cross_entropy(logits, batch.mask, ignore_index=IGNORE, reduction="sum") / valid
-        return {"cross_entropy": loss}
+        loss = F.cross_entropy(logits, batch.mask, ignore_index=IGNORE, reduction="none").sum(dim=(1, 2))
+        # mean over the pixels of an image, then over images: the same however a batch is split over ranks, and 0 instead of
+        # NaN for an image of nothing but 255
+        valid = (batch.mask != IGNORE).sum(dim=(1, 2)).clamp(min=1)
+        return {"cross_entropy": (loss / valid).mean()}
 
     def segmentation_logits(self, image: Tensor) -> Tensor:
         return self.decoder(self.backbone(self.normalize(image)))  # (B, 1 + C, h, w)

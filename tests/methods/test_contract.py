@@ -1,0 +1,166 @@
+"""What every method of `configs/methods` must do, checked through its own YAML on the small mini world.
+
+A new method is tested by being there: nothing is added to this file.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from wsss_bench.artifacts import read_manifest, read_mask, read_seed
+from wsss_bench.bench.config import ConfigFolder
+from wsss_bench.inference import InferenceConfig, predict
+from wsss_bench.methods.base import Method
+from wsss_bench.methods.optim import build_optimizer
+from wsss_bench.stages import fit, predict as predict_stage
+from wsss_bench.stages.fit import LAST, FitCLI
+from wsss_bench.types import InferenceSample
+
+FOLDER = ConfigFolder(Path(__file__).parents[2] / "configs")
+METHODS = FOLDER.methods()
+TRAINED = [name for name in METHODS if FOLDER.method(name, "mini", {}).bench.trains]
+
+
+def config_of(name, out, **changes):
+    """Configuration of a short train stage of a method on the small mini world."""
+    content = FOLDER.method(name, "mini", FOLDER.trainer("cpu"))
+    source = FOLDER.data("mini").data.source
+    config = {
+        "seed_everything": 0,
+        "model": {"class_path": content.model.class_path, "init_args": content.model.init_args},
+        "data": {**content.data, "source": {"class_path": source.class_path, "init_args": source.init_args}},
+        "trainer": {**content.trainer, "max_epochs": 1, "limit_train_batches": 2, **changes.pop("trainer", {})},
+        "out": str(out),
+    }
+    config["data"]["global_batch_size"] = 8
+    return {**config, **changes}
+
+
+def run(stage, tmp_path, config, name="config.yaml"):
+    path = tmp_path / name
+    path.write_text(yaml.safe_dump(config))
+    assert stage.main(["--config", str(path)]) == 0
+
+
+def built(name, tmp_path):
+    cli = FitCLI(config_of(name, tmp_path / "out"))
+    return cli.model, cli.datamodule
+
+
+def is_overridden(method, name):
+    return getattr(type(method), name) is not getattr(Method, name)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_training_step_reaches_every_trainable_parameter(name, tmp_path, mini_data):
+    method, data = built(name, tmp_path)
+    method.train()
+    losses = method.training_loss(next(iter(data.train_dataloader())))
+    assert losses
+    assert all(loss.ndim == 0 and torch.isfinite(loss) for loss in losses.values())
+    sum(losses.values()).backward()
+    idle = [n for n, p in method.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
+    assert idle == []
+    listed = [id(p) for group in method.parameter_groups() for p in group["params"] if p.requires_grad]
+    assert sorted(listed) == sorted(id(p) for p in method.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_few_steps_lower_the_loss(name, tmp_path, mini_data):
+    method, data = built(name, tmp_path)
+    method.train()
+    batch = next(iter(data.train_dataloader()))
+    optimizer = build_optimizer(method.parameter_groups(), method.optim)
+    values = []
+    for _ in range(12):
+        loss = sum(method.training_loss(batch).values())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        values.append(loss.item())
+    assert values[-1] < values[0]
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("size", [(96, 96), (80, 104)])
+def test_maps_have_the_right_shape_and_range(name, size, tmp_path, mini_data):
+    method, data = built(name, tmp_path)
+    method.eval()
+    image = torch.rand(2, 3, *size)
+    with torch.no_grad():
+        if is_overridden(method, "seed_maps"):
+            maps = method.seed_maps(image, torch.ones(2, 8), ())
+            assert maps.shape[:2] == (2, len(data.class_names))
+            assert maps.min() >= 0
+            assert torch.isfinite(maps).all()
+        if is_overridden(method, "segmentation_logits"):
+            logits = method.segmentation_logits(image)
+            assert logits.shape[:2] == (2, 1 + len(data.class_names))
+            assert torch.isfinite(logits).all()
+    assert is_overridden(method, "seed_maps") or is_overridden(method, "segmentation_logits")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_segmentation_does_not_depend_on_labels(name, tmp_path, mini_data):
+    method, _ = built(name, tmp_path)
+    if not is_overridden(method, "segmentation_logits"):
+        pytest.skip("has no segmentation")
+    method.eval()
+    image = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
+    config = InferenceConfig(**FOLDER.method(name, "mini", {}).inference)
+    with torch.no_grad():
+        samples = [InferenceSample("a", image, labels) for labels in (None, np.ones(8, np.float32))]
+        results = [predict(method, sample, "segmentation", config)["ms"] for sample in samples]
+    np.testing.assert_array_equal(*results)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_stages_run_and_a_checkpoint_brings_the_same_maps_back(name, tmp_path, mini_data):
+    content = FOLDER.method(name, "mini", {})
+    train = tmp_path / "train"
+    if content.bench.trains:
+        run(fit, tmp_path, config_of(name, train))
+        manifest = read_manifest(train)
+        assert manifest["params"] > 0
+        assert manifest["steps"] == 2
+        assert torch.load(train / LAST, weights_only=True)["wsss_bench"]["class_names"]
+    product = "segmentation" if content.bench.pipeline == "upper_bound" else "seed"
+    split = "train" if product == "seed" else "val"
+    results = []
+    for attempt in ("first", "second"):
+        config = config_of(name, tmp_path / attempt, checkpoint=str(train) if content.bench.trains else None)
+        config |= {"product": product, "split": split, "inference": content.inference, "crf_workers": 0}
+        run(predict_stage, tmp_path, config)
+        manifest = read_manifest(tmp_path / attempt)
+        if product == "seed":
+            files = sorted((tmp_path / attempt / "seeds").glob("*.npz"))
+            results.append([read_seed(file.parent, file.stem).scores for file in files])
+        else:
+            files = sorted((tmp_path / attempt / "masks" / "ms-raw").glob("*.png"))
+            results.append([read_mask(file) for file in files])
+        assert len(files) == manifest["image_count"] > 0
+    for first, second in zip(*results, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_two_ranks_train_what_one_process_trains(name, tmp_path, mini_data):
+    states = []
+    for devices in (1, 2):
+        trainer = {"devices": devices, "strategy": "ddp" if devices > 1 else "auto", "limit_val_batches": 0}
+        config = config_of(name, tmp_path / f"{devices}", trainer=trainer)
+        config["model"]["init_args"]["optim"] |= {"name": "sgd", "lr": 0.01, "warmup_steps": 0}
+        path = tmp_path / f"{devices}.yaml"
+        path.write_text(yaml.safe_dump(config))
+        command = [sys.executable, "-m", "wsss_bench", "fit", "--config", str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stderr
+        assert read_manifest(tmp_path / f"{devices}")["world_size"] == devices
+        states.append(torch.load(tmp_path / f"{devices}" / LAST, weights_only=True)["state_dict"])
+    for key, value in states[0].items():
+        torch.testing.assert_close(value, states[1][key], rtol=1e-3, atol=1e-5, msg=lambda m, key=key: f"{key}: {m}")

@@ -1,0 +1,37 @@
+"""Follows docs/add_a_method.md: writes the files that it shows into a copy of the tree and runs what it says."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "add_a_method.md").read_text()
+
+
+def block(kind, marker):
+    """The first code block of a kind whose text contains `marker`."""
+    found = [text for text in re.findall(rf"```{kind}\n(.*?)```", PAGE, re.DOTALL) if marker in text]
+    assert found, f"the page has no {kind} block with {marker!r}"
+    return found[0]
+
+
+def test_the_page_adds_a_method_that_meets_the_contract(tmp_path):
+    for name in ("src", "configs", "tests", "experiments"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for name in ("setup.cfg", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / "src/wsss_bench/methods/gwrp.py").write_text(block("python", "class GWRP"))
+    (tmp_path / "configs/methods/gwrp.yaml").write_text(block("yaml", "gwrp.GWRP"))
+    (tmp_path / "experiments/gwrp.yaml").write_text(block("yaml", "methods: [cam, gwrp]"))
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "src")}
+    command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/methods/test_contract.py", "-k", "gwrp and not two_ranks"]
+    contract = subprocess.run([sys.executable, *command], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert contract.returncode == 0, contract.stdout[-4000:]
+    assert " passed" in contract.stdout
+    plan = [sys.executable, "-m", "wsss_bench", "bench", "experiments/gwrp.yaml", "--dry-run"]
+    shown = subprocess.run(plan, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert shown.returncode == 0, shown.stderr
+    assert "gwrp-mini-s0" in shown.stdout
