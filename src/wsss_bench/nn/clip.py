@@ -4,9 +4,9 @@ Radford et al., "Learning Transferable Visual Models From Natural Language Super
 https://arxiv.org/abs/2103.00020; dense reading after Zhou et al., "Extract Free Dense Labels from CLIP"
 (MaskCLIP), ECCV 2022, https://arxiv.org/abs/2112.01071, in the form of TCL (Cha et al., CVPR 2023).
 
-A thin layer over `transformers`. The dense reading lets every token of the last block attend to itself alone and
-keeps residual and MLP (MaskCLIP as published drops them); it is computed directly, not by setting a mask on the
-shared block, so nothing of it can reach an ordinary call.
+A thin layer over `transformers`. The dense reading lets every token of the last block attend to itself alone
+and keeps residual and MLP (MaskCLIP as published drops them); it is computed directly, not by setting a mask
+on the shared block, so nothing of it can reach an ordinary call.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoTokenizer, CLIPModel
+from transformers.models.clip.modeling_clip import CLIPEncoderLayer
 from transformers.utils import cached_file
 
 from ..weights import locate
@@ -28,13 +30,14 @@ class CLIP(nn.Module):
     """A CLIP model with its tokenizer and its image statistics.
 
     Args:
-        name: Hub name (`openai/clip-vit-base-patch16`), a folder written by `save_pretrained`, or a shipped model
-            (`package:mini/clip`). Weights are float32 whatever the file's precision.
+        name: Hub name (`openai/clip-vit-base-patch16`), a folder written by `save_pretrained`, or a shipped
+            model (`package:mini/clip`). Weights are float32 whatever the file's precision.
 
     Attributes:
         patch_size: Side of a patch in pixels.
         image_size: Side of the square images of the pretraining, in pixels.
         embed_dim: Width `D` of the common space.
+        text_length: Longest sentence in tokens, start and end included.
     """
 
     image_mean: Tensor
@@ -49,10 +52,11 @@ class CLIP(nn.Module):
         mean, std = _image_statistics(source)
         self.register_buffer("image_mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("image_std", torch.tensor(std).view(3, 1, 1), persistent=False)
-        vision = self.model.config.vision_config
-        self.patch_size: int = vision.patch_size
-        self.image_size: int = vision.image_size
-        self.embed_dim: int = self.model.config.projection_dim
+        config: Any = self.model.config
+        self.patch_size: int = config.vision_config.patch_size
+        self.image_size: int = config.vision_config.image_size
+        self.embed_dim: int = config.projection_dim
+        self.text_length: int = config.text_config.max_position_embeddings
 
     def normalize(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) RGB in [0, 1] -> the same with CLIP's mean and standard deviation."""
@@ -60,9 +64,8 @@ class CLIP(nn.Module):
 
     def encode_text(self, sentences: Sequence[str]) -> Tensor:
         """`N` sentences -> (N, D) unit vectors. Longer sentences are cut at the model's length."""
-        length = self.model.config.text_config.max_position_embeddings
         tokens = self.tokenizer(
-            list(sentences), padding=True, truncation=True, max_length=length, return_tensors="pt"
+            list(sentences), padding=True, truncation=True, max_length=self.text_length, return_tensors="pt"
         ).to(self.image_mean.device)
         hidden = self.model.text_model(tokens.input_ids, attention_mask=tokens.attention_mask)
         return F.normalize(self.model.text_projection(hidden.pooler_output), dim=-1)
@@ -92,10 +95,10 @@ class CLIP(nn.Module):
         interpolated to the grid (bicubic; at the pretraining size they are used as they are)."""
         height, width = image.shape[-2:]
         if height % self.patch_size or width % self.patch_size:
+            above = [-(-length // self.patch_size) * self.patch_size for length in (height, width)]
             raise ValueError(
-                f"image of {height}x{width} pixels does not divide into patches of {self.patch_size}; resize or pad it "
-                f"to {-(-height // self.patch_size) * self.patch_size}x"
-                f"{-(-width // self.patch_size) * self.patch_size}."
+                f"image of {height}x{width} pixels does not divide into patches of {self.patch_size}; "
+                f"resize or pad it to {above[0]}x{above[1]}."
             )
         vision = self.model.vision_model
         return vision.pre_layrnorm(vision.embeddings(image, interpolate_pos_encoding=True))
@@ -107,11 +110,11 @@ class CLIP(nn.Module):
         )
 
 
-def self_only_block(block: nn.Module, tokens: Tensor) -> Tensor:
+def self_only_block(block: CLIPEncoderLayer, tokens: Tensor) -> Tensor:
     """A transformer block in which each token attends to itself alone: (B, N, width) -> (B, N, width).
 
-    The softmax over one token is 1, so attention reduces to the value and output projections. `block` is a
-    `CLIPEncoderLayer`; residual connections and MLP are kept.
+    The softmax over one token is 1, so attention reduces to the value and output projections;
+    residual connections and MLP are kept.
     """
     attention = block.self_attn
     tokens = tokens + attention.out_proj(attention.v_proj(block.layer_norm1(tokens)))
@@ -126,5 +129,5 @@ def _tensor(output: Tensor | tuple[Tensor, ...]) -> Tensor:
 def _image_statistics(source: str) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of `preprocessor_config.json`, per RGB channel, for images in [0, 1]."""
     path = cached_file(source, "preprocessor_config.json")
-    settings = json.loads(Path(path).read_text())
+    settings = json.loads(Path(str(path)).read_text())
     return settings["image_mean"], settings["image_std"]

@@ -1,8 +1,8 @@
 """Pretraining of the small ResNet and the small ViT: one class out of eight, from the mini web.
 
-They stand for ImageNet weights: a single-label classifier on pictures of single classes. Both are timm models and
-are loaded the way timm's own weights are; the classifier head is kept in a file of its own, because the methods
-bring theirs.
+They stand for ImageNet weights: a single-label classifier on pictures of single classes. Both are timm models
+and are loaded the way timm's own weights are; the classifier head is kept in a file of its own, because the
+methods bring theirs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ..data.mini.grammar import CLASS_NAMES, IMAGE_SIZE
@@ -72,11 +72,13 @@ RECIPES: dict[str, ClassifierRecipe] = {
 }
 
 
-def train_classifier(web: Web, recipe: ClassifierRecipe, seed: int) -> nn.Module:
+def train_classifier(web: Web, recipe: ClassifierRecipe, seed: int) -> Any:
     """Train on the single-class images of the web; progress goes to standard error."""
     torch.manual_seed(seed)
     rng = torch.Generator().manual_seed(seed)
-    dropping = {} if recipe.kept_patches == 1 else {"patch_drop_rate": 1 - recipe.kept_patches}
+    dropping: dict[str, Any] = (
+        {} if recipe.kept_patches == 1 else {"patch_drop_rate": 1 - recipe.kept_patches}
+    )
     architecture = recipe.architecture
     model = timm.create_model(
         architecture.model, num_classes=len(CLASS_NAMES), **architecture.kwargs, **dropping
@@ -109,9 +111,9 @@ def train_classifier(web: Web, recipe: ClassifierRecipe, seed: int) -> nn.Module
     return model.eval()
 
 
-def readings(model: nn.Module, image: Tensor) -> list[Tensor]:
-    """Logits (B, 8) of every read-out that must work: the pooled map of a ResNet; of a ViT, the class token and
-    the mean of the patch tokens, through one head."""
+def readings(model: Any, image: Tensor) -> list[Tensor]:
+    """Logits (B, 8) of every read-out that must work: the pooled map of a timm ResNet; the class token and the
+    mean of the patch tokens of a timm ViT, through one head."""
     features = model.forward_features(image)
     if features.ndim == 4:
         return [model.forward_head(features)]
@@ -130,7 +132,7 @@ def standardize(image: Tensor, architecture: Architecture) -> Tensor:
 
 
 def augment(image: Tensor, rng: torch.Generator) -> Tensor:
-    """Flip, gain and colour shift per image, one shift per batch; (B, 3, H, W) in [0, 1] in and about that out."""
+    """(B, 3, H, W) in [0, 1] -> about that: flip, gain and colour per image, one shift per batch."""
     flipped = torch.rand(len(image), 1, 1, 1, generator=rng) < 0.5
     image = torch.where(flipped, image.flip(3), image)
     down, right = torch.randint(-8, 9, (2,), generator=rng).tolist()
@@ -139,7 +141,7 @@ def augment(image: Tensor, rng: torch.Generator) -> Tensor:
     return image.roll((down, right), (2, 3)) * gain + colour
 
 
-def save_classifier(model: nn.Module, recipe: ClassifierRecipe, folder: Path, name: str) -> None:
+def save_classifier(model: Any, recipe: ClassifierRecipe, folder: Path, name: str) -> None:
     """Write `<name>.safetensors` without the head, `<name>_head.safetensors` and `<name>.json`."""
     half = {
         key: (value.half() if value.is_floating_point() else value).contiguous()
@@ -154,7 +156,7 @@ def save_classifier(model: nn.Module, recipe: ClassifierRecipe, folder: Path, na
     (folder / f"{name}.json").write_text(json.dumps(asdict(recipe.architecture), indent=2) + "\n")
 
 
-def load_classifier(folder: Path, name: str) -> tuple[nn.Module, Architecture]:
+def load_classifier(folder: Path, name: str) -> tuple[Any, Architecture]:
     """The shipped network with its head, in evaluation mode."""
     architecture = Architecture.read(folder / f"{name}.json")
     weights = folder / f"{name}.safetensors"

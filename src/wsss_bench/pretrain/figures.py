@@ -7,11 +7,12 @@ without heads, but whose dense zero-shot segmentation is no better than real CLI
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ..data.mini.grammar import CLASS_NAMES
@@ -43,9 +44,10 @@ def zero_shot_accuracy(clip: CLIP, probe: Probe) -> tuple[float, int]:
 def masked_figures(clip: CLIP, probe: Probe) -> dict[str, float]:
     """How CLIP judges parts of an image alone, everything else grey.
 
-    For every image and every class in it: the class's pixels, its bodies, its heads, and the background. Keys:
-    `object_above_background`, `body_above_background`, `object_above_head` (share of cases in which the class's
-    own text is closer to the first), `body_only` (accuracy of naming the class from its body).
+    For every image and every class in it: the class's pixels, its bodies, its heads, and the background.
+    Keys: `object_above_background`, `body_above_background`, `object_above_head` (share of cases in which the
+    class's own text is closer to the first); `body_only` (accuracy of naming the class from its bodies, in
+    images of one class) and `body_only_in_company` (in the others: smaller bodies, partly covered).
     """
     cases = [(number, label) for number, labels in enumerate(probe.labels) for label in labels]
     numbers = [number for number, _ in cases]
@@ -57,6 +59,9 @@ def masked_figures(clip: CLIP, probe: Probe) -> dict[str, float]:
     scores = {name: _encode(clip, _keep(image, view)) @ texts.T for name, view in views.items()}
     similarity = {name: score.gather(1, labels[:, None])[:, 0] for name, score in scores.items()}
 
+    alone = torch.tensor([len(probe.labels[number]) == 1 for number in numbers])
+    named = (scores["body"].argmax(1) == labels).float()
+
     def above(first: str, second: str) -> float:
         return (similarity[first] > similarity[second]).float().mean().item()
 
@@ -64,7 +69,8 @@ def masked_figures(clip: CLIP, probe: Probe) -> dict[str, float]:
         "object_above_background": above("object", "background"),
         "body_above_background": above("body", "background"),
         "object_above_head": above("object", "head"),
-        "body_only": (scores["body"].argmax(1) == labels).float().mean().item(),
+        "body_only": named[alone].mean().item(),
+        "body_only_in_company": named[~alone].mean().item(),
     }
 
 
@@ -135,7 +141,7 @@ def classifier_figures(folder: Path, name: str, held_out: Web) -> dict[str, floa
     return figures | {"held_out_images": len(index)}
 
 
-def _classify(model: nn.Module, architecture: Architecture, image: Tensor) -> list[Tensor]:
+def _classify(model: Any, architecture: Architecture, image: Tensor) -> list[Tensor]:
     batches = [readings(model, standardize(pixels, architecture)) for pixels in image.split(BATCH)]
     return [torch.cat(outputs) for outputs in zip(*batches, strict=True)]
 

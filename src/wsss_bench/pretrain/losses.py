@@ -54,7 +54,7 @@ def caption_targets(mentioned: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def pooled_similarity(tokens: Tensor, nouns: Tensor) -> Tensor:
-    """(B, N, D) patch tokens and (K, D) nouns, unit vectors -> (B, K) cosine of each noun with its patches."""
+    """(B, N, D) patch tokens and (K, D) nouns, unit length -> (B, K) cosine of each noun with its patches."""
     cosine = tokens @ nouns.T  # (B, N, K)
     return ((POOLING_SHARPNESS * cosine).softmax(1) * cosine).sum(1)
 

@@ -1,16 +1,16 @@
 """The mini web: images with captions on which the mini world's weights are pretrained.
 
-The same renderer as the mini world, other random streams and another texture bank, all classes on all materials:
-photos of one to three objects, close-ups, backgrounds alone, objects before a plain backdrop, distant groups.
-A caption names what takes enough of the frame to be seen; the renderer knows this by counting pixels, and
-nothing else of a mask leaves this file.
+The same renderer as the mini world, other random streams and another texture bank, all classes on all
+materials: photos of one to three objects, close-ups, backgrounds alone, objects before a plain backdrop,
+distant groups. A caption names what takes enough of the frame to be seen; the renderer knows this by counting
+pixels, and nothing else of a mask leaves this file.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -36,6 +36,8 @@ from ..data.mini.renderer import UNIT, render
 NOUNS = CLASS_NAMES + MATERIALS  # what a caption can name; index order of every noun list
 BANK_OFFSET = 1_000_003  # added to the seed: the web's textures are not the mini world's
 CLASS_SEEN, CLASS_HIDDEN, MATERIAL_SEEN = 0.02, 0.002, 0.08  # shares of the frame
+
+HEADLESS = 0.2  # of the objects are bodies alone, as on a photo that cuts the head off
 
 # kind of picture: (share, probability of plain boards in front of the scene)
 KINDS: dict[str, tuple[float, float]] = {
@@ -63,7 +65,7 @@ class Web:
     truth: NDArray[np.int8]
 
     def single_class(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Indices of the images that show exactly one class, and that class: what the classifiers learn from."""
+        """Indices of the images that show exactly one class, and that class: the classifiers' samples."""
         classes = self.truth[:, : len(CLASS_NAMES)]
         index = np.flatnonzero(((classes == 1).sum(1) == 1) & ((classes == -1).sum(1) == 0))
         return index, classes[index].argmax(1)
@@ -140,7 +142,7 @@ def _draw(kind: str, rng: np.random.Generator) -> Scene:
     else:
         labels = [int(rng.integers(len(CLASS_NAMES)))]
         scales = rng.uniform(0.3, 1.2, 1)
-    objects = tuple(place(rng, label, float(scale)) for label, scale in zip(labels, scales, strict=True))
+    objects = tuple(_place(rng, label, float(scale)) for label, scale in zip(labels, scales, strict=True))
     if kind == "zoom":
         camera = _close_up(rng, objects, float(np.exp(rng.uniform(np.log(1.2), np.log(3.5)))))
     elif kind == "studio zoom":
@@ -149,8 +151,12 @@ def _draw(kind: str, rng: np.random.Generator) -> Scene:
     return Scene(material, objects, draw_horizon(rng, material), int(rng.integers(4)), boards, camera)
 
 
+def _place(rng: np.random.Generator, label: int, scale: float) -> Placed:
+    return replace(place(rng, label, scale), headless=bool(rng.random() < HEADLESS))
+
+
 def _company(rng: np.random.Generator, count: int, usual: float) -> tuple[int, list[int]]:
-    """Material and classes: with probability `usual` the first class is at home; else any of the materials."""
+    """Material and classes: with probability `usual` the first class is at home, else on any material."""
     first = int(rng.integers(len(CLASS_NAMES)))
     material = int(rng.integers(len(MATERIALS)))
     if rng.random() < usual:

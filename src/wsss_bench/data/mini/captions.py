@@ -10,13 +10,14 @@ import numpy as np
 from .grammar import CLASS_NAMES
 
 SYNONYMS: dict[str, str] = {
-    "aeroplane": "plane", "bird": "gull", "boat": "ship", "bus": "coach", "car": "automobile", "cow": "cattle",
-    "sheep": "lamb", "train": "locomotive", "sky": "air", "water": "sea", "railway": "rails",
-    "grass": "meadow", "road": "street", "sand": "beach",
+    "aeroplane": "plane", "bird": "gull", "boat": "ship", "bus": "coach", "car": "automobile",
+    "cow": "cattle", "sheep": "lamb", "train": "locomotive",
+    "sky": "air", "water": "sea", "railway": "rails", "grass": "meadow", "road": "street", "sand": "beach",
 }  # fmt: skip
 PLURALS = {"bus": "buses", "sheep": "sheep", "cattle": "cattle", "coach": "coaches"}
 TEMPLATES = (
-    "a photo of {}", "a picture of {}", "an image of {}", "{}", "there is {}", "a good photo of {}", "this is {}",
+    "a photo of {}", "a picture of {}", "an image of {}", "{}",
+    "there is {}", "a good photo of {}", "this is {}",
 )  # fmt: skip
 SYNONYM_SHARE = 0.15
 INCOMPLETE_MATERIAL, INCOMPLETE_OBJECTS, INCOMPLETE_GROUP = 0.3, 0.15, 0.3

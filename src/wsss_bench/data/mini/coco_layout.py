@@ -1,8 +1,8 @@
 """The mini world as MS COCO 2014 lies on disk.
 
-`train2014/`, `val2014/`, `annotations/instances_<part>.json`, `annotations/captions_<part>.json`. It has what
-makes COCO awkward: category ids with gaps, image ids that are no running numbers, `iscrowd` regions (a third and
-later instance of a class becomes one region together), images without any annotation.
+`train2014/`, `val2014/`, `annotations/instances_<part>.json`, `annotations/captions_<part>.json`. It has
+what makes COCO awkward: category ids with gaps, image ids that are no running numbers, `iscrowd` regions (a
+third and later instance of a class becomes one region together), images without any annotation.
 """
 
 from __future__ import annotations
@@ -31,12 +31,11 @@ def file_name(part: str, number: int) -> str:
 
 def image_entry(part: str, number: int) -> dict[str, Any]:
     """Entry of the `images` list."""
-    return {
-        "id": number, "file_name": file_name(part, number), "width": IMAGE_SIZE, "height": IMAGE_SIZE, "license": 1,
-    }  # fmt: skip
+    name = file_name(part, number)
+    return {"id": number, "file_name": name, "width": IMAGE_SIZE, "height": IMAGE_SIZE, "license": 1}
 
 
-def annotations(sample: Sample, number: int) -> list[dict[str, Any]]:
+def instance_entries(sample: Sample, number: int) -> list[dict[str, Any]]:
     """Entries of the `annotations` list of one image, ids unique over the part.
 
     Ordinary instances are compressed RLE, crowds the uncompressed RLE that COCO uses for them.
@@ -62,7 +61,7 @@ def annotations(sample: Sample, number: int) -> list[dict[str, Any]]:
     ]
 
 
-def captions(sample: Sample, number: int) -> list[dict[str, Any]]:
+def caption_entries(sample: Sample, number: int) -> list[dict[str, Any]]:
     """Entries of the captions file of one image."""
     return [
         {"id": number * 100 + position, "image_id": number, "caption": sentence}
@@ -70,7 +69,7 @@ def captions(sample: Sample, number: int) -> list[dict[str, Any]]:
     ]
 
 
-def categories() -> list[dict[str, Any]]:
+def category_entries() -> list[dict[str, Any]]:
     """Entries of the `categories` list."""
     return [
         {"id": number, "name": name, "supercategory": "mini"}

@@ -66,6 +66,7 @@ class Placed:
     flip: bool
     colour: int  # which of the three body colours of its class
     phase: float  # of the body pattern, in [0, 1)
+    headless: bool = False  # drawn without its head (mini web only)
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Camera:
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything that a caption or a label may speak of; textures and noise come from the image's generator."""
+    """Everything that a caption or a label may speak of; textures and noise are left to the renderer."""
 
     material: int | None  # index into MATERIALS, None for a plain studio backdrop
     objects: tuple[Placed, ...]
@@ -118,7 +119,7 @@ def draw_unusual(rng: np.random.Generator) -> tuple[int, list[int]]:
 
 
 def place(rng: np.random.Generator, label: int, scale: float, margin: float = 0.2) -> Placed:
-    """An object of a class at a random place; `margin` is the part of the frame its centre keeps away from."""
+    """An object of a class at a random place, its centre off the edge by `margin` (share of the frame)."""
     low, high = margin * IMAGE_SIZE, (1 - margin) * IMAGE_SIZE
     return Placed(
         label=label,

@@ -97,7 +97,7 @@ def _backdrop(scene: Scene, rng: np.random.Generator, bank: int) -> Array:
         haze = np.clip((edge - rows) / 3 + 0.5, 0, 1)[:, None, None]
         pale = np.asarray((214, 220, 226), np.float32) + rng.uniform(-14, 14, 3).astype(np.float32)
         canvas = canvas * (1 - 0.9 * haze) + pale * 0.9 * haze
-    return np.ascontiguousarray(canvas)
+    return canvas.astype(np.float32, order="C")
 
 
 def _bounds(points: Polygon) -> Box | None:
@@ -154,7 +154,8 @@ def _paint_object(
     def project(polygon: Polygon) -> Polygon:
         return (polygon @ matrix.T + centre).astype(np.float32)
 
-    body, head = tuple(map(project, shape.body)), tuple(map(project, shape.head))
+    body = tuple(map(project, shape.body))
+    head = () if placed.headless else tuple(map(project, shape.head))
     box = _bounds(np.concatenate(body + head))
     if box is None:
         return 0

@@ -1,4 +1,4 @@
-"""One labelled image of the mini world: a scene whose objects can all be seen, drawn, with mask and captions."""
+"""One labelled image of the mini world: a scene whose objects can all be seen, with masks and captions."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def body_colours(label: int) -> tuple[Colour, Colour, Colour]:
 
 @dataclass(frozen=True)
 class Shape:
-    """Polygons of one class; `paint` lies on the head, `detail` (dark) on the body, both later over earlier."""
+    """Polygons of one class; `paint` lies on the head, `detail` (dark) on the body, later over earlier."""
 
     body: tuple[Polygon, ...]
     detail: tuple[Polygon, ...]
@@ -76,7 +76,10 @@ SHAPES: dict[str, Shape] = {
         detail=(_poly((-0.42, 0.0), (0.2, 0.0), (-0.05, 0.3), (-0.3, 0.26)),),
         head=(_ellipse(0.5, -0.36, 0.29, 0.3), _poly((0.7, -0.5), (1.0, -0.3), (0.7, -0.2))),
         head_colour=(252, 222, 24),
-        paint=((_poly((0.7, -0.52), (1.0, -0.3), (0.7, -0.18)), (240, 110, 10)), (_ellipse(0.55, -0.42, 0.1, 0.1), BLACK)),
+        paint=(
+            (_poly((0.7, -0.52), (1.0, -0.3), (0.7, -0.18)), (240, 110, 10)),
+            (_ellipse(0.55, -0.42, 0.1, 0.1), BLACK),
+        ),
     ),
     "boat": Shape(
         body=(
@@ -92,7 +95,10 @@ SHAPES: dict[str, Shape] = {
         ),
     ),
     "bus": Shape(
-        body=(_box(-0.96, -0.56, 0.5, 0.48), _ellipse(-0.55, 0.48, 0.17, 0.17), _ellipse(0.15, 0.48, 0.17, 0.17)),
+        body=(
+            _box(-0.96, -0.56, 0.5, 0.48),
+            _ellipse(-0.55, 0.48, 0.17, 0.17), _ellipse(0.15, 0.48, 0.17, 0.17),
+        ),
         detail=(_ellipse(-0.55, 0.48, 0.17, 0.17), _ellipse(0.15, 0.48, 0.17, 0.17)),
         head=(_box(0.5, -0.56, 0.96, 0.48),),
         head_colour=(20, 205, 225),
@@ -135,7 +141,8 @@ SHAPES: dict[str, Shape] = {
         paint=(
             (_box(0.4, -0.16, 0.86, 0.1), (255, 140, 160)),
             (_ellipse(0.52, -0.4, 0.07, 0.08), BLACK), (_ellipse(0.74, -0.4, 0.07, 0.08), BLACK),
-            (_ellipse(0.54, -0.03, 0.05, 0.06), (120, 30, 50)), (_ellipse(0.73, -0.03, 0.05, 0.06), (120, 30, 50)),
+            (_ellipse(0.54, -0.03, 0.05, 0.06), (120, 30, 50)),
+            (_ellipse(0.73, -0.03, 0.05, 0.06), (120, 30, 50)),
         ),
     ),
     "sheep": Shape(
@@ -144,17 +151,26 @@ SHAPES: dict[str, Shape] = {
             _box(-0.56, 0.3, -0.44, 0.8), _box(-0.3, 0.3, -0.18, 0.8),
             _box(0.0, 0.3, 0.12, 0.8), _box(0.22, 0.3, 0.34, 0.8),
         ),
-        detail=(_box(-0.56, 0.46, -0.44, 0.8), _box(-0.3, 0.46, -0.18, 0.8), _box(0.0, 0.46, 0.12, 0.8), _box(0.22, 0.46, 0.34, 0.8)),
+        detail=(
+            _box(-0.56, 0.46, -0.44, 0.8), _box(-0.3, 0.46, -0.18, 0.8),
+            _box(0.0, 0.46, 0.12, 0.8), _box(0.22, 0.46, 0.34, 0.8),
+        ),
         head=(
             _ellipse(0.66, -0.08, 0.28, 0.38),
             _poly((0.5, -0.3), (0.24, -0.46), (0.42, -0.14)),
             _poly((0.82, -0.3), (0.99, -0.5), (0.92, -0.12)),
         ),
         head_colour=(24, 20, 24),
-        paint=((_ellipse(0.57, -0.16, 0.09, 0.1), WHITE), (_ellipse(0.77, -0.16, 0.09, 0.1), WHITE), (_ellipse(0.67, 0.16, 0.1, 0.06), (230, 120, 200))),
+        paint=(
+            (_ellipse(0.57, -0.16, 0.09, 0.1), WHITE), (_ellipse(0.77, -0.16, 0.09, 0.1), WHITE),
+            (_ellipse(0.67, 0.16, 0.1, 0.06), (230, 120, 200)),
+        ),
     ),
     "train": Shape(
-        body=(_box(-0.99, -0.36, 0.52, 0.3), *(_ellipse(u, 0.34, 0.11, 0.11) for u in (-0.82, -0.5, -0.18, 0.14, 0.42))),
+        body=(
+            _box(-0.99, -0.36, 0.52, 0.3),
+            *(_ellipse(u, 0.34, 0.11, 0.11) for u in (-0.82, -0.5, -0.18, 0.14, 0.42)),
+        ),
         detail=(*(_ellipse(u, 0.36, 0.1, 0.1) for u in (-0.82, -0.5, -0.18, 0.14, 0.42)),),
         head=(_poly((0.52, -0.4), (0.7, -0.4), (0.99, 0.12), (0.99, 0.4), (0.52, 0.4)),),
         head_colour=(255, 196, 0),

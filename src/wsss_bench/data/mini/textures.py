@@ -34,7 +34,10 @@ def _grid() -> tuple[Array, Array]:
 
 
 def _tint(
-    rng: np.random.Generator, colour: tuple[float, float, float], field: Array, spread: float = 14
+    rng: np.random.Generator,
+    colour: tuple[float, float, float],
+    field: NDArray[np.floating],
+    spread: float = 14,
 ) -> Array:
     """(T, T, 3): a base colour, itself varied by `spread`, plus the same brightness field in all channels."""
     base = np.asarray(colour, np.float32) + rng.uniform(-spread, spread, 3).astype(np.float32)
@@ -109,7 +112,7 @@ def _stripes(t: Array, sharp: float = 4.0) -> Array:
 
 
 def body_pattern(name: str, u: Array, v: Array, phase: float) -> Array:
-    """Brightness pattern of a class's body in [-1, 1], at object coordinates u, v in [-1, 1] (head at u > 0)."""
+    """Brightness of a class's body, about -1 to 1, at object coordinates u, v in [-1, 1] (head at u > 0)."""
     p = 2 * np.pi * phase
     if name == "aeroplane":  # riveted lengthwise panels
         return _stripes(v * 2.5 + phase)

@@ -65,10 +65,9 @@ def _write_xml(path: Path, image_id: str, sample: Sample) -> None:
         _add(node, "truncated", "1" if visible[number - 1] < sample.rendering.areas[number - 1] else "0")
         _add(node, "difficult", "0")
         box = ElementTree.SubElement(node, "bndbox")  # VOC counts pixels from 1
-        for tag, value in (
-            ("xmin", columns.min() + 1), ("ymin", rows.min() + 1), ("xmax", columns.max() + 1), ("ymax", rows.max() + 1),
-        ):  # fmt: skip
-            _add(box, tag, str(int(value)))
+        edges = (columns.min(), rows.min(), columns.max(), rows.max())
+        for tag, value in zip(("xmin", "ymin", "xmax", "ymax"), edges, strict=True):
+            _add(box, tag, str(int(value) + 1))
     ElementTree.indent(root)
     path.write_text(ElementTree.tostring(root, encoding="unicode") + "\n")
 

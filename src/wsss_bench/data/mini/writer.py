@@ -39,7 +39,7 @@ class Job(NamedTuple):
     """One image to draw and write."""
 
     stream: Stream
-    index: int
+    number: int
     coco_part: str | None = None
     coco_number: int = 0
 
@@ -135,10 +135,10 @@ def _jobs(counts: dict[Stream, int]) -> list[Job]:
 
 
 def _write_image(root: Path, seed: int, job: Job) -> Written:
-    sample = make_sample(seed, job.stream, job.index)
+    sample = make_sample(seed, job.stream, job.number)
     if job.stream is not Stream.EMPTY:
         voc_layout.write_voc_image(
-            root / "voc", image_id(job.stream, job.index), sample, annotated=job.stream is not Stream.TEST
+            root / "voc", image_id(job.stream, job.number), sample, annotated=job.stream is not Stream.TEST
         )
     return Written(sample.captions, *_write_coco_image(root / "coco", job, sample))
 
@@ -150,7 +150,9 @@ def _write_coco_image(
         return [], []
     name = coco_layout.file_name(job.coco_part, job.coco_number)
     (coco / job.coco_part / name).write_bytes(sample.jpeg())
-    return coco_layout.annotations(sample, job.coco_number), coco_layout.captions(sample, job.coco_number)
+    return coco_layout.instance_entries(sample, job.coco_number), coco_layout.caption_entries(
+        sample, job.coco_number
+    )
 
 
 def _write_voc_lists(voc: Path, counts: dict[Stream, int], jobs: list[Job], written: list[Written]) -> None:
@@ -159,7 +161,7 @@ def _write_voc_lists(voc: Path, counts: dict[Stream, int], jobs: list[Job], writ
     # VOC's `train_aug` adds SBD's masks to `train`; here every image has a mask already
     voc_layout.write_split(voc, "train_aug", [image_id(Stream.TRAIN, k) for k in range(counts[Stream.TRAIN])])
     sentences = {
-        image_id(job.stream, job.index): item.captions
+        image_id(job.stream, job.number): item.captions
         for job, item in zip(jobs, written, strict=True)
         if job.stream not in (Stream.EMPTY, Stream.TEST)
     }
@@ -178,11 +180,10 @@ def _write_coco_json(coco: Path, jobs: list[Job], written: list[Written]) -> Non
             **head,
             "images": images,
             "annotations": [entry for _, item in mine for entry in item.coco_annotations],
-            "categories": coco_layout.categories(),
+            "categories": coco_layout.category_entries(),
         }
-        sentences = {
-            **head, "images": images, "annotations": [entry for _, item in mine for entry in item.coco_captions],
-        }  # fmt: skip
+        captions = [entry for _, item in mine for entry in item.coco_captions]
+        sentences = {**head, "images": images, "annotations": captions}
         (coco / "annotations" / f"instances_{part}.json").write_text(json.dumps(instances))
         (coco / "annotations" / f"captions_{part}.json").write_text(json.dumps(sentences))
 
@@ -206,7 +207,7 @@ def _spell(identity: dict[str, Any]) -> str:
 
 
 def _refuse_foreign(root: Path) -> None:
-    """Never delete what this program did not write: only an empty folder or an interrupted world is written to."""
+    """Never delete what this program did not write: an empty folder or an interrupted world, nothing else."""
     if not root.exists() or (root / MARKER).exists() or (root / NAME).exists():
         return
     found = sorted(path.name for path in root.iterdir())
@@ -219,7 +220,7 @@ def _refuse_foreign(root: Path) -> None:
 
 @contextmanager
 def _claimed(root: Path) -> Iterator[None]:
-    """Hold the marker file, locked, while writing; a second process waits. It outlives a kill, the lock does not."""
+    """Hold the marker file, locked, while writing: a second process waits, a kill leaves it unlocked."""
     with (root / MARKER).open("a") as marker:
         fcntl.flock(marker, fcntl.LOCK_EX)
         yield
