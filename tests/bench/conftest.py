@@ -21,7 +21,9 @@ METHODS = {
             "supervision": "image",
             "backbone": "R50",
             "threshold": 0.15,
-            "paper": [{"dataset": "toy", "split": "train", "product": "seed", "miou": 48.3, "source": "X 2020"}],
+            "paper": [
+                {"dataset": "toy", "split": "train", "product": "seed", "miou": 48.3, "source": "X 2020"}
+            ],
         },
     },
     "clims": {

@@ -78,7 +78,8 @@ def metrics(config: dict) -> dict:
                     "absent": ["dog"],
                     "false_positive_background": 0.1,
                     "false_negative_background": 0.2,
-                    "headline": rule == "fixed" or (rule == "na" and (scales, post) in (("ss", "raw"), readouts[0])),
+                    "headline": rule == "fixed"
+                    or (rule == "na" and (scales, post) in (("ss", "raw"), readouts[0])),
                 }
             )
     return {

@@ -81,7 +81,10 @@ def test_a_stage_that_ends_without_a_manifest_has_failed(project, capfd):
 
 
 def test_two_benches_do_not_share_a_folder(project):
-    with locked(project.runs), pytest.raises(ValueError, match=f"another bench .process {os.getpid()}. works in"):
+    with (
+        locked(project.runs),
+        pytest.raises(ValueError, match=f"another bench .process {os.getpid()}. works in"),
+    ):
         bench(project, project.experiment())
 
 
@@ -112,7 +115,9 @@ def test_a_killed_bench_leaves_no_stage_running_and_goes_on(project, tmp_path):
     file = project.experiment(override=slow)
     process = start_bench(file, project.runs)
     deadline = time.monotonic() + 20
-    while len(list((project.runs / "stages").glob("train-*/attempts.txt"))) < 2 and time.monotonic() < deadline:
+    while (
+        len(list((project.runs / "stages").glob("train-*/attempts.txt"))) < 2 and time.monotonic() < deadline
+    ):
         time.sleep(0.02)
     stages = [int(path.read_text()) for path in (project.runs / "stages").glob("train-*/attempts.txt")]
     assert len(stages) == 2

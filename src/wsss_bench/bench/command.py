@@ -20,26 +20,18 @@ from wsss_bench.bench.validate import check_stages, validate
 from wsss_bench.report.command import publish
 
 
-def add_places(parser: argparse.ArgumentParser) -> None:
-    """Options that `bench` and `table` share."""
-    parser.add_argument("experiment", type=Path, help="experiment file, such as experiments/mini.yaml")
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), help="folder of all results (default: runs)"
-    )
-    parser.add_argument(
-        "--configs",
-        type=Path,
-        default=None,
-        help="folder of configurations (default: the one above the experiment)",
-    )
-
-
 def main(argv: list[str]) -> int:
     """Run a benchmark matrix; 0 if all of it is done, 1 if a stage failed, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(
         prog="wsss-bench bench", description="Run a benchmark matrix and print its table."
     )
-    add_places(parser)
+    parser.add_argument("experiment", type=Path, help="experiment file, such as experiments/mini.yaml")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), help="folder of all results (default: runs)"
+    )
+    parser.add_argument(
+        "--configs", type=Path, help="folder of configurations (default: the one above the experiment)"
+    )
     parser.add_argument(
         "--dry-run", action="store_true", help="print the plan with the estimated time and stop"
     )

@@ -186,6 +186,7 @@ def _variables(job: Job) -> dict[str, str]:
 def _run_job(target: Callable[[list[str]], int], job: Job, asked_at: float) -> None:
     """Body of a forked stage: becomes what the command line would have been, and exits with its status."""
     os.setpgid(0, 0)
+    _let_forkserver_go()
     _die_with_parent()
     os.register_at_fork(after_in_child=_die_with_parent)  # loader and pool workers go down with the stage
     bench = multiprocessing.parent_process()
@@ -206,6 +207,14 @@ def _run_job(target: Callable[[list[str]], int], job: Job, asked_at: float) -> N
     status = target(list(job.arguments))
     atexit._run_exitfuncs()  # multiprocessing ends a child without them; loggers flush their files there
     sys.exit(status)
+
+
+def _let_forkserver_go() -> None:
+    """Close the pipe by which a forked process keeps the forkserver alive, so that it ends with the bench alone."""
+    server = forkserver._forkserver  # type: ignore[attr-defined]
+    if server._forkserver_alive_fd is not None:
+        os.close(server._forkserver_alive_fd)
+        server._forkserver_alive_fd = None
 
 
 def _die_with_parent() -> None:

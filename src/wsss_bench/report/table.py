@@ -11,7 +11,8 @@ import io
 import re
 import statistics
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,11 @@ def protocol_of(figure: dict[str, Any]) -> str:
     return re.sub(r"/thr-(heldout|oracle)-[^/]*", r"/thr-\1", figure["protocol"])
 
 
+def stem(protocol: str) -> str:
+    """Protocol id without any threshold value: what figures must share to be compared."""
+    return re.sub(r"/thr-([a-z]+)-[^/]*", r"/thr-\1", protocol)
+
+
 def _read(plan: Plan, product: Product) -> tuple[str, list[tuple[dict[str, Any], Score]]]:
     """The figures of a product, or the reason why there are none."""
     if product.evaluate is None:
@@ -288,8 +294,14 @@ def write_csv(board: Leaderboard, path: Path) -> None:
     write_atomically(path, lambda file: file.write(text.getvalue().encode()))
 
 
-def write_details(board: Leaderboard, path: Path) -> None:
-    """Write `leaderboard.json`: the rows of the CSV, and below each its seeds with per-class figures and folders."""
+def write_details(board: Leaderboard, differences: Sequence[Any], path: Path) -> None:
+    """Write `leaderboard.json`: the rows of the CSV, and below each its seeds with per-class figures and folders.
+
+    Args:
+        board: The rows.
+        differences: Dataclasses of `wsss_bench.report.differences`.
+        path: The file.
+    """
     rows = []
     for row, record in zip(board.rows, as_records(board), strict=True):
         seeds = [
@@ -311,4 +323,4 @@ def write_details(board: Leaderboard, path: Path) -> None:
         rows.append({**record, **source, "rule": row.rule, "headline": row.headline, "seeds": seeds})
     names = ("method", "dataset", "product", "split", "refiner")
     missing = [{**dict(zip(names, key, strict=True)), "reason": reason} for key, reason in board.gaps.items()]
-    write_json(path, {"rows": rows, "missing": missing})
+    write_json(path, {"rows": rows, "missing": missing, "differences": [asdict(one) for one in differences]})

@@ -1,0 +1,55 @@
+"""The leaderboard as a picture: a bar for each headline figure, floor and ceiling as lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wsss_bench.artifacts import write_atomically
+from wsss_bench.report.table import Leaderboard, Row
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS = {"seed": "#4c72b0", "refined": "#55a868", "segmentation": "#c44e52"}
+LINES = {"zero_shot": ("floor", ":"), "upper_bound": ("ceiling", "--")}
+
+
+def write_figure(board: Leaderboard, path: Path) -> None:
+    """Write `leaderboard.png`: a panel for each data set and split. Nothing is written for an empty table."""
+    rows = [row for row in board.rows if row.headline]
+    if not rows:
+        return
+    from matplotlib.figure import Figure
+
+    panels: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        panels.setdefault((row.dataset, row.split), []).append(row)
+    counts = [len(members) for members in panels.values()]
+    figure = Figure(figsize=(1.2 + 0.95 * sum(counts), 4.2), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False, sharey=True, width_ratios=counts)[0]
+    for axis, ((dataset, split), members) in zip(axes, panels.items(), strict=True):
+        _draw(axis, f"{dataset} {split}", members)
+    axes[0].set_ylabel("mIoU (%)")
+    write_atomically(
+        path, lambda file: figure.savefig(file, format="png", dpi=120, metadata={"Software": None})
+    )
+
+
+def _draw(axis: Axes, title: str, rows: list[Row]) -> None:
+    for place, row in enumerate(rows):
+        axis.bar(place, row.miou_mean, 0.7, yerr=row.miou_std, capsize=3, color=COLOURS[row.product])
+        axis.annotate(
+            f"{row.miou_mean:.1f}", (place, row.miou_mean / 2), ha="center", color="white", fontsize=9
+        )
+        if row.product == "segmentation" and row.hints.pipeline in LINES:
+            name, style = LINES[row.hints.pipeline]
+            axis.axhline(
+                row.miou_mean, color="0.4", linewidth=1, linestyle=style, label=f"{name}: {row.method}"
+            )
+    names = [f"{row.method}\n{row.refiner or row.product}" for row in rows]
+    axis.set_xticks(range(len(rows)), names, rotation=30, ha="right", fontsize=8)
+    axis.set_title(title, fontsize=10)
+    axis.set_ylim(0, 100)
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(fontsize=7, loc="upper left", frameon=False)

@@ -1,0 +1,258 @@
+"""The leaderboard for people: Markdown whose columns also line up in a terminal.
+
+A ranking never crosses data sets, tracks (what a method learns from), extra data or protocols: each such group is ranked for
+itself, under a line of its own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from wsss_bench.bench.config import MethodHints
+from wsss_bench.bench.plan import Plan
+from wsss_bench.report.differences import Difference
+from wsss_bench.report.table import Leaderboard, Row, stem
+
+TRACKS = ("image-level", "caption or none", "upper bound")
+ROLES = {"zero_shot": " (floor)", "upper_bound": " (ceiling)"}
+NOTHING = "-"
+
+
+def track(hints: MethodHints) -> str:
+    """Which methods a method is ranked with."""
+    if hints.pipeline == "upper_bound":
+        return TRACKS[2]
+    return TRACKS[0] if hints.supervision in ("image", "image+text") else TRACKS[1]
+
+
+def render(plan: Plan, board: Leaderboard, differences: Iterable[Difference]) -> str:
+    """The whole page."""
+    commits = _usual_commits(board)
+    parts = [f"# {plan.experiment}"]
+    for dataset in plan.datasets:
+        parts += _Page(plan, board, dataset, commits).parts()
+    lines = [
+        f"- {one.first} - {one.second}: {one.points:+.1f} [{one.low:+.1f}, {one.high:+.1f}]"
+        f"{'' if one.is_clear else ' (zero is inside)'}, `{one.protocol}`, {one.n_images} images"
+        for one in differences
+    ]
+    if lines:
+        parts += ["## Differences in mIoU, 95 % interval of a paired bootstrap over images", "\n".join(lines)]
+    parts.append(_footnotes(board, commits))
+    return "\n\n".join(parts) + "\n"
+
+
+def _usual_commits(board: Leaderboard) -> tuple[str, ...]:
+    counted = Counter(tuple(row.commits) for row in board.rows if row.headline)
+    return counted.most_common(1)[0][0] if counted else ()
+
+
+class _Page:
+    """The tables of one data set."""
+
+    def __init__(self, plan: Plan, board: Leaderboard, dataset: str, commits: tuple[str, ...]) -> None:
+        self.protocol = plan.datasets[dataset].protocol
+        self.dataset = dataset
+        self.commits = commits
+        self.rows = [row for row in board.rows if row.dataset == dataset]
+        self.gaps = {key: reason for key, reason in board.gaps.items() if key[1] == dataset}
+        self.hints: dict[str, MethodHints] = {}
+        self.products: dict[str, set[str]] = {}
+        self.refiners: list[str] = []
+        for product in plan.products:
+            if product.cell.dataset == dataset:
+                self.hints.setdefault(product.cell.row, product.cell.content.bench)
+                self.products.setdefault(product.kind, set()).add(product.cell.row)
+                if product.refiner and product.refiner not in self.refiners:
+                    self.refiners.append(product.refiner)
+
+    def parts(self) -> list[str]:
+        """Headings and tables."""
+        train, (first, *others) = self.protocol.train_split, self.protocol.eval_splits
+        parts = [f"## {self.dataset}"]
+        if "seed" in self.products:
+            columns: dict[str, Callable[[str], str]] = {
+                "seed fixed": lambda method: self.cell(method, "seed", train, rule="fixed"),
+                "heldout": lambda method: self.cell(method, "seed", train, rule="heldout"),
+                "oracle†": lambda method: self.cell(method, "seed", train, rule="oracle"),
+            }
+            for name in self.refiners:
+                columns[name] = lambda method, name=name: self.cell(method, "refined", train, refiner=name)  # type: ignore[misc]
+            parts += [
+                f"### Seeds and pseudo masks: {self.protocol.dataset}-{train}, image labels given, ranked by `seed fixed`",
+                self.table("seed", train, columns),
+            ]
+        if "segmentation" in self.products:
+            columns = {
+                f"{scales} {post}": lambda method, scales=scales, post=post: self.cell(  # type: ignore[misc]
+                    method, "segmentation", first, scales=scales, post=post
+                )
+                for scales in ("ss", "ms")
+                for post in ("raw", "crf")
+            }
+            for split in others:
+                columns[f"{split} ss raw"] = lambda method, split=split: self.cell(  # type: ignore[misc]
+                    method, "segmentation", split, scales="ss", post="raw"
+                )
+            parts += [
+                f"### Segmentation: {self.protocol.dataset}-{first}, no labels, ranked by `ss raw`",
+                self.table("segmentation", first, columns),
+            ]
+        return [*parts, f"### Cost on {self.dataset}", self.costs()]
+
+    def find(self, method: str, product: str, split: str, **values: str) -> Row | None:
+        """The row of a figure, or None."""
+        for row in self.rows:
+            named = (row.method, row.product, row.split) == (method, product, split)
+            if named and all(getattr(row, name) == value for name, value in values.items()):
+                return row
+        return None
+
+    def cell(self, method: str, product: str, split: str, **values: str) -> str:
+        """A figure, or why there is none."""
+        row = self.find(method, product, split, **values)
+        if row is not None:
+            return _figure(row)
+        reason = self.gaps.get((method, self.dataset, product, split, values.get("refiner")))
+        if reason is None and values.get("post") == "crf" and self.find(method, product, split):
+            return "no crf"
+        return reason or NOTHING
+
+    def table(self, product: str, split: str, columns: dict[str, Callable[[str], str]]) -> str:
+        """A table with one block for each group that shares a ranking."""
+        groups: dict[tuple[int, str, str], list[tuple[str, Row | None]]] = {}
+        for method in self.hints:
+            if method in self.products[product]:
+                row = self._headline(method, product, split)
+                hints = self.hints[method]
+                key = (
+                    TRACKS.index(track(hints)),
+                    " ".join(sorted(hints.extra)),
+                    stem(row.protocol) if row else "",
+                )
+                groups.setdefault(key, []).append((method, row))
+        lines = [["#", "method", "supervision", *columns, "bg FP", "bg FN", "paper", "gap"]]
+        for (number, extra, protocol), members in sorted(groups.items()):
+            title = TRACKS[number] + (f", extra: {extra}" if extra else "")
+            title += f", {'/'.join(protocol.split('/')[3:5])}" if protocol else ""
+            lines.append(["", f"**{title}**"])
+            members.sort(key=lambda member: -(member[1].miou_mean if member[1] else -1.0))
+            for rank, (method, row) in enumerate(members, 1):
+                figures = [column(method) for column in columns.values()]
+                lines.append(
+                    [
+                        str(rank) if row else "",
+                        self._name(method),
+                        self.hints[method].supervision,
+                        *figures,
+                        *_rates(row),
+                    ]
+                )
+        return _aligned(lines)
+
+    def costs(self) -> str:
+        """What each method takes, scoring aside."""
+        lines = [["method", "backbone", "extra", "params", "seed s", "segmentation s", "memory MB", "commit"]]
+        for method, hints in self.hints.items():
+            seed = self._headline(method, "seed", self.protocol.train_split)
+            mask = self._headline(method, "segmentation", self.protocol.eval_splits[0])
+            rows = [row for row in (seed, mask) if row is not None]
+            params = next((row.scores[0].params for row in rows if row.scores[0].params is not None), None)
+            memory = [value for row in rows if (value := row.mean("peak_memory_mb")) is not None]
+            lines.append(
+                [
+                    self._name(method),
+                    hints.backbone,
+                    " ".join(hints.extra) or NOTHING,
+                    NOTHING if params is None else _millions(params),
+                    _number(seed.mean("seconds") if seed else None, ".0f"),
+                    _number(mask.mean("seconds") if mask else None, ".0f"),
+                    _number(max(memory, default=None), ".0f"),
+                    " ".join(sorted({commit for row in rows for commit in row.commits})) or NOTHING,
+                ]
+            )
+        return _aligned(lines)
+
+    def _headline(self, method: str, product: str, split: str) -> Row | None:
+        rows = (row for row in self.rows if (row.method, row.product, row.split) == (method, product, split))
+        return next((row for row in rows if row.headline), None)
+
+    def _name(self, method: str) -> str:
+        own = [row for row in self.rows if row.method == method and row.headline]
+        mark = "*" if any(tuple(row.commits) != self.commits for row in own) else ""
+        return method + mark + ROLES.get(self.hints[method].pipeline, "")
+
+
+def _figure(row: Row) -> str:
+    done, planned = len(row.scores), row.planned
+    spread = "" if row.miou_std is None else f" ± {row.miou_std:.1f}"
+    return f"{row.miou_mean:.1f}{spread} ({done if done == planned else f'{done} of {planned}'})"
+
+
+def _rates(row: Row | None) -> list[str]:
+    if row is None:
+        return [NOTHING] * 4
+    return [
+        _number(row.mean("false_positive_background"), ".1f"),
+        _number(row.mean("false_negative_background"), ".1f"),
+        _number(row.paper.miou if row.paper else None, ".1f"),
+        _number(row.gap, "+.1f"),
+    ]
+
+
+def _number(value: float | None, form: str) -> str:
+    return NOTHING if value is None else format(value, form)
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e6:.2f} M"
+
+
+def _aligned(lines: list[list[str]]) -> str:
+    """Rows of a Markdown table, padded; a row of two cells is a heading inside the table and widens nothing."""
+    width = len(lines[0])
+    columns = [max(len(line[i]) for line in lines if len(line) == width) for i in range(width)]
+    rendered = []
+    for line in lines:
+        if len(line) == width:
+            cells = [text.ljust(size) for text, size in zip(line, columns, strict=True)]
+        else:  # padded over the columns that it covers, all of which are empty
+            cells = [line[0].ljust(columns[0]), line[1].ljust(columns[1])] + [""] * (width - 2)
+        rendered.append("| " + " | ".join(cells).rstrip() + " |")
+    rendered.insert(1, "|" + "|".join("-" * (size + 2) for size in columns) + "|")
+    return "\n".join(rendered)
+
+
+def _footnotes(board: Leaderboard, commits: tuple[str, ...]) -> str:
+    notes = [
+        "mIoU in percent, background counted; mean ± sample standard deviation (number of seeds). Ranks hold inside a block only: "
+        "one data set, one track, the same extra data, one protocol.",
+        "Seeds: `fixed` uses the threshold of the method's file and ranks; `heldout` was chosen on training images that are left "
+        "out of the score; † `oracle` was chosen on the scored images: an upper bound, not a result.",
+        "ss, ms: one scale, several scales with flip; crf: after DenseCRF with the one setting of the data set.",
+        "bg FP: true background predicted as foreground, of all background; bg FN: true foreground predicted as background, of all "
+        "foreground; both in percent, of the ranking figure.",
+        "Seconds: CPU time, or GPU time where there is one, of all stages that lead to the ranking figure; scoring is not counted.",
+    ]
+    reasons = set(board.gaps.values())
+    if reasons:
+        notes.append(
+            "`-`: not run, or not part of the method; `failed`: a stage failed, its log.txt says why."
+        )
+    if any(reason.startswith("no ") for reason in reasons) or _lacks_crf(board):
+        notes.append(
+            "`no crf`: the CRF extension is not installed; `pip install wsss_bench[crf]` needs a C++ compiler."
+        )
+    if any(tuple(row.commits) != commits for row in board.rows if row.headline):
+        notes.append(f"\\*: made from other commits than the rest ({' '.join(commits)}).")
+    if any(commit.endswith("+") for row in board.rows for commit in row.commits):
+        notes.append("A commit with `+` had local changes.")
+    return "\n".join(f"- {note}" for note in notes)
+
+
+def _lacks_crf(board: Leaderboard) -> bool:
+    scored = {
+        (row.method, row.dataset, row.split, row.post) for row in board.rows if row.product == "segmentation"
+    }
+    return any(post == "raw" and (*rest, "crf") not in scored for *rest, post in scored)
