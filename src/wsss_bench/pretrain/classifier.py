@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ class ClassifierRecipe:
     weight_decay: float = 0.05
     warmup: int = 80
     pool: int = 24_000  # images of the mini web; about two thirds show one class
-    kept_patches: float = 1.0  # share of the ViT's patches seen in a training step
+    training_kwargs: dict[str, Any] = field(default_factory=dict)  # of timm, for the training alone
 
 
 RECIPES: dict[str, ClassifierRecipe] = {
@@ -65,9 +65,9 @@ RECIPES: dict[str, ClassifierRecipe] = {
             {"img_size": IMAGE_SIZE, "patch_size": 8, "embed_dim": 96, "depth": 6, "num_heads": 3},
         ),
         head="head",
-        steps=1400,
+        steps=1000,
         lr=1.5e-3,
-        kept_patches=0.5,
+        training_kwargs={"patch_drop_rate": 0.5},
     ),
 }
 
@@ -76,12 +76,9 @@ def train_classifier(web: Web, recipe: ClassifierRecipe, seed: int) -> Any:
     """Train on the single-class images of the web; progress goes to standard error."""
     torch.manual_seed(seed)
     rng = torch.Generator().manual_seed(seed)
-    dropping: dict[str, Any] = (
-        {} if recipe.kept_patches == 1 else {"patch_drop_rate": 1 - recipe.kept_patches}
-    )
     architecture = recipe.architecture
     model = timm.create_model(
-        architecture.model, num_classes=len(CLASS_NAMES), **architecture.kwargs, **dropping
+        architecture.model, num_classes=len(CLASS_NAMES), **architecture.kwargs, **recipe.training_kwargs
     ).train()
     optimizer, schedule = make_optimizer(model, recipe.lr, recipe.weight_decay, recipe.steps, recipe.warmup)
     index, labels = (torch.from_numpy(array) for array in web.single_class())
@@ -112,8 +109,8 @@ def train_classifier(web: Web, recipe: ClassifierRecipe, seed: int) -> Any:
 
 
 def readings(model: Any, image: Tensor) -> list[Tensor]:
-    """Logits (B, 8) of every read-out that must work: the pooled map of a timm ResNet; the class token and the
-    mean of the patch tokens of a timm ViT, through one head."""
+    """Logits (B, 8) of every read-out that must work: the pooled map of a timm ResNet; the class token and
+    the mean of the patch tokens of a timm ViT, through one head."""
     features = model.forward_features(image)
     if features.ndim == 4:
         return [model.forward_head(features)]
@@ -160,7 +157,7 @@ def load_classifier(folder: Path, name: str) -> tuple[Any, Architecture]:
     """The shipped network with its head, in evaluation mode."""
     architecture = Architecture.read(folder / f"{name}.json")
     weights = folder / f"{name}.safetensors"
-    model = timm.create_model(
+    model: Any = timm.create_model(
         architecture.model, num_classes=0, checkpoint_path=str(weights), **architecture.kwargs
     )
     model.reset_classifier(len(CLASS_NAMES))

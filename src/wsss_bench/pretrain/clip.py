@@ -36,7 +36,7 @@ UNKNOWN_SHARE = 0.1  # of the words that are no nouns: a prompt's unknown words 
 class ClipRecipe:
     """Settings of the run; `steps` is the length of the one cosine."""
 
-    steps: int = 800
+    steps: int = 500
     batch: int = 64
     lr: float = 1.5e-3
     weight_decay: float = 0.05
