@@ -124,7 +124,7 @@ class WSSSDataModule(LightningDataModule):
         self,
         source: Source,
         view: Literal["image", "pair", "caption", "mask"] = "image",
-        transform: TransformConfig = TransformConfig(),  # noqa: B008 (frozen)
+        transform: TransformConfig = TransformConfig(),
         val_transform: TransformConfig | None = None,
         train_split: str = "train",
         val_split: str | None = "val",
@@ -149,11 +149,24 @@ class WSSSDataModule(LightningDataModule):
         self.val_split = val_split
         self.predict_split = predict_split
         self.predict_labels = predict_labels
+        self._predict_ids: list[str] | None = None
         self.masks = masks
         self.global_batch_size = global_batch_size
         self.drop_last = drop_last
         self.num_workers = num_workers
         self.seed = seed
+
+    def predict_on(self, split: str, labelled: bool, ids: list[str] | None = None) -> None:
+        """Choose what `predict_dataloader` yields.
+
+        Args:
+            split: Split to predict on.
+            labelled: Give image labels along (seeds of the training split).
+            ids: Only these images of it, for instance those that an interrupted stage has left.
+        """
+        self.predict_split = split
+        self.predict_labels = labelled
+        self._predict_ids = ids
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -183,7 +196,8 @@ class WSSSDataModule(LightningDataModule):
         if self.predict_split is None:
             raise ValueError("data.predict_split is not set; name the split to predict on")
         rank, world_size = self._place()
-        dataset = InferenceView(self.source, self.source.ids(self.predict_split), self.predict_labels)
+        ids = self.source.ids(self.predict_split) if self._predict_ids is None else self._predict_ids
+        dataset = InferenceView(self.source, ids, self.predict_labels)
         return self._loader(dataset, ShardSampler(len(dataset), rank, world_size), 1)
 
     @cached_property

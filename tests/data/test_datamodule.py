@@ -1,0 +1,180 @@
+import numpy as np
+import pytest
+import torch
+from lightning import LightningModule, Trainer
+
+from wsss_bench.data.datamodule import GlobalBatchSampler, ShardSampler, WSSSDataModule
+from wsss_bench.data.sources.voc import VOC
+from wsss_bench.data.transforms import TransformConfig
+from wsss_bench.types import ImageBatch, InferenceSample, MaskBatch, PairBatch
+
+SMALL = TransformConfig("irn", 32, (30, 50))
+
+
+@pytest.fixture
+def source(voc_root):
+    return VOC(voc_root, vocabulary="mini")
+
+
+def shares(world_size, epoch=0, length=53, batch=12, drop_last=True):
+    """Each rank's keys, cut into its batches."""
+    result = []
+    for rank in range(world_size):
+        sampler = GlobalBatchSampler(length, batch, rank, world_size, drop_last, seed=4)
+        sampler.set_epoch(epoch)
+        keys = list(sampler)
+        assert len(keys) == len(sampler)
+        share = batch // world_size
+        result.append([keys[start : start + share] for start in range(0, len(keys), share)])
+    return result
+
+
+@pytest.mark.parametrize("world_size", [2, 3, 4])
+def test_global_batches_do_not_depend_on_the_number_of_ranks(world_size):
+    (alone,) = shares(1)
+    ranks = shares(world_size)
+    assert len(alone) == 4  # 53 // 12
+    for number, batch in enumerate(alone):
+        assert sorted(key for rank in ranks for key in rank[number]) == sorted(batch)
+        assert [rank[number][0] for rank in ranks] == batch[
+            :world_size
+        ]  # rank r takes every world-th from r on
+
+
+def test_every_image_at_most_once_an_epoch_and_in_another_order_the_next():
+    first, second = ([key for batch in shares(1, epoch)[0] for key in batch] for epoch in (0, 1))
+    assert {epoch for epoch, _ in second} == {1}
+    assert len({index for _, index in first}) == 48
+    assert [index for _, index in first] != [index for _, index in second]
+
+
+def test_order_of_an_epoch_is_the_same_after_a_restart():
+    assert shares(1, epoch=7) == shares(1, epoch=7)
+
+
+def test_last_batch_is_kept_where_asked():
+    (batches,) = shares(1, drop_last=False)
+    assert [len(batch) for batch in batches] == [12, 12, 12, 12, 5]
+    with pytest.raises(ValueError, match="last batch of 5 images cannot be shared by 2 ranks"):
+        shares(2, drop_last=False)
+
+
+def test_batch_that_ranks_cannot_share():
+    with pytest.raises(ValueError, match=r"global_batch_size 16 cannot be shared by 3 ranks.*multiple of 3"):
+        GlobalBatchSampler(100, 16, 0, 3, drop_last=True, seed=0)
+
+
+def test_fewer_images_than_a_batch(source):
+    with pytest.raises(
+        ValueError, match=r"has 10 images, fewer than one batch of data\.global_batch_size 16"
+    ):
+        WSSSDataModule(source, transform=SMALL).train_dataloader()
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_evaluation_shards_repeat_nothing(world_size):
+    keys = [list(ShardSampler(11, rank, world_size)) for rank in range(world_size)]
+    assert sorted(index for rank in keys for _, index in rank) == list(range(11))
+    assert [len(rank) for rank in keys] == [
+        len(ShardSampler(11, rank, world_size)) for rank in range(world_size)
+    ]
+
+
+@pytest.mark.parametrize(("view", "kind"), [("image", ImageBatch), ("pair", PairBatch), ("mask", MaskBatch)])
+def test_each_view_yields_its_batch(view, kind, source):
+    data = WSSSDataModule(source, view=view, transform=SMALL, global_batch_size=4)
+    train, val = list(data.train_dataloader()), list(data.val_dataloader())
+    assert [type(batch) for batch in train + val] == [kind] * 4
+    batch = train[0].first if view == "pair" else train[0]
+    assert batch.image.shape == (4, 3, 32, 32)
+
+
+def test_batches_are_identical_with_and_without_workers(source):
+    def epoch(num_workers):
+        data = WSSSDataModule(source, transform=SMALL, global_batch_size=5, num_workers=num_workers, seed=3)
+        return list(data.train_dataloader())
+
+    for here, there in zip(epoch(0), epoch(2), strict=True):
+        assert here.image_id == there.image_id
+        assert torch.equal(here.image, there.image)
+
+
+def test_validation_shows_whole_pictures_in_order(source):
+    batches = list(WSSSDataModule(source, transform=SMALL, global_batch_size=2).val_dataloader())
+    assert [i for batch in batches for i in batch.image_id] == [f"val_{k}" for k in range(5)]
+    # 40 x 56 pixels at long side 32
+    assert batches[0].valid[0].any(dim=1).sum() == 23
+    assert batches[0].valid[0].any(dim=0).sum() == 32
+
+
+def test_prediction_hides_labels_unless_asked(source):
+    hidden = list(WSSSDataModule(source, predict_split="val").predict_dataloader())
+    assert all(isinstance(sample, InferenceSample) and sample.labels is None for sample in hidden)
+    assert [sample.image_id for sample in hidden] == [f"val_{k}" for k in range(5)]
+    np.testing.assert_array_equal(hidden[1].image, source.image("val_1"))
+    given = list(WSSSDataModule(source, predict_split="train", predict_labels=True).predict_dataloader())
+    assert given[3].labels.tolist() == source.labels("train_3").tolist()
+
+
+def test_prediction_needs_a_split(source):
+    with pytest.raises(ValueError, match=r"data\.predict_split is not set"):
+        WSSSDataModule(source).predict_dataloader()
+
+
+def test_pseudo_masks_switch_the_monitor_off_because_it_would_read_true_masks(source, tmp_path):
+    data = WSSSDataModule(source, view="mask", masks=str(tmp_path))
+    assert data.val_dataloader() == []
+    with pytest.raises(
+        ValueError, match=r"data\.view is 'image', which reads no masks; set data\.view: mask"
+    ):
+        WSSSDataModule(source, masks=str(tmp_path))
+
+
+def test_training_and_validation_must_not_share_images(source, voc_root):
+    (voc_root / "ImageSets" / "Segmentation" / "val.txt").write_text("val_0\ntrain_3\n")
+    with pytest.raises(ValueError, match=r"'val' shares 1 images with data\.train_split 'train'.*'train_3'"):
+        WSSSDataModule(source, transform=SMALL).val_dataloader()
+
+
+class Recorder(LightningModule):
+    """Remembers what it was shown."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.seen = []
+
+    def training_step(self, batch, _):
+        self.seen.append((self.current_epoch, batch.image_id, batch.image.mean().item()))
+        return self.weight * batch.image.mean()
+
+    def validation_step(self, batch, _):
+        pass
+
+    def predict_step(self, sample, _):
+        return sample.image_id
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def trainer(**arguments):
+    return Trainer(
+        accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False, **arguments
+    )  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
+def test_a_resumed_training_sees_what_the_uninterrupted_one_saw(source, tmp_path):
+    def data():
+        return WSSSDataModule(source, transform=SMALL, global_batch_size=4, predict_split="val")
+
+    whole, start, rest = Recorder(), Recorder(), Recorder()
+    trainer(max_epochs=3, enable_checkpointing=False).fit(whole, data())
+    begun = trainer(max_epochs=1, default_root_dir=tmp_path)
+    begun.fit(start, data())
+    begun.save_checkpoint(tmp_path / "last.ckpt")
+    trainer(max_epochs=3, enable_checkpointing=False).fit(rest, data(), ckpt_path=tmp_path / "last.ckpt")
+    assert [epoch for epoch, _, _ in whole.seen] == [0, 0, 1, 1, 2, 2]
+    assert start.seen + rest.seen == whole.seen
+    assert begun.predict(rest, data()) == [f"val_{k}" for k in range(5)]

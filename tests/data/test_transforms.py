@@ -1,0 +1,130 @@
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from wsss_bench.data.transforms import IMAGENET_MEAN, Transform, TransformConfig
+
+MEAN = torch.tensor(IMAGENET_MEAN).view(3, 1, 1)
+STD = torch.tensor((0.229, 0.224, 0.225)).view(3, 1, 1)
+
+
+@pytest.fixture
+def image():
+    """A smooth ramp, so that position can be read off the colour: red grows to the right, green downwards."""
+    rows, columns = np.mgrid[0:60, 0:80]
+    return np.stack([columns * 3, rows * 4, np.full_like(rows, 200)], axis=-1).astype(np.uint8)
+
+
+@pytest.mark.parametrize("kind", ["irn", "toco", "resize"])
+def test_same_key_same_crop_whatever_was_drawn_before(kind, image):
+    config = TransformConfig(kind, 48, (30, 90))
+    fresh = Transform(config)(image, (3, 1, 7))
+    used = Transform(config)
+    for index in range(5):
+        used(image, (3, 0, index))
+    again = used(image, (3, 1, 7))
+    assert torch.equal(fresh.image, again.image)
+    assert torch.equal(fresh.valid, again.valid)
+
+
+@pytest.mark.parametrize("key", [(4, 1, 7), (3, 2, 7), (3, 1, 8)])
+def test_seed_epoch_and_index_all_matter(key, image):
+    transform = Transform(TransformConfig("irn", 48, (30, 90)))
+    assert not torch.equal(transform(image, (3, 1, 7)).image, transform(image, key).image)
+
+
+def test_the_draw_does_not_depend_on_a_mask_being_there(image):
+    transform = Transform(TransformConfig("toco", 48))
+    with_mask = transform(image, (0, 0, 1), np.zeros((60, 80), np.uint8))
+    assert torch.equal(with_mask.image, transform(image, (0, 0, 1)).image)
+
+
+@pytest.mark.parametrize("kind", ["irn", "toco", "resize"])
+def test_padding_is_exactly_zero_after_normalisation_and_255_in_the_mask(kind, image):
+    transform = Transform(TransformConfig(kind, 96, (30, 60), (0.5, 0.9)))
+    crop = transform(image, (0, 0, 0), np.ones((60, 80), np.uint8))
+    assert crop.image.shape == (3, 96, 96)
+    assert 0 < crop.valid.sum() < 96 * 96
+    normalised = (crop.image - MEAN) / STD
+    assert normalised[:, ~crop.valid].abs().max() == 0
+    assert (crop.mask[~crop.valid] == 255).all()
+    assert (crop.mask[crop.valid] == 1).all()
+
+
+def test_irn_places_a_small_picture_anywhere_in_the_container(image):
+    transform = Transform(TransformConfig("irn", 96, (40, 40)))
+    corners = {tuple(transform(image, (0, 0, i)).valid.nonzero()[0].tolist()) for i in range(60)}
+    tops, lefts = zip(*corners, strict=True)
+    assert {transform(image, (0, 0, i)).valid.sum().item() for i in range(20)} == {40 * 30}
+    assert min(tops) < 10
+    assert max(tops) > 56
+    assert min(lefts) < 10
+    assert max(lefts) > 46
+
+
+def test_irn_draws_the_long_side_evenly_and_both_flips(image):
+    transform = Transform(TransformConfig("irn", 64, (20, 40)))
+    longs, flips = [], []
+    for index in range(400):
+        crop = transform(image, (0, 0, index))
+        columns = crop.valid.any(dim=0).nonzero().flatten()
+        longs.append(len(columns))
+        row = crop.image[0, crop.valid.any(dim=1).nonzero()[0, 0]]
+        flips.append(bool(row[columns[0]] > row[columns[-1]]))
+    assert (min(longs), max(longs)) == (20, 40)
+    assert np.mean(longs) == pytest.approx(30, abs=1)
+    assert np.mean(flips) == pytest.approx(0.5, abs=0.08)
+    # a separate generator for each step, equally seeded, would tie the flip to the size
+    assert abs(np.corrcoef(longs, flips)[0, 1]) < 0.15
+
+
+def test_image_and_mask_move_together(image):
+    mask = (image[..., 0] >= 120).astype(np.uint8)  # right half, by colour
+    transform = Transform(TransformConfig("irn", 64, (70, 110)))
+    for index in range(20):
+        crop = transform(image, (0, 0, index), mask)
+        red = crop.image[0] * 255
+        sure = crop.valid & ((red - 120).abs() > 4)
+        assert torch.equal(crop.mask[sure] == 1, red[sure] > 120)
+
+
+def test_toco_scales_within_its_range_and_blurs_no_black_into_the_picture():
+    grey = np.full((40, 40, 3), (124, 116, 104), np.uint8)  # the padding's colour: blur must leave it alone
+    transform = Transform(TransformConfig("toco", 100, scale=(0.5, 2.0)))
+    sides = []
+    for index in range(60):
+        crop = transform(grey, (0, 0, index))
+        sides.append(int(crop.valid.any(dim=0).sum()))
+        inside = crop.image[:, crop.valid]
+        assert inside.std(dim=1).max() < 0.01
+    assert 20 <= min(sides) < 30
+    assert 70 < max(sides) <= 80
+
+
+def test_resize_shows_the_whole_picture_without_a_draw(image):
+    transform = Transform(TransformConfig("resize", 40))
+    crop = transform(image, (0, 0, 0))
+    assert torch.equal(crop.image, transform(image, (9, 9, 9)).image)
+    assert crop.valid[:30].all()
+    assert not crop.valid[30:].any()
+    assert crop.image[0, 0, 0] < 0.02
+    assert crop.image[0, 0, -1] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"crop_size": 0}, "crop_size is 0; expected at least 1"),
+        ({"resize_long": (640, 320)}, r"resize_long is \[640, 320\]; expected two positive numbers"),
+        ({"scale": (0.0, 1.0)}, r"scale is \[0\.0, 1\.0\]"),
+    ],
+)
+def test_impossible_settings_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        TransformConfig(**arguments)
+
+
+def test_albumentations_does_not_ask_the_network():
+    assert os.environ["NO_ALBUMENTATIONS_UPDATE"] == "1"
