@@ -29,11 +29,11 @@ TRAINED = [name for name in METHODS if FOLDER.method(name, "mini", {}).bench.tra
 def config_of(name, out, **changes):
     """Configuration of a short train stage of a method on the small mini world."""
     content = FOLDER.method(name, "mini", FOLDER.trainer("cpu"))
-    source = FOLDER.data("mini").data.source
+    source = FOLDER.data("mini").source
     config = {
         "seed_everything": 0,
         "model": {"class_path": content.model.class_path, "init_args": content.model.init_args},
-        "data": {**content.data, "source": {"class_path": source.class_path, "init_args": source.init_args}},
+        "data": {**content.data, "source": source},
         "trainer": {**content.trainer, "max_epochs": 1, "limit_train_batches": 2, **changes.pop("trainer", {})},
         "out": str(out),
     }

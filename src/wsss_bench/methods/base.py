@@ -38,12 +38,12 @@ class Method(LightningModule, ABC):
     batch_type: ClassVar[type | None]
     """What a training batch must be; None for a method that does not train."""
 
-    def __init__(self, class_names: Sequence[str], optim: OptimConfig | None = None) -> None:
+    def __init__(self, class_names: Sequence[str], optim: OptimConfig = OptimConfig()) -> None:
         super().__init__()
         if not class_names:
             raise ValueError("class_names is empty; the data source must name at least one foreground class")
         self.class_names = tuple(class_names)
-        self.optim = optim if optim is not None else OptimConfig()
+        self.optim = optim
         self.inference = InferenceConfig()
         self.product: Product = "seed"
         self.mean_average_precision = MultilabelAveragePrecision(len(self.class_names), average="macro")

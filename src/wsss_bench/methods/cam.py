@@ -44,7 +44,7 @@ class CAM(Method):
     def __init__(
         self,
         class_names: Sequence[str],
-        optim: OptimConfig | None = None,
+        optim: OptimConfig = OptimConfig(),
         backbone: str = "resnet50.tv_in1k",
         weights: str | None = "imagenet",
         output_stride: int = 16,

@@ -65,7 +65,7 @@ def fit(trainer: Trainer, method: Method, cli: FitCLI, run: StageRun | None) -> 
     trainer.fit(method, datamodule=cli.datamodule, ckpt_path=last if last.is_file() else None, weights_only=True)
     if run is not None:
         run.record(
-            image_count=len(cli.datamodule.train_dataset),
+            image_count=len(cli.datamodule.source.ids(cli.datamodule.train_split)),
             world_size=trainer.world_size,
             precision=str(trainer.precision),
             steps=trainer.global_step,

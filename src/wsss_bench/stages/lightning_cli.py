@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from wsss_bench.data.datamodule import WSSSDataModule
 from wsss_bench.methods.base import Method
 from wsss_bench.stages.run import StageInfo
+
+# a stage's log is read after a failure: leave Lightning's tips and device tables out of it
+logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
 
 
 class StageCLI(LightningCLI):
@@ -65,7 +70,5 @@ class StageCLI(LightningCLI):
 
     def plain_config(self) -> dict[str, Any]:
         """The resolved configuration in JSON types."""
-        import yaml
-
-        return yaml.safe_load(self.parser.dump(self.config, skip_validation=True))
+        return yaml.safe_load(self.parser.dump(self.config, skip_none=False, skip_validation=True))
 

@@ -81,7 +81,7 @@ def predict_split(cli: PredictCLI, run: StageRun | None) -> None:
     if checkpoint is not None and not checkpoint.is_file():
         raise FileNotFoundError(f"no checkpoint at {checkpoint}; run the train stage first, or set checkpoint: null")
     if missing:
-        cli.datamodule.predict_only(config.split, missing, labels=config.product == "seed")
+        cli.datamodule.predict_on(config.split, config.product == "seed", missing)
         cli.trainer.predict(method, datamodule=cli.datamodule, ckpt_path=checkpoint, return_predictions=False, weights_only=True)
 
 

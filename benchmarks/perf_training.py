@@ -1,0 +1,110 @@
+"""What the machinery around a method costs: a training step against a bare PyTorch loop, seed inference against bare forward
+passes. Same model, same data, same process; the two sides alternate, and the median ratio is printed."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("WANDB_MODE", "disabled")
+
+import numpy as np
+import torch
+
+from wsss_bench.bench.config import ConfigFolder
+from wsss_bench.data.mini.writer import write_mini_world
+from wsss_bench.inference import InferenceConfig, predict
+from wsss_bench.methods.optim import build_optimizer, build_schedule
+from wsss_bench.stages.fit import FitCLI, fit
+from wsss_bench.stages.run import StageInfo, open_stage
+
+ROOT = Path(__file__).parents[1]
+ROUNDS = 5
+EPOCHS = 6
+
+
+def config_of(out: Path) -> dict:
+    """CAM on the small mini world, a few epochs, no validation."""
+    folder = ConfigFolder(ROOT / "configs")
+    content = folder.method("cam", "mini", folder.trainer("cpu"))
+    source = folder.data("mini").source
+    return {
+        "seed_everything": 0,
+        "model": {"class_path": content.model.class_path, "init_args": content.model.init_args},
+        "data": {**content.data, "source": source},
+        "trainer": {**content.trainer, "max_epochs": EPOCHS, "limit_val_batches": 0},
+        "out": str(out),
+    }
+
+
+def suite_seconds(out: Path) -> float:
+    """Seconds a training step takes in the suite: Lightning, logging, NaN guard, progress and checkpoints included."""
+    cli = FitCLI(config_of(out))
+    with open_stage(out, "train", {}, StageInfo()) as run:
+        started = time.process_time()
+        fit(cli.trainer, cli.model, cli, run)
+        return (time.process_time() - started) / cli.trainer.global_step
+
+
+def bare_seconds(out: Path) -> float:
+    """Seconds a step takes in a plain loop over the same batches."""
+    cli = FitCLI(config_of(out))
+    method, loader = cli.model.train(), cli.datamodule.train_dataloader()
+    optimizer = build_optimizer(method.parameter_groups(), method.optim)
+    schedule = build_schedule(optimizer, method.optim, EPOCHS * len(loader))
+    started, steps = time.process_time(), 0
+    for epoch in range(EPOCHS):
+        loader.sampler.set_epoch(epoch)
+        for batch in loader:
+            loss = sum(method.training_loss(batch).values())
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            steps += 1
+    return (time.process_time() - started) / steps
+
+
+def inference_ratio(out: Path) -> float:
+    """Bare forward passes over the same pixels, as a share of the time that multi-scale seed inference takes."""
+    cli = FitCLI(config_of(out))
+    method, source = cli.model.eval(), cli.datamodule.source
+    config = InferenceConfig(scales=(1.0, 0.5, 1.5, 2.0), output_stride=8)
+    cli.datamodule.predict_on("train", labelled=True)
+    samples = [sample for sample in cli.datamodule.predict_dataloader()]
+    images = [torch.rand(2, 3, round(96 * s), round(96 * s)) for s in config.scales]
+    ratios = []
+    with torch.inference_mode():
+        for _ in range(ROUNDS):
+            started = time.process_time()
+            for _ in samples:
+                for image in images:
+                    method.seed_maps(image)
+            bare = time.process_time() - started
+            started = time.process_time()
+            for sample in samples:
+                predict(method, sample, "seed", config)
+            ratios.append(bare / (time.process_time() - started))
+    assert len(source.ids("train")) == len(samples)
+    return statistics.median(ratios)
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        os.environ["WSSS_DATA"] = name
+        write_mini_world(folder / "mini", "small", 0, 1)
+        suite_seconds(folder / "warm"), bare_seconds(folder / "warm-bare")
+        pairs = [(suite_seconds(folder / f"s{i}"), bare_seconds(folder / f"b{i}")) for i in range(ROUNDS)]
+        suite, bare = np.median(np.array(pairs), axis=0) * 1000
+        ratio = statistics.median(a / b for a, b in pairs)
+        print(f"training step (CAM, mini, CPU time): suite {suite:.1f} ms, bare loop {bare:.1f} ms, ratio {ratio:.3f}")
+        print(f"seed inference (CAM, mini): {inference_ratio(folder / 'i'):.2f}x of the speed of its bare forward passes")
+
+
+if __name__ == "__main__":
+    main()

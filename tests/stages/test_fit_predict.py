@@ -1,0 +1,225 @@
+"""The stages that have a trainer: resume, refusal of what does not fit, and what is written."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from wsss_bench.artifacts import MANIFEST, is_complete, read_manifest, read_seed, seed_path
+from wsss_bench.cli import main
+from wsss_bench.stages import fit, predict
+from wsss_bench.stages.check import check
+from wsss_bench.stages.fit import LAST
+
+SOURCE = {"class_path": "wsss_bench.data.sources.voc.VOC", "init_args": {"root": "${WSSS_DATA}/mini/voc", "vocabulary": "mini"}}
+
+
+def fit_config(out, epochs=3, **changes):
+    """CAM with a small random network, a step of which takes milliseconds."""
+    return {
+        "seed_everything": 1,
+        "model": {
+            "class_path": "wsss_bench.methods.cam.CAM",
+            "init_args": {
+                "backbone": "resnet10t",
+                "weights": None,
+                "fixed_batch_norm": False,
+                "frozen_stages": 0,
+                "optim": {"name": "adamw", "lr": 1e-3},
+            },
+        },
+        "data": {"source": SOURCE, "global_batch_size": 8, "transform": {"crop_size": 64, "resize_long": [48, 80]}},
+        "trainer": {"accelerator": "cpu", "devices": 1, "max_epochs": epochs},
+        "out": str(out),
+        **changes,
+    }
+
+
+def predict_config(out, train, **changes):
+    config = fit_config(out)
+    config["trainer"].pop("max_epochs")
+    config |= {"checkpoint": str(train), "product": "seed", "split": "val", "inference": {"scales": [1.0], "flip": False}}
+    return {**config, **changes}
+
+
+def run(stage, tmp_path, config):
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return stage.main(["--config", str(path)])
+
+
+def weights(stage):
+    return torch.load(stage / LAST, weights_only=True)["state_dict"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, mini_data):
+    folder = tmp_path_factory.mktemp("trained")
+    run(fit, folder, fit_config(folder / "train"))
+    return folder / "train"
+
+
+def test_an_interrupted_training_ends_with_the_weights_of_an_uninterrupted_one(trained, tmp_path, mini_data):
+    config = fit_config(tmp_path / "stopped")
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    process = subprocess.Popen([sys.executable, "-m", "wsss_bench", "fit", "--config", str(path)], stderr=subprocess.DEVNULL)
+    last = tmp_path / "stopped" / LAST
+    deadline = time.monotonic() + 120
+    while not last.is_file() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert last.is_file()
+    run(fit, tmp_path, config)
+    assert is_complete(tmp_path / "stopped")
+    for key, value in weights(trained).items():
+        assert torch.equal(value, weights(tmp_path / "stopped")[key]), key
+
+
+def test_the_manifest_tells_what_was_done(trained):
+    manifest = read_manifest(trained)
+    assert manifest["kind"] == "train"
+    assert manifest["image_count"] == 40
+    assert manifest["steps"] == 15
+    assert manifest["config"]["model"]["init_args"]["weights"] is None
+    assert manifest["params"] == sum(v.numel() for k, v in weights(trained).items() if k.endswith(("weight", "bias")))
+    assert min(manifest[key] for key in ("wall_seconds", "cpu_seconds", "peak_memory_mb")) > 0
+    assert manifest["versions"]["torch"] == torch.__version__.split("+")[0] or manifest["versions"]["torch"]
+
+
+def test_seeds_are_resumed_not_recomputed(trained, tmp_path, mini_data):
+    out = tmp_path / "seeds"
+    run(predict, tmp_path, predict_config(out, trained))
+    seeds = sorted((out / "seeds").glob("*.npz"))
+    assert len(seeds) == 16
+    kept, lost, cut = seeds[0], seeds[1], seeds[2]
+    before = {path: path.read_bytes() for path in seeds}
+    stamp = kept.stat().st_mtime_ns
+    lost.unlink()
+    cut.write_bytes(before[cut][:40])  # what a crash of another program may leave
+    (out / MANIFEST).unlink()
+    run(predict, tmp_path, predict_config(out, trained))
+    assert kept.stat().st_mtime_ns == stamp
+    assert {path: path.read_bytes() for path in seeds} == before
+
+
+def test_seeds_hold_the_labelled_classes(trained, tmp_path, mini_data):
+    from wsss_bench.data.sources.voc import VOC
+
+    run(predict, tmp_path, predict_config(tmp_path / "seeds", trained))
+    source = VOC("${WSSS_DATA}/mini/voc", vocabulary="mini")
+    for image_id in source.ids("val"):
+        maps = read_seed(tmp_path / "seeds" / "seeds", image_id)
+        assert maps.classes.tolist() == (np.flatnonzero(source.labels(image_id)) + 1).tolist()
+        assert maps.size == source.image(image_id).shape[:2]
+
+
+def test_a_loss_that_turns_nan_names_loss_and_images(tmp_path, mini_data):
+    config = fit_config(tmp_path / "nan")
+    config["model"]["init_args"]["optim"] = {"name": "sgd", "lr": 1e30}
+    with pytest.raises(ValueError, match=r"not finite at step \d+: classification=nan; images train_"):
+        run(fit, tmp_path, config)
+    assert not is_complete(tmp_path / "nan")
+
+
+def test_a_checkpoint_of_another_method_is_refused(trained, tmp_path, mini_data):
+    config = predict_config(tmp_path / "out", trained, product="segmentation")
+    config["model"] = {
+        "class_path": "wsss_bench.methods.supervised.Supervised",
+        "init_args": {"backbone": "resnet10t", "weights": None},
+    }
+    config["data"]["view"] = "mask"
+    with pytest.raises(ValueError, match=r"checkpoint is of wsss_bench\.methods\.cam\.CAM, but the config asks for"):
+        run(predict, tmp_path, config)
+
+
+def test_a_checkpoint_of_another_class_list_is_refused(trained, tmp_path, mini_data):
+    config = predict_config(tmp_path / "out", trained)
+    config["data"]["source"] = {**SOURCE, "init_args": {"root": "${WSSS_DATA}/mini/voc", "vocabulary": "voc"}}
+    with pytest.raises(ValueError, match=r"checkpoint knows 8 classes .* source has 20"):
+        run(predict, tmp_path, config)
+
+
+def test_a_missing_checkpoint_is_named(tmp_path, mini_data):
+    with pytest.raises(FileNotFoundError, match="run the train stage first"):
+        run(predict, tmp_path, predict_config(tmp_path / "out", tmp_path / "nowhere"))
+
+
+def test_the_wrong_view_names_the_line_to_change(tmp_path, mini_data):
+    config = fit_config(tmp_path / "out")
+    config["data"]["view"] = "mask"
+    with pytest.raises(TypeError, match="CAM trains on ImageBatch, but the data module yields MaskBatch; set data.view: image"):
+        run(fit, tmp_path, config)
+
+
+def test_a_product_that_a_method_does_not_have_is_named(trained, tmp_path, mini_data):
+    config = predict_config(tmp_path / "out", trained, product="segmentation")
+    with pytest.raises(TypeError, match="CAM has no segmentation"):
+        run(predict, tmp_path, config)
+
+
+def test_warm_start_takes_the_weights_of_another_stage(trained, tmp_path, mini_data):
+    config = fit_config(tmp_path / "warm", epochs=1, warm_start=str(trained))
+    config["model"]["init_args"]["optim"] = {"name": "sgd", "lr": 1e-12, "weight_decay": 0.0}
+    run(fit, tmp_path, config)
+    torch.testing.assert_close(weights(tmp_path / "warm")["head.weight"], weights(trained)["head.weight"])
+    with pytest.raises(FileNotFoundError, match="warm_start: no checkpoint"):
+        run(fit, tmp_path, fit_config(tmp_path / "cold", warm_start=str(tmp_path / "nowhere")))
+
+
+def test_two_processes_do_not_write_one_stage(tmp_path, mini_data):
+    from wsss_bench.stages.run import StageInfo, open_stage
+
+    with open_stage(tmp_path, "train", {}, StageInfo()), pytest.raises(ValueError, match="another process is working"):
+        with open_stage(tmp_path, "train", {}, StageInfo()):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("section", "typo", "message"),
+    [
+        ("data", {"viev": "image"}, "viev"),
+        ("data", {"global_batch_size": "many"}, "data.global_batch_size"),
+        ("trainer", {"max_epoch": 3}, "max_epoch"),
+    ],
+)
+def test_a_typo_fails_before_anything_is_built(tmp_path, mini_data, section, typo, message):
+    config = fit_config(tmp_path / "out")
+    config[section] |= typo
+    with pytest.raises(ValueError, match=message):
+        check("fit", config)
+
+
+def test_a_typo_in_the_optimiser_is_named(tmp_path, mini_data, capsys):
+    config = fit_config(tmp_path / "out")
+    config["model"]["init_args"]["optim"]["learning_rate"] = 1
+    with pytest.raises(ValueError, match="learning_rate"):
+        check("fit", config)
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    assert main(["fit", "--config", str(path)]) != 0
+    assert "learning_rate" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_wandb_writes_an_offline_run(tmp_path, mini_data, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    stage = {"experiment": "e", "label": "cam-mini-s1", "fingerprint": "f", "inputs": {}}
+    run(fit, tmp_path, fit_config(tmp_path / "train-cam", epochs=1, stage=stage))
+    assert list((tmp_path / "train-cam" / "wandb").glob("offline-run-*/*.wandb"))
+    monkeypatch.setenv("WANDB_MODE", "somewhere")
+    with pytest.raises(ValueError, match="WANDB_MODE is offline, online or disabled"):
+        run(fit, tmp_path, fit_config(tmp_path / "train-cam2", epochs=1))
+
+
+def test_environment_of_the_tests_is_quiet():
+    assert os.environ["WANDB_MODE"] == "disabled"
+    assert Path(os.environ["WSSS_DATA"]).is_dir()
