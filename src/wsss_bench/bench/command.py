@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -88,18 +89,25 @@ def run_bench(plan: Plan, runs: Path, jobs: int | None = None, launcher: Launche
                 )
                 return 130
         publish(plan, runs)
+    print_failures(plan, failures)
+    return 1 if failures else 0
+
+
+def print_failures(plan: Plan, failures: list[Failure]) -> None:
+    """Print to stderr what failed, how its log ends, and what was skipped for it."""
     for failure in failures:
-        print(f"\nFAILED {failure.stage.name}: {failure.reason}", file=sys.stderr)
-        if failure.tail:
+        if failure.started:
+            print(f"\nFAILED {failure.stage.name}: {failure.reason}", file=sys.stderr)
             print(f"  {failure.stage.path}/log.txt ends with:", file=sys.stderr)
             print("\n".join(f"    {line}" for line in failure.tail.splitlines()), file=sys.stderr)
-            print(f"  run it alone: wsss-bench {' '.join(failure.stage.arguments)}", file=sys.stderr)
+            print(f"  run it alone: wsss-bench {shlex.join(failure.stage.arguments)}", file=sys.stderr)
+    skipped = [failure for failure in failures if not failure.started]
+    if skipped:
+        print("\nnot started, because an input failed:", file=sys.stderr)
+        print("\n".join(f"  {failure.stage.name}" for failure in skipped), file=sys.stderr)
     if failures:
-        print(
-            f"\n{len(failures)} of {len(plan.stages)} stages are not done; the same command tries them again",
-            file=sys.stderr,
-        )
-    return 1 if failures else 0
+        summary = f"{len(failures) - len(skipped)} stages failed and {len(skipped)} were skipped, of {len(plan.stages)}"
+        print(f"\n{summary}; the same command tries them again", file=sys.stderr)
 
 
 def prepare(plan: Plan) -> None:
@@ -117,7 +125,7 @@ def prepare(plan: Plan) -> None:
                 Template(word).safe_substitute({"WSSS_DATA": "data", **os.environ})
                 for word in data.protocol.prepare
             ]
-            print(f"preparing {name}: wsss-bench {' '.join(arguments)}", flush=True)
+            print(f"preparing {name}: wsss-bench {shlex.join(arguments)}", flush=True)
             if command_line(arguments) != 0:
                 raise ValueError(f"data set {name} could not be prepared; see the message above")
 
@@ -153,4 +161,4 @@ def run_stages(plan: Plan, runs: Path, machine: Machine, launcher: Launcher) -> 
 
 def resume_command() -> str:
     """The command line that was given."""
-    return " ".join(["wsss-bench", *sys.argv[1:]])
+    return shlex.join(["wsss-bench", *sys.argv[1:]])

@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 LOG_FILE = "log.txt"
 PRELOAD = "wsss_bench.bench.preload"
@@ -211,7 +211,7 @@ def _run_job(target: Callable[[list[str]], int], job: Job, asked_at: float) -> N
 
 def _let_forkserver_go() -> None:
     """Close the pipe by which a forked process keeps the forkserver alive, so that it ends with the bench alone."""
-    server = forkserver._forkserver  # type: ignore[attr-defined]
+    server: Any = forkserver._forkserver  # type: ignore[attr-defined]
     if server._forkserver_alive_fd is not None:
         os.close(server._forkserver_alive_fd)
         server._forkserver_alive_fd = None

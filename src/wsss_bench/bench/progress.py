@@ -33,7 +33,7 @@ class PlainReporter:
         if failure is None:
             self._say(f"done    {stage.name} ({clock(seconds)})")
         else:
-            self._say(f"FAILED  {stage.name}: {failure.reason}")
+            self._say(f"{'FAILED ' if failure.started else 'skipped'} {stage.name}: {failure.reason}")
 
     def tick(self, active: list[Active], done: int, failed: int, total: int) -> None:
         now = time.monotonic()
@@ -69,7 +69,8 @@ class LiveReporter:
         if failure is None:
             self._console.print(f"[green]done[/]    {stage.name} ({clock(seconds)})", highlight=False)
         else:
-            self._console.print(f"[red]FAILED[/]  {stage.name}: {failure.reason}", highlight=False)
+            verdict = "[red]FAILED[/] " if failure.started else "[yellow]skipped[/]"
+            self._console.print(f"{verdict} {stage.name}: {failure.reason}", highlight=False)
 
     def tick(self, active: list[Active], done: int, failed: int, total: int) -> None:
         now = time.monotonic()

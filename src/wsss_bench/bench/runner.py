@@ -39,13 +39,15 @@ class Failure:
 
     Args:
         stage: The stage.
-        reason: Exit status or signal; for a stage that was not started, the input that is missing.
+        reason: Exit status or signal; for a stage that was not started, the input that failed.
         tail: Last lines of its log.
+        started: False for a stage that was skipped.
     """
 
     stage: Stage
     reason: str
     tail: str = ""
+    started: bool = True
 
 
 @dataclass
@@ -147,7 +149,8 @@ class Runner:
             lost = [parent for parent in inputs if parent.fingerprint in self._failures]
             if lost:
                 self._waiting.remove(stage)
-                self._fail(stage, 0.0, Failure(stage, f"skipped: its input failed ({lost[0].name})"))
+                reason = f"skipped, its input failed ({lost[0].name})"
+                self._fail(stage, 0.0, Failure(stage, reason, started=False))
             elif all(is_complete(parent.path) for parent in inputs) and self._fits(stage):
                 self._waiting.remove(stage)
                 self._start(stage)

@@ -219,7 +219,7 @@ def _aligned(lines: list[list[str]]) -> str:
             cells = [text.ljust(size) for text, size in zip(line, columns, strict=True)]
         else:  # padded over the columns that it covers, all of which are empty
             cells = [line[0].ljust(columns[0]), line[1].ljust(columns[1])] + [""] * (width - 2)
-        rendered.append("| " + " | ".join(cells).rstrip() + " |")
+        rendered.append("| " + " | ".join(cells) + " |")
     rendered.insert(1, "|" + "|".join("-" * (size + 2) for size in columns) + "|")
     return "\n".join(rendered)
 

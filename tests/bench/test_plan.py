@@ -1,0 +1,231 @@
+"""The plan of a matrix: its stages, what they share, and what their names depend on."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+import yaml
+from conftest import DATA, METHODS
+
+from wsss_bench.artifacts import write_manifest
+from wsss_bench.bench.plan import StageFolder, clock, describe, fingerprint_of, make_plan
+from wsss_bench.bench.schema import ConfigError
+
+
+def kinds(plan) -> Counter:
+    return Counter(stage.kind for stage in plan.stages.values())
+
+
+def test_counts_of_a_matrix(project):
+    plan = make_plan(project.experiment(seeds=[0, 1]), project.runs)
+    # cam and full: two seeds; zero trains nothing and runs once
+    assert kinds(plan) == {"train": 4, "seed": 3, "refine": 2, "predict": 6, "evaluate": 2 + 2 + 1 + 6}
+    assert Counter(product.kind for product in plan.products) == {"seed": 3, "refined": 2, "segmentation": 6}
+    order = list(plan.stages)
+    for stage in plan.stages.values():
+        assert all(order.index(key) < order.index(stage.fingerprint) for key in stage.inputs.values())
+
+
+def test_labels_and_folders(project):
+    plan = make_plan(project.experiment(methods=["cam"]), project.runs)
+    names = [stage.path.name.rsplit("-", 1)[0] for stage in plan.stages.values()]
+    assert names == [
+        "train-cam-toy-s0",
+        "seed-cam-toy-s0",
+        "evaluate-cam-toy-s0-seed",
+        "refine-cam-toy-s0-threshold",
+        "evaluate-cam-toy-s0-threshold",
+    ]
+    for stage in plan.stages.values():
+        assert stage.path.name.endswith(stage.fingerprint[:8])
+
+
+def test_keys_of_each_command(project):
+    plan = make_plan(project.experiment(), project.runs)
+    both = {"seed_everything", "model", "data", "trainer", "out", "stage"}
+    seed = both | {"inference", "checkpoint", "product", "split"}
+    scoring = {
+        *(
+            "source",
+            "dataset",
+            "split",
+            "product",
+            "labels",
+            "scales",
+            "post",
+            "threshold",
+            "holdout",
+            "count",
+        ),
+        *("checkpoint_rule", "out", "stage"),
+    }
+    for stage in plan.stages.values():
+        expected = {
+            "train": [both | {"warm_start"}],
+            "seed": [seed],
+            "predict": [seed | {"crf", "scales"}],
+            "refine": [{"source", "split", "seeds", "refiner", "out", "stage"}],
+            "evaluate": [scoring | {"seeds"}, scoring | {"masks"}],
+        }[stage.kind]
+        assert set(stage.config) in expected, stage.name
+
+
+def test_what_a_stage_is_told(project):
+    plan = make_plan(project.experiment(), project.runs)
+    train, seed, scored, refine, *_ = plan.stages.values()
+    assert train.config["trainer"] == {"max_epochs": 5, "accelerator": "cpu", "devices": 1}
+    assert train.config["data"]["source"] == DATA["data"]["source"]
+    assert train.config["data"]["view"] == "image"
+    assert seed.config["checkpoint"] == str(train.path)
+    assert (scored.config["scales"], scored.config["threshold"], scored.config["count"]) == ("ms", 0.15, 10)
+    assert refine.config["refiner"]["init_args"] == {"threshold": 0.15}  # null takes the method's own
+    train.write_plan()
+    assert yaml.safe_load((train.path / "plan.yaml").read_text()) == train.config
+
+
+def test_method_data_and_data_set_join(project):
+    content = copy.deepcopy(DATA)
+    content["data"]["train_split"] = "train_aug"
+    project.write("configs/data/toy.yaml", content)
+    train, *_ = make_plan(project.experiment(), project.runs).stages.values()
+    assert train.config["data"]["train_split"] == "train_aug"
+    assert train.config["data"]["global_batch_size"] == 16
+
+
+def test_warm_start_shares_the_train_stage(project):
+    plan = make_plan(project.experiment(methods=["cam", "clims"]), project.runs)
+    assert kinds(plan)["train"] == 2
+    alone = make_plan(project.experiment("alone", methods=["clims"]), project.runs)
+    cam, clims = (stage for stage in alone.stages.values() if stage.kind == "train")
+    assert clims.inputs == {"warm_start": cam.fingerprint}
+    assert clims.config["warm_start"] == str(cam.path)
+    assert cam.fingerprint in plan.stages
+
+
+def test_experiments_share_stages(project):
+    one = make_plan(project.experiment("one"), project.runs)
+    two = make_plan(project.experiment("two", seeds=[0, 1]), project.runs)
+    assert set(one.stages) < set(two.stages)
+
+
+def test_a_variant_shares_what_it_does_not_change(project):
+    variants = {"narrow": {"method": "cam", "override": {"model": {"init_args": {"width": 4}}}}}
+    variants["other_readout"] = {"method": "cam", "override": {"bench": {"threshold": 0.9}}}
+    plan = make_plan(project.experiment(methods=["cam"], refiners=[], variants=variants), project.runs)
+    assert kinds(plan) == {"train": 2, "seed": 2, "evaluate": 3}
+
+
+def test_fingerprints_do_not_depend_on_places_or_order(project, tmp_path):
+    config = {"a": 1, "b": {"c": 2, "d": 3}, "out": "x", "checkpoint": "y", "stage": {"experiment": "e"}}
+    other = {"b": {"d": 3, "c": 2}, "a": 1, "out": "z", "checkpoint": "w", "stage": {}}
+    assert fingerprint_of("train", config, {}) == fingerprint_of("train", other, {})
+    here = make_plan(project.experiment(), project.runs)
+    there = make_plan(project.experiment("renamed"), tmp_path / "elsewhere")
+    assert list(here.stages) == list(there.stages)
+
+
+def test_the_fingerprint_is_sha256_of_canonical_json():
+    text = b'{"config":{"a":1},"inputs":{},"kind":"train"}'
+    assert fingerprint_of("train", {"a": 1, "out": "here"}, {}) == hashlib.sha256(text).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({"trainer": {"max_epochs": 6}}, set()),
+        ({"model": {"init_args": {"width": 9}}}, set()),
+        ({"inference": {"flip": False}}, {"train"}),
+        ({"bench": {"backbone": "R101"}}, {"train", "seed", "refine", "evaluate"}),
+    ],
+)
+def test_fingerprints_follow_what_matters(project, change, same):
+    before = make_plan(project.experiment(methods=["cam"]), project.runs)
+    after = make_plan(project.experiment(methods=["cam"], override={"cam": change}), project.runs)
+    shared = {before.stages[key].kind for key in set(before.stages) & set(after.stages)}
+    assert shared == same
+
+
+def test_the_seed_changes_every_stage_of_a_trained_method(project):
+    zero = make_plan(project.experiment(methods=["cam"], seeds=[0]), project.runs)
+    one = make_plan(project.experiment(methods=["cam"], seeds=[1]), project.runs)
+    assert not set(zero.stages) & set(one.stages)
+
+
+def test_a_refiner_without_its_module_is_left_out_and_said(project):
+    project.write(
+        "configs/refine/densecrf.yaml",
+        {"refiner": {"class_path": "fake.CRF"}, "requires": ["no_such_module"]},
+    )
+    plan = make_plan(project.experiment(methods=["cam"], refiners=["densecrf"], seeds=[0, 1]), project.runs)
+    assert kinds(plan)["refine"] == 0
+    assert [product.missing for product in plan.products if product.kind == "refined"] == [
+        "no no_such_module"
+    ] * 2
+    assert len(plan.notes) == 1
+
+
+def test_seeds_need_a_threshold(project):
+    content = copy.deepcopy(METHODS["cam"])
+    del content["bench"]["threshold"]
+    project.write("configs/methods/cam.yaml", content)
+    with pytest.raises(ConfigError, match=r"cam.yaml: bench.threshold: a method with seeds needs"):
+        make_plan(project.experiment(), project.runs)
+
+
+def test_description_says_why_and_how_long(project):
+    file = project.experiment(methods=["cam"])
+    train, seed, scored, *_ = make_plan(file, project.runs).stages.values()
+    write_manifest(
+        train.path,
+        {"kind": "train", "label": train.label, "fingerprint": train.fingerprint, "wall_seconds": 75.0},
+    )
+    seed.write_plan()
+    lines = list(describe(make_plan(file, project.runs), StageFolder(project.runs)))
+    assert lines[0].endswith("complete, skipped")
+    assert lines[1].endswith("interrupted, resumes")
+    assert lines[2].endswith("?  new")
+    assert lines[-1] == "5 stages: 1 complete, 4 to run, stage time 4 of unknown length (?)"
+    plan = make_plan(project.experiment(methods=["cam"], seeds=[7]), project.runs)
+    lines = list(describe(plan, StageFolder(project.runs)))
+    assert "1 min 15 s  new" in lines[0]  # from the run with another seed
+    assert lines[-1].endswith("stage time 1 min 15 s + 4 of unknown length (?)")
+
+
+def test_a_folder_named_by_another_row_is_found(project):
+    train, *_ = make_plan(project.experiment(methods=["cam"]), project.runs).stages.values()
+    renamed = train.path.with_name(train.path.name.replace("cam", "ablation"))
+    renamed.mkdir(parents=True)
+    again, *_ = make_plan(project.experiment(methods=["cam"]), project.runs).stages.values()
+    assert again.path == renamed
+    write_manifest(renamed, {"fingerprint": "0" * 64})
+    with pytest.raises(ConfigError, match="holds the result of another configuration"):
+        make_plan(project.experiment(methods=["cam"]), project.runs)
+
+
+def test_clock():
+    assert [clock(s) for s in (0.4, 59, 61, 3600, 7500)] == [
+        "0 s",
+        "59 s",
+        "1 min 01 s",
+        "1 h 00 min",
+        "2 h 05 min",
+    ]
+
+
+def test_a_dry_run_of_many_stages_imports_no_torch(project):
+    file = project.experiment(seeds=list(range(12)))
+    program = (
+        "import sys; from wsss_bench.cli import main; "
+        f"status = main(['bench', {str(file)!r}, '--dry-run', '--runs', {str(project.runs)!r}]); "
+        "loaded = {'torch', 'lightning', 'matplotlib', 'jsonargparse'} & set(sys.modules); "
+        "assert not loaded, loaded; sys.exit(status)"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "126 stages: 0 complete, 126 to run" in result.stdout
+    assert not project.runs.exists()
