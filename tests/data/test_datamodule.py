@@ -116,6 +116,14 @@ def test_prediction_hides_labels_unless_asked(source):
     assert given[3].labels.tolist() == source.labels("train_3").tolist()
 
 
+def test_prediction_of_what_an_interrupted_stage_has_left(source):
+    data = WSSSDataModule(source)
+    data.predict_on("train", labelled=True, ids=["train_7", "train_3"])
+    samples = list(data.predict_dataloader())
+    assert [sample.image_id for sample in samples] == ["train_7", "train_3"]
+    assert samples[1].labels.tolist() == source.labels("train_3").tolist()
+
+
 def test_prediction_needs_a_split(source):
     with pytest.raises(ValueError, match=r"data\.predict_split is not set"):
         WSSSDataModule(source).predict_dataloader()

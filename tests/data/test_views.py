@@ -68,7 +68,7 @@ def test_image_without_labels_is_an_all_zero_row_and_warned_of(folder_root):
     with pytest.warns(UserWarning, match="1 of 3 images have no label \\(first 'plain'\\)"):
         dataset = ImageView(source, source.ids("train"), TRANSFORM, 0)
     assert dataset[(0, 2)][2].tolist() == [0, 0]
-    with pytest.raises(ValueError, match="1 of 3 images have no label.*cannot be paired"):
+    with pytest.raises(ValueError, match=r"1 of 3 images have no label.*cannot be paired"):
         PairView(source, source.ids("train"), TRANSFORM, 0)
 
 

@@ -161,7 +161,7 @@ class COCO(Source):
             item = _Object(
                 IGNORE if entry.get("iscrowd", 0) else value[entry["category_id"]],
                 entry["area"],
-                _compact(entry["segmentation"]),
+                entry["segmentation"],
             )
             pictures[entry["image_id"]][1].objects.append(item)
         return dict(pictures.values())
@@ -197,16 +197,22 @@ def _load(path: Path) -> dict[str, Any]:
         known = ", ".join(sorted(file.name for file in path.parent.glob("*.json"))) or "none"
         raise FileNotFoundError(f"{path} does not exist; annotation files there: {known}")
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(path.read_text(), object_hook=_slim)
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} is not valid JSON ({error}); download it again") from error
 
 
-def _compact(segmentation: Any) -> Any:
-    """Polygons as arrays: COCO train would otherwise stay in memory as thirty million Python floats."""
-    if isinstance(segmentation, list):
-        return [np.asarray(polygon, np.float64) for polygon in segmentation if len(polygon) >= 6]
-    return segmentation
+_UNUSED = ("bbox", "coco_url", "flickr_url", "date_captured", "license", "supercategory")
+
+
+def _slim(entry: dict[str, Any]) -> dict[str, Any]:
+    """Polygons as arrays while the json is parsed: COCO train has thirty million numbers."""
+    for name in _UNUSED:
+        entry.pop(name, None)
+    if isinstance(entry.get("segmentation"), list):
+        polygons = entry["segmentation"]
+        entry["segmentation"] = [np.asarray(polygon, np.float64) for polygon in polygons if len(polygon) >= 6]
+    return entry
 
 
 def _paint(picture: _Picture) -> np.ndarray:
