@@ -1,4 +1,4 @@
-"""Tiny data sets in the layouts that sources read, drawn here: no download, no generator."""
+"""Tiny data sets in the layouts that sources read, drawn here, and the small mini world."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from wsss_bench.artifacts import write_mask
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+os.environ["WANDB_MODE"] = "disabled"
 
 MINI_CLASSES = ("aeroplane", "bird", "boat", "bus", "car", "cow", "sheep", "train")
 TRAIN, VAL = [f"train_{k}" for k in range(10)], [f"val_{k}" for k in range(5)]
@@ -154,3 +155,14 @@ def _write_annotations(root: Path, split: str, numbers: tuple[int, ...], annotat
     (folder / f"instances_{split}2014.json").write_text(json.dumps(instances))
     sentences = {"images": images, "annotations": captions}
     (folder / f"captions_{split}2014.json").write_text(json.dumps(sentences))
+
+
+@pytest.fixture(scope="session")
+def mini_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`$WSSS_DATA` with the small mini world in it: 40 train, 16 val, 16 val_ood images."""
+    from wsss_bench.data.mini.writer import write_mini_world
+
+    data = tmp_path_factory.mktemp("data")
+    write_mini_world(data / "mini", "small", 0, 1)
+    os.environ["WSSS_DATA"] = str(data)
+    return data

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from argparse import ArgumentError
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     try:
         return import_module(COMMANDS[name][0]).main(rest)
-    except (ValueError, TypeError, FileNotFoundError, FileExistsError) as error:
+    except (ArgumentError, ValueError, TypeError, FileNotFoundError, FileExistsError) as error:
         if os.environ.get("WSSS_TRACEBACK"):  # the log file of a stage keeps the whole story
             traceback.print_exc()
         print(f"wsss-bench {name}: {type(error).__name__}: {error}", file=sys.stderr)

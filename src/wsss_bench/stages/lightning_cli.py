@@ -56,6 +56,9 @@ class StageCLI(LightningCLI):
         parser.add_argument("--protocol", type=dict, default={}, help="protocol of the data set; read by bench only")
         parser.link_arguments("data.class_names", "model.init_args.class_names", apply_on="instantiate")
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        self.config = parser.parse_object(args) if isinstance(args, dict) else parser.parse_args(args)
+
     def instantiate_classes(self) -> None:
         if self._build:
             super().instantiate_classes()
