@@ -59,8 +59,8 @@ def _config(vocabulary: int, end: int, pad: int) -> CLIPConfig:
         "bos_token_id": end - 1,
     }  # fmt: skip
     vision = {
-        "image_size": 32, "patch_size": 8, "hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 3,
-        "num_attention_heads": 1,
+        "image_size": 32, "patch_size": 8, "hidden_size": 64, "intermediate_size": 256,
+        "num_hidden_layers": 3, "num_attention_heads": 1,
     }  # fmt: skip
     return CLIPConfig(text_config=text, vision_config=vision, projection_dim=32)
 

@@ -114,7 +114,7 @@ def _coverage(polygons: tuple[Polygon, ...], box: Box) -> Array:
     pen = ImageDraw.Draw(picture)
     for polygon in polygons:
         pen.polygon(((polygon - (left, top)) * SUPERSAMPLING).ravel().tolist(), fill=255)
-    return np.asarray(picture.reduce(SUPERSAMPLING), np.float32) / 255
+    return np.asarray(picture.reduce(SUPERSAMPLING), np.float32) / np.float32(255)
 
 
 def _flat(colour: Colour, paint: tuple[tuple[Polygon, Colour], ...], box: Box) -> Array:
