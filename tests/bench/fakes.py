@@ -86,7 +86,7 @@ def metrics(config: dict) -> dict:
         "dataset": config["dataset"],
         "split": config["split"],
         "product": config["product"],
-        "class_names": ["background", "cat", "dog"],
+        "class_names": ["cat", "dog"],
         "figures": figures,
         "curve": None,
     }

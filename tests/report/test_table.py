@@ -14,8 +14,9 @@ from wsss_bench.bench.config import DataFile, MethodFile
 from wsss_bench.bench.matrix import Cell
 from wsss_bench.bench.plan import Plan, Product, Stage
 from wsss_bench.bench.schema import read_as
+from wsss_bench.metrics.per_image import ConfusionWriter
 from wsss_bench.report.command import publish
-from wsss_bench.report.differences import differences, image_counts, miou_of_draws
+from wsss_bench.report.differences import differences, miou_of_draws
 from wsss_bench.report.markdown import render
 from wsss_bench.report.table import COLUMNS, as_records, collect
 
@@ -67,7 +68,7 @@ class World:
         self, cell: Cell, product: str, split: str, figures: list[dict], made_by: Stage, **facts: object
     ) -> Stage:
         stage = self.stage("evaluate", cell, {"masks": made_by}, f"-{product}-{split}", **facts)
-        metrics = {"class_names": ["background", "cat", "dog"], "figures": figures}
+        metrics = {"class_names": ["cat", "dog"], "figures": figures}
         write_json(stage.path / "metrics.json", metrics)
         refiner = figures[0]["post"] if product == "refined" and figures else None
         self.plan.products.append(Product(cell, product, split, refiner, stage.fingerprint))
@@ -296,27 +297,19 @@ def test_nothing_done_is_a_table_too(world):
 
 
 def write_confusions(path: Path, ids: list[str], matrices: np.ndarray) -> None:
-    """`(n, K, K)` per-image confusions, truth first, in the layout of the evaluate stage."""
-    image, gt, pred = np.nonzero(matrices)
-    arrays = {"image": image, "gt": gt, "pred": pred, "count": matrices[image, gt, pred]}
-    np.savez(path, image_id=np.array(ids), **{f"0/{name}": array for name, array in arrays.items()})
-
-
-def test_image_counts_are_sorted_by_image(tmp_path):
-    matrices = np.array([[[5, 1], [2, 3]], [[7, 0], [0, 0]]])
-    write_confusions(tmp_path / "confusions.npz", ["b", "a"], matrices)
-    ids, counts = image_counts(tmp_path / "confusions.npz", 0)
-    assert list(ids) == ["a", "b"]
-    np.testing.assert_array_equal(counts[0], [[7, 0], [7, 0], [7, 0]])
-    np.testing.assert_array_equal(counts[1], [[5, 3], [6, 5], [7, 4]])
+    """`(n, K, K)` per-image confusions, truth first, as the evaluate stage writes them."""
+    with ConfusionWriter(1) as writer:
+        for index, matrix in enumerate(matrices):
+            writer.add(0, index, matrix)
+        writer.save(path, ids)
 
 
 def test_draws_pool_before_the_ratio():
-    counts = np.array([[[7.0, 0], [7, 0], [7, 0]], [[5.0, 3], [6, 5], [7, 4]]])
+    # right, true, predicted of two classes; (n, 3K)
+    sums = np.array([[7.0, 0, 7, 0, 7, 0], [5.0, 3, 6, 5, 7, 4]])
     # both images once: background 12 / (13 + 14 - 12), foreground 3 / (5 + 4 - 3); one image twice: its own mIoU
-    both = 100 * (12 / 15 + 3 / 6) / 2
-    possible = [both, 100.0, 100 * (5 / 8 + 3 / 6) / 2]
-    draws = miou_of_draws(counts, 200)
+    possible = [100 * (12 / 15 + 3 / 6) / 2, 100.0, 100 * (5 / 8 + 3 / 6) / 2]
+    draws = miou_of_draws(sums, 200)
     assert np.abs(draws[:, None] - possible).min(1).max() < 1e-9
     assert len(np.unique(draws.round(6))) == 3
 
@@ -324,8 +317,8 @@ def test_draws_pool_before_the_ratio():
 def test_difference_of_equal_and_of_shifted_methods(world):
     generator = np.random.default_rng(1)
     ids = [f"i{n}" for n in range(60)]
-    worse = generator.integers(20, 60, (60, 2, 2))
-    better = worse + np.array([[40, 0], [0, 40]])
+    worse = generator.integers(20, 60, (60, 3, 3))
+    better = worse + 40 * np.eye(3, dtype=int)
     for row, matrices, miou in (("good", better, 0.6), ("bad", worse, 0.4), ("same", worse, 0.4)):
         cell = world.cell(row)
         train = {"split": "toy-train", "n_images": 60}

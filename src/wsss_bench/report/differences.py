@@ -7,10 +7,11 @@ images. With several seeds a method's value in a draw is the mean over its seeds
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from wsss_bench.metrics.functional import iou_from_sums, mean_over_present
+from wsss_bench.metrics.per_image import read_per_image
 from wsss_bench.report.table import Leaderboard, Row, stem
 
 CONFUSIONS = "confusions.npz"
@@ -36,54 +37,26 @@ class Difference:
         return self.low > 0 or self.high < 0
 
 
-def image_counts(path: Path, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Per-image pixel counts of figure `index` of a `confusions.npz`.
-
-    Returns:
-        Image ids `(n,)`, sorted, and `(n, 3, 1 + C)` counts: pixels of a class in both, in the truth, in the prediction.
-    """
-    with np.load(path, allow_pickle=False) as file:
-        ids = file["image_id"]
-        image, truth, prediction, count = (
-            file[f"{index}/{name}"] for name in ("image", "gt", "pred", "count")
-        )
-    classes = int(max(truth.max(initial=0), prediction.max(initial=0))) + 1
-    counts = np.zeros((len(ids), 3, classes))
-    same = truth == prediction
-    np.add.at(counts, (image[same], 0, truth[same]), count[same])
-    np.add.at(counts, (image, 1, truth), count)
-    np.add.at(counts, (image, 2, prediction), count)
-    order = np.argsort(ids)
-    return ids[order], counts[order]
-
-
-def miou_of_draws(counts: np.ndarray, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
-    """mIoU in percent of resampled image sets; the same sets for any `counts` of as many images.
+def miou_of_draws(sums: np.ndarray, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
+    """mIoU in percent of resampled image sets; the same sets for any `sums` of as many images.
 
     Args:
-        counts: `(n, 3, 1 + C)` of `image_counts`.
+        sums: `(n, 3K)` pixels that are right, true and predicted of each class, per image.
+        draws: Number of sets.
+        seed: Of the draws.
 
     Returns:
         `(draws,)`.
     """
     generator = np.random.default_rng(seed)
-    n = len(counts)
-    flat = counts.reshape(n, -1)
+    n = len(sums)
     values = []
     for start in range(0, draws, BLOCK):
         picked = generator.integers(0, n, (min(BLOCK, draws - start), n))
         weights = np.stack([np.bincount(row, minlength=n) for row in picked]).astype(float)
-        values.append(_miou((weights @ flat).reshape(len(weights), 3, -1)))
+        hits, truth, predicted = np.split(weights @ sums, 3, axis=1)
+        values.append(100.0 * mean_over_present(iou_from_sums(hits, truth, predicted)))
     return np.concatenate(values)
-
-
-def _miou(pooled: np.ndarray) -> np.ndarray:
-    """`(b, 3, 1 + C)` pooled counts -> `(b,)` percent, over classes that occur in truth or prediction."""
-    both, truth, prediction = pooled[:, 0], pooled[:, 1], pooled[:, 2]
-    union = truth + prediction - both
-    occurs = union > 0
-    iou = np.divide(both, union, out=np.zeros_like(both), where=occurs)
-    return 100.0 * iou.sum(1) / np.maximum(occurs.sum(1), 1)
 
 
 def differences(board: Leaderboard) -> list[Difference]:
@@ -103,7 +76,7 @@ def differences(board: Leaderboard) -> list[Difference]:
         for (first, one), (second, other) in zip(
             zip(rows, samples, strict=True), zip(rows[1:], samples[1:], strict=True), strict=False
         ):
-            if one is None or other is None or not np.array_equal(one[0], other[0]):
+            if one is None or other is None or one[0] != other[0]:
                 continue
             low, high = np.percentile(one[1] - other[1], [2.5, 97.5])
             points = first.miou_mean - second.miou_mean
@@ -121,17 +94,16 @@ def differences(board: Leaderboard) -> list[Difference]:
     return found
 
 
-def _samples(row: Row) -> tuple[np.ndarray, np.ndarray] | None:
-    """Image ids and the resampled mIoU of a row, mean over its seeds."""
-    ids: np.ndarray | None = None
-    draws = []
-    for score in row.scores:
-        path = score.stages[-1] / CONFUSIONS
-        if not path.is_file():
-            return None
-        own, counts = image_counts(path, score.index)
-        if ids is not None and not np.array_equal(ids, own):
-            return None
-        ids = own
-        draws.append(miou_of_draws(counts))
-    return None if ids is None else (ids, np.mean(draws, axis=0))
+def _samples(row: Row) -> tuple[list[str], np.ndarray] | None:
+    """Image ids, sorted, and the resampled mIoU of a row, mean over its seeds; None without per-image counts."""
+    paths = [score.stages[-1] / CONFUSIONS for score in row.scores]
+    if not all(path.is_file() for path in paths):
+        return None
+    sides = [
+        read_per_image(path, score.index, len(score.iou))
+        for path, score in zip(paths, row.scores, strict=True)
+    ]
+    ids = sorted(sides[0].image_id)
+    if any(sorted(side.image_id) != ids for side in sides):
+        return None
+    return ids, np.mean([miou_of_draws(side.select(ids).class_sums()) for side in sides], axis=0)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import re
-import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from typing import Any
 from wsss_bench.artifacts import is_complete, read_json, read_manifest, write_atomically, write_json
 from wsss_bench.bench.config import MethodHints, PaperFigure
 from wsss_bench.bench.plan import Plan, Product, Stage
+from wsss_bench.metrics.stats import summarize
 
 METRICS = "metrics.json"
 COLUMNS = (
@@ -102,12 +102,12 @@ class Row:
     @property
     def miou_mean(self) -> float:
         """Mean over seeds, percent."""
-        return statistics.fmean(score.miou for score in self.scores)
+        return summarize([score.miou for score in self.scores]).mean
 
     @property
     def miou_std(self) -> float | None:
         """Sample standard deviation over seeds in points; None for one seed."""
-        return statistics.stdev(score.miou for score in self.scores) if len(self.scores) > 1 else None
+        return summarize([score.miou for score in self.scores]).std
 
     @property
     def gap(self) -> float | None:
@@ -122,7 +122,7 @@ class Row:
     def mean(self, name: str) -> float | None:
         """Mean of a column of the scores; None if a seed lacks it."""
         values = [getattr(score, name) for score in self.scores]
-        return None if None in values else statistics.fmean(values)
+        return None if None in values else summarize(values).mean
 
 
 @dataclass(frozen=True)
@@ -199,12 +199,11 @@ def _read(plan: Plan, product: Product) -> tuple[str, list[tuple[dict[str, Any],
     if not is_complete(scoring.path):
         return ("failed" if any(stage.state == "failed" for stage in chain) else "-"), []
     metrics = read_json(scoring.path / METRICS)
-    names = metrics["class_names"]
+    classes = ["background", *metrics["class_names"]]
     manifests = [read_manifest(stage.path) for stage in chain if is_complete(stage.path)]
     cost = _cost(chain[:-1])
     figures = []
     for index, figure in enumerate(metrics["figures"]):
-        classes = names if len(names) == len(figure["iou"]) else ["background", *names]
         score = Score(
             seed=product.cell.seed,
             miou=100.0 * figure["miou"],

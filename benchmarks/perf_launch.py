@@ -1,0 +1,72 @@
+"""Start time of a stage: forked by the local launcher against the command line.
+
+    python benchmarks/perf_launch.py
+
+Both ends of the measurement are the same: from asking for the stage to the first line of its main, with all that a
+train stage imports in memory.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from wsss_bench.bench.launchers import ENVIRONMENT, Job, LocalLauncher
+
+STARTS = 10
+COLD_STARTS = 2
+
+
+def note_the_time(arguments: list[str]) -> int:
+    """A stage that only says when it began."""
+    import wsss_bench.stages.fit  # noqa: F401  a train stage begins when this is in memory
+
+    Path(arguments[0]).write_text(str(time.monotonic()))
+    return 0
+
+
+def forked(launcher: LocalLauncher, folder: Path) -> float:
+    """Seconds from `start` to the first line of the stage."""
+    answer = folder / "time.txt"
+    asked = time.monotonic()
+    running = launcher.start(Job([str(answer)], folder))
+    while running.exit_status is None:
+        time.sleep(0.01)
+    if running.exit_status != 0:
+        raise RuntimeError((folder / "log.txt").read_text())
+    return float(answer.read_text()) - asked
+
+
+def cold() -> float:
+    """Seconds for a new interpreter to reach the same line."""
+    program = "import wsss_bench.stages.fit, time; print(time.monotonic())"
+    asked = time.monotonic()
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return float(result.stdout.split()[-1]) - asked
+
+
+def main() -> None:
+    """Print the three times and their ratio."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    plain = statistics.median(cold() for _ in range(COLD_STARTS))
+    launcher = LocalLauncher(note_the_time)
+    with tempfile.TemporaryDirectory() as name:
+        first = forked(launcher, Path(name))
+        later = [forked(launcher, Path(name)) for _ in range(STARTS)]
+    print(f"first stage, which waits for the packages   {first:8.2f} s")
+    print(
+        f"later stages, median of {STARTS}                  {statistics.median(later):8.3f} s   (goal <= 0.5 s)"
+    )
+    print(f"later stages, slowest                       {max(later):8.3f} s")
+    print(f"command line, median of {COLD_STARTS}                   {plain:8.2f} s")
+    print(f"ratio                                       {plain / statistics.median(later):8.0f} x")
+
+
+if __name__ == "__main__":
+    main()
