@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -142,6 +144,17 @@ def test_training_and_validation_must_not_share_images(source, voc_root):
     (voc_root / "ImageSets" / "Segmentation" / "val.txt").write_text("val_0\ntrain_3\n")
     with pytest.raises(ValueError, match=r"'val' shares 1 images with data\.train_split 'train'.*'train_3'"):
         WSSSDataModule(source, transform=SMALL).val_dataloader()
+
+
+def test_a_trainer_that_would_share_out_the_shares_is_refused(source):
+    data = WSSSDataModule(source, transform=SMALL, global_batch_size=4)
+    connector = SimpleNamespace(use_distributed_sampler=True)
+    data.trainer = SimpleNamespace(world_size=2, global_rank=1, _accelerator_connector=connector)
+    with pytest.raises(ValueError, match=r"trainer\.use_distributed_sampler is true"):
+        data.train_dataloader()
+    connector.use_distributed_sampler = False
+    assert [len(batch.image_id) for batch in data.train_dataloader()] == [2, 2]
+    assert [sample for batch in data.val_dataloader() for sample in batch.image_id] == ["val_1", "val_3"]
 
 
 class Recorder(LightningModule):

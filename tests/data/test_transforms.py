@@ -103,6 +103,26 @@ def test_toco_scales_within_its_range_and_blurs_no_black_into_the_picture():
     assert 70 < max(sides) <= 80
 
 
+def test_toco_changes_colours():
+    orange = np.full((40, 40, 3), (220, 130, 40), np.uint8)
+    transform = Transform(TransformConfig("toco", 20, scale=(1.0, 1.0)))
+    drawn = torch.stack([transform(orange, (0, 0, index)).image.mean(dim=(1, 2)) for index in range(300)])
+    grey = (drawn.amax(dim=1) - drawn.amin(dim=1)) < 0.01
+    assert grey.float().mean() == pytest.approx(0.2, abs=0.06)
+    as_it_was = (drawn * 255 - torch.tensor([220.0, 130.0, 40.0])).abs().amax(dim=1) < 0.6
+    assert as_it_was.float().mean() == pytest.approx(0.2 * 0.8, abs=0.06)  # neither jittered nor grey
+    assert drawn[~grey].std(dim=0).min() > 0.03
+
+
+def test_toco_blurs_by_a_drawn_radius():
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 1), dtype=np.uint8).repeat(3, axis=2)
+    transform = Transform(TransformConfig("toco", 48, scale=(1.0, 1.0)))
+    spread = [transform(noise, (0, 0, index)).image.std().item() for index in range(60)]
+    # 0.29 untouched; a Gaussian of radius 2 leaves 1 / (2 * 2 * sqrt(pi)) of it
+    assert min(spread) < 0.06
+    assert max(spread) > 0.2
+
+
 def test_resize_shows_the_whole_picture_without_a_draw(image):
     transform = Transform(TransformConfig("resize", 40))
     crop = transform(image, (0, 0, 0))

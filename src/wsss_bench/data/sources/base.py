@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from wsss_bench.artifacts import read_mask
 from wsss_bench.types import IGNORE
@@ -118,7 +118,7 @@ def image_size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             return image.height, image.width
-    except (UnidentifiedImageError, FileNotFoundError) as error:
+    except OSError as error:
         raise ValueError(f"image {path} cannot be read ({error}); replace it with an intact copy") from error
 
 
