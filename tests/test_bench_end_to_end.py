@@ -1,0 +1,110 @@
+"""The whole benchmark on the small mini world: real stages, real files, the table, a second run, and the notebook."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from wsss_bench.artifacts import read_manifest
+from wsss_bench.refine.densecrf import available
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory, mini_data):
+    """A folder with configs for the small mini world (40 / 16 / 16 images, one epoch), benched once."""
+    folder = tmp_path_factory.mktemp("bench")
+    shutil.copytree(ROOT / "configs", folder / "configs")
+    data = yaml.safe_load((ROOT / "configs/data/mini.yaml").read_text())
+    data["protocol"] |= {"counts": {"train": 40, "val": 16, "val_ood": 16}, "holdout": 10}
+    data["protocol"]["prepare"] += ["--size", "small"]
+    (folder / "configs/data/mini.yaml").write_text(yaml.safe_dump(data))
+    short = {"trainer": {"max_epochs": 1}}
+    experiment = yaml.safe_load((ROOT / "experiments/mini.yaml").read_text())
+    experiment["override"] = {"cam": short, "supervised": short}
+    (folder / "small.yaml").write_text(yaml.safe_dump(experiment))
+    done = run(folder)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return folder, done
+
+
+def run(folder, *options):
+    command = [sys.executable, "-m", "wsss_bench", "bench", str(folder / "small.yaml"), "--runs", str(folder / "runs")]
+    command += ["--configs", str(folder / "configs"), *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=500)
+
+
+def rows(folder):
+    with open(folder / "runs/small/leaderboard.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_product_of_every_method_is_in_the_table(bench):
+    folder, done = bench
+    found = {(row["method"], row["product"], row["split"]) for row in rows(folder)}
+    assert found == {
+        ("cam", "seed", "train"),
+        ("cam", "refined", "train"),
+        ("clip_zeroshot", "seed", "train"),
+        ("clip_zeroshot", "segmentation", "val"),
+        ("clip_zeroshot", "segmentation", "val_ood"),
+        ("supervised", "segmentation", "val"),
+        ("supervised", "segmentation", "val_ood"),
+    }
+    shown = (folder / "runs/small/leaderboard.md").read_text()
+    assert shown.strip() in done.stdout.replace("\r", "")
+    assert all(method in shown for method in ("cam", "clip_zeroshot", "supervised"))
+
+
+def test_every_figure_carries_its_protocol(bench):
+    folder, _ = bench
+    protocols = {row["protocol"] for row in rows(folder)}
+    assert "mini-train/n40/labels-given/ms/raw/thr-fixed-0.35/last" in protocols
+    assert "mini-train/n30/labels-given/ms/raw/thr-heldout/last" in protocols
+    readouts = ("raw", "crf") if available() else ("raw",)
+    for post in readouts:
+        assert {f"mini-val/n16/labels-none/{scales}/{post}/thr-na/last" for scales in ("ss", "ms")} <= protocols
+    assert all(0 <= float(row["miou_mean"]) <= 100 and float(row["seconds"]) > 0 for row in rows(folder))
+
+
+def test_refining_by_the_threshold_gives_the_seeds_own_figure(bench):
+    folder, _ = bench
+    cam = [row for row in rows(folder) if row["method"] == "cam"]
+    seed = next(row for row in cam if row["protocol"].endswith("raw/thr-fixed-0.35/last"))
+    refined = next(row for row in cam if "/threshold/" in row["protocol"])
+    assert float(refined["miou_mean"]) == pytest.approx(float(seed["miou_mean"]), abs=1e-9)
+
+
+def test_a_second_run_computes_nothing_and_prints_the_same_table(bench):
+    folder, _ = bench
+    before = {path: path.stat().st_mtime_ns for path in (folder / "runs/stages").rglob("*") if path.is_file()}
+    again = run(folder)
+    assert again.returncode == 0
+    assert (folder / "runs/small/leaderboard.md").read_text().strip() in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in (folder / "runs/stages").rglob("*") if path.is_file()} == before
+
+
+def test_a_planned_command_can_be_pasted(bench):
+    folder, _ = bench
+    stage = next((folder / "runs/stages").glob("evaluate-cam-*-threshold-*"))
+    before = json.loads((stage / "metrics.json").read_text())
+    command = [sys.executable, "-m", "wsss_bench", "evaluate", "--config", str(stage / "plan.yaml")]
+    assert subprocess.run(command, capture_output=True).returncode == 0
+    assert json.loads((stage / "metrics.json").read_text()) == before
+    assert read_manifest(stage)["label"].startswith("cam-mini-s0")
+
+
+def test_the_notebook_reads_it(bench, mini_data):
+    folder, _ = bench
+    environment = {**os.environ, "WSSS_RUNS": str(folder / "runs"), "WSSS_EXPERIMENT": "small"}
+    command = [sys.executable, "-m", "pytest", "--nbmake", "-q", "-p", "no:cacheprovider", str(ROOT / "notebooks")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert (folder / "runs/small/seeds.png").stat().st_size > 10_000
