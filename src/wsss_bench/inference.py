@@ -127,7 +127,7 @@ def segmentation_probabilities(
         in_mean = scale in config.multi_scales
         logits = _maps_of(method.segmentation_logits, _with_mirror(image, in_mean), config)
         logits = enlarge(logits, (height, width), config)
-        probabilities = logits.float().softmax(dim=1)  # (1 or 2, 1 + C, H, W)
+        probabilities = logits.softmax(dim=1)  # (1 or 2, 1 + C, H, W)
         if scale == 1.0:
             single = probabilities[0]
         if in_mean:
@@ -159,8 +159,9 @@ def enlarge(maps: Tensor, size: tuple[int, int], config: InferenceConfig) -> Ten
 def _maps_of(forward: Callable[[Tensor], Tensor], image: Tensor, config: InferenceConfig) -> Tensor:
     """Maps of one batch of images: as the network gives them, or (with windows or padding) at the images' size."""
     if config.window is not None and config.window_stride is not None:
-        return slide(lambda crop: _padded(forward, crop, config.pad_to or 1), image, config.window, config.window_stride)
-    return _padded(forward, image, config.pad_to) if config.pad_to else forward(image)
+        return slide(lambda crop: _padded(forward, crop, config.pad_to or 1).float(), image, config.window, config.window_stride)
+    maps = _padded(forward, image, config.pad_to) if config.pad_to else forward(image)
+    return maps.float()  # under bf16 autocast, scales are summed and normalised in full precision
 
 
 def slide(forward: Callable[[Tensor], Tensor], image: Tensor, window: int, stride: int) -> Tensor:
