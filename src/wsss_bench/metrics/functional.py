@@ -1,0 +1,138 @@
+"""Confusion matrices and what is read from them. Pure functions of numpy arrays, without torch.
+
+The policy of every figure of the suite: one confusion matrix over all pixels of the data set, background
+counted as a class, target 255 ignored. IoU = TP / (truth + prediction - TP); the mean is over the classes
+that occur in target or prediction, so that a class which is predicted but absent counts 0 (chainercv,
+torchmetrics' macro Jaccard index; unlike DeepLab's `scores`, which drops it, and unlike an average of the IoU
+of single images).
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from wsss_bench.types import IGNORE
+
+EXACT = 2**24
+"""`cv2.calcHist` counts in float32, which holds every integer up to here: larger images are counted in parts.
+"""
+
+
+def confusion(prediction: np.ndarray, target: np.ndarray, num_classes: int, image_id: str = "") -> np.ndarray:
+    """Count pixels by true and predicted class.
+
+    Args:
+        prediction: `(H, W)` uint8 in {0..K-1}; anything goes where the target is 255.
+        target: `(H, W)` uint8 in {0..K-1, 255}.
+        num_classes: K, background included, at most 255.
+        image_id: For messages.
+
+    Returns:
+        `(K, K)` int64, rows are the truth.
+
+    Raises:
+        ValueError: different sizes, an unknown value in the target, or a prediction outside 0..K-1 on a
+            counted pixel.
+    """
+    name = f" of image {image_id!r}" if image_id else ""
+    if prediction.shape != target.shape or target.ndim != 2:
+        raise ValueError(
+            f"prediction{name} is {_shown(prediction.shape)} (height x width), its ground truth is "
+            f"{_shown(target.shape)}; a mask has the original size of its image"
+        )
+    if prediction.dtype != np.uint8 or target.dtype != np.uint8:
+        raise TypeError(
+            f"masks{name} are uint8; got {prediction.dtype} (prediction) and {target.dtype} (target)"
+        )
+    counts = joint_counts([target, prediction], [256, 256])
+    matrix = counts[:num_classes, :num_classes].astype(np.int64)
+    if matrix.sum() + counts[IGNORE].sum(dtype=np.float64) != target.size:
+        _explain(counts, num_classes, name)
+    return matrix
+
+
+def joint_counts(values: list[np.ndarray], sizes: list[int]) -> np.ndarray:
+    """How often each combination of values occurs.
+
+    Args:
+        values: uint8 arrays of one shape `(H, W)`.
+        sizes: Values `0..size-1` are counted, one size for each array; a pixel with a larger value is not
+            counted.
+
+    Returns:
+        An array of shape `sizes` of whole numbers; float32, or float64 for more than 2^24 pixels.
+    """
+    arrays = [np.ascontiguousarray(value) for value in values]
+    ranges = [bound for size in sizes for bound in (0, size)]
+    channels = list(range(len(arrays)))
+    height, width = arrays[0].shape
+    if height * width <= EXACT:
+        return cv2.calcHist(arrays, channels, None, sizes, ranges)
+    flat = [array.reshape(1, -1) for array in arrays]
+    total = np.zeros(sizes)
+    for start in range(0, height * width, EXACT):
+        total += cv2.calcHist(
+            [array[:, start : start + EXACT] for array in flat], channels, None, sizes, ranges
+        )
+    return total
+
+
+def iou(matrix: np.ndarray) -> np.ndarray:
+    """Intersection over union `(..., K)` float64 of confusion matrices `(..., K, K)`; NaN where the union is
+    empty.
+    """
+    hits = np.diagonal(matrix, axis1=-2, axis2=-1).astype(np.float64)
+    return iou_from_sums(hits, matrix.sum(-1), matrix.sum(-2))
+
+
+def iou_from_sums(hits: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """IoU from pixels that are right, true and predicted of each class; NaN where there are none."""
+    union = truth + predicted - hits
+    return np.divide(hits, union, out=np.full(union.shape, np.nan), where=union > 0)
+
+
+def mean_iou(matrix: np.ndarray) -> np.ndarray:
+    """Mean `(...)` of the IoU over the classes with a union, in [0, 1]; NaN if there is none."""
+    return mean_over_present(iou(matrix))
+
+
+def mean_over_present(values: np.ndarray) -> np.ndarray:
+    """Mean over the last axis without NaN entries; NaN where all are NaN."""
+    present = ~np.isnan(values)
+    count = present.sum(-1)
+    total = np.where(present, values, 0.0).sum(-1)
+    return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
+
+
+def false_positive_background(matrix: np.ndarray) -> float:
+    """Share of true background predicted as an object (over-activation); NaN without background."""
+    return _ratio(matrix[0, 1:].sum(), matrix[0].sum())
+
+
+def false_negative_background(matrix: np.ndarray) -> float:
+    """Share of the true objects that is predicted as background (under-activation); NaN without objects."""
+    return _ratio(matrix[1:, 0].sum(), matrix[1:].sum())
+
+
+def _ratio(part: np.integer, whole: np.integer) -> float:
+    return float(part / whole) if whole else float("nan")
+
+
+def _shown(shape: tuple[int, ...]) -> str:
+    return "x".join(str(n) for n in shape)
+
+
+def _explain(counts: np.ndarray, num_classes: int, name: str) -> None:
+    """Say which value does not belong, of a matrix that is known to hold one."""
+    truth = [int(v) for v in np.flatnonzero(counts.sum(1)) if num_classes <= v != IGNORE]
+    if truth:
+        raise ValueError(
+            f"ground truth{name} holds the values {truth}; expected 0..{num_classes - 1} and {IGNORE}. "
+            "Is the vocabulary the one that the masks were made with?"
+        )
+    found = [int(v) for v in np.flatnonzero(counts[:IGNORE].sum(0)) if v >= num_classes]
+    raise ValueError(
+        f"prediction{name} holds the values {found} where the ground truth is not {IGNORE}; "
+        f"expected 0..{num_classes - 1}. Every counted pixel needs a class: write 0 for background"
+    )

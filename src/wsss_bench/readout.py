@@ -1,0 +1,44 @@
+"""Score maps -> mask: enlarge to the size of the image, background threshold, argmax. Nothing here needs
+torch.
+
+The background is a map with the constant value t in front of the class maps, and the first of equal maxima
+wins: a pixel is foreground only where its best score is strictly above t, and among equal classes the first
+one wins (IRN, Ahn et al., CVPR 2019).
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from wsss_bench.types import ScoreMaps
+
+
+def full_size_scores(maps: ScoreMaps) -> np.ndarray:
+    """Scores `(K, H, W)` at the size of the image.
+
+    Maps stored at full size come back as they are (float16); smaller ones are enlarged in float32, bilinear
+    with half-pixel centres: `torch.nn.functional.interpolate(mode="bilinear", align_corners=False)`.
+    """
+    height, width = maps.size
+    if len(maps.classes) == 0:
+        return np.zeros((0, height, width), np.float32)
+    if maps.scores.shape[1:] == (height, width):
+        return maps.scores
+    small = maps.scores.astype(np.float32)
+    return np.stack([cv2.resize(score, (width, height), interpolation=cv2.INTER_LINEAR) for score in small])
+
+
+def threshold_mask(maps: ScoreMaps, threshold: float) -> np.ndarray:
+    """Mask `(H, W)` uint8: the best class where its score is strictly above `threshold`, else 0.
+
+    Args:
+        maps: Scores of the classes of one image, each map with maximum about 1.
+        threshold: Background level t in [0, 1], compared as float32.
+    """
+    if len(maps.classes) == 0:
+        return np.zeros(maps.size, np.uint8)
+    scores = full_size_scores(maps)
+    best = scores.argmax(axis=0)  # (H, W), the first of equal maxima
+    above = scores.max(axis=0).astype(np.float32) > np.float32(threshold)
+    return np.where(above, maps.classes.astype(np.uint8)[best], np.uint8(0))

@@ -1,0 +1,25 @@
+"""The plain refiner: a background threshold and argmax, as the seeds are scored."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wsss_bench.readout import threshold_mask
+from wsss_bench.refine.base import Refiner
+from wsss_bench.types import ScoreMaps
+
+
+class ThresholdRefiner(Refiner):
+    """Masks exactly as the `fixed` rule reads them from seeds (`readout.threshold_mask`).
+
+    Args:
+        threshold: Background level in [0, 1].
+    """
+
+    def __init__(self, threshold: float) -> None:
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"refiner.init_args.threshold is in [0, 1], got {threshold}")
+        self.threshold = threshold
+
+    def __call__(self, image: np.ndarray, maps: ScoreMaps) -> np.ndarray:
+        return threshold_mask(maps, self.threshold)

@@ -1,0 +1,41 @@
+"""The parser of the stages that are plain functions: refine and evaluate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import yaml
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
+
+from wsss_bench.stages.run import StageInfo
+
+BY_HAND = StageInfo()
+"""The `stage` option of a stage that no plan asked for."""
+
+
+class FunctionParser:
+    """Options from the signature and the docstring of a function; `--config FILE` reads them from YAML.
+
+    Args:
+        function: Its last keyword argument `resolved` gets the configuration in JSON types; all others become
+            options.
+    """
+
+    def __init__(self, function: Callable[..., None]) -> None:
+        self.function = function
+        self.parser = ArgumentParser(exit_on_error=False)
+        self.parser.add_argument("--config", action=ActionConfigFile, help="YAML file with these options")
+        self.parser.add_function_arguments(function, skip={"resolved"}, sub_configs=True)
+
+    def check(self, config: dict[str, Any]) -> None:
+        """Parse the content of a configuration file without running anything."""
+        self.parser.parse_object(config)
+
+    def run(self, argv: list[str]) -> None:
+        """Parse a command line and call the function."""
+        config = self.parser.parse_args(argv)
+        config.pop("config", None)
+        resolved = yaml.safe_load(self.parser.dump(config, skip_validation=True))
+        built: Namespace = self.parser.instantiate_classes(config)
+        self.function(**vars(built), resolved=resolved)
