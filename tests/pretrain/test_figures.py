@@ -1,0 +1,104 @@
+"""The shipped weights are the recorded ones and do what is claimed; the measures are right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from wsss_bench.data.mini.grammar import Stream
+from wsss_bench.nn.clip import CLIP
+from wsss_bench.pretrain.classifier import load_classifier
+from wsss_bench.pretrain.figures import (
+    classifier_figures,
+    dense_miou,
+    masked_figures,
+    mean_iou,
+    zero_shot_accuracy,
+)
+from wsss_bench.pretrain.probe import Probe, make_probe
+from wsss_bench.pretrain.record import FILES, changed_files, read_records
+from wsss_bench.pretrain.web import make_web
+from wsss_bench.weights import locate
+
+MINI = Path(locate("package:mini"))
+MODELS = ("clip", "resnet", "vit")
+
+
+@pytest.fixture(scope="module")
+def clip() -> CLIP:
+    return CLIP("package:mini/clip").requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def probe() -> Probe:
+    return make_probe(seed=11, stream=Stream.VAL, count=80)  # a world that no figure was read from
+
+
+def test_mean_iou_pools_pixels_and_ignores_the_border() -> None:
+    mask = np.array([[[0, 0, 1, 255]], [[1, 1, 1, 2]]], np.uint8)
+    prediction = np.array([[[0, 1, 1, 5]], [[1, 1, 0, 0]]])
+    # background 1/4, class one 3/5, class two 0/1; absent classes do not count
+    assert mean_iou(prediction, mask) == pytest.approx((1 / 4 + 3 / 5 + 0) / 3)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_shipped_files_are_the_recorded_ones(name: str) -> None:
+    assert changed_files(MINI, name) == []
+    record = read_records(MINI)[name]
+    assert set(record["sha256"]) == set(FILES[name])
+    assert record["recipe"]["samples"] == record["recipe"]["steps"] * record["recipe"]["batch"]
+
+
+def test_shipped_files_are_small_and_never_pickles() -> None:
+    files = [path for path in MINI.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 12e6
+    assert {path.suffix for path in files} == {".json", ".safetensors"}
+
+
+def test_recorded_figures_reach_the_targets() -> None:
+    figures = read_records(MINI)["clip"]["figures"]
+    for split, accuracy in (("val", 0.85), ("val_ood", 0.75)):
+        assert figures[f"zero_shot_accuracy/{split}"] >= accuracy
+        assert figures[f"object_above_background/{split}"] >= 0.97
+        assert figures[f"body_only/{split}"] >= 0.75
+    assert 38 <= figures["dense_miou/val"] <= 45
+
+
+def test_shipped_clip_names_objects_of_an_unseen_world(clip: CLIP, probe: Probe) -> None:
+    accuracy, count = zero_shot_accuracy(clip, probe)
+    assert count > 30
+    assert accuracy >= 0.85
+    figures = masked_figures(clip, probe)
+    assert figures["object_above_background"] >= 0.95
+    threshold = read_records(MINI)["clip"]["figures"]["background_threshold"]
+    assert 34 <= dense_miou(clip, probe, threshold) <= 49  # the recorded band, wider for 80 images
+
+
+def test_shuffled_texts_break_the_names(clip: CLIP, probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = clip.encode_text
+    monkeypatch.setattr(clip, "encode_text", lambda sentences: texts(sentences).roll(1, 0))
+    assert zero_shot_accuracy(clip, probe)[0] < 0.2
+
+
+def test_unknown_words_do_little_harm(clip: CLIP) -> None:
+    plain, odd = clip.encode_text(["a photo of a cow", "a blurry photo of the weird cow"])
+    other = clip.encode_text(["a photo of a boat"])[0]
+    assert plain @ odd > 0.8
+    assert plain @ odd > plain @ other + 0.3
+
+
+@pytest.mark.parametrize("name", ["resnet", "vit"])
+def test_shipped_classifiers_know_an_unseen_web(name: str) -> None:
+    figures = classifier_figures(MINI, name, make_web(seed=77, count=120))
+    assert all(value >= 0.88 for key, value in figures.items() if key.startswith("accuracy"))
+
+
+def test_shipped_vit_takes_other_sizes_and_its_tokens_differ() -> None:
+    model, _ = load_classifier(MINI, "vit")
+    with torch.no_grad():
+        tokens = model.forward_features(torch.zeros(1, 3, 96, 96))
+    assert tokens.shape == (1, 145, 96)
+    assert not torch.allclose(tokens[:, 0], tokens[:, 1:].mean(1))
