@@ -110,11 +110,14 @@ def test_validation_shows_whole_pictures_in_order(source):
 
 
 def test_prediction_hides_labels_unless_asked(source):
-    hidden = list(WSSSDataModule(source, predict_split="val").predict_dataloader())
+    data = WSSSDataModule(source)
+    data.predict_on("val", labelled=False)
+    hidden = list(data.predict_dataloader())
     assert all(isinstance(sample, InferenceSample) and sample.labels is None for sample in hidden)
     assert [sample.image_id for sample in hidden] == [f"val_{k}" for k in range(5)]
     np.testing.assert_array_equal(hidden[1].image, source.image("val_1"))
-    given = list(WSSSDataModule(source, predict_split="train", predict_labels=True).predict_dataloader())
+    data.predict_on("train", labelled=True)
+    given = list(data.predict_dataloader())
     assert given[3].labels.tolist() == source.labels("train_3").tolist()
 
 
@@ -127,7 +130,7 @@ def test_prediction_of_what_an_interrupted_stage_has_left(source):
 
 
 def test_prediction_needs_a_split(source):
-    with pytest.raises(ValueError, match=r"data\.predict_split is not set"):
+    with pytest.raises(ValueError, match="call predict_on first"):
         WSSSDataModule(source).predict_dataloader()
 
 
@@ -188,7 +191,7 @@ def trainer(**arguments):
 @pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
 def test_a_resumed_training_sees_what_the_uninterrupted_one_saw(source, tmp_path):
     def data():
-        return WSSSDataModule(source, transform=SMALL, global_batch_size=4, predict_split="val")
+        return WSSSDataModule(source, transform=SMALL, global_batch_size=4)
 
     whole, start, rest = Recorder(), Recorder(), Recorder()
     trainer(max_epochs=3, enable_checkpointing=False).fit(whole, data())

@@ -110,9 +110,6 @@ class WSSSDataModule(LightningDataModule):
         train_split: Split that is trained on.
         val_split: Split that is monitored; None for no monitor. There is none either where pseudo masks are
             given, since it would need the true ones.
-        predict_split: Split that is predicted on.
-        predict_labels: Give image labels to inference (seeds of the training split); otherwise samples carry
-            None.
         masks: Folder of pseudo masks for the mask view; None for true masks.
         global_batch_size: Images of an optimiser step, all ranks together.
         drop_last: Leave out the incomplete batch at the end of an epoch.
@@ -128,8 +125,6 @@ class WSSSDataModule(LightningDataModule):
         val_transform: TransformConfig | None = None,
         train_split: str = "train",
         val_split: str | None = "val",
-        predict_split: str | None = None,
-        predict_labels: bool = False,
         masks: str | None = None,
         global_batch_size: int = 16,
         drop_last: bool = True,
@@ -147,9 +142,7 @@ class WSSSDataModule(LightningDataModule):
         self.val_transform = val_transform or replace(transform, kind="resize")
         self.train_split = train_split
         self.val_split = val_split
-        self.predict_split = predict_split
-        self.predict_labels = predict_labels
-        self._predict_ids: list[str] | None = None
+        self._inference_view: InferenceView | None = None
         self.masks = masks
         self.global_batch_size = global_batch_size
         self.drop_last = drop_last
@@ -161,12 +154,10 @@ class WSSSDataModule(LightningDataModule):
 
         Args:
             split: Split to predict on.
-            labelled: Give image labels along (seeds of the training split).
+            labelled: Give image labels along (seeds of the training split); otherwise samples carry None.
             ids: Only these images of it, for instance those that an interrupted stage has left.
         """
-        self.predict_split = split
-        self.predict_labels = labelled
-        self._predict_ids = ids
+        self._inference_view = InferenceView(self.source, self.source.ids(split) if ids is None else ids, labelled)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -192,12 +183,11 @@ class WSSSDataModule(LightningDataModule):
         return self._loader(dataset, sampler, max(1, self.global_batch_size // world_size))
 
     def predict_dataloader(self) -> DataLoader:
-        """The prediction split in order, one `InferenceSample` at a time."""
-        if self.predict_split is None:
-            raise ValueError("data.predict_split is not set; name the split to predict on")
+        """The images of `predict_on` in order, one `InferenceSample` at a time."""
+        if self._inference_view is None:
+            raise ValueError("nothing to predict on was chosen; call predict_on first")
         rank, world_size = self._place()
-        ids = self.source.ids(self.predict_split) if self._predict_ids is None else self._predict_ids
-        dataset = InferenceView(self.source, ids, self.predict_labels)
+        dataset = self._inference_view
         return self._loader(dataset, ShardSampler(len(dataset), rank, world_size), 1)
 
     @cached_property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from wsss_bench.methods.base import Method
 from wsss_bench.stages.run import StageInfo
 
 # a stage's log is read after a failure: leave Lightning's tips and device tables out of it
+warnings.filterwarnings("ignore", message=".*does not have many workers|.*LeafSpec.*is deprecated")
 logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
 
 
@@ -54,6 +56,7 @@ class StageCLI(LightningCLI):
         parser.add_argument("--stage", type=StageInfo, default=StageInfo(), help="what the plan knows of the stage")
         parser.add_argument("--bench", type=dict, default={}, help="hints for `wsss-bench bench`; ignored here")
         parser.add_argument("--protocol", type=dict, default={}, help="protocol of the data set; read by bench only")
+        parser.link_arguments("seed_everything", "data.seed")
         parser.link_arguments("data.class_names", "model.init_args.class_names", apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:

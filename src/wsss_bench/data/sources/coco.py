@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from pycocotools import mask as rle
 
-from wsss_bench.data import vocabulary as vocabularies
+from wsss_bench import vocabulary as vocabularies
 from wsss_bench.data.sources.base import (
     Source,
     expand_root,

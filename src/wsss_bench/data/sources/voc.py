@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from wsss_bench.artifacts import read_json
-from wsss_bench.data import vocabulary as vocabularies
+from wsss_bench import vocabulary as vocabularies
 from wsss_bench.data.sources.base import (
     Source,
     expand_root,
@@ -35,7 +35,7 @@ class VOC(Source):
 
     Args:
         root: The folder VOCdevkit/VOC2012; environment variables are filled in.
-        vocabulary: Class names in label order, a file of `wsss_bench/data/vocabulary`.
+        vocabulary: Class names in label order, a file of `wsss_bench/vocabulary`.
         masks: Folder of masks. `SegmentationClass` holds VOC's own (train and val), `SegmentationClassAug`
             the coarser ones of SBD, which train_aug needs.
 
