@@ -8,7 +8,6 @@ one wins (IRN, Ahn et al., CVPR 2019).
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from wsss_bench.types import ScoreMaps
@@ -25,8 +24,8 @@ def full_size_scores(maps: ScoreMaps) -> np.ndarray:
         return np.zeros((0, height, width), np.float32)
     if maps.scores.shape[1:] == (height, width):
         return maps.scores
-    small = maps.scores.astype(np.float32)
-    return np.stack([cv2.resize(score, (width, height), interpolation=cv2.INTER_LINEAR) for score in small])
+    wide = _stretch(maps.scores.astype(np.float32), width)  # (K, h, W)
+    return np.ascontiguousarray(_stretch(wide.swapaxes(1, 2), height).swapaxes(1, 2))
 
 
 def threshold_mask(maps: ScoreMaps, threshold: float) -> np.ndarray:
@@ -42,3 +41,16 @@ def threshold_mask(maps: ScoreMaps, threshold: float) -> np.ndarray:
     best = scores.argmax(axis=0)  # (H, W), the first of equal maxima
     above = scores.max(axis=0).astype(np.float32) > np.float32(threshold)
     return np.where(above, maps.classes.astype(np.uint8)[best], np.uint8(0))
+
+
+def _stretch(maps: np.ndarray, length: int) -> np.ndarray:
+    """Linear interpolation of the last axis of float32 maps to `length`, in float32 as torch does it."""
+    old = maps.shape[-1]
+    centres = np.float32(old / length) * (np.arange(length, dtype=np.float32) + np.float32(0.5)) - np.float32(
+        0.5
+    )
+    centres = np.maximum(centres, np.float32(0))
+    left = np.minimum(centres.astype(np.int64), old - 1)
+    right = np.minimum(left + 1, old - 1)
+    share = centres - left.astype(np.float32)
+    return maps[..., left] * (np.float32(1) - share) + maps[..., right] * share

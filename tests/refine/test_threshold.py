@@ -1,0 +1,20 @@
+"""The threshold refiner is the read-out."""
+
+import numpy as np
+import pytest
+
+from wsss_bench.readout import threshold_mask
+from wsss_bench.refine.threshold import ThresholdRefiner
+from wsss_bench.types import ScoreMaps
+
+
+def test_it_reads_the_mask_that_the_fixed_rule_scores():
+    scores = np.random.default_rng(0).random((2, 5, 6)).astype(np.float16)
+    maps = ScoreMaps("a", np.array([2, 5], np.uint8), scores, (9, 11))
+    mask = ThresholdRefiner(0.4)(np.zeros((9, 11, 3), np.uint8), maps)
+    np.testing.assert_array_equal(mask, threshold_mask(maps, 0.4))
+
+
+def test_the_threshold_is_in_range():
+    with pytest.raises(ValueError, match=r"got 1\.5"):
+        ThresholdRefiner(1.5)
