@@ -68,9 +68,7 @@ def test_noun_loss_of_one_true_pair() -> None:
 
 def test_uncertain_nouns_have_no_gradient() -> None:
     tokens = F.normalize(torch.randn(3, 4, 8, generator=torch.Generator().manual_seed(0)), dim=-1)
-    nouns = F.normalize(
-        torch.randn(4, 8, generator=torch.Generator().manual_seed(1)), dim=-1
-    ).requires_grad_()
+    nouns = torch.randn(4, 8, generator=torch.Generator().manual_seed(1), requires_grad=True)
     truth = torch.tensor([[1, 0, 0, -1], [0, 1, 0, -1], [0, 0, 1, -1]])
     noun_loss(tokens, nouns, SCALE, truth).backward()
     assert nouns.grad is not None
