@@ -191,7 +191,9 @@ def trainer(**arguments):
 @pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
 def test_a_resumed_training_sees_what_the_uninterrupted_one_saw(source, tmp_path):
     def data():
-        return WSSSDataModule(source, transform=SMALL, global_batch_size=4)
+        module = WSSSDataModule(source, transform=SMALL, global_batch_size=4)
+        module.predict_on("val", labelled=False)
+        return module
 
     whole, start, rest = Recorder(), Recorder(), Recorder()
     trainer(max_epochs=3, enable_checkpointing=False).fit(whole, data())
