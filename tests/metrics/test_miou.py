@@ -55,7 +55,9 @@ def test_the_reference_evaluation():
     golden = np.load(GOLDEN / "eval_cam.npz")
     metric = MeanIoU(21)
     for i in range(4):
-        prediction, target = (torch.as_tensor(golden[name].astype(int)) for name in (f"pred{i}_thr015", f"gt{i}"))
+        prediction, target = (
+            torch.as_tensor(golden[name].astype(int)) for name in (f"pred{i}_thr015", f"gt{i}")
+        )
         metric.update(prediction[None], target[None])
     assert golden["thresholds"][2] == pytest.approx(0.15)
     np.testing.assert_array_equal(metric.compute()["confusion"], golden["confusion"][2])
@@ -66,7 +68,9 @@ def test_a_matrix_counted_elsewhere_is_the_same_as_pixels():
     pixels, matrices = MeanIoU(5), MeanIoU(5)
     for prediction, target in images(3, 5):
         pixels.update(prediction, target)
-        matrices.update_confusion(confusion(prediction.numpy().astype("uint8"), target.numpy().astype("uint8"), 5))
+        matrices.update_confusion(
+            confusion(prediction.numpy().astype("uint8"), target.numpy().astype("uint8"), 5)
+        )
         assert matrices.update_called
         assert matrices.compute()["miou"] == pixels.compute()["miou"]  # also after an earlier compute
     matrices.reset()
@@ -100,7 +104,9 @@ def _rank(rank, world, rendezvous, answer):
 
 
 def test_two_ranks_and_an_odd_number_of_images_give_the_single_process_value(tmp_path):
-    mp.start_processes(_rank, (2, tmp_path / "rendezvous", tmp_path / "answer"), nprocs=2, start_method="fork")
+    mp.start_processes(
+        _rank, (2, tmp_path / "rendezvous", tmp_path / "answer"), nprocs=2, start_method="fork"
+    )
     single = MeanIoU(4)
     for prediction, target in images(5, 4):
         single.update(prediction, target)

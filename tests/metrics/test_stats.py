@@ -18,7 +18,9 @@ def per_image(matrices):
 
 def random_matrices(number, classes, seed, good):
     random = np.random.default_rng(seed)
-    matrices = random.integers(0, 30, (number, classes, classes)) * (random.random((number, classes, classes)) < 0.3)
+    matrices = random.integers(0, 30, (number, classes, classes)) * (
+        random.random((number, classes, classes)) < 0.3
+    )
     matrices[:, range(classes), range(classes)] += random.integers(0, good, (number, classes))
     return matrices
 

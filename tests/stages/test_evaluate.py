@@ -1,0 +1,253 @@
+"""The evaluate stage against counts made here in the plainest way, and on input that it must refuse."""
+
+import json
+
+import numpy as np
+import pytest
+from fake_source import FakeSource, write_masks, write_seeds
+from PIL import Image
+
+from wsss_bench.artifacts import mask_path, read_mask, read_seed, seed_path, write_mask, write_seed
+from wsss_bench.cli import main as command_line
+from wsss_bench.metrics.functional import confusion, iou, mean_iou
+from wsss_bench.metrics.per_image import read_per_image
+from wsss_bench.readout import threshold_mask
+from wsss_bench.stages.evaluate import evaluate, main, parse
+from wsss_bench.stages.score import holdout_ids, thresholds_with
+
+
+def pooled(source, ids, prediction):
+    """The confusion matrix of `prediction(id)`, image by image."""
+    return sum(confusion(prediction(name), source.mask(name), 4) for name in ids)
+
+
+def metrics(folder):
+    return json.loads((folder / "metrics.json").read_text())
+
+
+@pytest.fixture
+def source():
+    return FakeSource()
+
+
+@pytest.mark.parametrize("stride", [1, 3])
+def test_three_threshold_rules_from_one_pass(source, tmp_path, stride):
+    write_seeds(source, tmp_path / "seed" / "seeds", stride)
+    evaluate(
+        source, "val", seeds=tmp_path / "seed", dataset="fake", labels="given", scales="ms",
+        threshold=0.305, holdout=2, count=7, out=tmp_path / "out", resolved={},
+    )  # fmt: skip
+    result = metrics(tmp_path / "out")
+    ids = source.ids("val")
+
+    def naive(threshold, names):
+        masks = {
+            name: threshold_mask(read_seed(tmp_path / "seed" / "seeds", name), threshold) for name in names
+        }
+        return pooled(source, names, masks.__getitem__)
+
+    held = sorted(holdout_ids(ids, 2))
+    rest = [name for name in ids if name not in held]
+    grid = thresholds_with(0.305)
+    curve = [float(mean_iou(naive(t, ids))) for t in grid]
+    best = grid[int(np.argmax(curve))]
+    chosen = grid[int(np.argmax([mean_iou(naive(t, held)) for t in grid]))]
+    assert result["curve"] == {"threshold": grid, "miou": pytest.approx(curve)}
+    expected = [("fixed", 0.305, ids), ("heldout", chosen, rest), ("oracle", best, ids)]
+    for index, (figure, (rule, threshold, names)) in enumerate(zip(result["figures"], expected, strict=True)):
+        matrix = naive(threshold, names)
+        assert (figure["rule"], figure["threshold"], figure["n_images"]) == (rule, threshold, len(names))
+        assert figure["miou"] == pytest.approx(mean_iou(matrix))
+        assert figure["iou"] == pytest.approx(iou(matrix).tolist())
+        assert figure["headline"] == (rule == "fixed")
+        stored = read_per_image(tmp_path / "out" / "confusions.npz", index, 4)
+        np.testing.assert_array_equal(stored.class_sums().sum(0)[4:8], matrix.sum(1))
+        np.testing.assert_array_equal(
+            stored.class_sums()[ids.index(rest[0])][:4], naive(threshold, rest[:1]).diagonal()
+        )
+    assert [figure["protocol"] for figure in result["figures"]] == [
+        "fake-val/n7/labels-given/ms/raw/thr-fixed-0.30/last",
+        "fake-val/n5/labels-given/ms/raw/thr-heldout/last",
+        "fake-val/n7/labels-given/ms/raw/thr-oracle/last",
+    ]
+    assert result["figures"][2]["miou"] >= result["figures"][0]["miou"]
+
+
+def test_every_read_out_is_scored_and_the_single_scale_raw_one_ranks(source, tmp_path, capsys):
+    for name, wrong in (("ss-raw", 0.3), ("ms-raw", 0.2), ("ss-crf", 0.1), ("ms-crf", 0.0)):
+        write_masks(source, tmp_path / "predict" / "masks" / name, wrong)
+    evaluate(source, "val", masks=tmp_path / "predict", dataset="fake", out=tmp_path / "out", resolved={})
+    result = metrics(tmp_path / "out")
+    assert [f"{f['scales']}-{f['post']}" for f in result["figures"]] == [
+        "ss-raw",
+        "ss-crf",
+        "ms-raw",
+        "ms-crf",
+    ]
+    assert [f["headline"] for f in result["figures"]] == [True, False, False, False]
+    assert result["figures"][3]["miou"] == 1.0
+    assert (result["product"], result["curve"]) == ("segmentation", None)
+    for figure in result["figures"]:
+        folder = tmp_path / "predict" / "masks" / f"{figure['scales']}-{figure['post']}"
+        matrix = pooled(
+            source, source.ids("val"), lambda name, folder=folder: read_mask(mask_path(folder, name))
+        )
+        assert figure["miou"] == pytest.approx(mean_iou(matrix))
+        assert figure["false_positive_background"] == pytest.approx(matrix[0, 1:].sum() / matrix[0].sum())
+        assert figure["false_negative_background"] == pytest.approx(matrix[1:, 0].sum() / matrix[1:].sum())
+    assert (tmp_path / "out" / "stage.json").is_file()
+    with Image.open(tmp_path / "out" / "panels.png") as panels:
+        assert panels.size == (480, 7 * 160)
+    assert "fake-val/n7/labels-none/ss/raw/thr-na/last: mIoU" in capsys.readouterr().out
+
+
+def test_masks_of_any_code_base_are_scored_from_the_command_line(source, tmp_path, capsys):
+    write_masks(source, tmp_path)
+    arguments = ["--masks", str(tmp_path), "--source.class_path", "fake_source.FakeSource", "--split", "val"]
+    assert main(arguments) == 0
+    assert "fakesource-val/n7/labels-none/ss/raw/thr-na/last: mIoU" in capsys.readouterr().out
+    assert len(list(tmp_path.iterdir())) == 7
+
+
+def test_classes_that_do_not_occur_are_listed(tmp_path):
+    source = FakeSource(1)
+    write_masks(source, tmp_path / "masks", wrong=0.0)
+    evaluate(source, "val", masks=tmp_path / "masks", out=tmp_path / "out", resolved={})
+    figure = metrics(tmp_path / "out")["figures"][0]
+    seen = {0, *np.flatnonzero(source.labels("image000")) + 1}
+    names = ("background", *source.class_names)
+    assert figure["absent"] == [name for index, name in enumerate(names) if index not in seen]
+    assert len(figure["absent"]) >= 1
+    assert [value is None for value in figure["iou"]] == [index not in seen for index in range(4)]
+
+
+def test_the_same_input_gives_the_same_bytes_also_after_a_kill(source, tmp_path, monkeypatch):
+    write_seeds(source, tmp_path / "seeds")
+
+    def score(out):
+        evaluate(source, "val", seeds=tmp_path / "seeds", threshold=0.3, holdout=2, out=out, resolved={})
+
+    score(tmp_path / "whole")
+    monkeypatch.setattr(source, "mask", lambda name: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        score(tmp_path / "killed")
+    assert not (tmp_path / "killed" / "stage.json").exists()
+    monkeypatch.undo()
+    score(tmp_path / "killed")
+    for name in ("metrics.json", "confusions.npz", "panels.png"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_the_held_out_images_follow_from_their_names():
+    ids = [f"image{index}" for index in range(50)]
+    assert holdout_ids(ids, 5) == holdout_ids(ids[::-1], 5)
+    assert len(holdout_ids(ids, 5)) == 5
+    assert holdout_ids(ids, 5) < holdout_ids(ids, 9)
+    with pytest.raises(ValueError, match="50 images"):
+        holdout_ids(ids, 50)
+
+
+def test_a_seed_without_classes_is_background(source, tmp_path):
+    write_seeds(source, tmp_path)
+    maps = read_seed(tmp_path, "image003")
+    write_seed(tmp_path, maps._replace(classes=maps.classes[:0], scores=maps.scores[:0]))
+    evaluate(source, "val", seeds=tmp_path, threshold=0.3, out=tmp_path / "out", resolved={})
+    stored = read_per_image(tmp_path / "out" / "confusions.npz", 0, 4).class_sums()[3]
+    assert stored[8:].tolist() == [stored[4:8].sum(), 0, 0, 0]  # predicted
+
+
+def spoil_size(folder):
+    write_mask(folder, "image002", np.zeros((5, 6), np.uint8))
+
+
+def spoil_value(folder):
+    write_mask(folder, "image002", np.full((26, 28), 255, np.uint8))
+
+
+def spoil_colours(folder):
+    Image.new("RGB", (28, 26)).save(mask_path(folder, "image002"))
+
+
+def spoil_bytes(folder):
+    path = mask_path(folder, "image002")
+    path.write_bytes(path.read_bytes()[:60])
+
+
+def spoil_presence(folder):
+    mask_path(folder, "image002").unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "message"),
+    [
+        (spoil_size, ValueError, "image 'image002' is 5x6 .height x width., its ground truth is 26x28"),
+        (spoil_value, ValueError, r"image 'image002' holds the values \[255\]"),
+        (spoil_colours, ValueError, r"image002.png is a RGB image"),
+        (spoil_bytes, ValueError, "image002.png cannot be decoded"),
+        (spoil_presence, FileNotFoundError, "no mask for 1 images of split 'val': image002;"),
+    ],
+)
+def test_broken_masks_are_named(source, tmp_path, spoil, error, message):
+    write_masks(source, tmp_path / "masks")
+    spoil(tmp_path / "masks")
+    with pytest.raises(error, match=message):
+        evaluate(source, "val", masks=tmp_path / "masks", out=tmp_path / "out", resolved={})
+    assert not (tmp_path / "out" / "stage.json").exists()
+
+
+def test_broken_seeds_are_named(source, tmp_path):
+    def score():
+        evaluate(source, "val", seeds=tmp_path, threshold=0.3, resolved={})
+
+    write_seeds(source, tmp_path)
+    whole = seed_path(tmp_path, "image004").read_bytes()
+    seed_path(tmp_path, "image004").write_bytes(whole[:100])
+    with pytest.raises(ValueError, match=r"image004\.npz is not a readable seed file"):
+        score()
+    seed_path(tmp_path, "image004").write_bytes(whole)
+    write_seed(tmp_path, read_seed(tmp_path, "image004")._replace(classes=np.array([1, 9], np.uint8)[:1] * 9))
+    with pytest.raises(ValueError, match="image004"):
+        score()
+    for name in source.ids("val")[1:]:
+        seed_path(tmp_path, name).unlink()
+    with pytest.raises(FileNotFoundError, match=r"no seed for 6 images .*image001, .*image005, \.\.\.;"):
+        score()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "exactly one"),
+        ({"seeds": "a", "masks": "b", "threshold": 0.3}, "exactly one"),
+        ({"seeds": "a"}, "need --threshold"),
+        ({"masks": "b", "threshold": 0.3}, "leave out --threshold"),
+        ({"masks": "b", "split": "empty"}, "'empty' is empty"),
+        ({"masks": "b", "count": 8}, "has 7 images, the protocol says 8"),
+        ({"masks": "nowhere"}, "is no folder"),
+    ],
+)
+def test_options_that_do_not_fit(source, options, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        evaluate(source, **{"split": "val", **options}, resolved={})
+
+
+def test_a_threshold_outside_its_range(source, tmp_path):
+    write_seeds(source, tmp_path)
+    with pytest.raises(ValueError, match=r"in \[0, 1\], got 30"):
+        evaluate(source, "val", seeds=tmp_path, threshold=30, resolved={})
+
+
+def test_a_typo_in_the_configuration_is_found_without_building_anything(tmp_path, capsys):
+    config = {"source": {"class_path": "fake_source.FakeSource"}, "split": "val", "masks": "m", "post": "raw"}
+    parse(config)
+    with pytest.raises(Exception, match="holduot"):
+        parse({**config, "holduot": 3})
+    file = tmp_path / "plan.yaml"
+    file.write_text(json.dumps({**config, "masks": str(tmp_path / "none")}))
+    assert command_line(["evaluate", "--config", str(file)]) == 1
+    assert "is no folder" in capsys.readouterr().err
+
+
+def test_a_wrong_option_ends_in_one_line(capsys):
+    assert command_line(["evaluate", "--spilt", "val"]) != 0
+    assert "spilt" in capsys.readouterr().err
