@@ -1,4 +1,4 @@
-"""Stages that write what real ones write, in no time; started by name in forked processes, and a bench made of them."""
+"""Stages that write what real ones write, in no time, and a bench made of them."""
 
 from __future__ import annotations
 

@@ -145,13 +145,13 @@ def test_other_files_are_strict_too(project):
 
 
 def test_a_missing_experiment_is_named(project):
-    with pytest.raises(ConfigError, match="nowhere.yaml cannot be read"):
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml cannot be read"):
         read_experiment(project.root / "nowhere.yaml")
 
 
 def test_a_broken_warm_start_is_named(project):
     project.write("configs/methods/clims.yaml", changed(METHODS["clims"], "bench.warm_start", "zero"))
-    with pytest.raises(ConfigError, match="bench.warm_start: zero has no train stage"):
+    with pytest.raises(ConfigError, match=r"bench\.warm_start: zero has no train stage"):
         make_plan(project.experiment(methods=["clims"]), project.runs)
     project.write("configs/methods/clims.yaml", changed(METHODS["clims"], "bench.warm_start", "clims"))
     with pytest.raises(ConfigError, match="leads back to itself"):

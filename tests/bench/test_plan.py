@@ -179,7 +179,7 @@ def test_seeds_need_a_threshold(project):
 
 def test_description_says_why_and_how_long(project):
     file = project.experiment(methods=["cam"])
-    train, seed, scored, *_ = make_plan(file, project.runs).stages.values()
+    train, seed, *_ = make_plan(file, project.runs).stages.values()
     write_manifest(
         train.path,
         {"kind": "train", "label": train.label, "fingerprint": train.fingerprint, "wall_seconds": 75.0},

@@ -81,7 +81,8 @@ def figure(miou: float, rule: str = "na", threshold: float | None = None, **valu
     split = base.pop("split")
     labels = "given" if split.endswith("train") else "none"
     return {
-        "protocol": f"{split}/n{base['n_images']}/labels-{labels}/{base['scales']}/{base['post']}/thr-{shown}/last",
+        "protocol": f"{split}/n{base['n_images']}/labels-{labels}/{base['scales']}/{base['post']}"
+        f"/thr-{shown}/last",
         "rule": rule,
         "threshold": threshold,
         "miou": miou,
@@ -149,7 +150,7 @@ def test_mean_deviation_and_gap(world):
         "gap": 3.7,
         "commit": "abc",
     }
-    # thresholds chosen on data differ from seed to seed and still share a row; a paper's figure meets the headline only
+    # thresholds chosen on data differ from seed to seed and share a row; a paper meets the headline only
     assert heldout["protocol"] == "toy-train/n8/labels-given/ss/raw/thr-heldout/last"
     assert (heldout["n_seeds"], heldout["n_images"], heldout["paper_miou"], heldout["gap"]) == (
         3,
@@ -307,7 +308,7 @@ def write_confusions(path: Path, ids: list[str], matrices: np.ndarray) -> None:
 def test_draws_pool_before_the_ratio():
     # right, true, predicted of two classes; (n, 3K)
     sums = np.array([[7.0, 0, 7, 0, 7, 0], [5.0, 3, 6, 5, 7, 4]])
-    # both images once: background 12 / (13 + 14 - 12), foreground 3 / (5 + 4 - 3); one image twice: its own mIoU
+    # both images once: background 12 / (13 + 14 - 12), foreground 3 / (5 + 4 - 3); one twice: its own mIoU
     possible = [100 * (12 / 15 + 3 / 6) / 2, 100.0, 100 * (5 / 8 + 3 / 6) / 2]
     draws = miou_of_draws(sums, 200)
     assert np.abs(draws[:, None] - possible).min(1).max() < 1e-9

@@ -66,7 +66,8 @@ def run_bench(plan: Plan, runs: Path, jobs: int | None = None, launcher: Launche
         plan: What is to be done.
         runs: Folder of all results.
         jobs: Stages at a time; by default the experiment's number, or one a core or GPU.
-        launcher: Starts the stages; given by tests, which have stages of their own and no configurations to check.
+        launcher: Starts the stages; given by tests, which have stages of their own and no configurations to
+            check.
     """
     with locked(runs):
         prepare(plan)
@@ -106,8 +107,8 @@ def print_failures(plan: Plan, failures: list[Failure]) -> None:
         print("\nnot started, because an input failed:", file=sys.stderr)
         print("\n".join(f"  {failure.stage.name}" for failure in skipped), file=sys.stderr)
     if failures:
-        summary = f"{len(failures) - len(skipped)} stages failed and {len(skipped)} were skipped, of {len(plan.stages)}"
-        print(f"\n{summary}; the same command tries them again", file=sys.stderr)
+        counts = f"{len(failures) - len(skipped)} stages failed and {len(skipped)} were skipped"
+        print(f"\n{counts}, of {len(plan.stages)}; the same command tries them again", file=sys.stderr)
 
 
 def prepare(plan: Plan) -> None:
@@ -143,8 +144,8 @@ def find_machine(plan: Plan, jobs: int | None) -> Machine:
     wanted = max(gpus_of(stage, len(gpus)) for stage in trainers)
     if wanted > len(gpus):
         raise ValueError(
-            f"the trainer asks for {wanted} GPU(s) and {len(gpus)} are visible; set `trainer: cpu` in the experiment, "
-            "lower `devices`, or check CUDA_VISIBLE_DEVICES"
+            f"the trainer asks for {wanted} GPU(s) and {len(gpus)} are visible; "
+            "set `trainer: cpu` in the experiment, lower `devices`, or check CUDA_VISIBLE_DEVICES"
         )
     return Machine(jobs or len(gpus), gpus)
 

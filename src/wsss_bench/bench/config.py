@@ -1,7 +1,8 @@
 """The YAML files of a benchmark: reading, overlays, deep merging, and the parts that only the bench reads.
 
-`configs/methods/<name>.yaml` may have an overlay `<name>.<dataset>.yaml` beside it, merged over it where it exists; the
-same holds for `configs/refine`. In a merge mappings are joined key by key, everything else is replaced by the later value.
+`configs/methods/<name>.yaml` may have an overlay `<name>.<dataset>.yaml` beside it, merged over it where it
+exists; the same holds for `configs/refine`. In a merge mappings are joined key by key, everything else is
+replaced by the later value.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from wsss_bench.bench.schema import ConfigError, nearest, read_as
 Extra = Literal[
     "clip", "saliency", "web_images", "coco_masks", "imagenet_21k", "sam", "dino", "diffusion", "llm_text"
 ]  # fmt: skip
-"""What a method was given beyond ImageNet weights and its own supervision: a closed vocabulary, so that rows compare."""
+"""What a method was given beyond ImageNet weights and its supervision. Closed, so that rows compare."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class ClassSpec:
 
 @dataclass(frozen=True)
 class PaperFigure:
-    """A published result: which figure of which paper, in percent. Without `scales` and `post` it meets our headline."""
+    """A published figure, in percent. Without `scales` and `post` it is compared with our headline."""
 
     dataset: str
     split: str
@@ -105,7 +106,7 @@ class Protocol:
 
 @dataclass(frozen=True)
 class DataFile:
-    """`configs/data/<name>.yaml`; in `data`, what stands beside `source` goes to the data module of every method."""
+    """`configs/data/<name>.yaml`; what stands beside `source` goes to the data module of every method."""
 
     data: dict[str, Any]
     protocol: Protocol
@@ -129,7 +130,8 @@ class RefinerFile:
 
     Args:
         refiner: The class; an init argument `threshold: null` takes the method's fixed threshold.
-        requires: Modules that must be installed; without them the refined cells say so and nothing else fails.
+        requires: Modules that must be installed; without them the refined cells say so and nothing else
+            fails.
     """
 
     refiner: ClassSpec
@@ -250,7 +252,7 @@ class ConfigFolder:
     def method(
         self, name: str, dataset: str, trainer: dict[str, Any], *overrides: dict[str, Any]
     ) -> MethodFile:
-        """A method as it runs on `dataset`: its file, the overlay where there is one, `trainer`, `overrides` in order."""
+        """A method as it runs on `dataset`: file, overlay, `trainer` and `overrides`, later ones winning."""
         content, files = self._layers("methods", name, dataset)
         if any(overrides):
             files += " with the experiment's overrides"

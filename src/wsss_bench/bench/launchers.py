@@ -1,9 +1,10 @@
 """How a planned stage becomes a process.
 
-Importing torch, lightning and timm takes about ten seconds, more than many a small stage. `LocalLauncher` therefore forks
-stages of one device from a `multiprocessing` forkserver that has imported them (`wsss_bench.bench.preload`). A forked stage
-is still a process of its own: own log, own memory, own exit status, and its arguments are those of the command line. Stages
-of several devices run the command line itself, since Lightning starts further ranks by executing it again.
+Importing torch, lightning and timm takes about ten seconds, more than many a small stage. `LocalLauncher`
+therefore forks stages of one device from a `multiprocessing` forkserver that has imported them
+(`wsss_bench.bench.preload`). A forked stage is still a process of its own: own log, own memory, own exit
+status, and its arguments are those of the command line. Stages of several devices run the command line
+itself, since Lightning starts further ranks by executing it again.
 
 No stage outlives its bench: the kernel kills it, and whatever it forked, when its parent is gone.
 """
@@ -87,7 +88,8 @@ class LocalLauncher:
     """Stages as processes of this machine.
 
     Args:
-        target: Called with the arguments in a forked process; its result is the exit status. Importable by name.
+        target: Called with the arguments in a forked process; its result is the exit status. Importable by
+            name.
         preload: Modules that the forkserver imports.
     """
 
@@ -210,7 +212,7 @@ def _run_job(target: Callable[[list[str]], int], job: Job, asked_at: float) -> N
 
 
 def _let_forkserver_go() -> None:
-    """Close the pipe by which a forked process keeps the forkserver alive, so that it ends with the bench alone."""
+    """Close the pipe by which a forked process keeps the forkserver alive: only the bench shall hold it."""
     server: Any = forkserver._forkserver  # type: ignore[attr-defined]
     if server._forkserver_alive_fd is not None:
         os.close(server._forkserver_alive_fd)

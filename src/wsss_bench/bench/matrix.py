@@ -35,7 +35,7 @@ class Cell:
 
 
 def expand(experiment: Experiment, configs: ConfigFolder, trainer: dict[str, Any], file: Path) -> list[Cell]:
-    """All cells in table order. A method that trains nothing is deterministic and runs with the first seed only.
+    """All cells in table order. A method that trains nothing is deterministic: it runs with the first seed.
 
     Args:
         experiment: The matrix.

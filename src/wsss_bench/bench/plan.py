@@ -1,8 +1,8 @@
 """From cells to a directed acyclic graph of unique stages, and what is left of it to do.
 
-A stage is named by what decides its result: `fingerprint` = sha256 of its kind, its configuration without any path of this
-machine's runs, and the fingerprints of the stages it reads. Two cells, or two experiments, that ask for the same result
-share the stage and its folder `runs/stages/<kind>-<label>-<fingerprint8>`.
+A stage is named by what decides its result: `fingerprint` = sha256 of its kind, its configuration without any
+path of this machine's runs, and the fingerprints of the stages it reads. Two cells, or two experiments, that
+ask for the same result share the stage and its folder `runs/stages/<kind>-<label>-<fingerprint8>`.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ class StageFolder:
         return {key: seconds for key, (_, seconds) in found.items()}
 
     def estimate(self, stage: Stage) -> float | None:
-        """Wall seconds of the latest run of the same kind, row and data set with any seed; None if there was none."""
+        """Wall seconds of the latest run of the same kind, row and data set with any seed, if any."""
         return self._seconds.get((stage.kind, _without_seed(stage.label)))
 
 
@@ -203,7 +203,8 @@ def make_plan(file: Path, runs: Path, configs: Path | None = None) -> Plan:
     Args:
         file: The experiment's YAML.
         runs: Where stage folders are.
-        configs: The folder of configurations; by default `configs` beside the folder that holds the experiment.
+        configs: The folder of configurations; by default `configs` beside the folder that holds the
+            experiment.
 
     Raises:
         ConfigError: anything wrong in any YAML file that the experiment uses.
@@ -272,8 +273,8 @@ class _Builder:
         split, hints = protocol.train_split, cell.content.bench
         if hints.threshold is None:
             raise ConfigError(
-                f"configs/methods/{cell.method}.yaml: bench.threshold: a method with seeds needs the fixed background "
-                "threshold that ranks them, in [0, 1]; add it"
+                f"configs/methods/{cell.method}.yaml: bench.threshold: a method with seeds needs the fixed "
+                "background threshold that ranks them, in [0, 1]; add it"
             )
         seed = self._predict(cell, train, "seed", "seed", split, None)
         scales = "ms" if len(cell.content.inference.get("scales") or [1.0]) > 1 else "ss"
@@ -399,7 +400,7 @@ def _label(cell: Cell, suffix: str | None = None) -> str:
 
 
 def describe(plan: Plan, folder: StageFolder) -> Iterator[str]:
-    """The plan for people: a line a stage with why it is there and how long it took last time, and the total."""
+    """The plan for people: a line a stage, with its state and its time in an earlier run, and the total."""
     states = {"complete": "complete, skipped", "new": "new", "failed": "failed before, tried again"}
     estimates = []
     for stage in plan.stages.values():

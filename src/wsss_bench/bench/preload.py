@@ -1,7 +1,7 @@
 """Imported once by the forkserver, so that the stages forked from it find the slow packages in memory.
 
-Imports only: no CUDA context and no thread pool may exist before the fork. A package that is absent or broken is left to
-the stage that needs it, which then says so in its own log.
+Imports only: no CUDA context and no thread pool may exist before the fork. A package that is absent or broken
+is left to the stage that needs it, which then says so in its own log.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ class LiveReporter:
 
 
 def how_far(active: Active) -> str:
-    """`120/1000 images, 12 s, 1 min 28 s left` from a stage's progress.json; the elapsed time alone before there is one."""
+    """`120/1000 images, 12 s, 1 min 28 s left`; the elapsed time alone before there is a progress.json."""
     elapsed = time.monotonic() - active.started
     progress = _read(active.stage.path / "progress.json")
     text = clock(elapsed)

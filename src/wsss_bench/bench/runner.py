@@ -1,4 +1,4 @@
-"""Runs what is left of a plan: packs stages on cores and GPUs, goes on after a failure, and tells how far it is."""
+"""Runs what is left of a plan: packs stages on cores and GPUs, goes on after a failure, shows progress."""
 
 from __future__ import annotations
 
@@ -89,7 +89,8 @@ def locked(runs: Path) -> Iterator[None]:
             lock.seek(0)
             holder = lock.read().strip() or "unknown"
             raise ValueError(
-                f"another bench (process {holder}) works in {runs}; wait for it, stop it, or use another folder with --runs"
+                f"another bench (process {holder}) works in {runs}; "
+                "wait for it, stop it, or use another folder with --runs"
             ) from error
         lock.truncate(0)
         lock.write(str(os.getpid()))

@@ -1,7 +1,7 @@
 """A strict reading of plain YAML values into dataclasses.
 
-An unknown key, a missing key or a value of another type ends in one message that names the file, the key, what was
-expected and what came; a misspelt key also gets the nearest known one.
+An unknown key, a missing key or a value of another type ends in one message that names the file, the key,
+what was expected and what came; a misspelt key also gets the nearest known one.
 """
 
 from __future__ import annotations

@@ -16,11 +16,11 @@ from wsss_bench.bench.plan import Stage
 from wsss_bench.bench.runner import tail
 
 CHECKER = "wsss_bench.stages.check"
-"""Module whose `check(command, config)` raises `ValueError`; it imports torch, so it runs in a process of its own."""
+"""Module with `check(command, config)`; it imports torch, so it gets a process of its own."""
 
 
 def check_stages(arguments: list[str]) -> int:
-    """Body of the checking process: reads stages from a JSON file, writes one message for each that cannot run."""
+    """Body of the checking process: stages from one JSON file, complaints to another."""
     from wsss_bench.stages.check import check
 
     def complaint(stage: dict[str, Any]) -> str | None:

@@ -1,7 +1,8 @@
-"""Is one method better than another, or were the images kind? Paired bootstrap over images (Efron & Tibshirani, 1993, ch. 16).
+"""Is one method better than another, or were the images kind? Paired bootstrap over images (Efron &
+Tibshirani, 1993, ch. 16).
 
-The same images are drawn, with replacement, for both methods; mIoU of each draw comes from the pooled confusion of its
-images. With several seeds a method's value in a draw is the mean over its seeds.
+The same images are drawn, with replacement, for both methods; mIoU of each draw comes from the pooled
+confusion of its images. With several seeds a method's value in a draw is the mean over its seeds.
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ def miou_of_draws(sums: np.ndarray, draws: int = DRAWS, seed: int = 0) -> np.nda
 def differences(board: Leaderboard) -> list[Difference]:
     """Neighbours in score among the headline figures that share data set, split, product and protocol.
 
-    A difference is no ranking: neighbours of different tracks are compared too, which is how a method is read as a gain over
-    the floor. Rows whose per-image counts are gone, or cover other images, are left out.
+    A difference is no ranking: neighbours of different tracks are compared too, which is how a method is
+    read as a gain over the floor. Rows whose per-image counts are gone, or cover other images, are left out.
     """
     groups: dict[str, list[Row]] = {}
     for row in board.rows:
@@ -95,7 +96,7 @@ def differences(board: Leaderboard) -> list[Difference]:
 
 
 def _samples(row: Row) -> tuple[list[str], np.ndarray] | None:
-    """Image ids, sorted, and the resampled mIoU of a row, mean over its seeds; None without per-image counts."""
+    """Image ids, sorted, and the resampled mIoU of a row, mean over its seeds; None where counts are gone."""
     paths = [score.stages[-1] / CONFUSIONS for score in row.scores]
     if not all(path.is_file() for path in paths):
         return None

@@ -1,13 +1,13 @@
 """The leaderboard for people: Markdown whose columns also line up in a terminal.
 
-A ranking never crosses data sets, tracks (what a method learns from), extra data or protocols: each such group is ranked for
-itself, under a line of its own.
+A ranking never crosses data sets, tracks (what a method learns from), extra data or protocols: each such
+group is ranked for itself, under a line of its own.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from wsss_bench.bench.config import MethodHints
 from wsss_bench.bench.plan import Plan
@@ -17,6 +17,8 @@ from wsss_bench.report.table import Leaderboard, Row, stem
 TRACKS = ("image-level", "caption or none", "upper bound")
 ROLES = {"zero_shot": " (floor)", "upper_bound": " (ceiling)"}
 NOTHING = "-"
+Columns = dict[str, dict[str, str]]
+"""Heading of a column to the product, split and read-out that stand in it."""
 
 
 def track(hints: MethodHints) -> str:
@@ -72,29 +74,32 @@ class _Page:
         train, (first, *others) = self.protocol.train_split, self.protocol.eval_splits
         parts = [f"## {self.dataset}"]
         if "seed" in self.products:
-            columns: dict[str, Callable[[str], str]] = {
-                "seed fixed": lambda method: self.cell(method, "seed", train, rule="fixed"),
-                "heldout": lambda method: self.cell(method, "seed", train, rule="heldout"),
-                "oracle†": lambda method: self.cell(method, "seed", train, rule="oracle"),
+            columns: Columns = {
+                "seed fixed": {"product": "seed", "split": train, "rule": "fixed"},
+                "heldout": {"product": "seed", "split": train, "rule": "heldout"},
+                "oracle†": {"product": "seed", "split": train, "rule": "oracle"},
             }
             for name in self.refiners:
-                columns[name] = lambda method, name=name: self.cell(method, "refined", train, refiner=name)  # type: ignore[misc]
+                columns[name] = {"product": "refined", "split": train, "refiner": name}
             parts += [
-                f"### Seeds and pseudo masks: {self.protocol.dataset}-{train}, image labels given, ranked by `seed fixed`",
+                f"### Seeds and pseudo masks: {self.protocol.dataset}-{train}, image labels given, "
+                "ranked by `seed fixed`",
                 self.table("seed", train, columns),
             ]
         if "segmentation" in self.products:
             columns = {
-                f"{scales} {post}": lambda method, scales=scales, post=post: self.cell(  # type: ignore[misc]
-                    method, "segmentation", first, scales=scales, post=post
-                )
+                f"{scales} {post}": {
+                    "product": "segmentation",
+                    "split": first,
+                    "scales": scales,
+                    "post": post,
+                }
                 for scales in ("ss", "ms")
                 for post in ("raw", "crf")
             }
             for split in others:
-                columns[f"{split} ss raw"] = lambda method, split=split: self.cell(  # type: ignore[misc]
-                    method, "segmentation", split, scales="ss", post="raw"
-                )
+                values = {"product": "segmentation", "split": split, "scales": "ss", "post": "raw"}
+                columns[f"{split} ss raw"] = values
             parts += [
                 f"### Segmentation: {self.protocol.dataset}-{first}, no labels, ranked by `ss raw`",
                 self.table("segmentation", first, columns),
@@ -119,7 +124,7 @@ class _Page:
             return "no crf"
         return reason or NOTHING
 
-    def table(self, product: str, split: str, columns: dict[str, Callable[[str], str]]) -> str:
+    def table(self, product: str, split: str, columns: Columns) -> str:
         """A table with one block for each group that shares a ranking."""
         groups: dict[tuple[int, str, str], list[tuple[str, Row | None]]] = {}
         for method in self.hints:
@@ -139,7 +144,7 @@ class _Page:
             lines.append(["", f"**{title}**"])
             members.sort(key=lambda member: -(member[1].miou_mean if member[1] else -1.0))
             for rank, (method, row) in enumerate(members, 1):
-                figures = [column(method) for column in columns.values()]
+                figures = [self.cell(method, **values) for values in columns.values()]
                 lines.append(
                     [
                         str(rank) if row else "",
@@ -210,7 +215,7 @@ def _millions(count: int) -> str:
 
 
 def _aligned(lines: list[list[str]]) -> str:
-    """Rows of a Markdown table, padded; a row of two cells is a heading inside the table and widens nothing."""
+    """Rows of a Markdown table, padded; a row of two cells is a heading inside the table."""
     width = len(lines[0])
     columns = [max(len(line[i]) for line in lines if len(line) == width) for i in range(width)]
     rendered = []
@@ -226,14 +231,16 @@ def _aligned(lines: list[list[str]]) -> str:
 
 def _footnotes(board: Leaderboard, commits: tuple[str, ...]) -> str:
     notes = [
-        "mIoU in percent, background counted; mean ± sample standard deviation (number of seeds). Ranks hold inside a block only: "
-        "one data set, one track, the same extra data, one protocol.",
-        "Seeds: `fixed` uses the threshold of the method's file and ranks; `heldout` was chosen on training images that are left "
-        "out of the score; † `oracle` was chosen on the scored images: an upper bound, not a result.",
-        "ss, ms: one scale, several scales with flip; crf: after DenseCRF with the one setting of the data set.",
-        "bg FP: true background predicted as foreground, of all background; bg FN: true foreground predicted as background, of all "
-        "foreground; both in percent, of the ranking figure.",
-        "Seconds: CPU time, or GPU time where there is one, of all stages that lead to the ranking figure; scoring is not counted.",
+        "mIoU in percent, background counted; mean ± sample standard deviation (number of seeds). Ranks "
+        "hold inside a block only: one data set, one track, the same extra data, one protocol.",
+        "Seeds: `fixed` uses the threshold of the method's file and ranks; `heldout` was chosen on training "
+        "images that are left out of the score; † `oracle` was chosen on the scored images: an upper bound, "
+        "not a result.",
+        "ss, ms: one scale, several scales with flip; crf: DenseCRF in the one setting of the data set.",
+        "bg FP: true background predicted as foreground, of all background; bg FN: true foreground predicted "
+        "as background, of all foreground; both in percent, of the ranking figure.",
+        "Seconds: CPU time, or GPU time where there is one, of all stages that lead to the ranking figure; "
+        "scoring is not counted.",
     ]
     reasons = set(board.gaps.values())
     if reasons:
@@ -242,7 +249,7 @@ def _footnotes(board: Leaderboard, commits: tuple[str, ...]) -> str:
         )
     if any(reason.startswith("no ") for reason in reasons) or _lacks_crf(board):
         notes.append(
-            "`no crf`: the CRF extension is not installed; `pip install wsss_bench[crf]` needs a C++ compiler."
+            "`no crf`: the CRF extension is not installed; `pip install 'wsss_bench[crf]'` builds it."
         )
     if any(tuple(row.commits) != commits for row in board.rows if row.headline):
         notes.append(f"\\*: made from other commits than the rest ({' '.join(commits)}).")

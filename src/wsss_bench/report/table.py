@@ -1,7 +1,7 @@
 """The leaderboard as data: one row for every figure that a protocol id names, over the seeds that are done.
 
-Reads what the stages of a plan left on disk and computes nothing but means. Figures are in percent here, shares of one in
-`metrics.json`.
+Reads what the stages of a plan left on disk and computes nothing but means. Figures are in percent here,
+shares of one in `metrics.json`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from wsss_bench.metrics.stats import summarize
 
 METRICS = "metrics.json"
 COLUMNS = (
-    "method", "dataset", "split", "product", "protocol", "miou_mean", "miou_std", "n_seeds", "n_images", "supervision",
-    "backbone", "extra", "params", "seconds", "peak_memory_mb", "paper_miou", "gap", "commit",
+    "method", "dataset", "split", "product", "protocol", "miou_mean", "miou_std", "n_seeds", "n_images",
+    "supervision", "backbone", "extra", "params", "seconds", "peak_memory_mb", "paper_miou", "gap", "commit",
 )  # fmt: skip
 """Columns of `leaderboard.csv`: a promise to whoever reads it."""
 
@@ -35,7 +35,8 @@ class Score:
     Args:
         seed: Seed of the cell.
         miou: Percent.
-        iou: Percent by class name, background first; None where a class occurs in neither truth nor prediction.
+        iou: Percent by class name, background first; None where a class occurs in neither truth nor
+            prediction.
         false_positive_background: Percent of the true background that was predicted as foreground.
         false_negative_background: Percent of the true foreground that was predicted as background.
         threshold: Background threshold, if there is one.
@@ -131,7 +132,8 @@ class Leaderboard:
 
     Args:
         rows: In the order of the plan.
-        gaps: `(method, dataset, product, split, refiner)` of products without a single figure, with the reason:
+        gaps: `(method, dataset, product, split, refiner)` of products without a single figure, with the
+            reason:
             `-` (not run yet), `failed`, or the mark of a missing module.
     """
 
@@ -239,7 +241,7 @@ def _percent(value: float | None) -> float | None:
 
 
 def _paper(hints: MethodHints, product: Product, figure: dict[str, Any]) -> PaperFigure | None:
-    """The published figure that was read out like this one; one that does not say how meets the headline only."""
+    """The published figure with this read-out; one that does not say its read-out meets the headline only."""
     for paper in hints.paper:
         if (paper.dataset, paper.split, paper.product) != (product.cell.dataset, product.split, product.kind):
             continue
@@ -294,7 +296,7 @@ def write_csv(board: Leaderboard, path: Path) -> None:
 
 
 def write_details(board: Leaderboard, differences: Sequence[Any], path: Path) -> None:
-    """Write `leaderboard.json`: the rows of the CSV, and below each its seeds with per-class figures and folders.
+    """Write `leaderboard.json`: the rows of the CSV, each with its seeds, per-class figures and folders.
 
     Args:
         board: The rows.
