@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import shlex
 import sys
@@ -69,27 +70,33 @@ def run_bench(plan: Plan, runs: Path, jobs: int | None = None, launcher: Launche
         launcher: Starts the stages; given by tests, which have stages of their own and no configurations to
             check.
     """
+    failures: list[Failure] = []
     with locked(runs):
-        prepare(plan)
-        print_plan(plan, runs)
-        missing = [stage for stage in plan.stages.values() if not is_complete(stage.path)]
-        failures: list[Failure] = []
-        if missing:
-            try:
+        try:
+            prepare(plan)
+            print_plan(plan, runs)
+            missing = [stage for stage in plan.stages.values() if not is_complete(stage.path)]
+            if missing:
                 machine = find_machine(plan, jobs or plan.jobs)
                 if launcher is None:
-                    print("loading packages and checking the configurations (about 20 s) ...", flush=True)
+                    print("loading packages, checking the configurations (about 20 s) ...", flush=True)
                     launcher = LocalLauncher()
                     launcher.warm_up()
                     validate(missing, LocalLauncher(check_stages))
                 failures = run_stages(plan, runs, machine, launcher)
-            except KeyboardInterrupt:
-                print(
-                    f"\nstopped; nothing finished is lost, the same command goes on: {resume_command()}",
-                    file=sys.stderr,
-                )
-                return 130
-        publish(plan, runs)
+            publish(plan, runs)
+        except KeyboardInterrupt:
+            print(
+                f"\nstopped; nothing finished is lost, the same command goes on: {resume_command()}",
+                file=sys.stderr,
+            )
+            return 130
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise ValueError(
+                f"the disk is full ({error}); free some space and run the same command again"
+            ) from error
     print_failures(plan, failures)
     return 1 if failures else 0
 

@@ -67,6 +67,13 @@ class MethodHints:
     warm_start: str | None = None
     paper: list[PaperFigure] = field(default_factory=list)
 
+    @property
+    def role(self) -> str:
+        """`floor` for what needs no training, `ceiling` for what sees true masks, else empty."""
+        if self.pipeline == "upper_bound":
+            return "ceiling"
+        return "" if self.trains else "floor"
+
 
 @dataclass(frozen=True)
 class MethodFile:

@@ -6,7 +6,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -165,18 +165,23 @@ class Runner:
         return 1 if gpus_of(stage, len(self._machine.gpus)) else ranks_of(stage, 1)
 
     def _start(self, stage: Stage) -> None:
-        stage.write_plan()
-        (stage.path / FAILURE_FILE).unlink(missing_ok=True)
         wanted = gpus_of(stage, len(self._machine.gpus))
         gpus = tuple(self._free_gpus[:wanted])
-        del self._free_gpus[:wanted]
         job = Job(
             stage.arguments,
             stage.path,
             gpus=gpus if self._machine.gpus else None,
             ranks=ranks_of(stage, len(self._machine.gpus)) > 1,
         )
-        self._active.append(Active(stage, self._launcher.start(job), gpus, self._slots(stage)))
+        try:
+            stage.write_plan()
+            (stage.path / FAILURE_FILE).unlink(missing_ok=True)
+            running = self._launcher.start(job)
+        except OSError as error:  # a full disk, no more processes
+            self._fail(stage, 0.0, Failure(stage, f"could not be started: {error}"))
+            return
+        del self._free_gpus[:wanted]
+        self._active.append(Active(stage, running, gpus, self._slots(stage)))
         self._reporter.started(stage)
 
     def _collect(self) -> None:
@@ -193,7 +198,8 @@ class Runner:
             reason = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
             if status == 0:
                 reason = "ended without its stage.json"
-            write_json(stage.path / FAILURE_FILE, {"reason": reason})
+            with suppress(OSError):  # the stage may have failed because the disk is full
+                write_json(stage.path / FAILURE_FILE, {"reason": reason})
             self._fail(stage, seconds, Failure(stage, reason, tail(stage.path / LOG_FILE)))
 
     def _fail(self, stage: Stage, seconds: float, failure: Failure) -> None:

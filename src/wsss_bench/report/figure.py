@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLOURS = {"seed": "#4c72b0", "refined": "#55a868", "segmentation": "#c44e52"}
-LINES = {"zero_shot": ("floor", ":"), "upper_bound": ("ceiling", "--")}
+LINES = {"floor": ":", "ceiling": "--"}
 
 
 def write_figure(board: Leaderboard, path: Path) -> None:
@@ -42,11 +42,10 @@ def _draw(axis: Axes, title: str, rows: list[Row]) -> None:
         axis.annotate(
             f"{row.miou_mean:.1f}", (place, row.miou_mean / 2), ha="center", color="white", fontsize=9
         )
-        if row.product == "segmentation" and row.hints.pipeline in LINES:
-            name, style = LINES[row.hints.pipeline]
-            axis.axhline(
-                row.miou_mean, color="0.4", linewidth=1, linestyle=style, label=f"{name}: {row.method}"
-            )
+        role = row.hints.role
+        if row.product == "segmentation" and role:
+            label = f"{role}: {row.method}"
+            axis.axhline(row.miou_mean, color="0.4", linewidth=1, linestyle=LINES[role], label=label)
     names = [f"{row.method}\n{row.refiner or row.product}" for row in rows]
     axis.set_xticks(range(len(rows)), names, rotation=30, ha="right", fontsize=8)
     axis.set_title(title, fontsize=10)

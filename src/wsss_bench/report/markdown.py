@@ -15,7 +15,6 @@ from wsss_bench.report.differences import Difference
 from wsss_bench.report.table import Leaderboard, Row, stem
 
 TRACKS = ("image-level", "caption or none", "upper bound")
-ROLES = {"zero_shot": " (floor)", "upper_bound": " (ceiling)"}
 NOTHING = "-"
 Columns = dict[str, dict[str, str]]
 """Heading of a column to the product, split and read-out that stand in it."""
@@ -30,10 +29,10 @@ def track(hints: MethodHints) -> str:
 
 def render(plan: Plan, board: Leaderboard, differences: Iterable[Difference]) -> str:
     """The whole page."""
-    commits = _usual_commits(board)
+    commit = _usual_commit(board)
     parts = [f"# {plan.experiment}"]
     for dataset in plan.datasets:
-        parts += _Page(plan, board, dataset, commits).parts()
+        parts += _Page(plan, board, dataset, commit).parts()
     lines = [
         f"- {one.first} - {one.second}: {one.points:+.1f} [{one.low:+.1f}, {one.high:+.1f}]"
         f"{'' if one.is_clear else ' (zero is inside)'}, `{one.protocol}`, {one.n_images} images"
@@ -41,22 +40,22 @@ def render(plan: Plan, board: Leaderboard, differences: Iterable[Difference]) ->
     ]
     if lines:
         parts += ["## Differences in mIoU, 95 % interval of a paired bootstrap over images", "\n".join(lines)]
-    parts.append(_footnotes(board, commits))
+    parts.append(_footnotes(board, commit))
     return "\n\n".join(parts) + "\n"
 
 
-def _usual_commits(board: Leaderboard) -> tuple[str, ...]:
-    counted = Counter(tuple(row.commits) for row in board.rows if row.headline)
-    return counted.most_common(1)[0][0] if counted else ()
+def _usual_commit(board: Leaderboard) -> str:
+    counted = Counter(commit for row in board.rows if row.headline for commit in row.commits)
+    return counted.most_common(1)[0][0] if counted else ""
 
 
 class _Page:
     """The tables of one data set."""
 
-    def __init__(self, plan: Plan, board: Leaderboard, dataset: str, commits: tuple[str, ...]) -> None:
+    def __init__(self, plan: Plan, board: Leaderboard, dataset: str, commit: str) -> None:
         self.protocol = plan.datasets[dataset].protocol
         self.dataset = dataset
-        self.commits = commits
+        self.commit = commit
         self.rows = [row for row in board.rows if row.dataset == dataset]
         self.gaps = {key: reason for key, reason in board.gaps.items() if key[1] == dataset}
         self.hints: dict[str, MethodHints] = {}
@@ -127,23 +126,22 @@ class _Page:
     def table(self, product: str, split: str, columns: Columns) -> str:
         """A table with one block for each group that shares a ranking."""
         groups: dict[tuple[int, str, str], list[tuple[str, Row | None]]] = {}
-        for method in self.hints:
-            if method in self.products[product]:
-                row = self._headline(method, product, split)
-                hints = self.hints[method]
-                key = (
-                    TRACKS.index(track(hints)),
-                    " ".join(sorted(hints.extra)),
-                    stem(row.protocol) if row else "",
-                )
-                groups.setdefault(key, []).append((method, row))
+        members = [name for name in self.hints if name in self.products[product]]
+        found = {method: self._headline(method, product, split) for method in members}
+        # a method without a figure stands with those that it would be ranked with
+        for method in sorted(members, key=lambda method: found[method] is None):
+            row, hints = found[method], self.hints[method]
+            kind = (TRACKS.index(track(hints)), " ".join(sorted(hints.extra)))
+            peers = [key for key in groups if key[:2] == kind]
+            key = (*kind, stem(row.protocol)) if row else (peers[0] if peers else (*kind, ""))
+            groups.setdefault(key, []).append((method, row))
         lines = [["#", "method", "supervision", *columns, "bg FP", "bg FN", "paper", "gap"]]
-        for (number, extra, protocol), members in sorted(groups.items()):
+        for (number, extra, protocol), rows in sorted(groups.items()):
             title = TRACKS[number] + (f", extra: {extra}" if extra else "")
             title += f", {'/'.join(protocol.split('/')[3:5])}" if protocol else ""
             lines.append(["", f"**{title}**"])
-            members.sort(key=lambda member: -(member[1].miou_mean if member[1] else -1.0))
-            for rank, (method, row) in enumerate(members, 1):
+            rows.sort(key=lambda entry: -(entry[1].miou_mean if entry[1] else -1.0))
+            for rank, (method, row) in enumerate(rows, 1):
                 figures = [self.cell(method, **values) for values in columns.values()]
                 lines.append(
                     [
@@ -185,8 +183,9 @@ class _Page:
 
     def _name(self, method: str) -> str:
         own = [row for row in self.rows if row.method == method and row.headline]
-        mark = "*" if any(tuple(row.commits) != self.commits for row in own) else ""
-        return method + mark + ROLES.get(self.hints[method].pipeline, "")
+        mark = "*" if any(row.commits != [self.commit] for row in own) else ""
+        role = self.hints[method].role
+        return method + mark + (f" ({role})" if role else "")
 
 
 def _figure(row: Row) -> str:
@@ -229,7 +228,7 @@ def _aligned(lines: list[list[str]]) -> str:
     return "\n".join(rendered)
 
 
-def _footnotes(board: Leaderboard, commits: tuple[str, ...]) -> str:
+def _footnotes(board: Leaderboard, commit: str) -> str:
     notes = [
         "mIoU in percent, background counted; mean ± sample standard deviation (number of seeds). Ranks "
         "hold inside a block only: one data set, one track, the same extra data, one protocol.",
@@ -248,12 +247,10 @@ def _footnotes(board: Leaderboard, commits: tuple[str, ...]) -> str:
             "`-`: not run, or not part of the method; `failed`: a stage failed, its log.txt says why."
         )
     if any(reason.startswith("no ") for reason in reasons) or _lacks_crf(board):
-        notes.append(
-            "`no crf`: the CRF extension is not installed; `pip install 'wsss_bench[crf]'` builds it."
-        )
-    if any(tuple(row.commits) != commits for row in board.rows if row.headline):
-        notes.append(f"\\*: made from other commits than the rest ({' '.join(commits)}).")
-    if any(commit.endswith("+") for row in board.rows for commit in row.commits):
+        notes.append("`no crf`: made without the CRF extension; install it, delete the stage and run again.")
+    if any(row.commits != [commit] for row in board.rows if row.headline):
+        notes.append(f"\\*: made, at least in part, from another commit than most rows ({commit}).")
+    if any(one.endswith("+") for row in board.rows for one in row.commits):
         notes.append("A commit with `+` had local changes.")
     return "\n".join(f"- {note}" for note in notes)
 

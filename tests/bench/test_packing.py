@@ -1,0 +1,214 @@
+"""How stages are packed, ordered and checked, with a launcher that starts no process."""
+
+from __future__ import annotations
+
+import sys
+import types
+from pathlib import Path
+
+import pytest
+import yaml
+from fakes import run_stage
+
+from wsss_bench.artifacts import write_manifest
+from wsss_bench.bench import command, runner
+from wsss_bench.bench.command import find_machine
+from wsss_bench.bench.launchers import Job, visible_gpus
+from wsss_bench.bench.plan import StageFolder, make_plan
+from wsss_bench.bench.runner import Machine, Runner, gpus_of, ranks_of
+from wsss_bench.bench.validate import check_stages, validate
+
+
+class Held:
+    """A job that runs until it is asked for its status a second time."""
+
+    def __init__(self, launcher: InProcess, job: Job) -> None:
+        self._launcher, self._job, self._asked = launcher, job, 0
+
+    @property
+    def exit_status(self) -> int | None:
+        self._asked += 1
+        if self._asked < 2:
+            return None
+        self._launcher.running.remove(self._job)
+        return self._launcher.target(list(self._job.arguments))
+
+    def stop(self, patience: float) -> None:
+        self._launcher.stopped.append(self._job)
+
+
+class InProcess:
+    """A launcher without processes that remembers what ran beside what."""
+
+    def __init__(self, target=run_stage) -> None:
+        self.target = target
+        self.jobs: list[Job] = []
+        self.running: list[Job] = []
+        self.stopped: list[Job] = []
+        self.most = 0
+        self.gpus_in_use: list[list[str]] = []
+
+    def warm_up(self) -> None:
+        pass
+
+    def start(self, job: Job) -> Held:
+        job.folder.mkdir(parents=True, exist_ok=True)
+        self.jobs.append(job)
+        self.running.append(job)
+        self.most = max(self.most, len(self.running))
+        self.gpus_in_use.append([gpu for other in self.running for gpu in other.gpus or ()])
+        return Held(self, job)
+
+
+class Silent:
+    def started(self, stage):
+        pass
+
+    def finished(self, stage, seconds, failure):
+        pass
+
+    def tick(self, active, done, failed, total):
+        pass
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch):
+    monkeypatch.setattr(runner, "POLL_SECONDS", 0.0)
+
+
+def run(project, file: Path, machine: Machine) -> InProcess:
+    launcher = InProcess()
+    plan = make_plan(file, project.runs)
+    assert Runner(plan, StageFolder(project.runs), machine, launcher, Silent()).run() == []
+    return launcher
+
+
+def with_trainer(project, **trainer: object) -> Path:
+    project.write("configs/trainer/special.yaml", {"trainer": trainer})
+    return project.experiment(trainer="special", seeds=[0, 1, 2])
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_no_more_jobs_than_asked_for(project, jobs):
+    assert run(project, project.experiment(seeds=[0, 1, 2]), Machine(jobs)).most == jobs
+
+
+def test_each_stage_has_a_gpu_of_its_own(project):
+    file = with_trainer(project, accelerator="gpu", devices=1)
+    launcher = run(project, file, Machine(4, ("3", "5")))
+    for used in launcher.gpus_in_use:
+        assert len(set(used)) == len(used)
+    assert {gpu for used in launcher.gpus_in_use for gpu in used} == {"3", "5"}
+    for job in launcher.jobs:
+        wants = job.arguments[0] in ("fit", "predict")
+        assert len(job.gpus or ()) == (1 if wants else 0)  # scoring sees no GPU
+        assert job.gpus is not None
+        assert not job.ranks
+
+
+def test_all_gpus_for_a_stage_with_ranks(project):
+    file = with_trainer(project, accelerator="gpu", devices="auto", strategy="ddp")
+    launcher = run(project, file, Machine(4, ("0", "1")))
+    for job in launcher.jobs:
+        if job.arguments[0] == "fit":
+            assert (job.gpus, job.ranks) == (("0", "1"), True)
+
+
+def test_cpu_ranks_take_a_slot_each(project):
+    launcher = run(project, with_trainer(project, accelerator="cpu", devices=2), Machine(2))
+    assert all(job.ranks == (job.arguments[0] in ("fit", "predict")) for job in launcher.jobs)
+
+
+@pytest.mark.parametrize(
+    ("trainer", "ranks", "gpus"),
+    [
+        ({"accelerator": "cpu", "devices": 1}, 1, 0),
+        ({"accelerator": "cpu", "devices": 2}, 2, 0),
+        ({"accelerator": "gpu", "devices": [0, 3]}, 2, 2),
+        ({"accelerator": "gpu", "devices": -1}, 4, 4),
+        ({"accelerator": "gpu", "devices": 2, "num_nodes": 2}, 4, 2),
+    ],
+)
+def test_what_a_trainer_takes(project, trainer, ranks, gpus):
+    stage = next(iter(make_plan(with_trainer(project, **trainer), project.runs).stages.values()))
+    assert (ranks_of(stage, 4), gpus_of(stage, 4)) == (ranks, gpus)
+
+
+def test_the_machine(project, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, 4")
+    assert visible_gpus() == ["2", "4"]
+    plan = make_plan(with_trainer(project, accelerator="gpu", devices=1), project.runs)
+    assert find_machine(plan, None) == Machine(2, ("2", "4"))
+    assert find_machine(plan, 5) == Machine(5, ("2", "4"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(ValueError, match=r"asks for 1 GPU\(s\) and 0 are visible; set `trainer: cpu`"):
+        find_machine(plan, None)
+    assert find_machine(make_plan(project.experiment(), project.runs), 3) == Machine(3)
+
+
+def test_the_longest_stage_goes_first(project):
+    plan = make_plan(project.experiment(methods=["cam", "full"], seeds=[0]), project.runs)
+    for row, seconds in (("cam", 5.0), ("full", 50.0)):
+        earlier = project.runs / "stages" / f"train-{row}-toy-s9-{row:0<8}"
+        write_manifest(earlier, {"kind": "train", "label": f"{row}-toy-s9", "wall_seconds": seconds})
+    launcher = InProcess()
+    Runner(plan, StageFolder(project.runs), Machine(1), launcher, Silent()).run()
+    trains = [job.folder.name for job in launcher.jobs if job.arguments[0] == "fit"]
+    assert [name.split("-")[1] for name in trains] == ["full", "cam"]
+
+
+def test_a_stage_that_cannot_be_started_is_a_failure(project):
+    class Full(InProcess):
+        def start(self, job: Job) -> Held:
+            raise OSError(28, "No space left on device")
+
+    plan = make_plan(project.experiment(methods=["full"]), project.runs)
+    failures = Runner(plan, StageFolder(project.runs), Machine(1), Full(), Silent()).run()
+    assert "could not be started" in failures[0].reason
+    assert len(failures) == 5
+
+
+def test_everything_is_stopped_when_the_runner_is_interrupted(project):
+    class Interrupting(Silent):
+        def tick(self, active, done, failed, total):
+            raise KeyboardInterrupt
+
+    launcher = InProcess()
+    plan = make_plan(project.experiment(), project.runs)
+    with pytest.raises(KeyboardInterrupt):
+        Runner(plan, StageFolder(project.runs), Machine(2), launcher, Interrupting()).run()
+    assert len(launcher.stopped) == 2
+
+
+def test_bad_configurations_are_all_named_before_anything_starts(project, monkeypatch):
+    def check(name: str, config: dict) -> None:
+        if name == "fit":
+            raise ValueError("model.init_args.widht: unknown key")
+
+    fake = types.ModuleType("wsss_bench.stages.check")
+    fake.check = check  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "wsss_bench.stages.check", fake)
+    monkeypatch.setattr("wsss_bench.bench.validate.find_spec", lambda name: object())
+    stages = list(make_plan(project.experiment(), project.runs).stages.values())
+    with pytest.raises(ValueError, match="nothing was started") as caught:
+        validate(stages, InProcess(check_stages))
+    assert "train cam-toy-s0: model.init_args.widht: unknown key" in str(caught.value)
+    assert "train full-toy-s0" in str(caught.value)
+    assert "evaluate" not in str(caught.value)
+
+
+def test_a_full_disk_is_said_in_one_line(project, monkeypatch):
+    def publish(plan, runs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(command, "publish", publish)
+    with pytest.raises(ValueError, match="the disk is full"):
+        command.run_bench(make_plan(project.experiment(), project.runs), project.runs, 2, InProcess())
+
+
+def test_plan_files_are_plain_yaml(project):
+    launcher = run(project, project.experiment(methods=["cam"]), Machine(1))
+    for job in launcher.jobs:
+        text = (job.folder / "plan.yaml").read_text()
+        assert "&id" not in text  # no anchors: people read this
+        assert yaml.safe_load(text)["out"] == str(job.folder)
