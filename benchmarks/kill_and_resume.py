@@ -20,7 +20,9 @@ COSTS = {"seconds", "peak_memory_mb"}
 def table(runs: Path, experiment: Path) -> list[dict[str, str]]:
     """The leaderboard without its cost columns."""
     with open(runs / experiment.stem / "leaderboard.csv", newline="") as file:
-        return [{key: value for key, value in row.items() if key not in COSTS} for row in csv.DictReader(file)]
+        return [
+            {key: value for key, value in row.items() if key not in COSTS} for row in csv.DictReader(file)
+        ]
 
 
 def start(runs: Path, experiment: Path) -> subprocess.Popen[bytes]:
@@ -51,7 +53,10 @@ def main() -> int:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             done = len(list((killed / "stages").glob("*/stage.json")))
-            print(f"kill {kill + 1}: after {seconds:.1f} s, {done} stages complete{' (it had ended)' if ended else ''}", flush=True)
+            print(
+                f"kill {kill + 1}: after {seconds:.1f} s, {done} stages complete{' (it had ended)' if ended else ''}",
+                flush=True,
+            )
             time.sleep(0.5)
         statuses = [start(killed, options.experiment).wait(), start(whole, options.experiment).wait()]
         same = table(killed, options.experiment) == table(whole, options.experiment)

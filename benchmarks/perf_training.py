@@ -102,8 +102,12 @@ def main() -> None:
         pairs = [(suite_seconds(folder / f"s{i}"), bare_seconds(folder / f"b{i}")) for i in range(ROUNDS)]
         suite, bare = np.median(np.array(pairs), axis=0) * 1000
         ratio = statistics.median(a / b for a, b in pairs)
-        print(f"training step (CAM, mini, CPU time): suite {suite:.1f} ms, bare loop {bare:.1f} ms, ratio {ratio:.3f}")
-        print(f"seed inference (CAM, mini): {inference_ratio(folder / 'i'):.2f}x of the speed of its bare forward passes")
+        print(
+            f"training step (CAM, mini, CPU time): suite {suite:.1f} ms, bare loop {bare:.1f} ms, ratio {ratio:.3f}"
+        )
+        print(
+            f"seed inference (CAM, mini): {inference_ratio(folder / 'i'):.2f}x of the speed of its bare forward passes"
+        )
 
 
 if __name__ == "__main__":

@@ -20,15 +20,28 @@ def block(kind, marker):
 
 def test_the_page_adds_a_method_that_meets_the_contract(tmp_path):
     for name in ("src", "configs", "tests", "experiments"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        shutil.copytree(
+            ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+        )
     for name in ("setup.cfg", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path / name)
     (tmp_path / "src/wsss_bench/methods/gwrp.py").write_text(block("python", "class GWRP"))
     (tmp_path / "configs/methods/gwrp.yaml").write_text(block("yaml", "gwrp.GWRP"))
     (tmp_path / "experiments/gwrp.yaml").write_text(block("yaml", "methods: [cam, gwrp]"))
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "src")}
-    command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/methods/test_contract.py", "-k", "gwrp and not two_ranks"]
-    contract = subprocess.run([sys.executable, *command], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    command = [
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "tests/methods/test_contract.py",
+        "-k",
+        "gwrp and not two_ranks",
+    ]
+    contract = subprocess.run(
+        [sys.executable, *command], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
     assert contract.returncode == 0, contract.stdout[-4000:]
     assert " passed" in contract.stdout
     plan = [sys.executable, "-m", "wsss_bench", "bench", "experiments/gwrp.yaml", "--dry-run"]

@@ -10,7 +10,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "wsss_bench"
 LEAVES = {"types", "artifacts", "metrics", "losses", "nn", "readout", "weights", "vocabulary"}
 MAY_IMPORT = {
-    **{leaf: LEAVES for leaf in LEAVES},
+    **dict.fromkeys(LEAVES, LEAVES),
     "data": LEAVES | {"data"},
     "inference": LEAVES,
     "refine": LEAVES | {"refine"},
@@ -19,13 +19,19 @@ MAY_IMPORT = {
     "pretrain": LEAVES | {"data", "pretrain"},
     "callbacks": LEAVES | {"data", "inference", "refine", "methods", "stages"},
     "tracking": {"stages"},
-    "stages": LEAVES | {"data", "inference", "refine", "methods", "segmenters", "callbacks", "tracking", "stages", "cli"},
+    "stages": LEAVES
+    | {"data", "inference", "refine", "methods", "segmenters", "callbacks", "tracking", "stages", "cli"},
     "bench": {"artifacts", "metrics", "bench", "report", "cli", "stages"},
     "report": {"artifacts", "metrics", "report", "bench"},
     "cli": set(),
     "__main__": {"cli"},
 }
-WITHOUT_TORCH = ["wsss_bench.cli", "wsss_bench.bench.command", "wsss_bench.report.command", "wsss_bench.data.command"]
+WITHOUT_TORCH = [
+    "wsss_bench.cli",
+    "wsss_bench.bench.command",
+    "wsss_bench.report.command",
+    "wsss_bench.data.command",
+]
 
 
 def modules():

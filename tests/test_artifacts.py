@@ -54,7 +54,9 @@ def test_a_broken_seed_names_itself(tmp_path, content):
 
 
 def test_a_pickled_seed_is_refused(tmp_path):
-    np.savez(tmp_path / "a.npz", classes=np.array([{"evil": 1}], object), scores=np.zeros(1), size=np.zeros(2))
+    np.savez(
+        tmp_path / "a.npz", classes=np.array([{"evil": 1}], object), scores=np.zeros(1), size=np.zeros(2)
+    )
     with pytest.raises(ValueError, match="not a readable seed file"):
         artifacts.read_seed(tmp_path, "a")
 

@@ -36,7 +36,15 @@ def bench(tmp_path_factory, mini_data):
 
 
 def run(folder, *options):
-    command = [sys.executable, "-m", "wsss_bench", "bench", str(folder / "small.yaml"), "--runs", str(folder / "runs")]
+    command = [
+        sys.executable,
+        "-m",
+        "wsss_bench",
+        "bench",
+        str(folder / "small.yaml"),
+        "--runs",
+        str(folder / "runs"),
+    ]
     command += ["--configs", str(folder / "configs"), *options]
     return subprocess.run(command, capture_output=True, text=True, timeout=500)
 
@@ -70,7 +78,9 @@ def test_every_figure_carries_its_protocol(bench):
     assert "mini-train/n30/labels-given/ms/raw/thr-heldout/last" in protocols
     readouts = ("raw", "crf") if available() else ("raw",)
     for post in readouts:
-        assert {f"mini-val/n16/labels-none/{scales}/{post}/thr-na/last" for scales in ("ss", "ms")} <= protocols
+        assert {
+            f"mini-val/n16/labels-none/{scales}/{post}/thr-na/last" for scales in ("ss", "ms")
+        } <= protocols
     assert all(0 <= float(row["miou_mean"]) <= 100 and float(row["seconds"]) > 0 for row in rows(folder))
 
 
@@ -88,7 +98,9 @@ def test_a_second_run_computes_nothing_and_prints_the_same_table(bench):
     again = run(folder)
     assert again.returncode == 0
     assert (folder / "runs/small/leaderboard.md").read_text().strip() in again.stdout
-    assert {path: path.stat().st_mtime_ns for path in (folder / "runs/stages").rglob("*") if path.is_file()} == before
+    assert {
+        path: path.stat().st_mtime_ns for path in (folder / "runs/stages").rglob("*") if path.is_file()
+    } == before
 
 
 def test_a_planned_command_can_be_pasted(bench):
@@ -104,7 +116,16 @@ def test_a_planned_command_can_be_pasted(bench):
 def test_the_notebook_reads_it(bench, mini_data):
     folder, _ = bench
     environment = {**os.environ, "WSSS_RUNS": str(folder / "runs"), "WSSS_EXPERIMENT": "small"}
-    command = [sys.executable, "-m", "pytest", "--nbmake", "-q", "-p", "no:cacheprovider", str(ROOT / "notebooks")]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--nbmake",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        str(ROOT / "notebooks"),
+    ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=folder)
     assert done.returncode == 0, done.stdout[-3000:]
     assert (folder / "runs/small/seeds.png").stat().st_size > 10_000

@@ -70,7 +70,8 @@ def test_fusion_is_exact_before_storing():
     golden = np.load(GOLDEN / "multiscale_fusion.npz")
     size = tuple(int(n) for n in golden["size"])
     total = sum(
-        enlarge(torch.tensor(golden[f"out_scale{s}"])[golden["keys"]], size, InferenceConfig()) for s in ("1", "05", "15", "2")
+        enlarge(torch.tensor(golden[f"out_scale{s}"])[golden["keys"]], size, InferenceConfig())
+        for s in ("1", "05", "15", "2")
     )
     np.testing.assert_allclose(normalize_peaks(total), golden["high_res"], rtol=1e-5, atol=1e-6)
 
@@ -98,7 +99,9 @@ def test_mirroring_the_image_mirrors_the_result():
     image = sample(32, 40)
     mirrored = image._replace(image=np.ascontiguousarray(image.image[:, ::-1]))
     straight = seed_score_maps(Average(), image, config).scores
-    np.testing.assert_allclose(seed_score_maps(Average(), mirrored, config).scores[..., ::-1], straight, atol=1e-3)
+    np.testing.assert_allclose(
+        seed_score_maps(Average(), mirrored, config).scores[..., ::-1], straight, atol=1e-3
+    )
 
 
 def test_segmentation_reads_out_single_and_multi_scale_from_one_pass():

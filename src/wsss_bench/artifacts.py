@@ -71,7 +71,7 @@ def mask_path(folder: Path | str, image_id: str) -> Path:
 
 def write_seed(folder: Path | str, maps: ScoreMaps) -> None:
     """Write the score maps of one image."""
-    arrays = {
+    arrays: dict[str, Any] = {
         "classes": np.asarray(maps.classes, np.uint8),
         "scores": np.asarray(maps.scores, np.float16),
         "size": np.asarray(maps.size, np.int32),
@@ -88,13 +88,17 @@ def read_seed(folder: Path | str, image_id: str) -> ScoreMaps:
     """
     path = seed_path(folder, image_id)
     if not path.is_file():
-        raise FileNotFoundError(f"no seed for image {image_id!r} in {folder}; run the seed stage on its split")
+        raise FileNotFoundError(
+            f"no seed for image {image_id!r} in {folder}; run the seed stage on its split"
+        )
     try:
         with np.load(path, allow_pickle=False) as file:
             height, width = (int(n) for n in file["size"])
             return ScoreMaps(image_id, file["classes"], file["scores"], (height, width))
     except Exception as error:  # zipfile, zlib, numpy and key errors all mean the same to a user
-        raise ValueError(f"{path} is not a readable seed file ({error}); delete it and run the stage again") from error
+        raise ValueError(
+            f"{path} is not a readable seed file ({error}); delete it and run the stage again"
+        ) from error
 
 
 @lru_cache(maxsize=1)

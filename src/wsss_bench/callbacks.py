@@ -33,10 +33,15 @@ class Progress(Callback):
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         shown = {k: f"{float(v):.4g}" for k, v in trainer.callback_metrics.items()}
         values = " ".join(f"{name}={value}" for name, value in shown.items())
-        print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs} step {trainer.global_step} {values}", flush=True)
+        print(
+            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs} step {trainer.global_step} {values}",
+            flush=True,
+        )
 
     @rank_zero_only
-    def on_predict_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, index: int) -> None:
+    def on_predict_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, index: int, loader: int = 0
+    ) -> None:
         done, total = index + 1, int(sum(trainer.num_predict_batches))
         self.run.progress(done, total, "images")
         if time.monotonic() - self._printed > 30 or done == total:
@@ -70,10 +75,18 @@ class SeedWriter(Callback):
         self.folder = folder
 
     def on_predict_batch_end(
-        self, trainer: Trainer, module: LightningModule, outputs: ScoreMaps, batch: InferenceSample, index: int
+        self,
+        trainer: Trainer,
+        module: LightningModule,
+        outputs: ScoreMaps,
+        batch: InferenceSample,
+        index: int,
+        loader: int = 0,
     ) -> None:
         if not np.isfinite(outputs.scores).all():
-            raise ValueError(f"the seeds of image {outputs.image_id!r} are not finite; the checkpoint has diverged")
+            raise ValueError(
+                f"the seeds of image {outputs.image_id!r} are not finite; the checkpoint has diverged"
+            )
         write_seed(self.folder, outputs)
 
 
@@ -100,11 +113,19 @@ class MaskWriter(Callback):
             self._pool = self._exit.enter_context(CRFPool(self.crf, self.workers))
 
     def on_predict_batch_end(
-        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: InferenceSample, index: int
+        self,
+        trainer: Trainer,
+        module: LightningModule,
+        outputs: Any,
+        batch: InferenceSample,
+        index: int,
+        loader: int = 0,
     ) -> None:
         for scales, probabilities in outputs.items():
             if not np.isfinite(probabilities).all():
-                raise ValueError(f"the scores of image {batch.image_id!r} are not finite; the checkpoint has diverged")
+                raise ValueError(
+                    f"the scores of image {batch.image_id!r} are not finite; the checkpoint has diverged"
+                )
             mask = probabilities.argmax(axis=0).astype(np.uint8)  # (H, W)
             if self._pool is not None:
                 present = np.unique(mask)

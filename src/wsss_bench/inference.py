@@ -87,11 +87,15 @@ def seed_score_maps(method: Predicts, sample: InferenceSample, config: Inference
         ValueError: the sample has no labels; seeds are made where image labels are given.
     """
     if sample.labels is None:
-        raise ValueError(f"seeds of image {sample.image_id!r} need its image labels; set predict labels, or predict masks")
+        raise ValueError(
+            f"seeds of image {sample.image_id!r} need its image labels; set predict labels, or predict masks"
+        )
     height, width = sample.image.shape[:2]
     classes = np.flatnonzero(sample.labels)
     if classes.size == 0:
-        return ScoreMaps(sample.image_id, np.zeros(0, np.uint8), np.zeros((0, 1, 1), np.float16), (height, width))
+        return ScoreMaps(
+            sample.image_id, np.zeros(0, np.uint8), np.zeros((0, 1, 1), np.float16), (height, width)
+        )
     labels = torch.as_tensor(sample.labels, device=method.device)[None]
     keep = torch.as_tensor(classes, device=method.device)
 
@@ -111,7 +115,9 @@ def seed_score_maps(method: Predicts, sample: InferenceSample, config: Inference
         total = maps if total is None else total + maps
     assert total is not None
     scores = normalize_peaks(total)
-    return ScoreMaps(sample.image_id, (classes + 1).astype(np.uint8), scores.half().cpu().numpy(), (height, width))
+    return ScoreMaps(
+        sample.image_id, (classes + 1).astype(np.uint8), scores.half().cpu().numpy(), (height, width)
+    )
 
 
 def segmentation_probabilities(
@@ -133,13 +139,14 @@ def segmentation_probabilities(
         if in_mean:
             both = probabilities[0] + probabilities[1].flip(-1)
             mean = both if mean is None else mean + both
-    assert single is not None and mean is not None
+    assert single is not None
+    assert mean is not None
     mean = mean / (2 * len(config.multi_scales))
     return {"ss": single.cpu().numpy(), "ms": mean.cpu().numpy()}
 
 
 def normalize_peaks(maps: Tensor) -> Tensor:
-    """Divide each map of `(K, h, w)` by its maximum plus 1e-5; values end in [0, 1). A map without a positive value stays 0."""
+    """Divide each map of `(K, h, w)`, >= 0, by its maximum plus 1e-5; values end in [0, 1)."""
     return maps / (maps.amax(dim=(1, 2), keepdim=True) + PEAK_EPSILON)
 
 
@@ -153,13 +160,20 @@ def enlarge(maps: Tensor, size: tuple[int, int], config: InferenceConfig) -> Ten
     if config.pad_to is not None or config.window is not None:
         return _resize(maps, size)
     stride = config.output_stride
-    return _resize(maps, (stride * math.ceil(height / stride), stride * math.ceil(width / stride)))[..., :height, :width]
+    return _resize(maps, (stride * math.ceil(height / stride), stride * math.ceil(width / stride)))[
+        ..., :height, :width
+    ]
 
 
 def _maps_of(forward: Callable[[Tensor], Tensor], image: Tensor, config: InferenceConfig) -> Tensor:
     """Maps of one batch of images: as the network gives them, or (with windows or padding) at the images' size."""
     if config.window is not None and config.window_stride is not None:
-        return slide(lambda crop: _padded(forward, crop, config.pad_to or 1).float(), image, config.window, config.window_stride)
+        return slide(
+            lambda crop: _padded(forward, crop, config.pad_to or 1).float(),
+            image,
+            config.window,
+            config.window_stride,
+        )
     maps = _padded(forward, image, config.pad_to) if config.pad_to else forward(image)
     return maps.float()  # under bf16 autocast, scales are summed and normalised in full precision
 

@@ -46,7 +46,12 @@ def trainer_logger(out: Path, kind: str, info: StageInfo, config: dict[str, Any]
     from lightning.pytorch.loggers import WandbLogger
 
     arguments = run_arguments(out, kind, info, config)
-    return WandbLogger(save_dir=arguments.pop("dir"), offline=arguments.pop("mode") == "offline", log_model=False, **arguments)
+    return WandbLogger(
+        save_dir=arguments.pop("dir"),
+        offline=arguments.pop("mode") == "offline",
+        log_model=False,
+        **arguments,
+    )
 
 
 def log_evaluation(out: Path, info: StageInfo, metrics: dict[str, Any], panels: Path | None) -> None:
@@ -56,7 +61,9 @@ def log_evaluation(out: Path, info: StageInfo, metrics: dict[str, Any], panels: 
     import wandb
 
     config = {key: metrics[key] for key in ("dataset", "split", "product")}
-    with wandb.init(**run_arguments(out, "evaluate", info, config), settings=wandb.Settings(silent=True)) as run:
+    with wandb.init(
+        **run_arguments(out, "evaluate", info, config), settings=wandb.Settings(silent=True)
+    ) as run:
         table = wandb.Table(columns=["protocol", "class", "iou"])
         names = ["background", *metrics["class_names"]]
         for figure in metrics["figures"]:

@@ -46,8 +46,12 @@ def test_loss_and_gradient_equal_the_published_classifier():
     image = torch.zeros(3, 3, 8, 8)
     logits = method.class_logits(image)
     np.testing.assert_allclose(logits.detach(), golden["logits"], rtol=1e-5, atol=1e-6)
-    batch = ImageBatch(["a", "b", "c"], image, torch.tensor(golden["label"]), torch.ones(3, 8, 8, dtype=torch.bool))
-    assert method.training_loss(batch)["classification"].item() == pytest.approx(float(golden["loss"]), rel=1e-5)
+    batch = ImageBatch(
+        ["a", "b", "c"], image, torch.tensor(golden["label"]), torch.ones(3, 8, 8, dtype=torch.bool)
+    )
+    assert method.training_loss(batch)["classification"].item() == pytest.approx(
+        float(golden["loss"]), rel=1e-5
+    )
     leaf = torch.tensor(golden["logits"], requires_grad=True)
     F.multilabel_soft_margin_loss(leaf, batch.labels).backward()
     np.testing.assert_allclose(leaf.grad, golden["grad_logits"], rtol=1e-5, atol=1e-7)

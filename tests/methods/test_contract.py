@@ -17,7 +17,8 @@ from wsss_bench.bench.config import ConfigFolder
 from wsss_bench.inference import InferenceConfig, predict
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.optim import build_optimizer
-from wsss_bench.stages import fit, predict as predict_stage
+from wsss_bench.stages import fit
+from wsss_bench.stages import predict as predict_stage
 from wsss_bench.stages.fit import LAST, FitCLI
 from wsss_bench.types import InferenceSample
 
@@ -34,7 +35,12 @@ def config_of(name, out, **changes):
         "seed_everything": 0,
         "model": {"class_path": content.model.class_path, "init_args": content.model.init_args},
         "data": {**content.data, "source": source},
-        "trainer": {**content.trainer, "max_epochs": 1, "limit_train_batches": 2, **changes.pop("trainer", {})},
+        "trainer": {
+            **content.trainer,
+            "max_epochs": 1,
+            "limit_train_batches": 2,
+            **changes.pop("trainer", {}),
+        },
         "out": str(out),
     }
     config["data"]["global_batch_size"] = 8
@@ -64,7 +70,9 @@ def test_a_training_step_reaches_every_trainable_parameter(name, tmp_path, mini_
     assert losses
     assert all(loss.ndim == 0 and torch.isfinite(loss) for loss in losses.values())
     sum(losses.values()).backward()
-    idle = [n for n, p in method.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
+    idle = [
+        n for n, p in method.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())
+    ]
     assert idle == []
     listed = [id(p) for group in method.parameter_groups() for p in group["params"] if p.requires_grad]
     assert sorted(listed) == sorted(id(p) for p in method.parameters() if p.requires_grad)
@@ -163,4 +171,6 @@ def test_two_ranks_train_what_one_process_trains(name, tmp_path, mini_data):
         assert read_manifest(tmp_path / f"{devices}")["world_size"] == devices
         states.append(torch.load(tmp_path / f"{devices}" / LAST, weights_only=True)["state_dict"])
     for key, value in states[0].items():
-        torch.testing.assert_close(value, states[1][key], rtol=1e-3, atol=1e-5, msg=lambda m, key=key: f"{key}: {m}")
+        torch.testing.assert_close(
+            value, states[1][key], rtol=1e-3, atol=1e-5, msg=lambda m, key=key: f"{key}: {m}"
+        )

@@ -43,7 +43,10 @@ def test_weight_decay_is_exactly_as_written():
     frozen.requires_grad_(False)
     groups = [{"params": [weight, frozen]}, {"params": [bias], "weight_decay": 0.0, "lr_scale": 20.0}]
     optimizer = build_optimizer(groups, OptimConfig(name="adamw", lr=0.01, weight_decay=0.05))
-    assert [(g["weight_decay"], g["lr"], len(g["params"])) for g in optimizer.param_groups] == [(0.05, 0.01, 1), (0.0, 0.2, 1)]
+    assert [(g["weight_decay"], g["lr"], len(g["params"])) for g in optimizer.param_groups] == [
+        (0.05, 0.01, 1),
+        (0.0, 0.2, 1),
+    ]
 
 
 def test_unknown_group_key_is_refused():

@@ -18,7 +18,11 @@ def test_resnet50_has_the_published_parameters_sizes_and_frozen_tensors():
     parameters = [*backbone.parameters(), *head.parameters()]
     assert sum(p.numel() for p in parameters) == FACTS["n_parameters"]
     assert len(parameters) - 1 == FACTS["n_backbone_tensors"]
-    assert [n for n, p in backbone.named_parameters() if not p.requires_grad] == ["stages.0.0.weight", "stages.0.1.weight", "stages.0.1.bias"]
+    assert [n for n, p in backbone.named_parameters() if not p.requires_grad] == [
+        "stages.0.0.weight",
+        "stages.0.1.weight",
+        "stages.0.1.bias",
+    ]
     assert all(m.dilation == (1, 1) for m in backbone.modules() if isinstance(m, nn.Conv2d))
     backbone.eval()
     with torch.no_grad():
@@ -38,7 +42,12 @@ def test_batch_norm_of_clims_moves_and_that_of_irn_does_not():
 def test_frozen_stages_get_no_gradient():
     backbone = ResNetStages("resnet18", None, frozen_stages=3)
     backbone(torch.randn(2, 3, 32, 32))[-1].sum().backward()
-    assert [stage[0].conv1.weight.grad is not None for stage in backbone.stages[1:]] == [False, False, True, True]
+    assert [stage[0].conv1.weight.grad is not None for stage in backbone.stages[1:]] == [
+        False,
+        False,
+        True,
+        True,
+    ]
 
 
 def test_imagenet_mean_colour_becomes_exactly_zero():

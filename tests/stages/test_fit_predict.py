@@ -12,13 +12,16 @@ import pytest
 import torch
 import yaml
 
-from wsss_bench.artifacts import MANIFEST, is_complete, read_manifest, read_seed, seed_path
+from wsss_bench.artifacts import MANIFEST, is_complete, read_manifest, read_seed
 from wsss_bench.cli import main
 from wsss_bench.stages import fit, predict
 from wsss_bench.stages.check import check
 from wsss_bench.stages.fit import LAST
 
-SOURCE = {"class_path": "wsss_bench.data.sources.voc.VOC", "init_args": {"root": "${WSSS_DATA}/mini/voc", "vocabulary": "mini"}}
+SOURCE = {
+    "class_path": "wsss_bench.data.sources.voc.VOC",
+    "init_args": {"root": "${WSSS_DATA}/mini/voc", "vocabulary": "mini"},
+}
 
 
 def fit_config(out, epochs=3, **changes):
@@ -35,7 +38,11 @@ def fit_config(out, epochs=3, **changes):
                 "optim": {"name": "adamw", "lr": 1e-3},
             },
         },
-        "data": {"source": SOURCE, "global_batch_size": 8, "transform": {"crop_size": 64, "resize_long": [48, 80]}},
+        "data": {
+            "source": SOURCE,
+            "global_batch_size": 8,
+            "transform": {"crop_size": 64, "resize_long": [48, 80]},
+        },
         "trainer": {"accelerator": "cpu", "devices": 1, "max_epochs": epochs},
         "out": str(out),
         **changes,
@@ -45,7 +52,12 @@ def fit_config(out, epochs=3, **changes):
 def predict_config(out, train, **changes):
     config = fit_config(out)
     config["trainer"].pop("max_epochs")
-    config |= {"checkpoint": str(train), "product": "seed", "split": "val", "inference": {"scales": [1.0], "flip": False}}
+    config |= {
+        "checkpoint": str(train),
+        "product": "seed",
+        "split": "val",
+        "inference": {"scales": [1.0], "flip": False},
+    }
     return {**config, **changes}
 
 
@@ -70,7 +82,9 @@ def test_an_interrupted_training_ends_with_the_weights_of_an_uninterrupted_one(t
     config = fit_config(tmp_path / "stopped")
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(config))
-    process = subprocess.Popen([sys.executable, "-m", "wsss_bench", "fit", "--config", str(path)], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "wsss_bench", "fit", "--config", str(path)], stderr=subprocess.DEVNULL
+    )
     last = tmp_path / "stopped" / LAST
     deadline = time.monotonic() + 120
     while not last.is_file() and process.poll() is None and time.monotonic() < deadline:
@@ -90,7 +104,9 @@ def test_the_manifest_tells_what_was_done(trained):
     assert manifest["image_count"] == 40
     assert manifest["steps"] == 15
     assert manifest["config"]["model"]["init_args"]["weights"] is None
-    assert manifest["params"] == sum(v.numel() for k, v in weights(trained).items() if k.endswith(("weight", "bias")))
+    assert manifest["params"] == sum(
+        v.numel() for k, v in weights(trained).items() if k.endswith(("weight", "bias"))
+    )
     assert min(manifest[key] for key in ("wall_seconds", "cpu_seconds", "peak_memory_mb")) > 0
     assert manifest["versions"]["torch"] == torch.__version__.split("+")[0] or manifest["versions"]["torch"]
 
@@ -137,7 +153,9 @@ def test_a_checkpoint_of_another_method_is_refused(trained, tmp_path, mini_data)
         "init_args": {"backbone": "resnet10t", "weights": None},
     }
     config["data"]["view"] = "mask"
-    with pytest.raises(ValueError, match=r"checkpoint is of wsss_bench\.methods\.cam\.CAM, but the config asks for"):
+    with pytest.raises(
+        ValueError, match=r"checkpoint is of wsss_bench\.methods\.cam\.CAM, but the config asks for"
+    ):
         run(predict, tmp_path, config)
 
 
@@ -156,7 +174,10 @@ def test_a_missing_checkpoint_is_named(tmp_path, mini_data):
 def test_the_wrong_view_names_the_line_to_change(tmp_path, mini_data):
     config = fit_config(tmp_path / "out")
     config["data"]["view"] = "mask"
-    with pytest.raises(TypeError, match="CAM trains on ImageBatch, but the data module yields MaskBatch; set data.view: image"):
+    with pytest.raises(
+        TypeError,
+        match=r"CAM trains on ImageBatch, but the data module yields MaskBatch; set data\.view: image",
+    ):
         run(fit, tmp_path, config)
 
 
@@ -178,9 +199,11 @@ def test_warm_start_takes_the_weights_of_another_stage(trained, tmp_path, mini_d
 def test_two_processes_do_not_write_one_stage(tmp_path, mini_data):
     from wsss_bench.stages.run import StageInfo, open_stage
 
-    with open_stage(tmp_path, "train", {}, StageInfo()), pytest.raises(ValueError, match="another process is working"):
-        with open_stage(tmp_path, "train", {}, StageInfo()):
-            pass
+    with (
+        open_stage(tmp_path, "train", {}, StageInfo()),
+        pytest.raises(ValueError, match="another process is working"),open_stage(tmp_path, "train", {}, StageInfo())
+    ):
+        pass
 
 
 @pytest.mark.parametrize(

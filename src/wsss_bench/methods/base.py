@@ -53,9 +53,13 @@ class Method(LightningModule, ABC):
 
     def training_loss(self, batch: Any) -> dict[str, Tensor]:
         """Named, already weighted scalars; their sum is minimised."""
-        raise TypeError(f"{type(self).__name__} does not train; use it with `wsss-bench predict` and no checkpoint")
+        raise TypeError(
+            f"{type(self).__name__} does not train; use it with `wsss-bench predict` and no checkpoint"
+        )
 
-    def seed_maps(self, image: Tensor, labels: Tensor | None = None, references: Sequence[Any] = ()) -> Tensor:
+    def seed_maps(
+        self, image: Tensor, labels: Tensor | None = None, references: Sequence[Any] = ()
+    ) -> Tensor:
         """`(B, 3, H, W)` in [0, 1] -> `(B, C, h, w)` foreground activations >= 0, at one scale."""
         raise TypeError(f"{type(self).__name__} has no seeds; it predicts product `segmentation` only")
 
@@ -96,7 +100,9 @@ class Method(LightningModule, ABC):
             self.mean_average_precision.update(logits.sigmoid(), batch.labels.long())
         elif isinstance(batch, MaskBatch):
             logits = self.segmentation_logits(batch.image)
-            logits = torch.nn.functional.interpolate(logits, batch.mask.shape[1:], mode="bilinear", align_corners=False)
+            logits = torch.nn.functional.interpolate(
+                logits, batch.mask.shape[1:], mode="bilinear", align_corners=False
+            )
             self.mean_iou.update(logits.argmax(1), batch.mask)
 
     @final
@@ -105,7 +111,9 @@ class Method(LightningModule, ABC):
         for name, metric in (("mAP", self.mean_average_precision), ("mIoU", self.mean_iou)):
             if metric.update_called:
                 value = metric.compute()
-                self.log(f"monitor/{name}", value["miou"] if isinstance(value, dict) else value, sync_dist=False)
+                self.log(
+                    f"monitor/{name}", value["miou"] if isinstance(value, dict) else value, sync_dist=False
+                )
                 metric.reset()
 
     @final
@@ -114,7 +122,7 @@ class Method(LightningModule, ABC):
         return predict(self, sample, self.product, self.inference)
 
     @final
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> Any:
         """Optimiser and per-step schedule of `optim`."""
         optimizer = build_optimizer(self.parameter_groups(), self.optim)
         schedule = build_schedule(optimizer, self.optim, int(self.trainer.estimated_stepping_batches))
@@ -133,7 +141,10 @@ class Method(LightningModule, ABC):
     @final
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write down whose weights these are."""
-        checkpoint["wsss_bench"] = {"method": _qualified_name(type(self)), "class_names": list(self.class_names)}
+        checkpoint["wsss_bench"] = {
+            "method": _qualified_name(type(self)),
+            "class_names": list(self.class_names),
+        }
 
     @final
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -161,9 +172,13 @@ def check_checkpoint(checkpoint: dict[str, Any], method: str | None, class_names
     """
     origin = checkpoint.get("wsss_bench")
     if origin is None:
-        raise ValueError("the checkpoint was not written by wsss_bench; give the `last.ckpt` of a train stage")
+        raise ValueError(
+            "the checkpoint was not written by wsss_bench; give the `last.ckpt` of a train stage"
+        )
     if method is not None and origin["method"] != method:
-        raise ValueError(f"the checkpoint is of {origin['method']}, but the config asks for {method}; change one of them")
+        raise ValueError(
+            f"the checkpoint is of {origin['method']}, but the config asks for {method}; change one of them"
+        )
     if tuple(origin["class_names"]) != tuple(class_names):
         raise ValueError(
             f"the checkpoint knows {len(origin['class_names'])} classes ({', '.join(origin['class_names'])}), the data "

@@ -64,7 +64,9 @@ class CAM(Method):
     def class_logits(self, image: Tensor) -> Tensor:
         return self._class_maps(image).mean(dim=(2, 3))  # (B, C)
 
-    def seed_maps(self, image: Tensor, labels: Tensor | None = None, references: Sequence[Any] = ()) -> Tensor:
+    def seed_maps(
+        self, image: Tensor, labels: Tensor | None = None, references: Sequence[Any] = ()
+    ) -> Tensor:
         return self._class_maps(image).relu()  # (B, C, h, w)
 
     def parameter_groups(self) -> list[dict[str, Any]]:

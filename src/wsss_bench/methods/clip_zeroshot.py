@@ -53,7 +53,9 @@ class CLIPZeroShot(Method):
         self.clip = CLIP(clip).requires_grad_(False).eval()
         words = words or {}
         if unknown := set(words) - set(self.class_names):
-            raise ValueError(f"words names classes that the data source does not have: {', '.join(sorted(unknown))}")
+            raise ValueError(
+                f"words names classes that the data source does not have: {', '.join(sorted(unknown))}"
+            )
         self.prompts = [
             [template.format(words.get(name, name)) for template in prompt_templates(templates)]
             for name in self.class_names
@@ -62,7 +64,9 @@ class CLIPZeroShot(Method):
         self.slope = slope
         self._text: Tensor | None = None
 
-    def seed_maps(self, image: Tensor, labels: Tensor | None = None, references: Sequence[Any] = ()) -> Tensor:
+    def seed_maps(
+        self, image: Tensor, labels: Tensor | None = None, references: Sequence[Any] = ()
+    ) -> Tensor:
         return torch.sigmoid(self.slope * (self._cosines(image) - self.background))  # (B, C, h, w)
 
     def segmentation_logits(self, image: Tensor) -> Tensor:

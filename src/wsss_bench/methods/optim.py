@@ -35,7 +35,9 @@ class OptimConfig:
     warmup_ratio: float = 1e-6
 
 
-def poly_warmup(step: int, total_steps: int, power: float, warmup_steps: int = 0, warmup_ratio: float = 1e-6) -> float:
+def poly_warmup(
+    step: int, total_steps: int, power: float, warmup_steps: int = 0, warmup_ratio: float = 1e-6
+) -> float:
     """Factor on the learning rate in the step with zero-based index `step`.
 
     Linear from `warmup_ratio` to 1 over `warmup_steps`, then `(1 - step / total_steps) ** power` (not shifted by the
@@ -55,7 +57,9 @@ def build_optimizer(groups: list[dict[str, Any]], config: OptimConfig) -> Optimi
     resolved = []
     for group in groups:
         if unknown := set(group) - {"params", "lr_scale", "weight_decay"}:
-            raise ValueError(f"parameter groups take params, lr_scale and weight_decay; got {sorted(unknown)}")
+            raise ValueError(
+                f"parameter groups take params, lr_scale and weight_decay; got {sorted(unknown)}"
+            )
         parameters = [parameter for parameter in group["params"] if parameter.requires_grad]
         weight_decay = group.get("weight_decay", config.weight_decay)
         if parameters:

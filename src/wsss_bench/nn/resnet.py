@@ -50,6 +50,9 @@ def read_recipe(backbone: str) -> tuple[str, dict[str, Any]]:
 class ImageNetNormalize(nn.Module):
     """`(B, 3, H, W)` in [0, 1] -> zero mean, unit variance under ImageNet's statistics."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
@@ -86,7 +89,7 @@ class ResNetStages(nn.Module):
         name, _ = read_recipe(backbone)
         if timm.model_entrypoint(name.split(".")[0]).__module__ != "timm.models.resnet":
             raise ValueError(f"{backbone!r} is not one of timm's ResNets; choose e.g. resnet50.tv_in1k")
-        net = create_timm(backbone, weights, output_stride=output_stride)
+        net: Any = create_timm(backbone, weights, output_stride=output_stride)
         for module in net.modules():
             if isinstance(module, nn.Conv2d) and max(module.dilation) > 1:
                 module.dilation = (1, 1)

@@ -40,5 +40,8 @@ class SemanticFPN(nn.Module):
         """Stages, finest first -> `(B, num_outputs, h, w)` at the size of the finest."""
         size = features[0].shape[-2:]
         maps = [lateral(feature) for lateral, feature in zip(self.laterals, features, strict=True)]
-        enlarged = [F.interpolate(m, size, mode="bilinear", align_corners=False) if m.shape[-2:] != size else m for m in maps]
+        enlarged = [
+            F.interpolate(m, size, mode="bilinear", align_corners=False) if m.shape[-2:] != size else m
+            for m in maps
+        ]
         return self.classifier(self.smooth(sum(enlarged)))

@@ -13,12 +13,11 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser
-from lightning.pytorch.utilities import rank_zero_only
 
 from wsss_bench.artifacts import write_atomically
 from wsss_bench.callbacks import CostMeter, Progress
 from wsss_bench.methods.base import Method, check_checkpoint
-from wsss_bench.stages.lightning_cli import StageCLI
+from wsss_bench.stages.lightning_cli import StageCLI, callbacks_of, is_first_rank
 from wsss_bench.stages.run import StageRun, open_stage
 from wsss_bench.tracking import trainer_logger
 
@@ -30,7 +29,9 @@ class FitCLI(StageCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         super().add_arguments_to_parser(parser)
-        parser.add_argument("--warm_start", type=str | None, default=None, help="train stage whose weights to start from")
+        parser.add_argument(
+            "--warm_start", type=str | None, default=None, help="train stage whose weights to start from"
+        )
         parser.add_argument("--inference", type=dict, default={}, help="read by predict only")
 
 
@@ -42,9 +43,8 @@ def parse(config: dict[str, Any]) -> None:
 def main(argv: list[str]) -> int:
     """Train one method; see `wsss-bench fit --help`."""
     cli = FitCLI(argv)
-    # only rank 0 owns the folder; the other ranks are processes of the same stage
     stage: AbstractContextManager[StageRun | None] = nullcontext()
-    if rank_zero_only.rank == 0:
+    if is_first_rank():
         stage = open_stage(cli.out, "train", cli.plain_config(), cli.info)
     with stage as run:
         fit(cli.trainer, cli.model, cli, run)
@@ -57,12 +57,16 @@ def fit(trainer: Trainer, method: Method, cli: FitCLI, run: StageRun | None) -> 
     if cli.config.warm_start and not last.is_file():
         warm_start(method, Path(cli.config.warm_start) / LAST)
     # last.ckpt is replaced atomically; whatever else Lightning would keep is not wanted
-    trainer.callbacks.append(ModelCheckpoint(cli.out / LAST.parent, save_top_k=0, save_last=True, save_on_train_epoch_end=True))
+    callbacks_of(trainer).append(
+        ModelCheckpoint(cli.out / LAST.parent, save_top_k=0, save_last=True, save_on_train_epoch_end=True)
+    )
     if run is not None:
         write_atomically(cli.out / "config.yaml", lambda f: f.write(cli.parser.dump(cli.config).encode()))
-        trainer.callbacks[:0] = [Progress(run), CostMeter(run)]
+        callbacks_of(trainer)[:0] = [Progress(run), CostMeter(run)]
         trainer.logger = trainer_logger(cli.out, "train", cli.info, cli.plain_config()) or None
-    trainer.fit(method, datamodule=cli.datamodule, ckpt_path=last if last.is_file() else None, weights_only=True)
+    trainer.fit(
+        method, datamodule=cli.datamodule, ckpt_path=last if last.is_file() else None, weights_only=True
+    )
     if run is not None:
         run.record(
             image_count=len(cli.datamodule.source.ids(cli.datamodule.train_split)),
@@ -70,8 +74,6 @@ def fit(trainer: Trainer, method: Method, cli: FitCLI, run: StageRun | None) -> 
             precision=str(trainer.precision),
             steps=trainer.global_step,
         )
-
-
 
 
 def warm_start(method: Method, path: Path) -> None:
@@ -88,6 +90,8 @@ def warm_start(method: Method, path: Path) -> None:
     own = method.state_dict()
     fitting = {k: v for k, v in checkpoint["state_dict"].items() if k in own and own[k].shape == v.shape}
     if not fitting:
-        raise ValueError(f"warm_start: {path} and {type(method).__name__} have no tensor in common; use a related method")
+        raise ValueError(
+            f"warm_start: {path} and {type(method).__name__} have no tensor in common; use a related method"
+        )
     method.load_state_dict(fitting, strict=False)
     print(f"warm start: {len(fitting)} of {len(own)} tensors from {path}", flush=True)

@@ -9,7 +9,9 @@ from typing import Any
 
 import yaml
 from jsonargparse import Namespace
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities import rank_zero_only
 
 from wsss_bench.data.datamodule import WSSSDataModule
 from wsss_bench.methods.base import Method
@@ -53,9 +55,15 @@ class StageCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--out", type=Path, required=True, help="stage folder to write")
-        parser.add_argument("--stage", type=StageInfo, default=StageInfo(), help="what the plan knows of the stage")
-        parser.add_argument("--bench", type=dict, default={}, help="hints for `wsss-bench bench`; ignored here")
-        parser.add_argument("--protocol", type=dict, default={}, help="protocol of the data set; read by bench only")
+        parser.add_argument(
+            "--stage", type=StageInfo, default=StageInfo(), help="what the plan knows of the stage"
+        )
+        parser.add_argument(
+            "--bench", type=dict, default={}, help="hints for `wsss-bench bench`; ignored here"
+        )
+        parser.add_argument(
+            "--protocol", type=dict, default={}, help="protocol of the data set; read by bench only"
+        )
         parser.link_arguments("seed_everything", "data.seed")
         parser.link_arguments("data.class_names", "model.init_args.class_names", apply_on="instantiate")
 
@@ -72,9 +80,22 @@ class StageCLI(LightningCLI):
 
     @property
     def info(self) -> StageInfo:
-        return StageInfo(**dict(self.config.stage)) if isinstance(self.config.stage, Namespace) else self.config.stage
+        return (
+            StageInfo(**dict(self.config.stage))
+            if isinstance(self.config.stage, Namespace)
+            else self.config.stage
+        )
 
     def plain_config(self) -> dict[str, Any]:
         """The resolved configuration in JSON types."""
         return yaml.safe_load(self.parser.dump(self.config, skip_none=False, skip_validation=True))
 
+
+def is_first_rank() -> bool:
+    """Whether this process owns the stage folder; further ranks are processes of the same stage."""
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
+def callbacks_of(trainer: Trainer) -> list[Callback]:
+    """The trainer's callbacks, to be added to before it runs."""
+    return trainer.callbacks  # type: ignore[attr-defined]

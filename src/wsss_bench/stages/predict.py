@@ -11,7 +11,6 @@ from typing import Any
 
 from lightning.pytorch import Callback
 from lightning.pytorch.cli import LightningArgumentParser
-from lightning.pytorch.utilities import rank_zero_only
 
 from wsss_bench.artifacts import mask_path, read_mask, read_seed
 from wsss_bench.callbacks import CostMeter, MaskWriter, Progress, SeedWriter
@@ -19,7 +18,7 @@ from wsss_bench.inference import InferenceConfig, Product
 from wsss_bench.methods.base import Method
 from wsss_bench.refine.densecrf import CRFConfig, available
 from wsss_bench.stages.fit import LAST
-from wsss_bench.stages.lightning_cli import StageCLI
+from wsss_bench.stages.lightning_cli import StageCLI, callbacks_of, is_first_rank
 from wsss_bench.stages.run import StageRun, open_stage
 
 
@@ -28,11 +27,17 @@ class PredictCLI(StageCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         super().add_arguments_to_parser(parser)
-        parser.add_argument("--checkpoint", type=str | None, default=None, help="train stage; null for untrained methods")
+        parser.add_argument(
+            "--checkpoint", type=str | None, default=None, help="train stage; null for untrained methods"
+        )
         parser.add_argument("--product", type=Product, required=True, help="seed or segmentation")
         parser.add_argument("--split", type=str, required=True, help="split to predict")
-        parser.add_argument("--inference", type=InferenceConfig, default=InferenceConfig(), help="scales, windows, padding")
-        parser.add_argument("--scales", type=list[float], default=[0.75, 1.0, 1.25], help="multi-scale read-out")
+        parser.add_argument(
+            "--inference", type=InferenceConfig, default=InferenceConfig(), help="scales, windows, padding"
+        )
+        parser.add_argument(
+            "--scales", type=list[float], default=[0.75, 1.0, 1.25], help="multi-scale read-out"
+        )
         parser.add_argument("--crf", type=CRFConfig, default=CRFConfig(), help="the data set's CRF")
         parser.add_argument("--crf_workers", type=int, default=0, help="processes for the CRF; 0: this one")
 
@@ -48,7 +53,7 @@ def main(argv: list[str]) -> int:
     config = cli.config
     kind = "seed" if config.product == "seed" else "predict"
     stage: AbstractContextManager[StageRun | None] = nullcontext()
-    if rank_zero_only.rank == 0:
+    if is_first_rank():
         stage = open_stage(cli.out, kind, cli.plain_config(), cli.info)
     with stage as run:
         predict_split(cli, run)
@@ -75,14 +80,22 @@ def predict_split(cli: PredictCLI, run: StageRun | None) -> None:
     if run is not None:
         print(f"{len(ids) - len(missing)} of {len(ids)} images are complete", flush=True)
         run.record(image_count=len(ids), crf=crf is not None)
-        cli.trainer.callbacks[:0] = [Progress(run), CostMeter(run)]
-    cli.trainer.callbacks.append(writer)
+        callbacks_of(cli.trainer)[:0] = [Progress(run), CostMeter(run)]
+    callbacks_of(cli.trainer).append(writer)
     checkpoint = Path(config.checkpoint) / LAST if config.checkpoint else None
     if checkpoint is not None and not checkpoint.is_file():
-        raise FileNotFoundError(f"no checkpoint at {checkpoint}; run the train stage first, or set checkpoint: null")
+        raise FileNotFoundError(
+            f"no checkpoint at {checkpoint}; run the train stage first, or set checkpoint: null"
+        )
     if missing:
         cli.datamodule.predict_on(config.split, config.product == "seed", missing)
-        cli.trainer.predict(method, datamodule=cli.datamodule, ckpt_path=checkpoint, return_predictions=False, weights_only=True)
+        cli.trainer.predict(
+            method,
+            datamodule=cli.datamodule,
+            ckpt_path=checkpoint,
+            return_predictions=False,
+            weights_only=True,
+        )
 
 
 def is_done(folder: Path, product: Product, crf: bool, image_id: str) -> bool:

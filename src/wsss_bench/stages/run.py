@@ -24,7 +24,16 @@ from typing import Any
 
 from wsss_bench.artifacts import read_json, write_json, write_manifest
 
-PACKAGES = ("torch", "lightning", "timm", "transformers", "torchmetrics", "albumentations", "numpy", "pydensecrf2")
+PACKAGES = (
+    "torch",
+    "lightning",
+    "timm",
+    "transformers",
+    "torchmetrics",
+    "albumentations",
+    "numpy",
+    "pydensecrf2",
+)
 PROGRESS = "progress.json"
 
 
@@ -73,7 +82,9 @@ class StageRun:
 
     def cost(self) -> dict[str, float]:
         """Wall and CPU seconds over all attempts, and the peak memory of this one in MB."""
-        usage = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        usage = max(
+            resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        )
         return {
             "wall_seconds": round(self._earlier_wall + time.monotonic() - self._started, 3),
             "cpu_seconds": round(self._earlier_cpu + _cpu_seconds() - self._cpu_at_start, 3),
@@ -134,10 +145,14 @@ def commit() -> str:
     here = Path(__file__).parent
 
     def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            ["git", *arguments], cwd=here, capture_output=True, text=True, check=True
+        ).stdout.strip()
 
     try:
-        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "--", ".") else "")
+        return git("rev-parse", "--short=12", "HEAD") + (
+            "+" if git("status", "--porcelain", "--", ".") else ""
+        )
     except (OSError, subprocess.CalledProcessError):
         return ""
 
@@ -145,10 +160,5 @@ def commit() -> str:
 @lru_cache(maxsize=1)
 def versions() -> dict[str, str]:
     """Python and the packages whose version can move a number."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[package] = "absent"
-    return found
+    installed = {dist.name.lower(): dist.version for dist in metadata.distributions()}
+    return {"python": platform.python_version(), **{name: installed.get(name, "absent") for name in PACKAGES}}
