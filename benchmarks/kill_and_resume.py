@@ -1,5 +1,5 @@
-"""Kills a running benchmark at random moments (SIGKILL, the whole process group), starts it again, and compares the final table
-with that of an uninterrupted run. Costs differ by nature and are left out; everything else must be identical."""
+"""Kills a running benchmark at random moments (SIGKILL, the whole process group), starts it again, and compares the final
+table with that of an uninterrupted run. Costs differ by nature and are left out; everything else must be identical."""
 
 from __future__ import annotations
 

@@ -160,5 +160,11 @@ def commit() -> str:
 @lru_cache(maxsize=1)
 def versions() -> dict[str, str]:
     """Python and the packages whose version can move a number."""
-    installed = {dist.name.lower(): dist.version for dist in metadata.distributions()}
-    return {"python": platform.python_version(), **{name: installed.get(name, "absent") for name in PACKAGES}}
+    return {"python": platform.python_version(), **{package: _version(package) for package in PACKAGES}}
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "absent"
