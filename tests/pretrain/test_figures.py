@@ -90,13 +90,14 @@ def test_unknown_words_do_little_harm(clip: CLIP) -> None:
     assert plain @ odd > plain @ other + 0.3
 
 
-@pytest.mark.parametrize("name", ["resnet", "vit"])
-def test_shipped_classifiers_know_an_unseen_web(name: str) -> None:
+@pytest.mark.parametrize(("name", "least"), [("resnet", 0.93), ("vit", 0.72)])
+def test_shipped_classifiers_know_an_unseen_web(name: str, least: float) -> None:
     figures = classifier_figures(MINI, name, make_web(seed=77, count=120))
-    assert all(value >= 0.88 for key, value in figures.items() if key.startswith("accuracy"))
+    assert figures["held_out_images"] > 60
+    assert all(value >= least for key, value in figures.items() if key.startswith("accuracy"))
 
 
-def test_shipped_vit_takes_other_sizes_and_its_tokens_differ() -> None:
+def test_shipped_vit_has_a_class_token_apart_from_its_patches() -> None:
     model, _ = load_classifier(MINI, "vit")
     with torch.no_grad():
         tokens = model.forward_features(torch.zeros(1, 3, 96, 96))
