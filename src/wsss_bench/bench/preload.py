@@ -22,6 +22,7 @@ PACKAGES = (
     "torchmetrics",
     "albumentations",
     "wandb",
+    "wandb.sdk.launch.inputs.internal",  # what the first `wandb.init` imports: one to three seconds
     "scipy.ndimage",
     "matplotlib.figure",
     "wsss_bench.methods",
