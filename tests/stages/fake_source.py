@@ -74,4 +74,6 @@ def write_masks(source: FakeSource, folder: Path, wrong: float = 0.2) -> None:
         random = np.random.default_rng(int(image_id[-3:]) + 2000)
         mask = np.where(truth == 255, 0, truth)
         change = random.random(mask.shape) < wrong
-        write_mask(folder, image_id, np.where(change, random.integers(0, 4, mask.shape), mask).astype(np.uint8))
+        write_mask(
+            folder, image_id, np.where(change, random.integers(0, 4, mask.shape), mask).astype(np.uint8)
+        )
