@@ -101,6 +101,7 @@ class ResNetStages(nn.Module):
         self.frozen_stages = frozen_stages
         self.fixed_batch_norm = fixed_batch_norm
         self.stages[:frozen_stages].requires_grad_(False)
+        self.train()  # a trainer may never call it: new modules are in training mode already
 
     def train(self, mode: bool = True) -> ResNetStages:
         """Training mode; BatchNorm stays in evaluation mode where it is fixed."""
