@@ -54,8 +54,14 @@ def trainer_logger(out: Path, kind: str, info: StageInfo, config: dict[str, Any]
     )
 
 
-def log_evaluation(out: Path, info: StageInfo, metrics: dict[str, Any], panels: Path | None) -> None:
-    """One run with the figures, a per-class table and the image panels of an evaluate stage."""
+def log_evaluation(out: Path, info: StageInfo, metrics: dict[str, Any]) -> None:
+    """One run with the figures, a per-class table and the image panels of an evaluate stage.
+
+    Args:
+        out: The stage folder, which holds `panels.png`.
+        info: What the plan knows of the stage.
+        metrics: Content of its `metrics.json`.
+    """
     if mode() == "disabled":
         return
     import wandb
@@ -70,7 +76,5 @@ def log_evaluation(out: Path, info: StageInfo, metrics: dict[str, Any], panels: 
             for name, value in zip(names, figure["iou"], strict=True):
                 table.add_data(figure["protocol"], name, value)
             run.summary[figure["protocol"]] = figure["miou"]
-        content: dict[str, Any] = {"per_class": table}
-        if panels is not None and panels.is_file():
-            content["panels"] = wandb.Image(str(panels), caption="image, truth, prediction")
-        run.log(content)
+        panels = wandb.Image(str(out / "panels.png"), caption="image, truth, prediction")
+        run.log({"per_class": table, "panels": panels})

@@ -26,8 +26,16 @@ def test_overlay_of_the_data_set_wins(project):
     method = folder.method("cam", "toy", {"devices": 1})
     assert method.trainer == {"max_epochs": 2, "devices": 1}
     assert (method.bench.threshold, method.bench.backbone) == (0.4, "R50")
-    assert folder.method("cam", "voc", {}).bench.threshold == 0.15
     assert folder.methods() == ["cam", "clims", "full", "zero"]
+
+
+def test_a_data_set_may_take_the_overlays_of_another(project):
+    project.write("configs/methods/cam.toy.yaml", {"bench": {"threshold": 0.4}})
+    project.write("configs/data/twin.yaml", changed(DATA, "protocol.dataset", "twin"))
+    folder = ConfigFolder(project.root / "configs")
+    assert folder.method("cam", "twin", {}).bench.threshold == 0.15
+    project.write("configs/data/twin.yaml", changed(DATA, "protocol.overlay", "toy"))
+    assert folder.method("cam", "twin", {}).bench.threshold == 0.4
 
 
 def test_numbers_are_read_as_people_write_them(project):

@@ -158,7 +158,7 @@ def test_stages_run_and_a_checkpoint_brings_the_same_maps_back(name, tmp_path, m
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_two_ranks_train_what_one_process_trains(name, tmp_path, mini_data):
-    states = []
+    states = [built(name, tmp_path)[0].state_dict()]
     for devices in (1, 2):
         trainer = {"devices": devices, "strategy": "ddp" if devices > 1 else "auto", "limit_val_batches": 0}
         config = config_of(name, tmp_path / f"{devices}", trainer=trainer)
@@ -170,7 +170,13 @@ def test_two_ranks_train_what_one_process_trains(name, tmp_path, mini_data):
         assert done.returncode == 0, done.stderr
         assert read_manifest(tmp_path / f"{devices}")["world_size"] == devices
         states.append(torch.load(tmp_path / f"{devices}" / LAST, weights_only=True)["state_dict"])
-    for key, value in states[0].items():
-        torch.testing.assert_close(
-            value, states[1][key], rtol=1e-3, atol=1e-5, msg=lambda m, key=key: f"{key}: {m}"
+    start, single, double = states
+    moved = 0
+    for key, value in single.items():
+        step, difference = (value - start[key]).double().norm(), (value - double[key]).double().norm()
+        moved += bool(step > 0)
+        # the order of sums differs; a wrong gradient differs by its own size
+        assert difference <= 0.01 * step + 1e-9, (
+            f"{key}: moved by {step:.2e}, ranks differ by {difference:.2e}"
         )
+    assert moved > 10

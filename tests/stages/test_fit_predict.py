@@ -201,7 +201,8 @@ def test_two_processes_do_not_write_one_stage(tmp_path, mini_data):
 
     with (
         open_stage(tmp_path, "train", {}, StageInfo()),
-        pytest.raises(ValueError, match="another process is working"),open_stage(tmp_path, "train", {}, StageInfo())
+        pytest.raises(ValueError, match="another process is working"),
+        open_stage(tmp_path, "train", {}, StageInfo()),
     ):
         pass
 

@@ -99,6 +99,7 @@ class Protocol:
         scales: Multi-scale read-out, with flip, mean of probabilities.
         crf: The CRF setting of the data set.
         prepare: Arguments of the `wsss-bench` command that makes the data; empty where a user brings it.
+        overlay: Data set whose overlays apply; its own if empty.
     """
 
     dataset: str
@@ -109,6 +110,7 @@ class Protocol:
     scales: list[float]
     crf: dict[str, Any]
     prepare: list[str] = field(default_factory=list)
+    overlay: str = ""
 
 
 @dataclass(frozen=True)
@@ -289,7 +291,7 @@ class ConfigFolder:
     def _layers(self, folder: str, name: str, dataset: str) -> tuple[dict[str, Any], str]:
         """The file and its overlay merged, and how to name them in a message."""
         path = self._file(folder, name)
-        overlay = path.with_name(f"{name}.{dataset}.yaml")
+        overlay = path.with_name(f"{name}.{self.data(dataset).protocol.overlay or dataset}.yaml")
         if not overlay.is_file():
             return read_yaml(path), str(path)
         return merge(read_yaml(path), read_yaml(overlay)), f"{path} with {overlay.name}"

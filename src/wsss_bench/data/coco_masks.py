@@ -19,9 +19,7 @@ from rich.progress import track
 from wsss_bench.artifacts import write_atomically, write_mask
 from wsss_bench.data.sources.coco import COCO
 
-_job: tuple[
-    COCO, Path
-]  # of a worker process; a source is too large to send with every image
+_job: tuple[COCO, Path]  # of a worker process; a source is too large to send with every image
 
 
 def write_masks(source: COCO, split: str, out: str | Path, processes: int | None = None) -> str:

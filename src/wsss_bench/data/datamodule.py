@@ -157,7 +157,9 @@ class WSSSDataModule(LightningDataModule):
             labelled: Give image labels along (seeds of the training split); otherwise samples carry None.
             ids: Only these images of it, for instance those that an interrupted stage has left.
         """
-        self._inference_view = InferenceView(self.source, self.source.ids(split) if ids is None else ids, labelled)
+        self._inference_view = InferenceView(
+            self.source, self.source.ids(split) if ids is None else ids, labelled
+        )
 
     @property
     def class_names(self) -> tuple[str, ...]:

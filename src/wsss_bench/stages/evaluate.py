@@ -21,6 +21,7 @@ from wsss_bench.stages.parser import BY_HAND, FunctionParser
 from wsss_bench.stages.refine import require_files, seed_folder
 from wsss_bench.stages.run import StageInfo, open_stage
 from wsss_bench.stages.score import Figure, score_masks, score_seeds
+from wsss_bench.tracking import log_evaluation
 
 READOUTS = {f"{scales}-{post}": (scales, post) for scales in ("ss", "ms") for post in ("raw", "crf")}
 PANELS = 8
@@ -124,6 +125,7 @@ def evaluate(
                 write_json(run.path / "metrics.json", content)
                 writer.save(run.path / "confusions.npz", ids)
                 write_panels(run.path / "panels.png", panel_rows(source, ids, folder, threshold))
+                log_evaluation(run.path, stage, content)
                 run.record(image_count=len(ids))
     print(table(rows, names), flush=True)
 
