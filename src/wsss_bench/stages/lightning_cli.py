@@ -18,10 +18,13 @@ from wsss_bench.methods.base import Method
 from wsss_bench.stages.run import StageInfo
 
 # a stage's log is read after a failure: leave Lightning's tips and device tables out of it
-warnings.filterwarnings(
-    "ignore",
-    message=".*(does not have many workers|LeafSpec.*deprecated|in eval mode at the start|used to create the checkpoint)",
-)
+for known in (
+    "does not have many workers",
+    "LeafSpec.*deprecated",
+    "in eval mode at",
+    "used to create the checkpoint",
+):
+    warnings.filterwarnings("ignore", message=f".*{known}")
 logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
 
 

@@ -61,10 +61,8 @@ def make_sample(seed: int, stream: Stream, index: int) -> Sample:
     """Image number `index` of a stream; the same arguments give the same bytes in any process."""
     rng = image_rng(seed, stream, index)
     while True:
-        if stream is Stream.EMPTY:
-            scene = draw_empty_scene(rng)
-        else:
-            scene = draw_scene(rng, usual=stream is not Stream.VAL_OOD)
+        usual = stream is not Stream.VAL_OOD
+        scene = draw_empty_scene(rng) if stream is Stream.EMPTY else draw_scene(rng, usual=usual)
         rendering = render(scene, rng, bank=seed)
         # a label must be visible: hidden, cut off or tiny objects mean another draw
         shown = rendering.visible
