@@ -188,6 +188,8 @@ def _variables(job: Job) -> dict[str, str]:
 def _run_job(target: Callable[[list[str]], int], job: Job, asked_at: float) -> None:
     """Body of a forked stage: becomes what the command line would have been, and exits with its status."""
     os.setpgid(0, 0)
+    # exit handlers of preloaded packages belong to the forkserver: here they would delete folders that other stages share
+    atexit._clear()
     _let_forkserver_go()
     _die_with_parent()
     os.register_at_fork(after_in_child=_die_with_parent)  # loader and pool workers go down with the stage

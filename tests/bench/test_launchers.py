@@ -1,0 +1,33 @@
+"""Stages forked from one forkserver do not disturb each other."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = """
+import sys, time
+from pathlib import Path
+from preloaded import look
+from wsss_bench.bench.launchers import Job, LocalLauncher
+
+if __name__ == "__main__":
+    launcher = LocalLauncher(look, preload=("preloaded",))
+    for name in ("first", "second"):
+        running = launcher.start(Job([], Path(sys.argv[1]) / name))
+        while (status := running.exit_status) is None:
+            time.sleep(0.01)
+        print(name, status)
+"""
+
+
+def test_the_end_of_a_stage_deletes_nothing_that_others_share(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    # the forkserver finds the module through the environment only
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    command = [sys.executable, str(script), str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split("\n")[:2] == ["first 0", "second 0"], done.stdout + done.stderr
