@@ -54,19 +54,19 @@ def trainer_logger(out: Path, kind: str, info: StageInfo, config: dict[str, Any]
     )
 
 
-def log_evaluation(out: Path, info: StageInfo, metrics: dict[str, Any]) -> None:
+def log_evaluation(out: Path, info: StageInfo, config: dict[str, Any], metrics: dict[str, Any]) -> None:
     """One run with the figures, a per-class table and the image panels of an evaluate stage.
 
     Args:
         out: The stage folder, which holds `panels.png`.
         info: What the plan knows of the stage.
+        config: The resolved configuration.
         metrics: Content of its `metrics.json`.
     """
     if mode() == "disabled":
         return
     import wandb
 
-    config = {key: metrics[key] for key in ("dataset", "split", "product")}
     with wandb.init(
         **run_arguments(out, "evaluate", info, config), settings=wandb.Settings(silent=True)
     ) as run:

@@ -251,3 +251,16 @@ def test_a_typo_in_the_configuration_is_found_without_building_anything(tmp_path
 def test_a_wrong_option_ends_in_one_line(capsys):
     assert command_line(["evaluate", "--spilt", "val"]) != 0
     assert "spilt" in capsys.readouterr().err
+
+
+def test_wandb_gets_figures_classes_and_panels(source, tmp_path, monkeypatch):
+    write_masks(source, tmp_path / "masks")
+    out = tmp_path / "evaluate-fake"
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    evaluate(source, "val", masks=tmp_path / "masks", dataset="fake", out=out, resolved={"split": "val"})
+    (files,) = (out / "wandb").glob("offline-run-*/files")
+    (table,) = files.glob("media/table/*.json")
+    rows = json.loads(table.read_text())["data"]
+    assert [row[1] for row in rows] == ["background", *source.class_names]
+    assert [row[2] for row in rows] == metrics(out)["figures"][0]["iou"]
+    assert list(files.glob("media/images/*.png"))

@@ -127,6 +127,36 @@ def test_seeds_are_resumed_not_recomputed(trained, tmp_path, mini_data):
     assert {path: path.read_bytes() for path in seeds} == before
 
 
+def test_two_ranks_write_the_seeds_of_one_process(trained, tmp_path, mini_data):
+    """15 images over two ranks: none twice, none missing, the manifest by one of them."""
+    (mini_data / "mini/voc/ImageSets/Segmentation/odd.txt").write_text("\n".join(f"val_{k:06d}" for k in range(15)))
+    run(predict, tmp_path, predict_config(tmp_path / "one", trained, split="odd"))
+    config = predict_config(tmp_path / "two", trained, split="odd")
+    config["trainer"] |= {"devices": 2, "strategy": "ddp"}
+    path = tmp_path / "two.yaml"
+    path.write_text(yaml.safe_dump(config))
+    command = [sys.executable, "-m", "wsss_bench", "predict", "--config", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    single, double = ({p.name: p.read_bytes() for p in (tmp_path / n / "seeds").iterdir()} for n in ("one", "two"))
+    assert len(single) == 15
+    assert single == double
+    assert read_manifest(tmp_path / "two")["image_count"] == 15
+
+
+def test_bf16_trains_and_predicts(tmp_path, mini_data):
+    config = fit_config(tmp_path / "train", epochs=1)
+    config["trainer"] |= {"precision": "bf16-mixed", "gradient_clip_val": 1.0}
+    run(fit, tmp_path, config)
+    assert read_manifest(tmp_path / "train")["precision"] == "bf16-mixed"
+    config = predict_config(tmp_path / "seeds", tmp_path / "train")
+    config["trainer"]["precision"] = "bf16-mixed"
+    run(predict, tmp_path, config)
+    maps = read_seed(tmp_path / "seeds" / "seeds", "val_000000")
+    assert maps.scores.dtype == np.float16
+    assert maps.scores.max() <= 1
+
+
 def test_seeds_hold_the_labelled_classes(trained, tmp_path, mini_data):
     from wsss_bench.data.sources.voc import VOC
 

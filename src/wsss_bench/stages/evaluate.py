@@ -125,7 +125,7 @@ def evaluate(
                 write_json(run.path / "metrics.json", content)
                 writer.save(run.path / "confusions.npz", ids)
                 write_panels(run.path / "panels.png", panel_rows(source, ids, folder, threshold))
-                log_evaluation(run.path, stage, content)
+                log_evaluation(run.path, stage, resolved, content)
                 run.record(image_count=len(ids))
     print(table(rows, names), flush=True)
 
