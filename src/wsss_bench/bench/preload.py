@@ -10,6 +10,8 @@ import contextlib
 from importlib import import_module
 from importlib.util import find_spec
 
+from wsss_bench.stages.run import commit
+
 PACKAGES = (
     "torch",
     "torchvision",
@@ -37,3 +39,5 @@ for package in PACKAGES:
     with contextlib.suppress(Exception):
         if find_spec(package) is not None:
             import_module(package)
+
+commit()  # remembered by every stage: the code that runs is what was loaded here, whatever is committed meanwhile
