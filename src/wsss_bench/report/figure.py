@@ -51,4 +51,4 @@ def _draw(axis: Axes, title: str, rows: list[Row]) -> None:
     axis.set_title(title, fontsize=10)
     axis.set_ylim(0, 100)
     if axis.get_legend_handles_labels()[0]:
-        axis.legend(fontsize=7, loc="upper left", frameon=False)
+        axis.legend(fontsize=7, loc="upper left", framealpha=1.0)
