@@ -95,7 +95,7 @@ def metrics(config: dict) -> dict:
 if __name__ == "__main__":  # a bench of fake stages, for tests that kill it: fakes.py EXPERIMENT RUNS
     from wsss_bench.bench.command import run_bench
     from wsss_bench.bench.launchers import LocalLauncher
-    from wsss_bench.bench.plan import make_plan
+    from wsss_bench.bench.planner import make_plan
 
     sys.path.insert(0, str(Path(__file__).parent))
     from fakes import run_stage as target  # by its importable name, for the forked processes

@@ -10,7 +10,7 @@ import yaml
 from conftest import DATA, METHODS
 
 from wsss_bench.bench.config import ConfigFolder, merge, read_experiment, read_yaml
-from wsss_bench.bench.plan import make_plan
+from wsss_bench.bench.planner import make_plan
 from wsss_bench.bench.schema import ConfigError
 
 

@@ -13,7 +13,8 @@ import yaml
 from conftest import DATA, METHODS
 
 from wsss_bench.artifacts import write_manifest
-from wsss_bench.bench.plan import StageFolder, clock, describe, fingerprint_of, make_plan
+from wsss_bench.bench.plan import StageFolder, clock, describe, fingerprint_of
+from wsss_bench.bench.planner import make_plan
 from wsss_bench.bench.schema import ConfigError
 
 

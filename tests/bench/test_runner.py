@@ -18,7 +18,7 @@ from fakes import run_stage
 
 from wsss_bench.bench.command import run_bench
 from wsss_bench.bench.launchers import LocalLauncher
-from wsss_bench.bench.plan import make_plan
+from wsss_bench.bench.planner import make_plan
 from wsss_bench.bench.runner import locked
 
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from wsss_bench.bench.launchers import Job, LocalLauncher
-from wsss_bench.bench.plan import make_plan
+from wsss_bench.bench.planner import make_plan
 from wsss_bench.bench.validate import check_stages, validate
 
 ROOT = Path(__file__).parents[2]

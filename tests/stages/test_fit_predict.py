@@ -129,7 +129,9 @@ def test_seeds_are_resumed_not_recomputed(trained, tmp_path, mini_data):
 
 def test_two_ranks_write_the_seeds_of_one_process(trained, tmp_path, mini_data):
     """15 images over two ranks: none twice, none missing, the manifest by one of them."""
-    (mini_data / "mini/voc/ImageSets/Segmentation/odd.txt").write_text("\n".join(f"val_{k:06d}" for k in range(15)))
+    (mini_data / "mini/voc/ImageSets/Segmentation/odd.txt").write_text(
+        "\n".join(f"val_{k:06d}" for k in range(15))
+    )
     run(predict, tmp_path, predict_config(tmp_path / "one", trained, split="odd"))
     config = predict_config(tmp_path / "two", trained, split="odd")
     config["trainer"] |= {"devices": 2, "strategy": "ddp"}
@@ -138,7 +140,9 @@ def test_two_ranks_write_the_seeds_of_one_process(trained, tmp_path, mini_data):
     command = [sys.executable, "-m", "wsss_bench", "predict", "--config", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
-    single, double = ({p.name: p.read_bytes() for p in (tmp_path / n / "seeds").iterdir()} for n in ("one", "two"))
+    single, double = (
+        {p.name: p.read_bytes() for p in (tmp_path / n / "seeds").iterdir()} for n in ("one", "two")
+    )
     assert len(single) == 15
     assert single == double
     assert read_manifest(tmp_path / "two")["image_count"] == 15
