@@ -98,10 +98,10 @@ class MaskWriter(Callback):
     Args:
         folder: Receives `ss-raw/`, `ms-raw/` and, with a CRF, `ss-crf/`, `ms-crf/`.
         crf: CRF of the data set's protocol; None where the extension is absent.
-        workers: Processes of the pool; 0 computes in this process.
+        workers: Processes of the pool; 0 computes in this process; None takes what is available.
     """
 
-    def __init__(self, folder: Path, crf: CRFConfig | None, workers: int) -> None:
+    def __init__(self, folder: Path, crf: CRFConfig | None, workers: int | None) -> None:
         self.folder = folder
         self.crf = crf
         self.workers = workers

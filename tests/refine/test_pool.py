@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from wsss_bench.refine.pool import ImagePool
+from wsss_bench.refine.pool import ImagePool, available_workers
 
 
 def test_a_worker_that_dies_is_reported_with_what_was_under_way():
@@ -42,3 +42,13 @@ def test_workers_do_not_import_torch():
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "False"
+
+
+def test_a_stage_takes_its_share_of_the_cores(monkeypatch):
+    monkeypatch.setenv("WSSS_WORKERS", "8")
+    assert available_workers() == 8
+    monkeypatch.setenv("WSSS_WORKERS", "1")
+    assert available_workers() == 0
+    monkeypatch.setenv("WSSS_WORKERS", "all")
+    with pytest.raises(ValueError, match="WSSS_WORKERS is a number of processes"):
+        available_workers()

@@ -70,7 +70,7 @@ def test_a_broken_run_goes_on_where_it_stopped(source, tmp_path):
     write_seeds(source, tmp_path / "seeds")
     refine(source, "val", tmp_path, ThresholdRefiner(0.3), tmp_path / "whole", resolved={})
     with pytest.raises(ValueError, match="image 'image003': OSError: disk full"):
-        refine(source, "val", tmp_path, Dying(3), tmp_path / "out", resolved={})
+        refine(source, "val", tmp_path, Dying(3), tmp_path / "out", workers=0, resolved={})
     masks = tmp_path / "out" / "masks"
     assert sorted(contents(masks)) == ["image000.png", "image001.png", "image002.png"]
     assert not (tmp_path / "out" / "stage.json").exists()

@@ -48,12 +48,14 @@ class Job:
         folder: Where `log.txt` goes.
         gpus: GPUs that it may see; None leaves the choice of the environment alone.
         ranks: Whether it starts processes of its own for several devices.
+        workers: Its share of the cores, for pools of processes that it may start.
     """
 
     arguments: Sequence[str]
     folder: Path
     gpus: Sequence[str] | None = None
     ranks: bool = False
+    workers: int = 1
 
 
 class Running(Protocol):
@@ -182,7 +184,7 @@ def _signal_group(group: int | None, number: int) -> None:
 
 def _variables(job: Job) -> dict[str, str]:
     gpus = {} if job.gpus is None else {"CUDA_VISIBLE_DEVICES": ",".join(job.gpus)}
-    return {"WSSS_TRACEBACK": "1", **gpus}
+    return {"WSSS_TRACEBACK": "1", "WSSS_WORKERS": str(job.workers), **gpus}
 
 
 def _run_job(target: Callable[[list[str]], int], job: Job, asked_at: float) -> None:

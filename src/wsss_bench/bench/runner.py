@@ -172,6 +172,7 @@ class Runner:
             stage.path,
             gpus=gpus if self._machine.gpus else None,
             ranks=ranks_of(stage, len(self._machine.gpus)) > 1,
+            workers=max(1, len(os.sched_getaffinity(0)) // self._machine.jobs),
         )
         try:
             stage.write_plan()

@@ -143,10 +143,10 @@ class CRFPool(ImagePool):
 
     Args:
         config: One setting for all images.
-        workers: Processes; 0 computes in this process.
+        workers: Processes; 0 computes in this process; None takes what is available.
     """
 
-    def __init__(self, config: CRFConfig, workers: int = 0) -> None:
+    def __init__(self, config: CRFConfig, workers: int | None = None) -> None:
         require_crf()
         super().__init__(workers)
         self.config = config

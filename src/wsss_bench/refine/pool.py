@@ -7,12 +7,27 @@ workers import only the module of the function that they run.
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 from typing import Any
+
+WORKERS_VARIABLE = "WSSS_WORKERS"
+
+
+def available_workers() -> int:
+    """Processes that work on images may use: `WSSS_WORKERS`, which a bench sets to a stage's share of the cores, or all cores.
+
+    A single one is not worth a process of its own and gives 0.
+    """
+    given = os.environ.get(WORKERS_VARIABLE, "")
+    if given and not given.isdigit():
+        raise ValueError(f"{WORKERS_VARIABLE} is a number of processes, got {given!r}")
+    workers = int(given) if given else len(os.sched_getaffinity(0))
+    return workers if workers > 1 else 0
 
 
 class ImagePool:
@@ -22,10 +37,11 @@ class ImagePool:
     caller.
 
     Args:
-        workers: Processes; 0 runs everything in this process, at once.
+        workers: Processes; 0 runs everything in this process, at once; None takes what is available.
     """
 
-    def __init__(self, workers: int = 0) -> None:
+    def __init__(self, workers: int | None = None) -> None:
+        workers = available_workers() if workers is None else workers
         if workers < 0:
             raise ValueError(f"workers is 0 (this process) or a number of processes, got {workers}")
         self._limit = 2 * workers

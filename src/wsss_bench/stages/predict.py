@@ -39,7 +39,9 @@ class PredictCLI(StageCLI):
             "--scales", type=list[float], default=[0.75, 1.0, 1.25], help="multi-scale read-out"
         )
         parser.add_argument("--crf", type=CRFConfig, default=CRFConfig(), help="the data set's CRF")
-        parser.add_argument("--crf_workers", type=int, default=0, help="processes for the CRF; 0: this one")
+        parser.add_argument(
+            "--crf_workers", type=int | None, default=None, help="processes for the CRF; 0: this one"
+        )
 
 
 def parse(config: dict[str, Any]) -> None:

@@ -25,7 +25,7 @@ def refine(
     seeds: Path,
     refiner: Refiner,
     out: Path,
-    workers: int = 0,
+    workers: int | None = None,
     stage: StageInfo = BY_HAND,
     *,
     resolved: dict[str, Any],
@@ -38,7 +38,7 @@ def refine(
         seeds: Seed stage.
         refiner: How a mask is made.
         out: Stage folder to write: masks/<id>.png.
-        workers: Processes; 0 works in this one.
+        workers: Processes; 0 works in this one; null takes what is available (`WSSS_WORKERS`, or all cores).
         stage: What the plan knows of the stage.
         resolved: These options, for the manifest.
     """
