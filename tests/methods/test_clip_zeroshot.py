@@ -1,0 +1,49 @@
+"""CLIP zero-shot on the shipped CLIP: the constant background, one encoding of the text, words for odd class names."""
+
+import pytest
+import torch
+
+from wsss_bench.methods.clip_zeroshot import CLIPZeroShot
+
+CLASSES = ("aeroplane", "bird", "boat", "bus", "car", "cow", "sheep", "train")
+
+
+@pytest.fixture(scope="module")
+def method():
+    return CLIPZeroShot(CLASSES, clip="package:mini/clip", templates="mini", background=0.39)
+
+
+def test_background_wins_where_no_class_exceeds_the_constant_cosine(method):
+    image = torch.rand(2, 3, 96, 96)
+    with torch.no_grad():
+        cosines = method._cosines(image)
+        best = method.segmentation_logits(image).argmax(dim=1)
+        seeds = method.seed_maps(image)
+    assert 0 < (best == 0).float().mean() < 1  # the image has both, or this shows nothing
+    assert torch.equal(best == 0, cosines.amax(dim=1) <= method.background)
+    assert torch.equal(best[best > 0] - 1, cosines.argmax(dim=1)[best > 0])
+    assert torch.equal(seeds > 0.5, cosines > method.background)
+
+
+def test_sentences_are_encoded_once(method, monkeypatch):
+    calls = []
+    encode = method.clip.encode_text
+    monkeypatch.setattr(
+        method.clip, "encode_text", lambda sentences: calls.append(sentences) or encode(sentences)
+    )
+    method._text = None
+    with torch.no_grad():
+        for _ in range(3):
+            method.seed_maps(torch.rand(1, 3, 96, 96))
+    assert calls == [[f"a photo of a {name}"] for name in CLASSES]
+
+
+def test_nothing_is_trainable(method):
+    assert not any(parameter.requires_grad for parameter in method.parameters())
+
+
+def test_words_replace_class_names_and_unknown_ones_are_refused():
+    method = CLIPZeroShot(CLASSES, clip="package:mini/clip", templates="mini", words={"aeroplane": "bird"})
+    assert method.prompts[0] == ["a photo of a bird"]
+    with pytest.raises(ValueError, match="words names classes that the data source does not have: tvmonitor"):
+        CLIPZeroShot(CLASSES, clip="package:mini/clip", words={"tvmonitor": "tv monitor"})
