@@ -1,4 +1,4 @@
-"""Class names in label order, the words that CLIP reads for them, and prompt templates: files beside this."""
+"""Class names in label order, and prompt templates: files beside this."""
 
 from __future__ import annotations
 
@@ -16,12 +16,6 @@ def load(name: str) -> tuple[str, ...]:
         ValueError: no such vocabulary.
     """
     return tuple(_vocabulary(name)["classes"])
-
-
-def prompt_words(name: str) -> tuple[str, ...]:
-    """What a text encoder reads for each class: its name, or plain words where the name is glued together."""
-    words = _vocabulary(name).get("prompt_words", {})
-    return tuple(words.get(label, label) for label in load(name))
 
 
 def templates(name: str) -> tuple[str, ...]:
