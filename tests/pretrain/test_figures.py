@@ -90,7 +90,7 @@ def test_unknown_words_do_little_harm(clip: CLIP) -> None:
     assert plain @ odd > plain @ other + 0.3
 
 
-@pytest.mark.parametrize(("name", "least"), [("resnet", 0.93), ("vit", 0.72)])
+@pytest.mark.parametrize(("name", "least"), [("resnet", 0.93), ("vit", 0.82)])
 def test_shipped_classifiers_know_an_unseen_web(name: str, least: float) -> None:
     figures = classifier_figures(MINI, name, make_web(seed=77, count=120))
     assert figures["held_out_images"] > 60

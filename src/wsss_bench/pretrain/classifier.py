@@ -65,7 +65,7 @@ RECIPES: dict[str, ClassifierRecipe] = {
             {"img_size": IMAGE_SIZE, "patch_size": 8, "embed_dim": 96, "depth": 6, "num_heads": 3},
         ),
         head="head",
-        steps=1000,
+        steps=2500,
         lr=1.5e-3,
         training_kwargs={"patch_drop_rate": 0.5},
     ),
