@@ -1,4 +1,4 @@
-"""What happens around a method while Lightning runs it: progress, cost, and files written image by image."""
+"""What happens around a method while Lightning runs it: progress, and files written image by image."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -47,25 +46,6 @@ class Progress(Callback):
         if time.monotonic() - self._printed > 30 or done == total:
             self._printed = time.monotonic()
             print(f"{done}/{total} images", flush=True)
-
-
-class CostMeter(Callback):
-    """Records trainable parameters, GPU seconds and peak GPU memory in the manifest."""
-
-    def __init__(self, run: StageRun) -> None:
-        self.run = run
-
-    def setup(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
-        self._started = time.monotonic()
-        if module.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(module.device)
-
-    def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
-        self.run.record(params=sum(p.numel() for p in module.parameters() if p.requires_grad))
-        if module.device.type == "cuda":
-            memory = torch.cuda.max_memory_allocated(module.device) / 2**20
-            seconds = (time.monotonic() - self._started) * trainer.world_size
-            self.run.record(gpu_seconds=round(seconds, 3), peak_memory_mb=round(memory, 1))
 
 
 class SeedWriter(Callback):

@@ -281,3 +281,28 @@ def test_wandb_writes_an_offline_run(tmp_path, mini_data, monkeypatch):
 def test_environment_of_the_tests_is_quiet():
     assert os.environ["WANDB_MODE"] == "disabled"
     assert Path(os.environ["WSSS_DATA"]).is_dir()
+
+
+def test_an_attempt_that_finds_everything_done_tells_the_same_facts(trained, tmp_path, mini_data):
+    """Killed between the last file and the manifest: the next attempt computes nothing and still knows the parameters."""
+    out = tmp_path / "seeds"
+    run(predict, tmp_path, predict_config(out, trained))
+    first = read_manifest(out)
+    (out / MANIFEST).unlink()
+    run(predict, tmp_path, predict_config(out, trained))
+    second = read_manifest(out)
+    assert {k: second[k] for k in ("params", "image_count", "crf")} == {
+        k: first[k] for k in ("params", "image_count", "crf")
+    }
+    assert second["wall_seconds"] >= first["wall_seconds"]
+
+
+def test_a_train_stage_that_was_moved_goes_on_in_its_own_file(trained, tmp_path, mini_data):
+    import shutil
+
+    moved = tmp_path / "moved"
+    shutil.copytree(trained, moved)
+    (moved / MANIFEST).unlink()
+    run(fit, tmp_path, fit_config(moved, epochs=4))
+    assert [path.name for path in (moved / "checkpoints").iterdir()] == ["last.ckpt"]
+    assert torch.load(moved / LAST, weights_only=True)["global_step"] == 20

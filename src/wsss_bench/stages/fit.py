@@ -10,18 +10,31 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser
 
 from wsss_bench.artifacts import write_atomically
-from wsss_bench.callbacks import CostMeter, Progress
+from wsss_bench.callbacks import Progress
 from wsss_bench.methods.base import Method, check_checkpoint
-from wsss_bench.stages.lightning_cli import StageCLI, callbacks_of, is_first_rank
+from wsss_bench.stages.lightning_cli import StageCLI, callbacks_of, is_first_rank, record_cost
 from wsss_bench.stages.run import StageRun, open_stage
 from wsss_bench.tracking import trainer_logger
 
 LAST = Path("checkpoints") / "last.ckpt"
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Checkpoints that are on disk whole or not at all.
+
+    Lightning's own go through a temporary folder that may lie on another disk, from where they are copied.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
+    ) -> None:
+        write_atomically(path, lambda file: torch.save(checkpoint, file))
 
 
 class FitCLI(StageCLI):
@@ -56,18 +69,26 @@ def fit(trainer: Trainer, method: Method, cli: FitCLI, run: StageRun | None) -> 
     last = cli.out / LAST
     if cli.config.warm_start and not last.is_file():
         warm_start(method, Path(cli.config.warm_start) / LAST)
-    # last.ckpt is replaced atomically; whatever else Lightning would keep is not wanted
+    trainer.strategy.checkpoint_io = AtomicCheckpointIO()
+    # one file, replaced at the end of each epoch; whatever else Lightning would keep is not wanted
     callbacks_of(trainer).append(
-        ModelCheckpoint(cli.out / LAST.parent, save_top_k=0, save_last=True, save_on_train_epoch_end=True)
+        ModelCheckpoint(
+            cli.out / LAST.parent,
+            save_top_k=0,
+            save_last=True,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
     )
     if run is not None:
         write_atomically(cli.out / "config.yaml", lambda f: f.write(cli.parser.dump(cli.config).encode()))
-        callbacks_of(trainer)[:0] = [Progress(run), CostMeter(run)]
+        callbacks_of(trainer).append(Progress(run))
         trainer.logger = trainer_logger(cli.out, "train", cli.info, cli.plain_config()) or None
     trainer.fit(
         method, datamodule=cli.datamodule, ckpt_path=last if last.is_file() else None, weights_only=True
     )
     if run is not None:
+        record_cost(run, trainer, method)
         run.record(
             image_count=len(cli.datamodule.source.ids(cli.datamodule.train_split)),
             world_size=trainer.world_size,

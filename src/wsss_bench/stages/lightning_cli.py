@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from jsonargparse import Namespace
 from lightning.pytorch import Callback, Trainer
@@ -15,7 +16,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from wsss_bench.data.datamodule import WSSSDataModule
 from wsss_bench.methods.base import Method
-from wsss_bench.stages.run import StageInfo
+from wsss_bench.stages.run import StageInfo, StageRun
 
 # a stage's log is read after a failure: leave Lightning's tips and device tables out of it
 for known in (
@@ -100,6 +101,19 @@ class StageCLI(LightningCLI):
 def is_first_rank() -> bool:
     """Whether this process owns the stage folder; further ranks are processes of the same stage."""
     return getattr(rank_zero_only, "rank", 0) == 0
+
+
+def record_cost(run: StageRun, trainer: Trainer, method: Method) -> None:
+    """Add what the method and the device tell to the manifest: trainable parameters, and on GPUs the seconds of all of them.
+
+    The seconds cover earlier attempts too, and an attempt that found nothing left to do writes the same facts.
+    """
+    run.record(params=sum(p.numel() for p in method.parameters() if p.requires_grad))
+    device = trainer.strategy.root_device
+    if device.type == "cuda":
+        seconds = run.cost()["wall_seconds"] * trainer.world_size
+        memory = torch.cuda.max_memory_allocated(device) / 2**20
+        run.record(gpu_seconds=round(seconds, 3), peak_memory_mb=round(memory, 1))
 
 
 def callbacks_of(trainer: Trainer) -> list[Callback]:

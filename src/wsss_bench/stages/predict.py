@@ -13,12 +13,12 @@ from lightning.pytorch import Callback
 from lightning.pytorch.cli import LightningArgumentParser
 
 from wsss_bench.artifacts import mask_path, read_mask, read_seed
-from wsss_bench.callbacks import CostMeter, MaskWriter, Progress, SeedWriter
+from wsss_bench.callbacks import MaskWriter, Progress, SeedWriter
 from wsss_bench.inference import InferenceConfig, Product
 from wsss_bench.methods.base import Method
 from wsss_bench.refine.densecrf import CRFConfig, available
 from wsss_bench.stages.fit import LAST
-from wsss_bench.stages.lightning_cli import StageCLI, callbacks_of, is_first_rank
+from wsss_bench.stages.lightning_cli import StageCLI, callbacks_of, is_first_rank, record_cost
 from wsss_bench.stages.run import StageRun, open_stage
 
 
@@ -82,7 +82,7 @@ def predict_split(cli: PredictCLI, run: StageRun | None) -> None:
     if run is not None:
         print(f"{len(ids) - len(missing)} of {len(ids)} images are complete", flush=True)
         run.record(image_count=len(ids), crf=crf is not None)
-        callbacks_of(cli.trainer)[:0] = [Progress(run), CostMeter(run)]
+        callbacks_of(cli.trainer).append(Progress(run))
     callbacks_of(cli.trainer).append(writer)
     checkpoint = Path(config.checkpoint) / LAST if config.checkpoint else None
     if checkpoint is not None and not checkpoint.is_file():
@@ -98,6 +98,8 @@ def predict_split(cli: PredictCLI, run: StageRun | None) -> None:
             return_predictions=False,
             weights_only=True,
         )
+    if run is not None:
+        record_cost(run, cli.trainer, method)
 
 
 def is_done(folder: Path, product: Product, crf: bool, image_id: str) -> bool:
