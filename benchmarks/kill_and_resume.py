@@ -48,15 +48,16 @@ def main() -> int:
             deadline = time.monotonic() + seconds
             while time.monotonic() < deadline and process.poll() is None:
                 time.sleep(0.05)
-            ended = process.poll() is not None
-            if not ended:
-                os.killpg(process.pid, signal.SIGKILL)
+            if process.poll() is not None:
+                print(
+                    f"ended by itself after {kill} kills; take a longer experiment or a smaller --longest",
+                    flush=True,
+                )
+                return 1
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             done = len(list((killed / "stages").glob("*/stage.json")))
-            print(
-                f"kill {kill + 1}: after {seconds:.1f} s, {done} stages complete{' (it had ended)' if ended else ''}",
-                flush=True,
-            )
+            print(f"kill {kill + 1}: after {seconds:.1f} s, {done} stages complete", flush=True)
             time.sleep(0.5)
         statuses = [start(killed, options.experiment).wait(), start(whole, options.experiment).wait()]
         same = table(killed, options.experiment) == table(whole, options.experiment)

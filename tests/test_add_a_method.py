@@ -32,7 +32,6 @@ def test_the_page_adds_a_method_that_meets_the_contract(tmp_path):
     command = [
         "-m",
         "pytest",
-        "-q",
         "-p",
         "no:cacheprovider",
         "tests/methods/test_contract.py",

@@ -152,7 +152,11 @@ def test_interrupt_stops_the_stages_and_says_how_to_go_on(project):
     file = project.experiment(methods=["full"], override={"full": {"model": {"init_args": {"sleep": 30.0}}}})
     script = Path(__file__).with_name("fakes.py")
     process = subprocess.Popen(
-        [sys.executable, str(script), str(file), str(project.runs)], stderr=subprocess.PIPE, text=True
+        [sys.executable, str(script), str(file), str(project.runs)],
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell's background job, and so whatever it starts, ignores this signal
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 20
     while not list((project.runs / "stages").glob("train-*/attempts.txt")) and time.monotonic() < deadline:
