@@ -10,6 +10,7 @@ from abc import ABC
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, final
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
@@ -117,7 +118,7 @@ class Method(LightningModule, ABC):
                 metric.reset()
 
     @final
-    def predict_step(self, sample: InferenceSample, batch_index: int) -> ScoreMaps | dict[str, Tensor]:
+    def predict_step(self, sample: InferenceSample, batch_index: int) -> ScoreMaps | dict[str, np.ndarray]:
         """One image at its own size -> seed or segmentation scores (`inference.predict`)."""
         return predict(self, sample, self.product, self.inference)
 
