@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "inference": LEAVES,
     "refine": LEAVES | {"refine"},
     "methods": LEAVES | {"inference", "methods"},
+    "affinity": LEAVES | {"inference", "refine", "methods", "affinity"},
     "segmenters": LEAVES | {"inference", "methods", "segmenters"},
     "pretrain": LEAVES | {"data", "pretrain"},
     "callbacks": LEAVES | {"data", "inference", "refine", "methods", "stages"},

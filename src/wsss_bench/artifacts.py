@@ -2,7 +2,7 @@
 
 | artifact | file | content |
 |---|---|---|
-| seed | `seeds/<id>.npz` | `classes` (K,) uint8, `scores` (K, h, w) float16, `size` (2,) int32 |
+| seed | `seeds/<id>.npz` | `classes` (K,) uint8, `scores` (K, h, w) float16, `size` (2,) int32, `strided` float16 |
 | mask | `masks/[<read-out>/]<id>.png` | indexed 8 bit, VOC palette, 0..C and 255, original size |
 | manifest | `stage.json` | written last; its presence means that the stage is complete |
 
@@ -76,6 +76,8 @@ def write_seed(folder: Path | str, maps: ScoreMaps) -> None:
         "scores": np.asarray(maps.scores, np.float16),
         "size": np.asarray(maps.size, np.int32),
     }
+    if maps.strided is not None:
+        arrays["strided"] = np.asarray(maps.strided, np.float16)
     write_atomically(seed_path(folder, maps.image_id), lambda file: np.savez_compressed(file, **arrays))
 
 
@@ -94,7 +96,8 @@ def read_seed(folder: Path | str, image_id: str) -> ScoreMaps:
     try:
         with np.load(path, allow_pickle=False) as file:
             height, width = (int(n) for n in file["size"])
-            return ScoreMaps(image_id, file["classes"], file["scores"], (height, width))
+            strided = file.get("strided")
+            return ScoreMaps(image_id, file["classes"], file["scores"], (height, width), strided)
     except Exception as error:  # zipfile, zlib, numpy and key errors all mean the same to a user
         raise ValueError(
             f"{path} is not a readable seed file ({error}); delete it and run the stage again"

@@ -22,6 +22,8 @@ from torch.nn import functional as F
 from wsss_bench.types import InferenceSample, ScoreMaps
 
 Product = Literal["seed", "segmentation"]
+STRIDE = 4
+"""Stride of the second set of seed maps, which random walks read (IRN)."""
 PEAK_EPSILON = 1e-5
 """Added to the maximum of a seed map before dividing by it (IRN)."""
 
@@ -33,7 +35,6 @@ class InferenceConfig:
     Args:
         scales: Scales of the seeds, relative to the (possibly resized) image.
         flip: Show the mirror image too.
-        seed_stride: Seeds are stored at 1 (full size) or at a stride such as 4 (`ceil(H / 4)`, what a random walk reads).
         output_stride: A map of a network with this stride is enlarged to the next multiple of it and cropped at the top
             left (IRN); used where `pad_to` is not set.
         pad_to: Pad the image to a multiple of this (patch size), half on each side; maps are cropped accordingly.
@@ -46,7 +47,6 @@ class InferenceConfig:
 
     scales: tuple[float, ...] = (1.0, 0.5, 1.5, 2.0)
     flip: bool = True
-    seed_stride: int = 1
     output_stride: int = 16
     pad_to: int | None = None
     short_side: int | None = None
@@ -81,7 +81,7 @@ def predict(method: Predicts, sample: InferenceSample, product: Product, config:
 
 
 def seed_score_maps(method: Predicts, sample: InferenceSample, config: InferenceConfig) -> ScoreMaps:
-    """Multi-scale seeds of the labelled classes of one image.
+    """Multi-scale seeds of the labelled classes of one image, at full size and at stride 4, each from the network's own maps.
 
     Raises:
         ValueError: the sample has no labels; seeds are made where image labels are given.
@@ -93,31 +93,27 @@ def seed_score_maps(method: Predicts, sample: InferenceSample, config: Inference
     height, width = sample.image.shape[:2]
     classes = np.flatnonzero(sample.labels)
     if classes.size == 0:
-        return ScoreMaps(
-            sample.image_id, np.zeros(0, np.uint8), np.zeros((0, 1, 1), np.float16), (height, width)
-        )
+        empty = np.zeros((0, 1, 1), np.float16)
+        return ScoreMaps(sample.image_id, np.zeros(0, np.uint8), empty, (height, width), empty)
     labels = torch.as_tensor(sample.labels, device=method.device)[None]
     keep = torch.as_tensor(classes, device=method.device)
 
     def forward(image: Tensor) -> Tensor:
         return method.seed_maps(image, labels.expand(len(image), -1), sample.references)[:, keep]
 
-    total: Tensor | None = None
     base = _base_size(height, width, config)
+    full: list[Tensor] = []
+    strided: list[Tensor] = []
     for scale in config.scales:
         image = _to_tensor(sample.image, base, scale, method.device)
         maps = _maps_of(forward, _with_mirror(image, config.flip), config)
         maps = maps[0] if not config.flip else maps[0] + maps[1].flip(-1)  # (K, h, w)
-        if config.seed_stride == 1:
-            maps = enlarge(maps, (height, width), config)
-        else:
-            maps = _resize(maps, tuple((n - 1) // config.seed_stride + 1 for n in (height, width)))
-        total = maps if total is None else total + maps
-    assert total is not None
-    scores = normalize_peaks(total)
-    return ScoreMaps(
-        sample.image_id, (classes + 1).astype(np.uint8), scores.half().cpu().numpy(), (height, width)
+        full.append(enlarge(maps, (height, width), config))
+        strided.append(_resize(maps, [(n - 1) // STRIDE + 1 for n in (height, width)]))
+    scores, coarse = (
+        normalize_peaks(torch.stack(maps).sum(dim=0)).half().cpu().numpy() for maps in (full, strided)
     )
+    return ScoreMaps(sample.image_id, (classes + 1).astype(np.uint8), scores, (height, width), coarse)
 
 
 def segmentation_probabilities(

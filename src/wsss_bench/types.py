@@ -75,3 +75,6 @@ class ScoreMaps(NamedTuple):
     classes: np.ndarray  # (K,) uint8 mask values: 1..C
     scores: np.ndarray  # (K, h, w) float16, >= 0, each map divided by its maximum
     size: tuple[int, int]  # (H, W) of the original image
+    strided: np.ndarray | None = (
+        None  # (K, ceil(H / 4), ceil(W / 4)) float16, fused at this size: what a random walk reads
+    )

@@ -134,17 +134,51 @@ class TrainerFile:
 
 
 @dataclass(frozen=True)
+class NetworkSpec:
+    """A network that is trained on masks: a segmenter, or the network of a refiner. `fit` checks it."""
+
+    model: ClassSpec
+    data: dict[str, Any] = field(default_factory=dict)
+    trainer: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class RefinerFile:
     """`configs/refine/<name>.yaml`.
 
     Args:
         refiner: The class; an init argument `threshold: null` takes the method's fixed threshold.
+        labels: Another refiner, whose masks `network` is trained on.
+        network: Of a refiner that trains one of its own (IRNet, AffinityNet).
         requires: Modules that must be installed; without them the refined cells say so and nothing else
             fails.
     """
 
     refiner: ClassSpec
+    labels: ClassSpec | None = None
+    network: NetworkSpec | None = None
     requires: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class SegmenterHints:
+    """The `bench:` block of a segmenter.
+
+    Args:
+        backbone: For the table.
+        extra: What it was given beyond ImageNet weights; its rows stand apart then.
+    """
+
+    backbone: str
+    extra: list[Extra] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class SegmenterFile(NetworkSpec):
+    """`configs/segmenters/<name>.yaml`: the network that multi-stage methods train on their pseudo masks."""
+
+    inference: dict[str, Any] = field(default_factory=dict)
+    bench: SegmenterHints = field(kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -164,6 +198,8 @@ class Experiment:
         data: Names of `configs/data`.
         seeds: One run of every trained method for each.
         refiners: Names of `configs/refine`, applied to the seeds of multi-stage methods.
+        pseudo_masks: The refiner among them whose masks the segmenter is trained on.
+        segmenter: Name in `configs/segmenters`; null ends multi-stage methods at their pseudo masks.
         trainer: Name in `configs/trainer`.
         jobs: Stages at a time; null for one a core, or one a GPU.
         override: Values to change, by method.
@@ -174,6 +210,8 @@ class Experiment:
     data: list[str]
     seeds: list[int] = field(default_factory=lambda: [0])
     refiners: list[str] = field(default_factory=list)
+    pseudo_masks: str | None = None
+    segmenter: str | None = None
     trainer: str = "cpu"
     jobs: int | None = None
     override: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -287,6 +325,10 @@ class ConfigFolder:
     def refiner(self, name: str, dataset: str) -> RefinerFile:
         """A refiner as it runs on `dataset`."""
         return read_as(RefinerFile, *self._layers("refine", name, dataset))
+
+    def segmenter(self, name: str, dataset: str) -> SegmenterFile:
+        """A segmenter as it runs on `dataset`."""
+        return read_as(SegmenterFile, *self._layers("segmenters", name, dataset))
 
     def _layers(self, folder: str, name: str, dataset: str) -> tuple[dict[str, Any], str]:
         """The file and its overlay merged, and how to name them in a message."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -148,6 +149,18 @@ class WSSSDataModule(LightningDataModule):
         self.drop_last = drop_last
         self.num_workers = num_workers
         self.seed = seed
+
+    def train_on(self, masks: Path) -> None:
+        """Train on the pseudo masks `<id>.png` of this folder.
+
+        Raises:
+            ValueError: the view reads no masks.
+        """
+        if self.view != "mask":
+            raise ValueError(
+                f"pseudo masks {masks} are given, but data.view is {self.view!r}, which reads none; set data.view: mask"
+            )
+        self.masks = str(masks)
 
     def predict_on(self, split: str, labelled: bool, ids: list[str] | None = None) -> None:
         """Choose what `predict_dataloader` yields.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -11,6 +13,9 @@ from wsss_bench.types import ScoreMaps
 
 class Refiner(ABC):
     """One image at a time, without state: images may be refined in any order and in several processes."""
+
+    in_pool: ClassVar[bool] = True
+    """Whether images are shared among processes; a refiner that computes with torch on the stage's device is not."""
 
     @abstractmethod
     def __call__(self, image: np.ndarray, maps: ScoreMaps) -> np.ndarray:
@@ -23,3 +28,13 @@ class Refiner(ABC):
         Returns:
             `(H, W)` uint8 in {0..C, 255}.
         """
+
+
+class TrainedRefiner(Refiner):
+    """A refiner with a network of its own, trained by the stage before it (the `network` of its YAML)."""
+
+    in_pool = False
+
+    @abstractmethod
+    def load(self, stage: Path) -> None:
+        """Read what a train stage left in its folder: weights in `checkpoints/last.ckpt`, arguments in `stage.json`."""

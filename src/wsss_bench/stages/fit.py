@@ -1,4 +1,4 @@
-"""The train stage: `wsss-bench fit --config FILE` trains a method and keeps its last weights.
+"""The train stage: `wsss-bench fit --config FILE` trains a method, a segmenter or a refiner's network.
 
 Resumes from `checkpoints/last.ckpt`, written at the end of each epoch; the result equals that of an uninterrupted run.
 """
@@ -45,6 +45,9 @@ class FitCLI(StageCLI):
         parser.add_argument(
             "--warm_start", type=str | None, default=None, help="train stage whose weights to start from"
         )
+        parser.add_argument(
+            "--masks", type=str | None, default=None, help="refine stage whose pseudo masks to train on"
+        )
         parser.add_argument("--inference", type=dict, default={}, help="read by predict only")
 
 
@@ -67,6 +70,8 @@ def main(argv: list[str]) -> int:
 def fit(trainer: Trainer, method: Method, cli: FitCLI, run: StageRun | None) -> None:
     """Train `method` inside an open stage (None on ranks other than 0)."""
     last = cli.out / LAST
+    if cli.config.masks:
+        cli.datamodule.train_on(Path(cli.config.masks) / "masks")
     if cli.config.warm_start and not last.is_file():
         warm_start(method, Path(cli.config.warm_start) / LAST)
     trainer.strategy.checkpoint_io = AtomicCheckpointIO()

@@ -12,7 +12,7 @@ import numpy as np
 
 from wsss_bench.artifacts import mask_path, read_mask, read_seed, seed_path, write_mask
 from wsss_bench.data.sources.base import Source
-from wsss_bench.refine.base import Refiner
+from wsss_bench.refine.base import Refiner, TrainedRefiner
 from wsss_bench.refine.pool import ImagePool
 from wsss_bench.stages.parser import BY_HAND, FunctionParser
 from wsss_bench.stages.run import StageInfo, open_stage
@@ -26,6 +26,7 @@ def refine(
     refiner: Refiner,
     out: Path,
     workers: int | None = None,
+    network: Path | None = None,
     stage: StageInfo = BY_HAND,
     *,
     resolved: dict[str, Any],
@@ -39,6 +40,7 @@ def refine(
         refiner: How a mask is made.
         out: Stage folder to write: masks/<id>.png.
         workers: Processes; 0 works in this one; null takes what is available (`WSSS_WORKERS`, or all cores).
+        network: Train stage of the refiner's own network, if it has one.
         stage: What the plan knows of the stage.
         resolved: These options, for the manifest.
     """
@@ -48,6 +50,8 @@ def refine(
         [image_id for image_id in ids if not seed_path(folder, image_id).is_file()], "seed", folder, split
     )
     masks = Path(out) / "masks"
+    load_network(refiner, network)
+    workers = workers if refiner.in_pool else 0
     with open_stage(out, "refine", resolved, stage) as run, ImagePool(workers) as pool:
         for index, image_id in enumerate(ids):
             maps = read_seed(folder, image_id)
@@ -62,6 +66,23 @@ def refine(
                 pool.run(image_id, write_refined, refiner, image, maps, masks)
             run.progress(index + 1, len(ids), "images")
         run.record(image_count=len(ids))
+
+
+def load_network(refiner: Refiner, network: Path | None) -> None:
+    """Give a refiner the network that was trained for it.
+
+    Raises:
+        ValueError: it has none, or needs one and got none.
+    """
+    if isinstance(refiner, TrainedRefiner) != (network is not None):
+        name = type(refiner).__name__
+        raise ValueError(
+            f"refiner {name} has no network of its own; leave out --network"
+            if network is not None
+            else f"refiner {name} needs --network, the folder of the stage that trained its network"
+        )
+    if isinstance(refiner, TrainedRefiner) and network is not None:
+        refiner.load(network)
 
 
 def write_refined(refiner: Refiner, image: np.ndarray, maps: ScoreMaps, folder: Path) -> None:

@@ -44,12 +44,14 @@ class StageInfo:
     Args:
         experiment: Experiment that asked for the stage first (the W&B group).
         label: Method, data set and seed, for people.
+        kind: What the plan calls the stage, where that is more than its command says: `seed`, `affinity`, `segment`.
         fingerprint: sha256 of the resolved configuration and of the inputs' fingerprints.
         inputs: Fingerprints of the stages it reads, by role.
     """
 
     experiment: str = ""
     label: str = ""
+    kind: str = ""
     fingerprint: str = ""
     inputs: dict[str, str] = field(default_factory=dict)
 
@@ -103,7 +105,7 @@ def open_stage(out: Path | str, kind: str, config: dict[str, Any], info: StageIn
 
     Args:
         out: The stage folder; made if absent.
-        kind: `train`, `seed`, `refine`, `predict` or `evaluate`.
+        kind: `train`, `seed`, `refine`, `predict` or `evaluate`; that of `info` goes before it.
         config: The resolved configuration, recorded in the manifest. JSON types only.
         info: What the plan knows of the stage.
 
@@ -119,10 +121,10 @@ def open_stage(out: Path | str, kind: str, config: dict[str, Any], info: StageIn
             raise ValueError(f"another process is working in {out}; wait for it or stop it") from error
         for leftover in out.rglob(".*.tmp"):  # what a killed attempt was writing
             leftover.unlink()
-        run = StageRun(out, kind)
+        run = StageRun(out, info.kind or kind)
         yield run
         manifest = {
-            "kind": kind,
+            "kind": run.kind,
             "label": info.label,
             "experiment": info.experiment,
             "fingerprint": info.fingerprint,
