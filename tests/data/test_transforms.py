@@ -17,7 +17,7 @@ def image():
     return np.stack([columns * 3, rows * 4, np.full_like(rows, 200)], axis=-1).astype(np.uint8)
 
 
-@pytest.mark.parametrize("kind", ["irn", "toco", "resize"])
+@pytest.mark.parametrize("kind", ["irn", "toco", "scale", "resize"])
 def test_same_key_same_crop_whatever_was_drawn_before(kind, image):
     config = TransformConfig(kind, 48, (30, 90))
     fresh = Transform(config)(image, (3, 1, 7))
@@ -41,7 +41,7 @@ def test_the_draw_does_not_depend_on_a_mask_being_there(image):
     assert torch.equal(with_mask.image, transform(image, (0, 0, 1)).image)
 
 
-@pytest.mark.parametrize("kind", ["irn", "toco", "resize"])
+@pytest.mark.parametrize("kind", ["irn", "toco", "scale", "resize"])
 def test_padding_is_exactly_zero_after_normalisation_and_255_in_the_mask(kind, image):
     transform = Transform(TransformConfig(kind, 96, (30, 60), (0.5, 0.9)))
     crop = transform(image, (0, 0, 0), np.ones((60, 80), np.uint8))
@@ -123,6 +123,56 @@ def test_toco_blurs_by_a_drawn_radius():
     assert max(spread) > 0.2
 
 
+def test_scale_draws_its_factors_evenly_and_pads_below_and_to_the_right(image):
+    transform = Transform(TransformConfig("scale", 130, scale=(0.5, 1.5), scale_step=0.25))
+    widths, flips = [], []
+    for index in range(300):
+        crop = transform(image, (0, 0, index))
+        rows, columns = crop.valid.any(dim=1), crop.valid.any(dim=0)
+        widths.append(int(columns.sum()))
+        assert rows[: rows.sum()].all()
+        assert columns[: widths[-1]].all()
+        flips.append(bool(crop.image[0, 0, 0] > crop.image[0, 0, widths[-1] - 1]))
+    assert sorted(set(widths)) == [40, 60, 80, 100, 120]
+    assert min(widths.count(width) for width in set(widths)) > 40  # of 60
+    assert np.mean(flips) == pytest.approx(0.5, abs=0.08)
+    assert abs(np.corrcoef(widths, flips)[0, 1]) < 0.15
+
+
+def test_scale_without_a_step_draws_any_factor_and_crops_what_is_too_large(image):
+    transform = Transform(TransformConfig("scale", 200, scale=(0.5, 1.5)))
+    widths = [int(transform(image, (0, 0, index)).valid.any(dim=0).sum()) for index in range(60)]
+    assert len(set(widths)) > 25
+    assert 40 <= min(widths) < 48
+    assert 112 < max(widths) <= 120
+    crop = Transform(TransformConfig("scale", 32, scale=(1.0, 1.5)))(image, (0, 0, 0))
+    assert crop.valid.all()
+
+
+def test_scale_moves_image_and_mask_together(image):
+    mask = (image[..., 0] >= 120).astype(np.uint8)
+    transform = Transform(TransformConfig("scale", 64, scale=(0.8, 1.4), scale_step=0.2))
+    for index in range(20):
+        crop = transform(image, (0, 0, index), mask)
+        red = crop.image[0] * 255
+        sure = crop.valid & ((red - 120).abs() > 4)
+        assert torch.equal(crop.mask[sure] == 1, red[sure] > 120)
+
+
+def test_scale_changes_colours_only_when_asked():
+    orange = np.full((40, 40, 3), (200, 130, 60), np.uint8)
+
+    def drawn(jitter):
+        transform = Transform(TransformConfig("scale", 20, scale=(1.0, 1.0), color_jitter=jitter))
+        return 255 * torch.stack([transform(orange, (0, 0, index)).image[:, 0, 0] for index in range(100)])
+
+    assert (drawn(None) - torch.tensor([200.0, 130.0, 60.0])).abs().max() < 1e-3
+    brightness = drawn((0.3, 0.0, 0.0, 0.0))
+    assert brightness[:, 1].min() == pytest.approx(130 * 0.7, abs=4)
+    assert brightness[:, 1].max() == pytest.approx(130 * 1.3, abs=4)
+    assert drawn((0.3, 0.3, 0.3, 0.1)).std(dim=0).min() > 10
+
+
 def test_resize_shows_the_whole_picture_without_a_draw(image):
     transform = Transform(TransformConfig("resize", 40))
     crop = transform(image, (0, 0, 0))
@@ -139,6 +189,7 @@ def test_resize_shows_the_whole_picture_without_a_draw(image):
         ({"crop_size": 0}, "crop_size is 0; expected at least 1"),
         ({"resize_long": (640, 320)}, r"resize_long is \[640, 320\]; expected two positive numbers"),
         ({"scale": (0.0, 1.0)}, r"scale is \[0\.0, 1\.0\]"),
+        ({"scale_step": 0.0}, "scale_step is 0.0; expected a positive step"),
     ],
 )
 def test_impossible_settings_are_named(arguments, message):

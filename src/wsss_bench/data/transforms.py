@@ -1,12 +1,15 @@
 """Augmentations: albumentations pipelines whose draw depends on `(seed, epoch, index)` and on nothing else.
 
-Two families of the field. `irn` (Ahn et al., CVPR 2019; also PSA, SEAM, CLIMS): long side to a random length,
+Three families of the field. `irn` (Ahn et al., CVPR 2019; also PSA, SEAM, CLIMS): long side to a random length,
 flip, crop into a container at a random offset. `toco` (Ru et al., CVPR 2023; also SeCo, DuPL): random scale,
-flip, crop, colour jitter, grey, blur. `resize` draws nothing: the whole picture, for validation.
+flip, crop, colour jitter, grey, blur. `scale` (DeepLab, Chen et al., TPAMI 2018; also IRNet and AffinityNet):
+random scale, flip, crop, padding below and to the right, and colour jitter where it is asked for. `resize` draws
+nothing: the whole picture, for validation.
 
 Departures: resizing is OpenCV's bicubic, and area averaging where it shrinks, in place of PIL's bicubic,
-whose kernel widens when it shrinks; ToCo flips a second time after it has noted where the picture lies in the
-crop, which is left out.
+whose kernel widens when it shrinks, and of DeepLab's OpenCV bilinear; ToCo flips a second time after it has noted
+where the picture lies in the crop, which is left out; IRNet places a small picture anywhere in its container, `scale`
+at the top left.
 """
 
 from __future__ import annotations
@@ -37,16 +40,22 @@ class TransformConfig:
     """How training images are drawn.
 
     Attributes:
-        kind: `irn`, `toco`, or `resize` (no augmentation).
+        kind: `irn`, `toco`, `scale`, or `resize` (no augmentation).
         crop_size: Side of the square that comes out, in pixels.
         resize_long: Range of the long side in pixels, both ends included; read by `irn`.
-        scale: Range of the scale factor; read by `toco`.
+        scale: Range of the scale factor; read by `toco` and `scale`.
+        scale_step: Draw one of the factors `low, low + scale_step, ..., high` instead of any between them (DeepLab: 0.25);
+            read by `scale`.
+        color_jitter: Largest relative change of brightness, contrast and saturation, and change of hue as a share of the
+            colour circle (AffinityNet of PSA: 0.3, 0.3, 0.3, 0.1); read by `scale`.
     """
 
-    kind: Literal["irn", "toco", "resize"] = "irn"
+    kind: Literal["irn", "toco", "scale", "resize"] = "irn"
     crop_size: int = 512
     resize_long: tuple[int, int] = (320, 640)
     scale: tuple[float, float] = (0.5, 2.0)
+    scale_step: float | None = None
+    color_jitter: tuple[float, float, float, float] | None = None
 
     def __post_init__(self) -> None:
         if self.crop_size < 1:
@@ -56,6 +65,10 @@ class TransformConfig:
                 raise ValueError(
                     f"transform.{name} is [{low}, {high}]; expected two positive numbers, the smaller first"
                 )
+        if self.scale_step is not None and self.scale_step <= 0:
+            raise ValueError(
+                f"transform.scale_step is {self.scale_step}; expected a positive step, or null for any factor in between"
+            )
 
 
 class Crop(NamedTuple):
@@ -97,9 +110,13 @@ class Transform:
         return Crop(pixels, valid, moved)
 
 
-def _crop(size: int) -> A.RandomCrop:
-    """A random window, or a random place in an empty one: per axis, whichever the picture's size asks for."""
-    return A.RandomCrop(size, size, pad_if_needed=True, pad_position="random", fill=_FILL, fill_mask=IGNORE)
+def _crop(size: int, position: Literal["random", "top_left"] = "random") -> A.RandomCrop:
+    """A random window, or a place in an empty one: per axis, whichever the picture's size asks for."""
+    return A.RandomCrop(size, size, pad_if_needed=True, pad_position=position, fill=_FILL, fill_mask=IGNORE)
+
+
+def _rescale(low: float, high: float) -> A.RandomScale:
+    return A.RandomScale((low - 1, high - 1), p=1.0, **_RESIZING)
 
 
 def _irn(config: TransformConfig) -> list[A.BasicTransform]:
@@ -113,15 +130,28 @@ def _irn(config: TransformConfig) -> list[A.BasicTransform]:
 
 
 def _toco(config: TransformConfig) -> list[A.BasicTransform]:
-    low, high = config.scale
     return [
-        A.RandomScale((low - 1, high - 1), p=1.0, **_RESIZING),
+        _rescale(*config.scale),
         A.HorizontalFlip(p=0.5),
         _crop(config.crop_size),
         A.ColorJitter((0.6, 1.4), (0.6, 1.4), (0.8, 1.2), (-0.1, 0.1), p=0.8),
         A.ToGray(p=0.2),
         A.GaussianBlur(blur_limit=0, sigma_limit=(0.1, 2.0), p=1.0),
     ]
+
+
+def _scale(config: TransformConfig) -> list[A.BasicTransform]:
+    low, high = config.scale
+    factors = [] if config.scale_step is None else np.arange(low, high + 1e-6, config.scale_step).tolist()
+    steps = [
+        A.OneOf([_rescale(factor, factor) for factor in factors], p=1.0) if factors else _rescale(low, high),
+        A.HorizontalFlip(p=0.5),
+        _crop(config.crop_size, "top_left"),
+    ]
+    if config.color_jitter is not None:
+        *relative, hue = config.color_jitter
+        steps.append(A.ColorJitter(*((1 - change, 1 + change) for change in relative), (-hue, hue), p=1.0))
+    return steps
 
 
 def _resize(config: TransformConfig) -> list[A.BasicTransform]:
@@ -138,4 +168,4 @@ _RESIZING: dict[str, Any] = {
     "mask_interpolation": cv2.INTER_NEAREST_EXACT,  # INTER_NEAREST moves masks by up to half a pixel
 }
 _FILL = tuple(round(255 * channel) for channel in IMAGENET_MEAN)  # or blur would draw black into the picture
-_STEPS = {"irn": _irn, "toco": _toco, "resize": _resize}
+_STEPS = {"irn": _irn, "toco": _toco, "scale": _scale, "resize": _resize}
