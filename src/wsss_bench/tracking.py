@@ -45,7 +45,7 @@ def trainer_logger(out: Path, kind: str, info: StageInfo, config: dict[str, Any]
         return False
     from lightning.pytorch.loggers import WandbLogger
 
-    arguments = run_arguments(out, kind, info, config)
+    arguments = run_arguments(out, info.kind or kind, info, config)
     return WandbLogger(
         save_dir=arguments.pop("dir"),
         offline=arguments.pop("mode") == "offline",

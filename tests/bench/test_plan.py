@@ -32,6 +32,124 @@ def test_counts_of_a_matrix(project):
         assert all(order.index(key) < order.index(stage.fingerprint) for key in stage.inputs.values())
 
 
+IRN = {
+    "refiner": {"class_path": "fake.Walk", "init_args": {"threshold": None}},
+    "labels": {"class_path": "fake.Confident", "init_args": {"foreground": 0.3}},
+    "network": {
+        "model": {"class_path": "fake.IRNet"},
+        "data": {"view": "mask", "global_batch_size": 32},
+        "trainer": {"max_epochs": 3, "devices": 4},
+    },
+}
+NET = {
+    "model": {"class_path": "fake.DeepLab"},
+    "data": {"view": "mask"},
+    "trainer": {"max_steps": 100},
+    "inference": {"output_stride": 8},
+    "bench": {"backbone": "R101", "extra": ["coco_masks"]},
+}
+WHOLE = {"refiners": ["threshold", "irn"], "pseudo_masks": "irn", "segmenter": "net"}
+
+
+def multi_stage(project, **changes):
+    project.write("configs/refine/irn.yaml", IRN)
+    project.write("configs/segmenters/net.yaml", NET)
+    data = copy.deepcopy(DATA)
+    data["data"]["train_split"] = "train_aug"
+    project.write("configs/data/toy.yaml", data)
+    return project.experiment(methods=["cam"], **{**WHOLE, **changes})
+
+
+def test_a_multi_stage_method_to_its_end(project):
+    plan = make_plan(multi_stage(project), project.runs)
+    stages = {stage.path.name.rsplit("-", 1)[0]: stage for stage in plan.stages.values()}
+    reads = {
+        name: {role: plan.stages[key].path.name.rsplit("-", 1)[0] for role, key in stage.inputs.items()}
+        for name, stage in stages.items()
+        if stage.kind != "evaluate"
+    }
+    assert reads == {
+        "train-cam-toy-s0": {},
+        "seed-cam-toy-s0": {"checkpoint": "train-cam-toy-s0"},
+        "refine-cam-toy-s0-threshold": {"seeds": "seed-cam-toy-s0"},
+        "refine-cam-toy-s0-irn-labels": {"seeds": "seed-cam-toy-s0"},
+        "affinity-cam-toy-s0-irn": {"masks": "refine-cam-toy-s0-irn-labels"},
+        "refine-cam-toy-s0-irn": {"seeds": "seed-cam-toy-s0", "network": "affinity-cam-toy-s0-irn"},
+        "segment-cam-toy-s0-irn-net": {"masks": "refine-cam-toy-s0-irn"},
+        "predict-cam-toy-s0-irn-net-val": {"checkpoint": "segment-cam-toy-s0-irn-net"},
+        "predict-cam-toy-s0-irn-net-val_ood": {"checkpoint": "segment-cam-toy-s0-irn-net"},
+    }
+    # what is trained on covers the training images; what is only scored, the scored ones
+    split = {name: stage.config["split"] for name, stage in stages.items() if "split" in stage.config}
+    assert split["seed-cam-toy-s0"] == split["refine-cam-toy-s0-irn-labels"] == "train_aug"
+    assert split["refine-cam-toy-s0-irn"] == "train_aug"
+    assert split["refine-cam-toy-s0-threshold"] == split["evaluate-cam-toy-s0-irn"] == "train"
+    network = stages["affinity-cam-toy-s0-irn"].config
+    assert network["masks"] == str(stages["refine-cam-toy-s0-irn-labels"].path)
+    assert network["data"]["source"] == DATA["data"]["source"]
+    # the experiment's trainer goes before the file's, as it does for methods
+    assert network["trainer"] == {"max_epochs": 3, "devices": 1, "accelerator": "cpu"}
+    assert stages["refine-cam-toy-s0-irn"].config["network"] == str(stages["affinity-cam-toy-s0-irn"].path)
+    assert stages["refine-cam-toy-s0-irn"].config["refiner"]["init_args"] == {"threshold": 0.15}
+    assert stages["affinity-cam-toy-s0-irn"].command == stages["segment-cam-toy-s0-irn-net"].command == "fit"
+    products = [(p.kind, p.split, p.refiner, p.extra) for p in plan.products]
+    assert products == [
+        ("seed", "train", None, ()),
+        ("refined", "train", "threshold", ()),
+        ("refined", "train", "irn", ()),
+        ("segmentation", "val", "irn", ("coco_masks",)),
+        ("segmentation", "val_ood", "irn", ("coco_masks",)),
+    ]
+    assert plan.segmenter == "net (R101, coco_masks) on the masks of irn"
+
+
+def test_a_fingerprint_follows_the_network_of_a_refiner(project):
+    file = multi_stage(project)
+    before = {stage.label: key for key, stage in make_plan(file, project.runs).stages.items()}
+    content = copy.deepcopy(IRN)
+    content["network"]["trainer"]["max_epochs"] = 4
+    project.write("configs/refine/irn.yaml", content)
+    after = {stage.label: key for key, stage in make_plan(file, project.runs / "elsewhere").stages.items()}
+    changed = {label for label in before if before[label] != after[label]}
+    assert "cam-toy-s0-irn" in changed
+    assert "cam-toy-s0-irn-net" in changed
+    assert not {"cam-toy-s0", "cam-toy-s0-irn-labels", "cam-toy-s0-threshold"} & changed
+
+
+def test_without_the_crf_the_segmenter_says_so_too(project):
+    file = multi_stage(project)
+    project.write("configs/refine/irn.yaml", {**IRN, "requires": ["no_such_module"]})
+    plan = make_plan(file, project.runs)
+    marks = [(p.kind, p.split, p.missing) for p in plan.products if p.missing]
+    assert marks == [
+        ("refined", "train", "no no_such_module"),
+        ("segmentation", "val", "no no_such_module"),
+        ("segmentation", "val_ood", "no no_such_module"),
+    ]
+    assert not {"affinity", "segment", "predict"} & set(kinds(plan))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"segmenter": None}, "go together"),
+        ({"pseudo_masks": None}, "go together"),
+        ({"pseudo_masks": "inr"}, "did you mean 'irn'"),
+        ({"segmenter": "ned"}, "did you mean 'net'"),
+    ],
+)
+def test_masks_and_segmenter_that_do_not_fit(project, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        make_plan(multi_stage(project, **changes), project.runs)
+
+
+def test_a_network_needs_labels(project):
+    file = multi_stage(project)
+    project.write("configs/refine/irn.yaml", {key: value for key, value in IRN.items() if key != "labels"})
+    with pytest.raises(ConfigError, match="network and labels go together"):
+        make_plan(file, project.runs)
+
+
 def test_labels_and_folders(project):
     plan = make_plan(project.experiment(methods=["cam"]), project.runs)
     names = [stage.path.name.rsplit("-", 1)[0] for stage in plan.stages.values()]

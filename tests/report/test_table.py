@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -189,6 +190,86 @@ def test_a_variant_has_no_paper_figure(world):
     assert {record["paper_miou"] for record in as_records(collect(world.plan))} == {None}
 
 
+def add_clims(world: World, warm: Stage) -> None:
+    """A multi-stage method to its end: seeds, IRN masks, a segmenter with data of its own."""
+    paper = [
+        {
+            "dataset": "toy",
+            "split": "train",
+            "product": "refined",
+            "miou": 70.5,
+            "source": "Z",
+            "post": "irn",
+        },
+        {
+            "dataset": "toy",
+            "split": "val",
+            "product": "segmentation",
+            "miou": 69.0,
+            "source": "Z",
+            "scales": "ss",
+            "post": "crf",
+        },
+    ]
+    cell = world.cell("clims", warm_start="cam", extra=["clip"], paper=paper)
+    train = world.stage("train", cell, {"warm_start": warm}, cpu_seconds=20.0)
+    seeds = world.stage("seed", cell, {"checkpoint": train}, cpu_seconds=4.0)
+    world.score(cell, "seed", "train", seed_figures(0.58, 0.5, 0.6, 0.3), seeds)
+    labels = world.stage("refine", cell, {"seeds": seeds}, "-irn-labels", cpu_seconds=3.0)
+    network = world.stage("affinity", cell, {"masks": labels}, "-irn", cpu_seconds=5.0)
+    masks = world.stage("refine", cell, {"seeds": seeds, "network": network}, "-irn", cpu_seconds=2.0)
+    refined = figure(0.7, post="irn", split="toy-train", n_images=10)
+    world.score(cell, "refined", "train", [refined], masks)
+    segmenter = world.stage("segment", cell, {"masks": masks}, "-irn-net", cpu_seconds=100.0)
+    predicted = world.stage("predict", cell, {"checkpoint": segmenter}, "-irn-net", cpu_seconds=7.0)
+    world.score(cell, "segmentation", "val", readouts(0.65), predicted)
+    world.plan.products[-1] = replace(world.plan.products[-1], refiner="irn", extra=("coco_masks",))
+    world.plan.segmenter = "net (R101, coco_masks) on the masks of irn"
+
+
+def test_a_method_of_many_stages(world):
+    add_cam(world, 0, 0.50)
+    add_clims(world, world.plan.stages["train-cam-toy-s0"])
+    board = collect(world.plan)
+    extras = {row["product"]: row["extra"] for row in as_records(board) if row["method"] == "clims"}
+    assert extras == {"seed": "clip", "refined": "clip", "segmentation": "clip coco_masks"}
+    page = render(world.plan, board, differences(board))
+    assert "Multi-stage methods: net (R101, coco_masks) on the masks of irn." in page
+    assert "**image-level, extra: clip coco_masks, ss/raw**" in page
+    # train 10 (CAM) + 20, seeds 4, irn 3 + 5 + 2, segmenter 100, read-outs 7
+    assert cells(page, "clims", "Cost")[1:] == [
+        *("R50", "clip", "1.50 M", "30", "4", "10", "100", "7", "151", "300", "abc")
+    ]
+    published = [
+        line for line in page.splitlines() if line.startswith("| clims ") and line.rstrip(" |").endswith("Z")
+    ]
+    values = [[cell.strip() for cell in line.strip("|").split("|")][1:] for line in published]
+    assert values == [
+        ["refined", "train", "ss irn", "70.0 (1)", "70.5", "-0.5", "Z"],
+        ["segmentation", "val", "ss crf", "65.0 (1)", "69.0", "-4.0", "Z"],
+    ]
+
+
+def test_a_method_is_compared_with_what_it_starts_from(world):
+    for name, fixed in (("clims", 0.60), ("between", 0.55), ("cam", 0.50), ("cam-long", 0.45)):
+        method = "cam" if name == "cam-long" else name
+        cell = world.cell(name, method=method, warm_start="cam" if name == "clims" else None)
+        stage = world.stage("seed", cell, {})
+        scored = world.score(cell, "seed", "train", [figure(fixed, "fixed", 0.2, split="toy-train")], stage)
+        with ConfusionWriter(1, scored.path) as writer:
+            for index in range(3):
+                writer.add(0, index, np.diag([5, 3, index + 1]))
+            writer.save(scored.path / "confusions.npz", ["a", "b", "c"])
+    pairs = [(one.first, one.second) for one in differences(collect(world.plan))]
+    assert pairs == [
+        ("clims", "between"),
+        ("clims", "cam"),
+        ("clims", "cam-long"),
+        ("between", "cam"),
+        ("cam", "cam-long"),
+    ]
+
+
 def full_world(world: World) -> None:
     add_cam(world, 0, 0.50)
     add_cam(world, 1, 0.52)
@@ -248,7 +329,13 @@ def test_the_page(world):
     assert cells(page, "full (ceiling)", masks)[0] == "1"
     assert page.index("**caption or none, ss/raw**") < page.index("**upper bound, ss/raw**")
     assert "`no crf`: made without the CRF extension" in page
-    assert cells(page, "cam", "Cost")[1:] == ["R50", "-", "1.50 M", "14", "-", "300", "abc"]
+    # train 10, seeds 4, no refiner, no segmenter
+    assert cells(page, "cam", "Cost")[1:] == [
+        *("R50", "-", "1.50 M", "10", "4", "-", "-", "-", "14", "300", "abc")
+    ]
+    assert cells(page, "cam", "Published figures")[1:] == [
+        *("seed", "train", "ss raw, fixed", "51.0 ± 1.4 (2)", "48.3", "+2.7", "IRN")
+    ]
     tables = [line for line in page.splitlines() if line.startswith("|")]
     assert max(map(len, tables)) <= 150
 

@@ -274,6 +274,17 @@ def read_experiment(path: Path) -> Experiment:
     experiment = read_as(Experiment, read_yaml(path), path)
     if isinstance(experiment.methods, str) and experiment.methods != "*":
         raise ConfigError(f'{path}: methods: expected a list of methods or "*"; got {experiment.methods!r}')
+    if (experiment.segmenter is None) != (experiment.pseudo_masks is None):
+        raise ConfigError(
+            f"{path}: segmenter and pseudo_masks go together: the segmenter is trained on the masks of the refiner "
+            f"that pseudo_masks names; got segmenter {experiment.segmenter!r}, pseudo_masks {experiment.pseudo_masks!r}"
+        )
+    if experiment.pseudo_masks is not None and experiment.pseudo_masks not in experiment.refiners:
+        known = experiment.refiners
+        raise ConfigError(
+            f"{path}: pseudo_masks: {experiment.pseudo_masks!r} is not one of refiners; "
+            f"{nearest(experiment.pseudo_masks, known)}"
+        )
     for key, values in (
         ("methods", experiment.methods),
         ("data", experiment.data),
@@ -322,13 +333,23 @@ class ConfigFolder:
         path = self._file("trainer", name)
         return read_as(TrainerFile, read_yaml(path), path).trainer
 
-    def refiner(self, name: str, dataset: str) -> RefinerFile:
-        """A refiner as it runs on `dataset`."""
-        return read_as(RefinerFile, *self._layers("refine", name, dataset))
+    def refiner(self, name: str, dataset: str, trainer: dict[str, Any]) -> RefinerFile:
+        """A refiner as it runs on `dataset`, its network, if any, with `trainer`."""
+        content, files = self._layers("refine", name, dataset)
+        if "network" in content:
+            content = merge(content, {"network": {"trainer": trainer}})
+        refiner = read_as(RefinerFile, content, files)
+        if (refiner.network is None) != (refiner.labels is None):
+            raise ConfigError(
+                f"{files}: network and labels go together: the masks of the refiner `labels` are what `network` "
+                "is trained on; give both or none"
+            )
+        return refiner
 
-    def segmenter(self, name: str, dataset: str) -> SegmenterFile:
+    def segmenter(self, name: str, dataset: str, trainer: dict[str, Any]) -> SegmenterFile:
         """A segmenter as it runs on `dataset`."""
-        return read_as(SegmenterFile, *self._layers("segmenters", name, dataset))
+        content, files = self._layers("segmenters", name, dataset)
+        return read_as(SegmenterFile, merge(content, {"trainer": trainer}), files)
 
     def _layers(self, folder: str, name: str, dataset: str) -> tuple[dict[str, Any], str]:
         """The file and its overlay merged, and how to name them in a message."""

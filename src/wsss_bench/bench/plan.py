@@ -28,9 +28,11 @@ COMMANDS = {
     "seed": "predict",
     "predict": "predict",
     "refine": "refine",
+    "affinity": "fit",
+    "segment": "fit",
     "evaluate": "evaluate",
 }
-PLACES = ("out", "stage", "warm_start", "checkpoint", "seeds", "masks")
+PLACES = ("out", "stage", "warm_start", "checkpoint", "seeds", "masks", "network")
 """Keys that say where things are, not what is computed."""
 
 PLAN_FILE = "plan.yaml"
@@ -42,7 +44,8 @@ class Stage:
     """One process to run.
 
     Args:
-        kind: `train`, `seed`, `refine`, `predict` or `evaluate`.
+        kind: `train`, `seed`, `refine`, `affinity` (the network of a refiner), `segment` (the network that is
+            trained on pseudo masks), `predict` or `evaluate`.
         label: Row, data set, seed and what tells it from its siblings, for people.
         config: Content of `plan.yaml`: exactly the keys that its command takes.
         inputs: Fingerprints of the stages it reads, by role.
@@ -95,9 +98,10 @@ class Product:
         cell: The cell.
         kind: `seed`, `refined` or `segmentation`.
         split: What it is scored on.
-        refiner: Name of the refiner of a refined product.
+        refiner: Name of the refiner of a refined product, or of the pseudo masks behind a segmentation.
         evaluate: Fingerprint of the stage that scores it; None where `missing` says why there is none.
         missing: Why it cannot be made here, in a few words (`no crf`).
+        extra: What it was given beyond the `extra` of its method: that of the segmenter.
     """
 
     cell: Cell
@@ -106,6 +110,7 @@ class Product:
     refiner: str | None
     evaluate: str | None
     missing: str = ""
+    extra: tuple[str, ...] = ()
 
 
 @dataclass
@@ -117,6 +122,7 @@ class Plan:
         trainer: Arguments of the trainer it runs under.
         jobs: Stages at a time, if it says so.
         datasets: The data sets, by name.
+        segmenter: What multi-stage methods train on their pseudo masks, in words; empty for nothing.
         stages: Unique stages by fingerprint, inputs before those that read them.
         products: What is scored, in table order.
         notes: What a user should know before it starts, a sentence each.
@@ -129,6 +135,7 @@ class Plan:
     stages: dict[str, Stage] = field(default_factory=dict)
     products: list[Product] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    segmenter: str = ""
 
     def chain(self, fingerprint: str) -> list[Stage]:
         """The stage and everything it needs, inputs first."""

@@ -7,7 +7,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from wsss_bench.bench.config import ConfigFolder, Protocol, merge, read_experiment
+from wsss_bench.bench.config import (
+    ClassSpec,
+    ConfigFolder,
+    Experiment,
+    NetworkSpec,
+    Protocol,
+    RefinerFile,
+    merge,
+    read_experiment,
+)
 from wsss_bench.bench.matrix import Cell, expand
 from wsss_bench.bench.plan import Plan, Product, Stage, StageFolder, fingerprint_of
 from wsss_bench.bench.schema import ConfigError
@@ -31,9 +40,9 @@ def make_plan(file: Path, runs: Path, configs: Path | None = None) -> Plan:
     cells = expand(experiment, folder, trainer, file)
     datasets = {name: folder.data(name) for name in experiment.data}
     plan = Plan(file.stem, trainer, experiment.jobs, datasets)
-    builder = _Builder(plan, folder, StageFolder(runs), experiment.override)
+    builder = _Builder(plan, folder, StageFolder(runs), experiment)
     for cell in cells:
-        builder.add(cell, experiment.refiners)
+        builder.add(cell)
     return plan
 
 
@@ -48,22 +57,39 @@ class _Builder:
     """Adds the stages of one cell after the other to a plan."""
 
     def __init__(
-        self, plan: Plan, configs: ConfigFolder, folder: StageFolder, override: dict[str, Any]
+        self, plan: Plan, configs: ConfigFolder, folder: StageFolder, experiment: Experiment
     ) -> None:
         self.plan = plan
         self.configs = configs
         self.folder = folder
-        self.override = override
+        self.experiment = experiment
 
-    def add(self, cell: Cell, refiners: list[str]) -> None:
+    def add(self, cell: Cell) -> None:
         """All stages and products of a cell."""
         hints = cell.content.bench
         train = self._train(cell) if hints.trains else None
+        if hints.pipeline == "multi_stage":
+            self._multi_stage(cell, train)
+            return
         if hints.pipeline != "upper_bound":
-            self._seeds(cell, train, refiners if hints.pipeline == "multi_stage" else [])
-        if hints.pipeline != "multi_stage":
-            for split in self.plan.datasets[cell.dataset].protocol.eval_splits:
-                self._segmentation(cell, train, split)
+            self._seeds(cell, train, self._data(cell)[0].train_split)
+        for split in self._data(cell)[0].eval_splits:
+            self._segmentation(cell, train, split)
+
+    def _multi_stage(self, cell: Cell, train: Stage | None) -> None:
+        """Seeds, pseudo masks of each refiner, and a segmenter trained on those of one of them.
+
+        Seeds and the masks to train on cover the training images; what is only scored covers the scored ones.
+        """
+        protocol, _ = self._data(cell)
+        training = self.plan.datasets[cell.dataset].data.get("train_split", protocol.train_split)
+        seed = self._seeds(cell, train, training)
+        for name in self.experiment.refiners:
+            chosen = name == self.experiment.pseudo_masks
+            refiner = self.configs.refiner(name, cell.dataset, self.plan.trainer)
+            masks = self._refined(cell, seed, name, refiner, training, chosen)
+            if chosen and self.experiment.segmenter is not None:
+                self._segmenter(cell, masks, name, self.experiment.segmenter)
 
     def _train(self, cell: Cell, users: tuple[str, ...] = ()) -> Stage:
         warm_start = None
@@ -73,7 +99,8 @@ class _Builder:
                 raise ConfigError(
                     f"configs/methods/{cell.method}.yaml: bench.warm_start: {name} leads back to itself"
                 )
-            content = self.configs.method(name, cell.dataset, self.plan.trainer, self.override.get(name, {}))
+            override = self.experiment.override.get(name, {})
+            content = self.configs.method(name, cell.dataset, self.plan.trainer, override)
             if not content.bench.trains:
                 raise ConfigError(
                     f"configs/methods/{cell.method}.yaml: bench.warm_start: {name} has no train stage"
@@ -84,64 +111,135 @@ class _Builder:
         config = self._sections(cell) | {"warm_start": str(warm_start.path) if warm_start else None}
         return self._stage("train", _label(cell), config, {"warm_start": warm_start})
 
-    def _seeds(self, cell: Cell, train: Stage | None, refiners: list[str]) -> None:
-        protocol, source = self._data(cell)
-        split, hints = protocol.train_split, cell.content.bench
+    def _seeds(self, cell: Cell, train: Stage | None, split: str) -> Stage:
+        """Seeds of `split`, which holds the scored images."""
+        protocol, _ = self._data(cell)
+        hints = cell.content.bench
         if hints.threshold is None:
             raise ConfigError(
                 f"configs/methods/{cell.method}.yaml: bench.threshold: a method with seeds needs the fixed "
                 "background threshold that ranks them, in [0, 1]; add it"
             )
         seed = self._predict(cell, train, "seed", "seed", split, None)
-        scales = "ms" if len(cell.content.inference.get("scales") or [1.0]) > 1 else "ss"
         config = {
-            **self._evaluation(cell, split, "seed"),
+            **self._evaluation(cell, protocol.train_split, "seed"),
             "seeds": str(seed.path),
             "labels": "given",
-            "scales": scales,
+            "scales": _scales(cell),
             "post": "raw",
             "threshold": hints.threshold,
             "holdout": protocol.holdout,
         }
         scored = self._stage("evaluate", _label(cell, "seed"), config, {"seeds": seed})
-        self.plan.products.append(Product(cell, "seed", split, None, scored.fingerprint))
-        for name in refiners:
-            refiner = self.configs.refiner(name, cell.dataset)
-            lacking = [module for module in refiner.requires if find_spec(module) is None]
-            if lacking:
-                self._cannot_refine(cell, split, name, lacking[0])
-                continue
-            arguments = dict(refiner.refiner.init_args)
-            if "threshold" in arguments and arguments["threshold"] is None:
-                arguments["threshold"] = hints.threshold
-            config = {
-                "source": source,
-                "split": split,
-                "seeds": str(seed.path),
-                "refiner": {"class_path": refiner.refiner.class_path, "init_args": arguments},
-            }
-            masks = self._stage("refine", _label(cell, name), config, {"seeds": seed})
-            config = {
-                **self._evaluation(cell, split, "refined"),
-                "masks": str(masks.path),
-                "labels": "given",
-                "scales": scales,
-                "post": name,
-                "threshold": None,
-                "holdout": 0,
-            }
-            scored = self._stage("evaluate", _label(cell, name), config, {"masks": masks})
-            self.plan.products.append(Product(cell, "refined", split, name, scored.fingerprint))
+        self.plan.products.append(Product(cell, "seed", protocol.train_split, None, scored.fingerprint))
+        return seed
 
-    def _cannot_refine(self, cell: Cell, split: str, name: str, module: str) -> None:
-        mark = "no crf" if module == "pydensecrf" else f"no {module}"
-        self.plan.products.append(Product(cell, "refined", split, name, None, mark))
-        note = f"refiner {name} is left out: module {module} is not installed; its cells say {mark!r}"
+    def _refined(
+        self, cell: Cell, seed: Stage, name: str, refiner: RefinerFile, training: str, chosen: bool
+    ) -> Stage | None:
+        """Pseudo masks of a refiner and their score; None where one of its modules is missing."""
+        scored_on = self._data(cell)[0].train_split
+        mark = self._lacks(name, refiner)
+        if mark:
+            self.plan.products.append(Product(cell, "refined", scored_on, name, None, mark))
+            return None
+        network = None
+        if refiner.network is not None and refiner.labels is not None:
+            labels = self._refine(cell, seed, refiner.labels, training, f"{name}-labels")
+            network = self._fit("affinity", cell, refiner.network, labels, name)
+        masks = self._refine(cell, seed, refiner.refiner, training if chosen else scored_on, name, network)
+        config = {
+            **self._evaluation(cell, scored_on, "refined"),
+            "masks": str(masks.path),
+            "labels": "given",
+            "scales": _scales(cell),
+            "post": name,
+            "threshold": None,
+            "holdout": 0,
+        }
+        scored = self._stage("evaluate", _label(cell, name), config, {"masks": masks})
+        self.plan.products.append(Product(cell, "refined", scored_on, name, scored.fingerprint))
+        return masks
+
+    def _refine(
+        self,
+        cell: Cell,
+        seed: Stage,
+        refiner: ClassSpec,
+        split: str,
+        suffix: str,
+        network: Stage | None = None,
+    ) -> Stage:
+        arguments = dict(refiner.init_args)
+        if "threshold" in arguments and arguments["threshold"] is None:
+            arguments["threshold"] = cell.content.bench.threshold
+        config = {
+            "source": self._data(cell)[1],
+            "split": split,
+            "seeds": str(seed.path),
+            "refiner": {"class_path": refiner.class_path, "init_args": arguments},
+        }
+        if network is not None:
+            config["network"] = str(network.path)
+        return self._stage("refine", _label(cell, suffix), config, {"seeds": seed, "network": network})
+
+    def _fit(self, kind: str, cell: Cell, spec: NetworkSpec, masks: Stage, suffix: str) -> Stage:
+        """A network trained on the masks of a refine stage."""
+        config = self._network(cell, spec) | {"masks": str(masks.path)}
+        return self._stage(kind, _label(cell, suffix), config, {"masks": masks})
+
+    def _segmenter(self, cell: Cell, masks: Stage | None, refiner: str, name: str) -> None:
+        """The segmenter and its figures; where there are no masks, the reason that their row gives."""
+        spec = self.configs.segmenter(name, cell.dataset, self.plan.trainer)
+        protocol, _ = self._data(cell)
+        extra = tuple(spec.bench.extra)
+        self.plan.segmenter = (
+            f"{name} ({', '.join([spec.bench.backbone, *spec.bench.extra])}) on the masks of {refiner}"
+        )
+        if masks is None:
+            mark = self.plan.products[-1].missing
+            for split in protocol.eval_splits:
+                self.plan.products.append(Product(cell, "segmentation", split, refiner, None, mark, extra))
+            return
+        trained = self._fit("segment", cell, spec, masks, f"{refiner}-{name}")
+        for split in protocol.eval_splits:
+            predict = {
+                **self._network(cell, spec),
+                "inference": spec.inference,
+                "checkpoint": str(trained.path),
+                "product": "segmentation",
+                "split": split,
+                "crf": protocol.crf,
+                "scales": protocol.scales,
+            }
+            suffix = f"{refiner}-{name}-{split}"
+            predicted = self._stage("predict", _label(cell, suffix), predict, {"checkpoint": trained})
+            self._score_masks(cell, predicted, split, suffix, refiner, extra)
+
+    def _lacks(self, name: str, refiner: RefinerFile) -> str:
+        """The mark of a module that a refiner needs and that is not installed; empty where all are."""
+        lacking = [module for module in refiner.requires if find_spec(module) is None]
+        if not lacking:
+            return ""
+        mark = "no crf" if lacking[0] == "pydensecrf" else f"no {lacking[0]}"
+        note = f"refiner {name} is left out: module {lacking[0]} is not installed; its cells say {mark!r}"
         if note not in self.plan.notes:
             self.plan.notes.append(note)
+        return mark
 
     def _segmentation(self, cell: Cell, train: Stage | None, split: str) -> None:
         masks = self._predict(cell, train, "predict", "segmentation", split, split)
+        self._score_masks(cell, masks, split, split)
+
+    def _score_masks(
+        self,
+        cell: Cell,
+        masks: Stage,
+        split: str,
+        suffix: str,
+        refiner: str | None = None,
+        extra: tuple[str, ...] = (),
+    ) -> None:
         config = {
             **self._evaluation(cell, split, "segmentation"),
             "masks": str(masks.path),
@@ -151,8 +249,10 @@ class _Builder:
             "threshold": None,
             "holdout": 0,
         }
-        scored = self._stage("evaluate", _label(cell, split), config, {"masks": masks})
-        self.plan.products.append(Product(cell, "segmentation", split, None, scored.fingerprint))
+        scored = self._stage("evaluate", _label(cell, suffix), config, {"masks": masks})
+        self.plan.products.append(
+            Product(cell, "segmentation", split, refiner, scored.fingerprint, extra=extra)
+        )
 
     def _predict(
         self, cell: Cell, train: Stage | None, kind: str, product: str, split: str, suffix: str | None
@@ -171,11 +271,14 @@ class _Builder:
     def _sections(self, cell: Cell) -> dict[str, Any]:
         """What `fit` and `predict` both take."""
         content = cell.content
+        return self._network(cell, NetworkSpec(content.model, content.data, content.trainer))
+
+    def _network(self, cell: Cell, spec: NetworkSpec) -> dict[str, Any]:
         return {
             "seed_everything": cell.seed,
-            "model": {"class_path": content.model.class_path, "init_args": content.model.init_args},
-            "data": merge(content.data, self.plan.datasets[cell.dataset].data),
-            "trainer": content.trainer,
+            "model": {"class_path": spec.model.class_path, "init_args": spec.model.init_args},
+            "data": merge(spec.data, self.plan.datasets[cell.dataset].data),
+            "trainer": spec.trainer,
         }
 
     def _evaluation(self, cell: Cell, split: str, product: str) -> dict[str, Any]:
@@ -201,6 +304,7 @@ class _Builder:
             info = {
                 "experiment": self.plan.experiment,
                 "label": label,
+                "kind": kind,
                 "fingerprint": fingerprint,
                 "inputs": inputs,
             }
@@ -213,3 +317,7 @@ class _Builder:
 
 def _label(cell: Cell, suffix: str | None = None) -> str:
     return "-".join(part for part in (cell.row, cell.dataset, f"s{cell.seed}", suffix) if part)
+
+
+def _scales(cell: Cell) -> str:
+    return "ms" if len(cell.content.inference.get("scales") or [1.0]) > 1 else "ss"

@@ -8,6 +8,7 @@ confusion of its images. With several seeds a method's value in a draw is the me
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
@@ -61,10 +62,12 @@ def miou_of_draws(sums: np.ndarray, draws: int = DRAWS, seed: int = 0) -> np.nda
 
 
 def differences(board: Leaderboard) -> list[Difference]:
-    """Neighbours in score among the headline figures that share data set, split, product and protocol.
+    """Differences among the headline figures that share data set, split, product and protocol.
 
-    A difference is no ranking: neighbours of different tracks are compared too, which is how a method is
-    read as a gain over the floor. Rows whose per-image counts are gone, or cover other images, are left out.
+    Compared are neighbours in score, a variant with the method that it varies, and a method with the one it
+    starts from and that one's variants. A difference is no ranking: neighbours of different tracks are
+    compared too, which is how a method is read as a gain over the floor. Rows whose per-image counts are
+    gone, or cover other images, are left out.
     """
     groups: dict[str, list[Row]] = {}
     for row in board.rows:
@@ -74,9 +77,10 @@ def differences(board: Leaderboard) -> list[Difference]:
     for rows in groups.values():
         rows = sorted(rows, key=lambda row: -row.miou_mean)
         samples = [_samples(row) for row in rows]
-        for (first, one), (second, other) in zip(
-            zip(rows, samples, strict=True), zip(rows[1:], samples[1:], strict=True), strict=False
-        ):
+        for i, j in combinations(range(len(rows)), 2):
+            first, second, one, other = rows[i], rows[j], samples[i], samples[j]
+            if j - i > 1 and not _is_related(first, second) and not _is_related(second, first):
+                continue
             if one is None or other is None or one[0] != other[0]:
                 continue
             low, high = np.percentile(one[1] - other[1], [2.5, 97.5])
@@ -93,6 +97,12 @@ def differences(board: Leaderboard) -> list[Difference]:
                 )
             )
     return found
+
+
+def _is_related(row: Row, reference: Row) -> bool:
+    """Whether `row` is a variant of the method `reference`, or starts from that method."""
+    varies = row.method != row.base == reference.method
+    return varies or row.hints.warm_start == reference.base
 
 
 def _samples(row: Row) -> tuple[list[str], np.ndarray] | None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from wsss_bench.bench.config import MethodHints
 from wsss_bench.bench.plan import Plan
 from wsss_bench.report.differences import Difference
-from wsss_bench.report.table import Leaderboard, Row, stem
+from wsss_bench.report.table import Leaderboard, Row, extra_of, stem
 
 TRACKS = ("image-level", "caption or none", "upper bound")
 NOTHING = "-"
@@ -61,10 +61,13 @@ class _Page:
         self.hints: dict[str, MethodHints] = {}
         self.products: dict[str, set[str]] = {}
         self.refiners: list[str] = []
+        self.extras: dict[tuple[str, str], str] = {}
+        self.segmenter = plan.segmenter
         for product in plan.products:
             if product.cell.dataset == dataset:
                 self.hints.setdefault(product.cell.row, product.cell.content.bench)
                 self.products.setdefault(product.kind, set()).add(product.cell.row)
+                self.extras[product.cell.row, product.kind] = " ".join(extra_of(product))
                 if product.refiner and product.refiner not in self.refiners:
                     self.refiners.append(product.refiner)
 
@@ -99,11 +102,14 @@ class _Page:
             for split in others:
                 values = {"product": "segmentation", "split": split, "scales": "ss", "post": "raw"}
                 columns[f"{split} ss raw"] = values
-            parts += [
-                f"### Segmentation: {self.protocol.dataset}-{first}, no labels, ranked by `ss raw`",
-                self.table("segmentation", first, columns),
-            ]
-        return [*parts, f"### Cost on {self.dataset}", self.costs()]
+            parts.append(f"### Segmentation: {self.protocol.dataset}-{first}, no labels, ranked by `ss raw`")
+            if self.segmenter:
+                parts.append(f"Multi-stage methods: {self.segmenter}.")
+            parts.append(self.table("segmentation", first, columns))
+        parts += [f"### Cost on {self.dataset}", self.costs()]
+        if any(row.paper for row in self.rows):
+            parts += [f"### Published figures on {self.dataset}", self.papers()]
+        return parts
 
     def find(self, method: str, product: str, split: str, **values: str) -> Row | None:
         """The row of a figure, or None."""
@@ -118,7 +124,15 @@ class _Page:
         row = self.find(method, product, split, **values)
         if row is not None:
             return _figure(row)
-        reason = self.gaps.get((method, self.dataset, product, split, values.get("refiner")))
+        reason = next(
+            (
+                reason
+                for (*named, refiner), reason in self.gaps.items()
+                if named == [method, self.dataset, product, split]
+                and values.get("refiner", refiner) == refiner
+            ),
+            None,
+        )
         if reason is None and values.get("post") == "crf" and self.find(method, product, split):
             return "no crf"
         return reason or NOTHING
@@ -131,7 +145,7 @@ class _Page:
         # a method without a figure stands with those that it would be ranked with
         for method in sorted(members, key=lambda method: found[method] is None):
             row, hints = found[method], self.hints[method]
-            kind = (TRACKS.index(track(hints)), " ".join(sorted(hints.extra)))
+            kind = (TRACKS.index(track(hints)), self.extras[method, product])
             peers = [key for key in groups if key[:2] == kind]
             key = (*kind, stem(row.protocol)) if row else (peers[0] if peers else (*kind, ""))
             groups.setdefault(key, []).append((method, row))
@@ -156,7 +170,8 @@ class _Page:
 
     def costs(self) -> str:
         """What each method takes, scoring aside."""
-        lines = [["method", "backbone", "extra", "params", "seed s", "segmentation s", "memory MB", "commit"]]
+        steps = ["train s", "seeds s", *(f"{name} s" for name in self.refiners), "segment s", "predict s"]
+        lines = [["method", "backbone", "extra", "params", *steps, "total s", "memory MB", "commit"]]
         for method, hints in self.hints.items():
             seed = self._headline(method, "seed", self.protocol.train_split)
             mask = self._headline(method, "segmentation", self.protocol.eval_splits[0])
@@ -169,13 +184,47 @@ class _Page:
                     hints.backbone,
                     " ".join(hints.extra) or NOTHING,
                     NOTHING if params is None else _millions(params),
-                    _number(seed.mean("seconds") if seed else None, ".0f"),
-                    _number(mask.mean("seconds") if mask else None, ".0f"),
+                    *self._seconds(method, seed, mask),
+                    _number(rows[-1].mean("seconds") if rows else None, ".0f"),
                     _number(max(memory, default=None), ".0f"),
                     " ".join(sorted({commit for row in rows for commit in row.commits})) or NOTHING,
                 ]
             )
         return _aligned(lines)
+
+    def papers(self) -> str:
+        """Every published figure that has a counterpart here, whichever its read-out."""
+        lines = [["method", "product", "split", "read-out", "ours", "paper", "gap", "source"]]
+        for row in self.rows:
+            if row.paper is not None:
+                readout = f"{row.scales} {row.post}" + (f", {row.rule}" if row.rule != "na" else "")
+                lines.append(
+                    [
+                        self._name(row.method),
+                        row.product,
+                        row.split,
+                        readout,
+                        _figure(row),
+                        _number(row.paper.miou, ".1f"),
+                        _number(row.gap, "+.1f"),
+                        row.paper.source,
+                    ]
+                )
+        return _aligned(lines)
+
+    def _seconds(self, method: str, seed: Row | None, mask: Row | None) -> list[str]:
+        """Seconds of each step on the way: training, seeds, each refiner with all it trains, segmenter, read-outs."""
+        refined = [
+            self.find(method, "refined", self.protocol.train_split, refiner=name) for name in self.refiners
+        ]
+        steps = [
+            (seed or mask, ("train",)),
+            (seed, ("seed",)),
+            *((row, ("refine", "affinity")) for row in refined),
+            (mask, ("segment",)),
+            (mask, ("predict",)),
+        ]
+        return [_number(_mean_seconds(row, kinds), ".0f") for row, kinds in steps]
 
     def _headline(self, method: str, product: str, split: str) -> Row | None:
         rows = (row for row in self.rows if (row.method, row.product, row.split) == (method, product, split))
@@ -186,6 +235,14 @@ class _Page:
         mark = "*" if any(row.commits != [self.commit] for row in own) else ""
         role = self.hints[method].role
         return method + mark + (f" ({role})" if role else "")
+
+
+def _mean_seconds(row: Row | None, kinds: tuple[str, ...]) -> float | None:
+    """Mean over seeds of the seconds of these kinds of stages; None where there was no such stage."""
+    if row is None:
+        return None
+    spent = [[s for kind, s in score.seconds_by_kind.items() if kind in kinds] for score in row.scores]
+    return sum(map(sum, spent)) / len(spent) if all(spent) else None
 
 
 def _figure(row: Row) -> str:
@@ -238,8 +295,9 @@ def _footnotes(board: Leaderboard, commit: str) -> str:
         "ss, ms: one scale, several scales with flip; crf: DenseCRF in the one setting of the data set.",
         "bg FP: true background predicted as foreground, of all background; bg FN: true foreground predicted "
         "as background, of all foreground; both in percent, of the ranking figure.",
-        "Seconds: CPU time, or GPU time where there is one, of all stages that lead to the ranking figure; "
-        "scoring is not counted.",
+        "Seconds: CPU time, or GPU time where there is one. `train` counts the method that a warm start begins "
+        "with; a refiner's column counts the labels and the network that it trains; `total` is everything that "
+        "leads to the last product, scoring not counted.",
     ]
     reasons = set(board.gaps.values())
     if reasons:

@@ -43,6 +43,7 @@ class Score:
         n_images: Images scored.
         params: Parameters of the model.
         seconds: GPU seconds, or CPU seconds without a GPU, of all stages that lead here, scoring aside.
+        seconds_by_kind: The same, by kind of stage.
         peak_memory_mb: Largest of those stages.
         commits: Commits that those stages and the scoring were made from.
         index: Position among the figures of its stage.
@@ -58,6 +59,7 @@ class Score:
     n_images: int
     params: int | None
     seconds: float | None
+    seconds_by_kind: dict[str, float]
     peak_memory_mb: float | None
     commits: tuple[str, ...]
     index: int
@@ -70,22 +72,25 @@ class Row:
 
     Args:
         method: Row name: method or variant.
+        base: The method, of a variant that which it varies.
         dataset: Data set.
         split: What it is scored on.
         product: `seed`, `refined` or `segmentation`.
-        refiner: Of a refined product.
+        refiner: Of a refined product, or of the pseudo masks behind a segmentation.
         protocol: Protocol id; of a threshold that differs from seed to seed only the rule is in it.
         scales: `ss` or `ms`.
         post: `raw`, `crf`, or the refiner.
         rule: `fixed`, `heldout`, `oracle` or `na`.
         headline: Whether this figure ranks.
         hints: The `bench:` block of the method.
+        extra: What it was given beyond ImageNet weights and its supervision, by method and segmenter.
         paper: The published figure that is comparable.
         planned: Seeds that the experiment asks for.
         scores: Those that are done.
     """
 
     method: str
+    base: str
     dataset: str
     split: str
     product: str
@@ -96,6 +101,7 @@ class Row:
     rule: str
     headline: bool
     hints: MethodHints
+    extra: tuple[str, ...]
     paper: PaperFigure | None
     planned: int
     scores: tuple[Score, ...]
@@ -163,6 +169,7 @@ def collect(plan: Plan) -> Leaderboard:
         rows.append(
             Row(
                 method=cell.row,
+                base=cell.method,
                 dataset=cell.dataset,
                 split=product.split,
                 product=product.kind,
@@ -173,6 +180,7 @@ def collect(plan: Plan) -> Leaderboard:
                 rule=figure["rule"],
                 headline=bool(figure["headline"]),
                 hints=cell.content.bench,
+                extra=extra_of(product),
                 paper=paper,
                 planned=planned[key[:-1]],
                 scores=tuple(score for _, _, score in entries),
@@ -180,6 +188,11 @@ def collect(plan: Plan) -> Leaderboard:
         )
         reasons.pop(key[:-1], None)
     return Leaderboard(rows, reasons)
+
+
+def extra_of(product: Product) -> tuple[str, ...]:
+    """What a product's method and segmenter were given beyond the usual, sorted."""
+    return tuple(sorted({*product.cell.content.bench.extra, *product.extra}))
 
 
 def protocol_of(figure: dict[str, Any]) -> str:
@@ -226,12 +239,15 @@ def _read(plan: Plan, product: Product) -> tuple[str, list[tuple[dict[str, Any],
 def _cost(stages: list[Stage]) -> dict[str, Any]:
     """Parameters, seconds and memory of the stages; None where a manifest that would tell is gone."""
     if not all(is_complete(stage.path) for stage in stages):
-        return {"params": None, "seconds": None, "peak_memory_mb": None}
+        return {"params": None, "seconds": None, "seconds_by_kind": {}, "peak_memory_mb": None}
     manifests = [read_manifest(stage.path) for stage in stages]
-    seconds = [m["gpu_seconds"] if m.get("gpu_seconds") else m.get("cpu_seconds", 0.0) for m in manifests]
+    by_kind: dict[str, float] = defaultdict(float)
+    for stage, manifest in zip(stages, manifests, strict=True):
+        by_kind[stage.kind] += float(manifest.get("gpu_seconds") or manifest.get("cpu_seconds", 0.0))
     return {
         "params": max((int(m["params"]) for m in manifests if m.get("params") is not None), default=None),
-        "seconds": float(sum(seconds)),
+        "seconds": sum(by_kind.values()),
+        "seconds_by_kind": dict(by_kind),
         "peak_memory_mb": max((float(m.get("peak_memory_mb", 0.0)) for m in manifests), default=None),
     }
 
@@ -270,7 +286,7 @@ def as_records(board: Leaderboard) -> list[dict[str, Any]]:
             "n_images": row.scores[0].n_images,
             "supervision": row.hints.supervision,
             "backbone": row.hints.backbone,
-            "extra": " ".join(row.hints.extra),
+            "extra": " ".join(row.extra),
             "params": row.scores[0].params,
             "seconds": _rounded(row.mean("seconds"), 1),
             "peak_memory_mb": _rounded(row.mean("peak_memory_mb"), 1),
@@ -314,6 +330,7 @@ def write_details(board: Leaderboard, differences: Sequence[Any], path: Path) ->
                 "false_negative_background": _rounded(score.false_negative_background),
                 "threshold": score.threshold,
                 "seconds": _rounded(score.seconds, 1),
+                "seconds_by_kind": {kind: round(value, 1) for kind, value in score.seconds_by_kind.items()},
                 "peak_memory_mb": score.peak_memory_mb,
                 "commits": list(score.commits),
                 "stages": [str(stage) for stage in score.stages],
