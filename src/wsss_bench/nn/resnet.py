@@ -1,10 +1,11 @@
-"""ResNet as the CAM family reads it: timm's network, cut into five stages.
+"""ResNet as the CAM family and DeepLab read it: timm's network, cut into five stages.
 
 Ahn et al., "Weakly Supervised Learning of Instance Segmentation with Inter-pixel Relations", CVPR 2019,
 https://github.com/jiwoon-ahn/irn
 
-Output stride 16 means stride 1 in the last stage and **no dilation** in its place, unlike timm's `output_stride=16`, which
-dilates: with the published weights the two give different features.
+In the CAM family output stride 16 means stride 1 in the last stage and **no dilation** in its place, unlike timm's
+`output_stride=16`, which dilates: with the published weights the two give different features. DeepLab dilates all 3x3
+convolutions of a stage alike, where timm leaves the first of a stage at the rate of the stage before.
 """
 
 from __future__ import annotations
@@ -47,6 +48,14 @@ def read_recipe(backbone: str) -> tuple[str, dict[str, Any]]:
     return recipe["model"], recipe["kwargs"]
 
 
+def _dilate(layer: nn.Module, rate: int) -> None:
+    """Set the dilation of all spatial convolutions, at unchanged size of their output."""
+    for module in layer.modules():
+        if isinstance(module, nn.Conv2d) and max(module.kernel_size) > 1:
+            module.dilation = (rate, rate)
+            module.padding = tuple(rate * (size // 2) for size in module.kernel_size)
+
+
 class ImageNetNormalize(nn.Module):
     """`(B, 3, H, W)` in [0, 1] -> zero mean, unit variance under ImageNet's statistics."""
 
@@ -69,10 +78,11 @@ class ResNetStages(nn.Module):
     Args:
         backbone: timm ResNet name, or a recipe file (`create_timm`).
         weights: `imagenet`, a checkpoint path, or None.
-        output_stride: 8, 16 or 32; the last stages lose their stride, without dilation.
+        output_stride: 8, 16 or 32; the last stages lose their stride.
         frozen_stages: How many stages, from the stem on, get no gradient. IRN's CAM: 3 (stem, layer1, layer2);
             CLIMS: 1 (stem).
         fixed_batch_norm: Always use running statistics (IRN). Otherwise ordinary BatchNorm, also in frozen stages (CLIMS).
+        dilated: Dilate what has lost its stride (DeepLab: layers at 1, 1, 2, 4 for output stride 8), or not (CAM, IRN).
     """
 
     def __init__(
@@ -82,6 +92,7 @@ class ResNetStages(nn.Module):
         output_stride: int = 16,
         frozen_stages: int = 0,
         fixed_batch_norm: bool = False,
+        dilated: bool = False,
     ) -> None:
         super().__init__()
         if not 0 <= frozen_stages <= 5:
@@ -90,10 +101,10 @@ class ResNetStages(nn.Module):
         if timm.model_entrypoint(name.split(".")[0]).__module__ != "timm.models.resnet":
             raise ValueError(f"{backbone!r} is not one of timm's ResNets; choose e.g. resnet50.tv_in1k")
         net: Any = create_timm(backbone, weights, output_stride=output_stride)
-        for module in net.modules():
-            if isinstance(module, nn.Conv2d) and max(module.dilation) > 1:
-                module.dilation = (1, 1)
-                module.padding = tuple(size // 2 for size in module.kernel_size)
+        for layer, stride in zip(
+            (net.layer1, net.layer2, net.layer3, net.layer4), (4, 8, 16, 32), strict=True
+        ):
+            _dilate(layer, max(1, stride // output_stride) if dilated else 1)
         stem = nn.Sequential(net.conv1, net.bn1, net.act1, net.maxpool)
         self.stages = nn.ModuleList([stem, net.layer1, net.layer2, net.layer3, net.layer4])
         self.stage_channels: list[int] = [info["num_chs"] for info in net.feature_info]

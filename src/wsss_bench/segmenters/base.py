@@ -1,0 +1,79 @@
+"""What all segmenters share: a dilated ResNet, a head, and the optimisation of DeepLab.
+
+A segmenter is the second stage of a multi-stage method: a network trained on pseudo masks, which are then forgotten. It is a
+`Method` like any other, so that `fit` and `predict` run it; with true masks it gives the ceiling of the second stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from wsss_bench.losses.segmentation import balanced_cross_entropy, cross_entropy
+from wsss_bench.methods.base import Method
+from wsss_bench.methods.optim import OptimConfig
+from wsss_bench.nn.resnet import ImageNetNormalize, ResNetStages
+from wsss_bench.types import MaskBatch
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cross_entropy": cross_entropy,
+    "balanced": balanced_cross_entropy,
+}
+
+DEEPLAB_OPTIM = OptimConfig(name="sgd", lr=2.5e-4, weight_decay=5e-4, momentum=0.9, power=0.9, decay_every=10)
+"""DeepLabV2's schedule as the WSSS literature runs it."""
+
+
+class Segmenter(Method):
+    """ResNet at output stride 8, dilated, with frozen BatchNorm, and a head that a subclass sets.
+
+    Weights of the head learn ten times as fast as the backbone; its biases twenty times, without weight decay (DeepLab).
+
+    Args:
+        class_names: Foreground classes, in label order.
+        optim: Optimiser of the backbone; see above for the head.
+        backbone: timm ResNet name, or a recipe file.
+        weights: `imagenet`, a checkpoint path in timm's names, or None.
+        output_stride: Stride of the features; what loses its stride is dilated.
+        loss: `cross_entropy`, or `balanced` between background and foreground.
+        head_lr_scale: Learning rate of the head's weights over that of the backbone; biases get twice as much.
+    """
+
+    supervision = "mask"
+    batch_type = MaskBatch
+    head: nn.Module
+
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        optim: OptimConfig,
+        backbone: str,
+        weights: str | None,
+        output_stride: int,
+        loss: Literal["cross_entropy", "balanced"],
+        head_lr_scale: float,
+    ) -> None:
+        super().__init__(class_names, optim)
+        self.normalize = ImageNetNormalize()
+        self.backbone = ResNetStages(backbone, weights, output_stride, fixed_batch_norm=True, dilated=True)
+        for module in self.backbone.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.requires_grad_(False)
+        self.loss = LOSSES[loss]
+        self.head_lr_scale = head_lr_scale
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        head = list(self.head.named_parameters())
+        biases = [parameter for name, parameter in head if name.endswith("bias")]
+        weights = [parameter for name, parameter in head if not name.endswith("bias")]
+        return [
+            {"params": [p for p in self.backbone.parameters() if p.requires_grad]},
+            {"params": weights, "lr_scale": self.head_lr_scale},
+            {"params": biases, "lr_scale": 2 * self.head_lr_scale, "weight_decay": 0.0},
+        ]
+
+    def _logits(self, image: Tensor) -> Tensor:
+        """`(B, 3, H, W)`, normalised -> `(B, 1 + C, h, w)` at one scale."""
+        return self.head(self.backbone(image)[-1])

@@ -1,0 +1,64 @@
+"""DeepLab-LargeFOV on ResNet-101: the segmenter of MCIS, OAA and other methods of their time.
+
+Chen et al., "Semantic Image Segmentation with Deep Convolutional Nets and Fully Connected CRFs", ICLR 2015,
+https://arxiv.org/abs/1412.7062. The original is VGG-16 whose fc6 is a 3x3 convolution of dilation 12; on ResNet-101 the same
+head follows the features of output stride 8. One scale; logits are enlarged to the mask before the loss.
+
+Departures: the backbone of DeepLabV2 of this package (see there) in place of the Caffe network; no dropout; new weights in
+PyTorch's default initialisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from wsss_bench.methods.optim import OptimConfig
+from wsss_bench.nn.largefov import LargeFOV
+from wsss_bench.segmenters.base import DEEPLAB_OPTIM, Segmenter
+from wsss_bench.types import MaskBatch
+
+
+class DeepLabLargeFOV(Segmenter):
+    """Dilated ResNet with one dilated convolution of a large field of view.
+
+    Args:
+        class_names: Foreground classes, in label order.
+        optim: Optimiser of the backbone.
+        backbone: timm ResNet name, or a recipe file.
+        weights: `imagenet`, a checkpoint path in timm's names, or None.
+        output_stride: Stride of the features.
+        dilation: Of the 3x3 convolution, in pixels of the features.
+        width: Channels of the head.
+        loss: `cross_entropy`, or `balanced` between background and foreground.
+        head_lr_scale: Learning rate of the head's weights over that of the backbone; its bias gets twice as much.
+    """
+
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        optim: OptimConfig = DEEPLAB_OPTIM,
+        backbone: str = "resnet101.tv_in1k",
+        weights: str | None = "imagenet",
+        output_stride: int = 8,
+        dilation: int = 12,
+        width: int = 1024,
+        loss: Literal["cross_entropy", "balanced"] = "cross_entropy",
+        head_lr_scale: float = 10.0,
+    ) -> None:
+        super().__init__(class_names, optim, backbone, weights, output_stride, loss, head_lr_scale)
+        outputs = len(self.class_names) + 1
+        self.head = LargeFOV(self.backbone.channels, outputs, dilation, width, (3, 1), bias=True)
+
+    def training_loss(self, batch: MaskBatch) -> dict[str, Tensor]:
+        logits = self.segmentation_logits(batch.image)
+        logits = F.interpolate(
+            logits, batch.mask.shape[1:], mode="bilinear", align_corners=False
+        )  # (B, 1 + C, H, W)
+        return {"segmentation": self.loss(logits, batch.mask)}
+
+    def segmentation_logits(self, image: Tensor) -> Tensor:
+        return self._logits(self.normalize(image))  # (B, 1 + C, h, w)
