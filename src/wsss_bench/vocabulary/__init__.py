@@ -1,4 +1,4 @@
-"""Class names in label order, and prompt templates: files beside this."""
+"""Class names in label order, and what is said to CLIP: files beside this."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from importlib import resources
 from typing import Any
 
 import yaml
+
+OTHER_FILES = {"templates", "clims_prompts"}
+"""Files of this folder that are no vocabulary."""
 
 
 def load(name: str) -> tuple[str, ...]:
@@ -24,7 +27,7 @@ def templates(name: str) -> tuple[str, ...]:
     Raises:
         ValueError: no such list.
     """
-    lists = _read("templates")
+    lists = read("templates")
     if name not in lists:
         raise ValueError(f"no prompt templates {name!r}; known: {', '.join(sorted(lists))}")
     return tuple(lists[name])
@@ -32,15 +35,15 @@ def templates(name: str) -> tuple[str, ...]:
 
 def _vocabulary(name: str) -> dict[str, Any]:
     files = resources.files(__name__).iterdir()
-    known = sorted(file.name[:-5] for file in files if file.name.endswith(".yaml"))
-    known.remove("templates")
+    known = sorted({file.name[:-5] for file in files if file.name.endswith(".yaml")} - OTHER_FILES)
     if name not in known:
         raise ValueError(
             f"no vocabulary {name!r}; known: {', '.join(known)}. A folder of own data brings its classes.txt"
         )
-    return _read(name)
+    return read(name)
 
 
 @lru_cache
-def _read(name: str) -> dict[str, Any]:
+def read(name: str) -> dict[str, Any]:
+    """Content of a YAML file of this folder."""
     return yaml.safe_load(resources.files(__name__).joinpath(f"{name}.yaml").read_text(encoding="utf-8"))
