@@ -58,3 +58,19 @@ def test_imagenet_mean_colour_becomes_exactly_zero():
 def test_a_backbone_that_is_no_resnet_is_refused():
     with pytest.raises(ValueError, match="not one of timm"):
         ResNetStages("mobilenetv3_small_050", None)
+
+
+def test_deeplab_dilates_what_has_lost_its_stride_and_cam_does_not():
+    def rates(**options):
+        backbone = ResNetStages("resnet50", None, **options)
+        return [
+            {m.dilation for m in stage.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3)}
+            for stage in backbone.stages[1:]
+        ], backbone
+
+    dilated, backbone = rates(output_stride=8, dilated=True)
+    assert dilated == [{(1, 1)}, {(1, 1)}, {(2, 2)}, {(4, 4)}]  # the first block of a stage too
+    assert rates(output_stride=16, dilated=True)[0] == [{(1, 1)}] * 3 + [{(2, 2)}]
+    assert rates(output_stride=8)[0] == [{(1, 1)}] * 4
+    with torch.no_grad():
+        assert backbone(torch.zeros(1, 3, 65, 40))[-1].shape[-2:] == (9, 5)

@@ -1,0 +1,86 @@
+"""PAMR: masks smoothed along the colours of the image, pixel by pixel and without parameters.
+
+Araslanov and Roth, "Single-Stage Semantic Segmentation from Image Labels", CVPR 2020, https://arxiv.org/abs/2005.08104,
+section 3.3 (pixel-adaptive mask refinement), as TCL and CoDe run it (https://github.com/khanrc/tcl): with the deviation
+taken over the neighbours of all dilations together. The weights depend on the image alone and are computed once; an
+iteration replaces every pixel by the weighted mean of its neighbours, itself not among them.
+
+Memory: 4 N bytes a pixel for the weights of N neighbours (48 by default: 36 MB for 500 x 375), and four copies of the masks.
+Neighbours are shifted views of the padded map, one after the other: stacking them would take N copies of the masks and is
+slower on CPUs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+DILATIONS = (1, 2, 4, 8, 12, 24)
+"""Distances of the eight neighbours, in pixels."""
+
+
+def pamr(image: Tensor, masks: Tensor, iterations: int = 10, dilations: Sequence[int] = DILATIONS) -> Tensor:
+    """Refine soft masks.
+
+    Args:
+        image: `(B, 3, H, W)`; only differences of colours relative to their local deviation count, so that any
+            normalisation gives the same.
+        masks: `(B, K, h, w)`, enlarged to the size of the image first (bilinear, aligned corners).
+        iterations: How often each pixel is replaced.
+        dilations: Distances of the neighbours, in pixels.
+
+    Returns:
+        `(B, K, H, W)`, within the range of the masks.
+    """
+    weights = pamr_weights(image, dilations)  # (B, 8 * len(dilations), H, W)
+    masks = F.interpolate(masks, image.shape[-2:], mode="bilinear", align_corners=True)
+    for _ in range(iterations):
+        refined = torch.zeros_like(masks)
+        for weight, neighbour in zip(weights.unbind(dim=1), _neighbours(masks, dilations), strict=True):
+            refined.addcmul_(neighbour, weight[:, None])
+        masks = refined
+    return masks
+
+
+def pamr_weights(image: Tensor, dilations: Sequence[int] = DILATIONS) -> Tensor:
+    r"""Share of each neighbour j in pixel i, :math:`\operatorname{softmax}_j(-\overline{|x_i - x_j| / 0.1 \sigma_i})`.
+
+    The bar is the mean over colours, and sigma the unbiased deviation of a colour over the 3x3 windows of all dilations.
+
+    Args:
+        image: `(B, 3, H, W)`.
+        dilations: Distances of the neighbours, in pixels.
+
+    Returns:
+        `(B, 8 * len(dilations), H, W)`, dilation by dilation; sums to 1 over neighbours.
+    """
+    scale = 1e-8 + 0.1 * local_deviation(image, dilations)
+    distances = [
+        ((image - neighbour).abs() / scale).mean(dim=1) for neighbour in _neighbours(image, dilations)
+    ]
+    return torch.stack(distances, dim=1).neg_().softmax(dim=1)
+
+
+def local_deviation(image: Tensor, dilations: Sequence[int] = DILATIONS) -> Tensor:
+    """Unbiased standard deviation of `(B, 3, H, W)` over the nine pixels of each dilation, all taken together."""
+    centres = len(dilations)  # the pixel itself belongs to each of the windows
+    count = 9 * centres
+    mean = (sum(_neighbours(image, dilations)) + centres * image) / count
+    squares = sum((neighbour - mean).square() for neighbour in _neighbours(image, dilations))
+    return ((squares + centres * (image - mean).square()) / (count - 1)).sqrt()
+
+
+def _neighbours(maps: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:
+    """The eight neighbours of each dilation as views of `maps` `(B, K, H, W)`; beyond the border its pixels repeat."""
+    height, width = maps.shape[-2:]
+    reach = max(dilations)
+    padded = F.pad(maps, (reach,) * 4, mode="replicate")
+    for dilation in dilations:
+        for row in (-dilation, 0, dilation):
+            for column in (-dilation, 0, dilation):
+                if row or column:
+                    top, left = reach + row, reach + column
+                    yield padded[..., top : top + height, left : left + width]
