@@ -17,8 +17,14 @@ def test_sgd_follows_the_trajectory_of_irn():
     first = nn.Parameter(torch.tensor(golden["initial"][:2], dtype=torch.float32))
     second = nn.Parameter(torch.tensor(golden["initial"][2:], dtype=torch.float32))
     target = torch.tensor(golden["target"])
-    config = OptimConfig(name="sgd", lr=0.1, weight_decay=1e-4, momentum=1e-4)
+    config = OptimConfig(name="sgd", lr=0.1, weight_decay=1e-4, momentum="published")
     optimizer = build_optimizer([{"params": [first]}, {"params": [second], "lr_scale": 10.0}], config)
+    # the weight decay has landed in the place of the momentum
+    assert (
+        [group["momentum"] for group in optimizer.param_groups]
+        == golden["sgd_momentum"].tolist()
+        == [1e-4] * 2
+    )
     schedule = build_schedule(optimizer, config, int(golden["max_step"]))
     rates, trajectory = [], []
     for _ in range(8):

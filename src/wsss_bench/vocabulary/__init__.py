@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-OTHER_FILES = {"templates", "clims_prompts"}
+OTHER_FILES = {"templates", "clims_prompts", "dalnet_prompts"}
 """Files of this folder that are no vocabulary."""
 
 

@@ -1,13 +1,11 @@
-"""The texts of DALNet (`prompts/dalnet.yaml`), by class."""
+"""The texts of DALNet (`dalnet_prompts.yaml`), by class."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from importlib import resources
 from typing import Any
 
-import yaml
+from . import read
 
 
 def foreground_texts(name: str, class_names: Sequence[str]) -> list[str]:
@@ -42,7 +40,7 @@ def related_texts(name: str, class_names: Sequence[str]) -> dict[str, list[str]]
 
 
 def _list(kind: str, name: str) -> Any:
-    lists = _read()[kind]
+    lists = read("dalnet_prompts")[kind]
     if name not in lists:
         raise ValueError(f"no {kind} texts {name!r} for DALNet; known: {', '.join(sorted(lists))}")
     return lists[name]
@@ -52,11 +50,6 @@ def _require(class_names: Sequence[str], texts: dict[str, Any], kind: str, name:
     if lacking := [c for c in class_names if c not in texts]:
         raise ValueError(
             f"the {kind} texts {name!r} know no class {', '.join(lacking)}; choose another list with {key}, or add the "
-            "class to vocabulary/prompts/dalnet.yaml"
+            "class to vocabulary/dalnet_prompts.yaml"
         )
 
-
-@lru_cache
-def _read() -> dict[str, Any]:
-    file = resources.files(__package__).joinpath("prompts", "dalnet.yaml")
-    return yaml.safe_load(file.read_text(encoding="utf-8"))

@@ -79,8 +79,8 @@ def clims_prompts(prompts: Prompts | str, class_names: Sequence[str]) -> Prompts
 def suspicious_background(prompts: Prompts, class_names: Sequence[str]) -> list[tuple[str, str]]:
     """Background nouns that say a class, as `(noun, class)`: suppressing them suppresses the class.
 
-    A noun says a class if it equals the class's name or word after lower case, without spaces and hyphens, and in the
-    singular; if both end in the same word, which is what a phrase is about (`bat` and `baseball bat`); or if both end in
+    A noun says a class if it equals the class's name or word in lower case, without spaces and hyphens, in singular or
+    plural; if both end in the same word, which is what a phrase is about (`bat` and `baseball bat`); or if both end in
     a word for people (`baseball player` and `person`). Meaning beyond that (`animal`, `computer monitor`) is not seen.
     """
     found = []
@@ -109,16 +109,12 @@ def _named(name: str, class_names: Sequence[str]) -> Prompts:
 
 
 def _says(noun: str, name: str) -> bool:
-    if _plain(noun) == _plain(name):
-        return True
     subject, other = noun.lower().split()[-1], name.lower().split()[-1]
-    return _plain(subject) == _plain(other) or {subject, other} <= PEOPLE
+    return bool(_forms(noun) & _forms(name) or _forms(subject) & _forms(other)) or {subject, other} <= PEOPLE
 
 
-def _plain(phrase: str) -> str:
-    """Lower case, one word, singular by the ending alone: `Potted-Plants` -> `pottedplant`."""
+def _forms(phrase: str) -> set[str]:
+    """The phrase in lower case and one word, and what may be its singular."""
     word = phrase.lower().replace(" ", "").replace("-", "")
-    for ending, single in (("ies", "y"), ("ches", "ch"), ("shes", "sh"), ("xes", "x"), ("sses", "ss")):
-        if word.endswith(ending):
-            return word.removesuffix(ending) + single
-    return word if word.endswith("ss") else word.removesuffix("s")
+    endings = {"s": "", "es": "", "ies": "y"}
+    return {word} | {word.removesuffix(end) + new for end, new in endings.items() if word.endswith(end)}
