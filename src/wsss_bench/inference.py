@@ -42,7 +42,10 @@ class InferenceConfig:
         long_side: Limit on the long side when resizing by `short_side`.
         window: Side of a sliding window in pixels. None: the whole image at once.
         window_stride: Step of the window; the last one is shifted back inside, overlapping scores are averaged.
+        references: Other images of each class of the image that a method is shown along with it (seeds of MCIS), drawn with
+            replacement from the training images.
         multi_scales: Scales of the multi-scale segmentation read-out, with mirror images. Set by the protocol of a data set.
+        background: False predicts classes only, for a data set without background. Set by the source of a data set.
     """
 
     scales: tuple[float, ...] = (1.0, 0.5, 1.5, 2.0)
@@ -53,13 +56,19 @@ class InferenceConfig:
     long_side: int = 2048
     window: int | None = None
     window_stride: int | None = None
+    references: int = 0
     multi_scales: tuple[float, ...] = (0.75, 1.0, 1.25)
+    background: bool = True
 
     def __post_init__(self) -> None:
         if not self.scales or min(self.scales) <= 0 or not self.multi_scales or min(self.multi_scales) <= 0:
             raise ValueError(f"inference scales are positive; got {self.scales} and {self.multi_scales}")
         if (self.window is None) != (self.window_stride is None):
             raise ValueError("a sliding window needs both inference.window and inference.window_stride")
+        if self.references < 0:
+            raise ValueError(
+                f"inference.references counts images of a class, so it is 0 or more; got {self.references}"
+            )
 
 
 class Predicts(Protocol):
@@ -129,6 +138,8 @@ def segmentation_probabilities(
         in_mean = scale in config.multi_scales
         logits = _maps_of(method.segmentation_logits, _with_mirror(image, in_mean), config)
         logits = enlarge(logits, (height, width), config)
+        if not config.background:
+            logits = torch.cat([torch.full_like(logits[:, :1], -torch.inf), logits[:, 1:]], dim=1)
         probabilities = logits.softmax(dim=1)  # (1 or 2, 1 + C, H, W)
         if scale == 1.0:
             single = probabilities[0]

@@ -57,7 +57,7 @@ def test_vocabularies_have_the_published_order():
 
 
 def test_unknown_vocabulary_lists_the_known_ones():
-    with pytest.raises(ValueError, match="no vocabulary 'vok'; known: coco, mini, voc"):
+    with pytest.raises(ValueError, match=r"no vocabulary 'vok'; known: .*coco, .*mini, voc"):
         vocabulary.load("vok")
 
 

@@ -264,3 +264,26 @@ def test_wandb_gets_figures_classes_and_panels(source, tmp_path, monkeypatch):
     assert [row[1] for row in rows] == ["background", *source.class_names]
     assert [row[2] for row in rows] == metrics(out)["figures"][0]["iou"]
     assert list(files.glob("media/images/*.png"))
+
+
+class WithoutBackground(FakeSource):
+    has_background = False
+
+    def mask(self, image_id):
+        truth = super().mask(image_id)
+        return np.where(truth == 0, np.uint8(255), truth)
+
+
+def test_without_background_the_mean_is_over_the_classes_and_a_predicted_one_is_refused(tmp_path):
+    source = WithoutBackground()
+    for name in source.ids("val"):  # one wrong class everywhere: right where the truth is 1
+        write_mask(tmp_path / "masks", name, np.full(source.mask(name).shape, 1, np.uint8))
+    evaluate(source, "val", masks=tmp_path / "masks", out=tmp_path / "out", resolved={})
+    figure = metrics(tmp_path / "out")["figures"][0]
+    truth = np.concatenate([source.mask(name).ravel() for name in source.ids("val")])
+    expected = [(truth == 1).sum() / (truth != 255).sum(), 0.0, 0.0]
+    assert figure["iou"] == [None, *map(pytest.approx, expected)]
+    assert figure["miou"] == pytest.approx(np.mean(expected))
+    write_mask(tmp_path / "masks", "image003", np.zeros(source.mask("image003").shape, np.uint8))
+    with pytest.raises(ValueError, match=r"'image003' holds background \(0\) on \d+ pixels that count"):
+        evaluate(source, "val", masks=tmp_path / "masks", resolved={})

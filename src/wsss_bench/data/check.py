@@ -21,7 +21,6 @@ from rich.progress import track
 from rich.table import Table
 
 from wsss_bench.data.sources.base import Source
-from wsss_bench.types import IGNORE
 
 
 @dataclass
@@ -31,7 +30,8 @@ class Findings:
     Attributes:
         problems: What has to be mended, one sentence each.
         counts: Images of each split.
-        histogram: `(C,)` images that carry each class, of each split.
+        histogram: `(C,)` images that carry each class, of each split; where nothing is trained on, whose masks
+            show it.
         unlabelled: Images without any label, of each split.
         disagree: Images of scored splits whose mask shows a class that their label lacks. VOC has none; own
             annotation that was made in two passes often has some. No problem for the benchmark, but for the
@@ -50,26 +50,30 @@ def check(source: Source, protocol: dict[str, Any], train_split: str) -> Finding
 
     Args:
         source: The data.
-        protocol: `train_split`, `eval_splits` and `counts`.
-        train_split: Split that methods train on.
+        protocol: `eval_splits`, `counts` and, unless the data set is only scored on, `train_split`.
+        train_split: Split that methods train on, if any do.
     """
     findings = Findings()
-    scored = [protocol["train_split"], *protocol["eval_splits"]]
+    trained = [train_split, protocol["train_split"]] if protocol.get("train_split") else []
+    scored = [*trained[1:], *protocol["eval_splits"]]
     splits = {}
-    for split in dict.fromkeys([train_split, *scored, *protocol["counts"]]):
+    for split in dict.fromkeys([*trained, *scored, *protocol["counts"]]):
         try:
             splits[split] = source.ids(split)
         except (ValueError, FileNotFoundError) as error:  # noqa: PERF203 (a handful of splits)
             findings.problems.append(str(error))
     findings.counts = {split: len(ids) for split, ids in splits.items()}
     findings.problems.extend(_wrong_counts(findings.counts, protocol["counts"]))
-    findings.problems.extend(_wrong_overlaps(splits, train_split, protocol))
+    if trained:
+        findings.problems.extend(_wrong_overlaps(splits, train_split, protocol))
 
     with_mask = {image_id for split in scored for image_id in splits.get(split, ())}
     every = sorted({image_id for ids in splits.values() for image_id in ids})
     labels: dict[str, np.ndarray] = {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding releases the interpreter lock
-        reads = pool.map(lambda image_id: _read(source, image_id, image_id in with_mask), every)
+        reads = pool.map(
+            lambda image_id: _read(source, image_id, bool(trained), image_id in with_mask), every
+        )
         progress = track(reads, "checking images", total=len(every), console=Console(stderr=True))
         for image_id, (label, agrees, problems) in zip(every, progress, strict=True):
             findings.problems.extend(problems)
@@ -104,27 +108,32 @@ def _wrong_overlaps(
             yield f"splits {train_split!r} and {split!r} share {len(shared)} images, such as {min(shared)!r}"
 
 
-def _read(source: Source, image_id: str, with_mask: bool) -> tuple[np.ndarray | None, bool, list[str]]:
-    """Labels, whether the mask shows labelled classes only, and problems of one image."""
+def _read(
+    source: Source, image_id: str, with_labels: bool, with_mask: bool
+) -> tuple[np.ndarray | None, bool, list[str]]:
+    """Labels (or the classes that the mask shows), whether the mask shows labelled classes only, and problems of one image."""
     problems = []
     label = mask = None
     try:
         source.image(image_id)
     except (ValueError, FileNotFoundError) as error:
         problems.append(str(error))
-    try:
-        label = source.labels(image_id)
-    except (ValueError, FileNotFoundError) as error:
-        problems.append(str(error))
+    if with_labels:
+        try:
+            label = source.labels(image_id)
+        except (ValueError, FileNotFoundError) as error:
+            problems.append(str(error))
     if with_mask and not problems:
         try:
             mask = source.mask(image_id)
         except (ValueError, FileNotFoundError) as error:
             problems.append(str(error))
-    if label is None or mask is None:
+    if mask is None:
         return label, True, problems
-    shown = set(np.unique(mask).tolist()) - {0, IGNORE}
-    return label, shown <= set((np.flatnonzero(label) + 1).tolist()), problems
+    shown = np.isin(np.arange(1, len(source.class_names) + 1), mask)  # (C,)
+    if label is None:
+        return (None if with_labels else shown), True, problems
+    return label, not (shown & (label == 0)).any(), problems
 
 
 def register(commands: Any) -> None:

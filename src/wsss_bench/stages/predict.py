@@ -69,6 +69,7 @@ def predict_split(cli: PredictCLI, run: StageRun | None) -> None:
     method.product = config.product
     method.inference = config.inference
     method.inference.multi_scales = tuple(config.scales)
+    method.inference.background = cli.datamodule.source.has_background
     crf = config.crf if available() else None
     writer: Callback
     if config.product == "seed":

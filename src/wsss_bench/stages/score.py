@@ -84,6 +84,11 @@ def score_masks(
         for position, (figure, folder) in enumerate(zip(figures, folders.values(), strict=True)):
             prediction = read_mask(mask_path(folder, image_id))
             matrix = functional.confusion(prediction, target, classes, image_id)
+            if not source.has_background and matrix[:, 0].any():
+                raise ValueError(
+                    f"prediction of image {image_id!r} holds background (0) on {matrix[:, 0].sum()} pixels that count, but "
+                    "the data set has none; every pixel needs a class 1..C there"
+                )
             figure.metric.update_confusion(matrix)
             writer.add(position, index, matrix)
         tell(index + 1, len(ids))

@@ -28,6 +28,8 @@ class Source(ABC):
 
     class_names: tuple[str, ...]
     """Foreground classes; label `c` is mask value `c + 1`."""
+    has_background: bool = True
+    """False where every pixel that counts belongs to a class: masks hold no 0, and nothing predicts one."""
 
     @abstractmethod
     def ids(self, split: str) -> list[str]:
@@ -130,6 +132,23 @@ def read_checked_mask(path: Path, image_path: Path, num_classes: int) -> np.ndar
         FileNotFoundError: no such mask.
         ValueError: a colour image, another size than the image's, or values outside {0..C, 255}.
     """
+    mask = read_sized_mask(path, image_path)
+    unknown = unknown_values(mask, num_classes)
+    if unknown:
+        raise ValueError(
+            f"mask {path} holds the values {unknown}; expected 0 (background), 1..{num_classes} (classes) "
+            f"and {IGNORE} (ignored). Is the vocabulary the one that the masks were made with?"
+        )
+    return mask
+
+
+def read_sized_mask(path: Path, image_path: Path) -> np.ndarray:
+    """Read the mask of an image as `(H, W)` uint8, whatever its values mean.
+
+    Raises:
+        FileNotFoundError: no such mask.
+        ValueError: a colour image, or another size than the image's.
+    """
     if not path.is_file():
         raise FileNotFoundError(
             f"image {image_path} has no mask {path}; check the folder of masks or the split"
@@ -140,12 +159,6 @@ def read_checked_mask(path: Path, image_path: Path, num_classes: int) -> np.ndar
         raise ValueError(
             f"mask {path} is {mask.shape[0]}x{mask.shape[1]} (height x width), but its image {image_path} is "
             f"{expected[0]}x{expected[1]}; a mask has the original size of its image"
-        )
-    unknown = unknown_values(mask, num_classes)
-    if unknown:
-        raise ValueError(
-            f"mask {path} holds the values {unknown}; expected 0 (background), 1..{num_classes} (classes) "
-            f"and {IGNORE} (ignored). Is the vocabulary the one that the masks were made with?"
         )
     return mask
 

@@ -23,6 +23,7 @@ from wsss_bench.data.sources.base import (
     require_folder,
     require_ids,
 )
+from wsss_bench.types import IGNORE
 
 
 class VOC(Source):
@@ -38,16 +39,25 @@ class VOC(Source):
         vocabulary: Class names in label order, a file of `wsss_bench/vocabulary`.
         masks: Folder of masks. `SegmentationClass` holds VOC's own (train and val), `SegmentationClassAug`
             the coarser ones of SBD, which train_aug needs.
+        background: False ignores the pixels of the background and leaves none to predict (the 20 labels of
+            open-vocabulary papers).
 
     Raises:
         FileNotFoundError: `root` lacks `JPEGImages`.
     """
 
-    def __init__(self, root: str | Path, vocabulary: str = "voc", masks: str = "SegmentationClass") -> None:
+    def __init__(
+        self,
+        root: str | Path,
+        vocabulary: str = "voc",
+        masks: str = "SegmentationClass",
+        background: bool = True,
+    ) -> None:
         self.root = expand_root(root)
         self.vocabulary = vocabulary
         self.class_names = vocabularies.load(vocabulary)
         self.masks = masks
+        self.has_background = background
         self._images = require_folder(self.root, "JPEGImages", "VOC")
         self._index = {name: c for c, name in enumerate(self.class_names)}
         self._on_disk: set[str] | None = None
@@ -83,7 +93,8 @@ class VOC(Source):
 
     def mask(self, image_id: str) -> np.ndarray:
         path = self.root / self.masks / f"{image_id}.png"
-        return read_checked_mask(path, self._image_path(image_id), len(self.class_names))
+        mask = read_checked_mask(path, self._image_path(image_id), len(self.class_names))
+        return mask if self.has_background else np.where(mask == 0, np.uint8(IGNORE), mask)
 
     def captions(self, image_id: str) -> tuple[str, ...]:
         if self._captions is None:

@@ -1,0 +1,103 @@
+"""PASCAL Context, with background (60 labels) and without (59).
+
+Mottaghi et al., "The Role of Context for Object Detection and Semantic Segmentation in the Wild", CVPR 2014.
+
+Two orders of the same 59 classes circulate: the alphabetical one of mmsegmentation's conversion, which this source reads, and
+that of the data set's own `59_labels.txt`, which begins with the 20 classes of VOC. Masks in one order scored with names in
+the other give a score near chance and no error. A few classes cover most of every photograph, so the histogram of the values
+tells the orders apart.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from wsss_bench import vocabulary as vocabularies
+from wsss_bench.data.sources.base import (
+    Source,
+    expand_root,
+    read_checked_mask,
+    read_image,
+    read_sized_mask,
+    require_folder,
+    require_ids,
+)
+from wsss_bench.types import IGNORE
+
+COMMON = ("building", "floor", "grass", "ground", "person", "road", "sky", "tree")
+"""Classes that cover much of most photographs, each of another value in the other order (wall and water are not)."""
+VOC_FIRST = (25, 33, 36, 37, 15, 46, 50, 54)
+"""Mask values of `COMMON` in the order of `59_labels.txt`."""
+LOOKED_AT = 64  # masks whose histogram decides
+
+
+class PascalContext(Source):
+    """Images of VOC 2010 with the masks of PASCAL Context.
+
+    On disk: `JPEGImages/<id>.jpg`, `SegmentationClassContext/<id>.png` with 0 background and 1..59 as mmsegmentation's
+    `convert_datasets/pascal_context.py` writes them, `ImageSets/SegmentationContext/<split>.txt`.
+
+    Args:
+        root: The folder VOCdevkit/VOC2010; environment variables are filled in.
+        background: False ignores the pixels of the background and leaves none to predict (Context 59).
+
+    Raises:
+        FileNotFoundError: `root` lacks `JPEGImages`.
+    """
+
+    def __init__(self, root: str | Path, background: bool = True) -> None:
+        self.root = expand_root(root)
+        self.class_names = vocabularies.load("context")
+        self.has_background = background
+        self._images = require_folder(self.root, "JPEGImages", "PascalContext")
+        self._order_checked = False
+
+    def ids(self, split: str) -> list[str]:
+        path = self.root / "ImageSets" / "SegmentationContext" / f"{split}.txt"
+        if not path.is_file():
+            known = sorted(file.stem for file in path.parent.glob("*.txt"))
+            raise FileNotFoundError(
+                f"no split {split!r}: {path} does not exist; splits there: {', '.join(known) or 'none'}"
+            )
+        return require_ids(path.read_text().split(), split, path)
+
+    def image(self, image_id: str) -> np.ndarray:
+        return read_image(self._images / f"{image_id}.jpg")
+
+    def labels(self, image_id: str) -> np.ndarray:
+        raise ValueError(
+            f"PascalContext has no image-level labels (asked for image {image_id!r}); it is only scored on. Train on "
+            "another data set"
+        )
+
+    def mask(self, image_id: str) -> np.ndarray:
+        self._check_order()
+        path, image_path = self._mask_path(image_id), self._images / f"{image_id}.jpg"
+        mask = read_checked_mask(path, image_path, len(self.class_names))
+        return mask if self.has_background else np.where(mask == 0, np.uint8(IGNORE), mask)
+
+    def _mask_path(self, image_id: str) -> Path:
+        return self.root / "SegmentationClassContext" / f"{image_id}.png"
+
+    def _check_order(self) -> None:
+        """Refuse masks in the order of `59_labels.txt`, once."""
+        if self._order_checked:
+            return
+        paths = sorted((self.root / "SegmentationClassContext").glob("*.png"))
+        histogram = np.zeros(256, np.int64)
+        for path in paths[:: max(1, len(paths) // LOOKED_AT)]:
+            mask = read_sized_mask(path, self._images / f"{path.stem}.jpg")
+            histogram += np.bincount(mask.ravel(), minlength=256)
+        ours = [self.class_names.index(name) + 1 for name in COMMON]
+        here, there = histogram[ours].sum(), histogram[list(VOC_FIRST)].sum()
+        if there > here:
+            shares = 100 * np.array([here, there]) / max(1, histogram[1 : len(self.class_names) + 1].sum())
+            raise ValueError(
+                f"the masks in {self.root / 'SegmentationClassContext'} seem to be in another order of classes: "
+                f"{', '.join(COMMON)} cover {shares[0]:.0f} % of the labelled pixels in the order of mmsegmentation "
+                f"(alphabetical), {shares[1]:.0f} % in that of 59_labels.txt (aeroplane, bicycle, bird, ...). Make the masks "
+                "with mmsegmentation's conversion (docs/data.md)"
+            )
+        self._order_checked = True
