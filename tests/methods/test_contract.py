@@ -44,6 +44,8 @@ def config_of(name, out, **changes):
         "out": str(out),
     }
     config["data"]["global_batch_size"] = 8
+    if "start" in content.model.init_args:  # terms that come later in a training are part of the contract too
+        config["model"]["init_args"]["start"] = dict.fromkeys(content.model.init_args["start"], 0)
     return {**config, **changes}
 
 

@@ -52,4 +52,3 @@ def _require(class_names: Sequence[str], texts: dict[str, Any], kind: str, name:
             f"the {kind} texts {name!r} know no class {', '.join(lacking)}; choose another list with {key}, or add the "
             "class to vocabulary/dalnet_prompts.yaml"
         )
-

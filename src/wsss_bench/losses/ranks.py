@@ -1,0 +1,41 @@
+"""What makes a loss that pools over the batch the same for one process and for several ranks, whose gradients are
+averaged."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, distributed
+
+
+def summed_over_ranks(count: Tensor) -> tuple[Tensor, int]:
+    """A count without gradient summed over ranks, and the number of ranks.
+
+    `sum_of_this_rank * ranks / total_count`, averaged over the ranks, is the mean over the global batch.
+    """
+    ranks = _ranks()
+    if ranks > 1:
+        count = count.clone()
+        distributed.all_reduce(count)
+    return count, ranks
+
+
+def gathered_over_ranks(rows: Tensor) -> Tensor:
+    """`(B, ...)` of this rank -> `(ranks * B, ...)` of all, in the order of ranks; gradients go back to the rank of a row.
+
+    Every rank must hold equally many rows.
+    """
+    ranks = _ranks()
+    if ranks == 1:
+        return rows
+    from torch.distributed.nn.functional import all_reduce
+
+    before = distributed.get_rank() * len(rows)
+    after = ranks * len(rows) - before - len(rows)
+    blank = rows.new_zeros
+    placed = torch.cat([blank(before, *rows.shape[1:]), rows, blank(after, *rows.shape[1:])])
+    return all_reduce(placed)
+
+
+def _ranks() -> int:
+    initialized = distributed.is_available() and distributed.is_initialized()
+    return distributed.get_world_size() if initialized else 1

@@ -1,0 +1,183 @@
+"""ToCo: token contrast for single-stage weakly supervised segmentation.
+
+Ru et al., "Token Contrast for Weakly-Supervised Semantic Segmentation", CVPR 2023, https://arxiv.org/abs/2303.01267,
+https://github.com/rulixiang/ToCo.
+
+A ViT classifier with an auxiliary head on an earlier block, whose CAM tells which patches belong together: patch tokens are
+contrasted by it (PTC), and class tokens of local crops agree with those of the whole image or, where a crop shows mostly
+background, do not (CTC). A decoder learns online from the CAM of the main head.
+
+Departures: one mirroring, and padding known pixel by pixel (the authors' code mirrors once more after noting the box of the
+image, and applies a box of pixels to the grid of patches); the second global view is a random crop of the training crop, not
+of the picture, and views keep their colours; no dense energy loss, which needs a C++ extension. Kept: the teacher is the
+student's encoder under an averaged projection head, and the extra term of CTC (`losses/class_token_contrast.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from wsss_bench.losses.class_token_contrast import class_token_contrast
+from wsss_bench.losses.patch_contrast import pair_labels, patch_token_contrast
+from wsss_bench.losses.segmentation import balanced_cross_entropy
+from wsss_bench.methods.base import Method
+from wsss_bench.methods.optim import OptimConfig
+from wsss_bench.nn.image_noise import image_noise
+from wsss_bench.nn.local_crops import local_crops, region_mask, resized_view
+from wsss_bench.nn.projection_head import ProjectionHead
+from wsss_bench.nn.pseudo_labels import multi_scale_cams
+from wsss_bench.nn.single_stage import CAMConfig, CAMs, SingleStageNetwork
+from wsss_bench.nn.vit import Tokens
+from wsss_bench.types import ImageBatch
+
+
+@dataclass(frozen=True)
+class CTCConfig:
+    """Class token contrast.
+
+    Args:
+        crops: Local crops of an image.
+        crop_size: Their side in pixels, a multiple of the patch size.
+        temperature: 0.5 on VOC, 1.0 on COCO.
+        momentum: Of the averaged projection head.
+        hidden: Width inside the projection heads.
+    """
+
+    crops: int = 8
+    crop_size: int = 96
+    temperature: float = 0.5
+    momentum: float = 0.9
+    hidden: int = 2048
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of the terms."""
+
+    cls: float = 1.0
+    aux: float = 1.0
+    ptc: float = 0.2
+    ctc: float = 0.5
+    seg: float = 0.1
+
+
+@dataclass(frozen=True)
+class StartSteps:
+    """Optimiser step from which a term counts; before it, it is 0 with zero gradient."""
+
+    ptc: int = 0
+    ctc: int = 0
+    seg: int = 2001
+
+
+class ToCo(Method):
+    """Single-stage network with patch and class token contrast.
+
+    Args:
+        class_names: Foreground classes, in label order.
+        optim: Optimiser; everything but the encoder runs at `head_lr_scale` times its learning rate.
+        backbone: timm ViT name, or a recipe file.
+        weights: `imagenet`, a checkpoint path, or None for random weights.
+        aux_layer: Block that feeds the auxiliary classifier; -3 is the tenth of twelve.
+        decoder_width: Channels inside the decoder.
+        head_lr_scale: Learning rate of heads, projection and decoder over that of the encoder.
+        cam: CAMs and pseudo labels.
+        ctc: Class token contrast.
+        loss: Weights.
+        start: Start steps.
+    """
+
+    supervision = "image"
+    batch_type = ImageBatch
+
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        optim: OptimConfig = OptimConfig(),
+        backbone: str = "vit_base_patch16_224.orig_in21k_ft_in1k",
+        weights: str | None = "imagenet",
+        aux_layer: int = -3,
+        decoder_width: int = 512,
+        head_lr_scale: float = 10.0,
+        cam: CAMConfig = CAMConfig(),
+        ctc: CTCConfig = CTCConfig(),
+        loss: LossWeights = LossWeights(),
+        start: StartSteps = StartSteps(),
+    ) -> None:
+        super().__init__(class_names, optim)
+        self.network = SingleStageNetwork(len(self.class_names), backbone, weights, aux_layer, decoder_width)
+        self.projection = ProjectionHead(self.network.encoder.channels, ctc.hidden)
+        self.teacher = deepcopy(self.projection).requires_grad_(False)
+        self.head_lr_scale = head_lr_scale
+        self.cam, self.ctc, self.loss, self.start = cam, ctc, loss, start
+
+    def training_loss(self, batch: ImageBatch) -> dict[str, Tensor]:
+        step = self.global_step
+        network, labels = self.network, batch.labels
+        cams = CAMs(*multi_scale_cams(self._class_maps, batch.image, self.cam.scales))
+        tokens = network.encode(batch.image)
+        main, auxiliary = network.class_logits(tokens)
+        losses = {
+            "cls": F.multilabel_soft_margin_loss(main, labels),
+            "aux": F.multilabel_soft_margin_loss(auxiliary, labels),
+            "ptc": patch_token_contrast(
+                tokens.patches, pair_labels(network.patch_labels(batch, cams.auxiliary, self.cam))
+            ),
+            "ctc": self._class_token_contrast(batch, tokens, cams.auxiliary, step),
+            "seg": balanced_cross_entropy(
+                network.segment(tokens, batch.image.shape[-2:]),
+                network.pseudo_label(batch, cams, self.cam, step, self.start.seg),
+            ),
+        }
+        waiting = {"ptc": step < self.start.ptc, "ctc": step < self.start.ctc}
+        return {
+            name: getattr(self.loss, name) * (0.0 if waiting.get(name) else 1.0) * value
+            for name, value in losses.items()
+        }
+
+    def class_logits(self, image: Tensor) -> Tensor:
+        return self.network.class_logits(self.network.encode(image))[0]  # (B, C)
+
+    def seed_maps(
+        self, image: Tensor, labels: Tensor | None = None, references: Sequence[Any] = ()
+    ) -> Tensor:
+        return self._class_maps(image)[0].relu()  # (B, C, h, w)
+
+    def segmentation_logits(self, image: Tensor) -> Tensor:
+        return self.network.segment(self.network.encode(image))  # (B, 1 + C, h, w)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        return self.network.parameter_groups(self.head_lr_scale, self.projection)
+
+    def _class_token_contrast(
+        self, batch: ImageBatch, tokens: Tokens, auxiliary_cam: Tensor, step: int
+    ) -> Tensor:
+        """CTC of the image, another view of it and its local crops; the image's own tokens are used again."""
+        self._average_teacher()
+        image, count = batch.image, self.ctc.crops
+        noise = image_noise(batch.image_id, step, [5 + image.shape[2] * image.shape[3]], image.device)
+        region = region_mask(auxiliary_cam, batch.labels, self.cam.low, self.cam.high)
+        crops = local_crops(image, region, noise[:, 5:], count, self.ctc.crop_size)
+        second = self.network.encode(resized_view(image, noise[:, :5])).class_token
+        local = self.network.encode(crops.image.flatten(0, 1)).class_token
+        whole = torch.stack([tokens.class_token, second], dim=1)  # (B, 2, D)
+        student = torch.cat([whole, local.unflatten(0, (len(image), count))], dim=1)  # (B, 2 + K, D)
+        positive = F.pad(crops.positive, (2, 0), value=True)
+        return class_token_contrast(
+            self.projection(student), self.teacher(whole.detach()), positive, self.ctc.temperature
+        )
+
+    @torch.no_grad()
+    def _average_teacher(self) -> None:
+        for mean, current in zip(self.teacher.parameters(), self.projection.parameters(), strict=True):
+            mean.lerp_(current, 1 - self.ctc.momentum)
+
+    def _class_maps(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        return self.network.class_maps(self.network.encode(image))

@@ -1,0 +1,86 @@
+r"""PAR: pixel-adaptive refinement of soft masks by the colours of neighbouring pixels.
+
+Ru et al., "Learning Affinity from Attention" (AFA), CVPR 2022, https://arxiv.org/abs/2203.02664, section 3.4, in the form of
+ToCo (CVPR 2023, https://github.com/rulixiang/ToCo).
+
+A pixel takes the weighted mean of its 48 neighbours: eight directions at six distances. The weight is
+:math:`\operatorname{softmax}_j(k_{ij}) + 0.01 \operatorname{softmax}_j(p_{ij})`, with colours compared relative to their
+spread around the pixel. Weights sum to 1.01, so the result is not a distribution; only its argmax is used.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+DIRECTIONS = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx)
+
+
+class PAR(nn.Module):
+    """Refines masks iteratively; has no parameters.
+
+    Args:
+        iterations: How often each pixel is replaced.
+        dilations: Distances of the neighbours in pixels.
+        width: Width of both kernels (0.3), relative to the spread.
+        position_weight: Weight of the position term.
+    """
+
+    def __init__(
+        self,
+        iterations: int = 10,
+        dilations: Sequence[int] = (1, 2, 4, 8, 12, 24),
+        width: float = 0.3,
+        position_weight: float = 0.01,
+    ) -> None:
+        super().__init__()
+        self.iterations = iterations
+        self.offsets = [(dy * d, dx * d) for d in dilations for dy, dx in DIRECTIONS]
+        self.margin = max(dilations)
+        self.width = width
+        distance = torch.tensor([math.hypot(dy, dx) for dy, dx in self.offsets])
+        position = -((distance / ((distance.std() + 1e-8) * width)) ** 2)
+        self.register_buffer("prior", position_weight * position.softmax(0), persistent=False)  # (J,)
+
+    prior: Tensor
+
+    @torch.no_grad()
+    def forward(self, image: Tensor, masks: Tensor) -> Tensor:
+        """Refine `masks` `(B, K, h, w)` under `image` `(B, 3, H, W)` in [0, 1] -> `(B, K, H, W)`.
+
+        Masks are enlarged to the image, bilinearly with align_corners=True.
+        """
+        size = image.shape[-2:]
+        masks = F.interpolate(masks.float(), size, mode="bilinear", align_corners=True)
+        affinity = self.affinity(image.float())
+        for _ in range(self.iterations):
+            refined = torch.zeros_like(masks)
+            for j, neighbour in enumerate(self._neighbours(masks)):
+                refined.addcmul_(affinity[:, j : j + 1], neighbour)
+            masks = refined
+        return masks
+
+    def affinity(self, image: Tensor) -> Tensor:
+        """Weights `(B, J, H, W)` of the J neighbours of each pixel of `(B, 3, H, W)`; they sum to 1.01."""
+        neighbours = torch.stack(list(self._neighbours(image)), dim=2)  # (B, 3, J, H, W)
+        spread = neighbours.std(dim=2, keepdim=True) + 1e-8
+        difference = (image[:, :, None] - neighbours).abs() / (spread * self.width)
+        colour = -(difference**2).mean(dim=1)  # (B, J, H, W)
+        return colour.softmax(dim=1) + self.prior[:, None, None]
+
+    def _neighbours(self, maps: Tensor) -> list[Tensor]:
+        """J views `(B, K, H, W)`, each the maps shifted by one offset, with the border repeated outside."""
+        height, width = maps.shape[-2:]
+        padded = F.pad(maps, [self.margin] * 4, mode="replicate")
+        return [
+            padded[
+                ...,
+                self.margin + dy : self.margin + dy + height,
+                self.margin + dx : self.margin + dx + width,
+            ]
+            for dy, dx in self.offsets
+        ]
