@@ -86,13 +86,14 @@ def _normalized(source: Tensor, target: Tensor, weight: Tensor, pixels: int) -> 
     columns = torch.cat([target, source, diagonal])
     values = torch.cat([weight, weight, torch.ones_like(diagonal, dtype=weight.dtype)])
     order = torch.argsort(rows * pixels + columns)
-    rows, columns, values = rows[order], columns[order], values[order]
-    sums = torch.zeros(pixels, dtype=values.dtype, device=values.device).index_add_(0, rows, values)
+    rows, columns, values = rows[order], columns[order], values[order].double()
+    sums = torch.zeros(pixels, dtype=torch.double, device=values.device).index_add_(0, rows, values)
+    values = (values / sums[rows]).to(weight.dtype)  # hundreds of steps multiply what a row lacks to 1
     starts = torch.zeros(pixels + 1, dtype=torch.int32, device=rows.device)
     starts[1:] = torch.bincount(rows, minlength=pixels).cumsum(0)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
         # 32 bit indices: half the memory, and a faster product
         return torch.sparse_csr_tensor(
-            starts, columns.int(), values / sums[rows], (pixels, pixels), check_invariants=False
+            starts, columns.int(), values, (pixels, pixels), check_invariants=False
         )
