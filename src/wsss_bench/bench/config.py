@@ -92,8 +92,9 @@ class Protocol:
 
     Args:
         dataset: Name in protocol ids.
-        train_split: Seeds are made and scored here, image labels given.
-        eval_splits: Predicted without labels; the first one ranks.
+        train_split: Seeds are made and scored here, image labels given; empty for a data set that is only
+            scored on, or only trained on.
+        eval_splits: Predicted without labels; the first one ranks. None for a data set that is only trained on.
         holdout: Train images that the held-out threshold is chosen on.
         counts: Images of each split; another length is refused.
         scales: Multi-scale read-out, with flip, mean of probabilities.
@@ -103,12 +104,12 @@ class Protocol:
     """
 
     dataset: str
-    train_split: str
-    eval_splits: list[str]
-    holdout: int
     counts: dict[str, int]
-    scales: list[float]
-    crf: dict[str, Any]
+    train_split: str = ""
+    eval_splits: list[str] = field(default_factory=list)
+    holdout: int = 0
+    scales: list[float] = field(default_factory=lambda: [0.75, 1.0, 1.25])
+    crf: dict[str, Any] = field(default_factory=dict)
     prepare: list[str] = field(default_factory=list)
     overlay: str = ""
 
@@ -183,10 +184,17 @@ class SegmenterFile(NetworkSpec):
 
 @dataclass(frozen=True)
 class Variant:
-    """An ablation: a method with some of its values changed, as a row of its own."""
+    """An ablation: a method with some of its values changed, as a row of its own.
+
+    Args:
+        method: Name of the method.
+        override: The values.
+        same_training: They concern prediction alone, so that the row takes the train stage of the method itself.
+    """
 
     method: str
     override: dict[str, Any] = field(default_factory=dict)
+    same_training: bool = False
 
 
 @dataclass(frozen=True)
@@ -196,6 +204,8 @@ class Experiment:
     Args:
         methods: Names of `configs/methods`, or `"*"` for all of them.
         data: Names of `configs/data`.
+        train_on: Another of them, with captions, that methods are trained on once for all of `data`; null trains on
+            each data set that is scored.
         seeds: One run of every trained method for each.
         refiners: Names of `configs/refine`, applied to the seeds of multi-stage methods.
         pseudo_masks: The refiner among them whose masks the segmenter is trained on.
@@ -208,6 +218,7 @@ class Experiment:
 
     methods: list[str] | str
     data: list[str]
+    train_on: str | None = None
     seeds: list[int] = field(default_factory=lambda: [0])
     refiners: list[str] = field(default_factory=list)
     pseudo_masks: str | None = None
@@ -322,7 +333,7 @@ class ConfigFolder:
         content = read_as(DataFile, read_yaml(path), path)
         read_as(ClassSpec, content.data.get("source"), path, "data.source")
         for split in (content.protocol.train_split, *content.protocol.eval_splits):
-            if split not in content.protocol.counts:
+            if split and split not in content.protocol.counts:
                 raise ConfigError(
                     f"{path}: protocol.counts: no count for split {split!r}; add the number of its images"
                 )

@@ -38,7 +38,13 @@ def make_plan(file: Path, runs: Path, configs: Path | None = None) -> Plan:
     folder = ConfigFolder(configs or _configs_of(file))
     trainer = folder.trainer(experiment.trainer)
     cells = expand(experiment, folder, trainer, file)
-    datasets = {name: folder.data(name) for name in experiment.data}
+    for name in experiment.data:
+        if not folder.data(name).protocol.eval_splits:
+            raise ConfigError(
+                f"{file}: data: nothing of {name} is scored (no protocol.eval_splits); name it as train_on"
+            )
+    training = [experiment.train_on] if experiment.train_on else []
+    datasets = {name: folder.data(name) for name in [*experiment.data, *training]}
     plan = Plan(file.stem, trainer, experiment.jobs, datasets)
     builder = _Builder(plan, folder, StageFolder(runs), experiment)
     for cell in cells:
@@ -67,14 +73,37 @@ class _Builder:
     def add(self, cell: Cell) -> None:
         """All stages and products of a cell."""
         hints = cell.content.bench
-        train = self._train(cell) if hints.trains else None
+        protocol, _ = self._data(cell)
+        train = self._train(self._trained(cell)) if hints.trains else None
         if hints.pipeline == "multi_stage":
             self._multi_stage(cell, train)
             return
-        if hints.pipeline != "upper_bound":
-            self._seeds(cell, train, self._data(cell)[0].train_split)
-        for split in self._data(cell)[0].eval_splits:
+        if hints.pipeline != "upper_bound" and protocol.train_split:
+            self._seeds(cell, train, protocol.train_split)
+        for split in protocol.eval_splits:
             self._segmentation(cell, train, split)
+
+    def _trained(self, cell: Cell) -> Cell:
+        """The cell that is trained for this one: itself, unless `train_on` or `same_training` says otherwise."""
+        target = self.experiment.train_on
+        if target is None and not self._data(cell)[0].train_split:
+            raise ConfigError(
+                f"configs/data/{cell.dataset}.yaml is only scored on (no protocol.train_split), but {cell.method} trains; "
+                "set train_on in the experiment to the data that it is trained on, or leave one of the two out"
+            )
+        if target is not None and cell.content.bench.supervision != "caption":
+            raise ConfigError(
+                f"configs/methods/{cell.method}.yaml: a method that learns from captions may be trained on {target} and "
+                f"scored on {cell.dataset}; this one learns from {cell.content.bench.supervision!r} and knows the classes of "
+                "its training data only. Leave it or train_on out of the experiment"
+            )
+        variant = self.experiment.variants.get(cell.row)
+        row = cell.method if variant and variant.same_training else cell.row
+        override = self.experiment.override.get(cell.method, {})
+        own = variant.override if variant and row == cell.row else {}
+        dataset = target or cell.dataset
+        content = self.configs.method(cell.method, dataset, self.plan.trainer, override, own)
+        return Cell(row, cell.method, dataset, cell.seed, content)
 
     def _multi_stage(self, cell: Cell, train: Stage | None) -> None:
         """Seeds, pseudo masks of each refiner, and a segmenter trained on those of one of them.

@@ -31,7 +31,7 @@ def render(plan: Plan, board: Leaderboard, differences: Iterable[Difference]) ->
     """The whole page."""
     commit = _usual_commit(board)
     parts = [f"# {plan.experiment}"]
-    for dataset in plan.datasets:
+    for dataset in dict.fromkeys(product.cell.dataset for product in plan.products):
         parts += _Page(plan, board, dataset, commit).parts()
     lines = [
         f"- {one.first} - {one.second}: {one.points:+.1f} [{one.low:+.1f}, {one.high:+.1f}]"
