@@ -1,0 +1,101 @@
+"""The sparse random walk against the published one, which squares a dense matrix eight times.
+
+Time is CPU time of one thread, memory is what the peak of the process grows by, each walk in a process of its own. The dense
+reference is written here from the papers' formulas. At the size of a 500 x 375 image it would take minutes: there its time and
+memory are scaled up, by the cube and the square of the number of pixels, and said to be.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import time
+
+import torch
+from torch import Tensor
+
+from wsss_bench.nn.affinity import all_pairs_edge_affinity, search_directions
+from wsss_bench.nn.random_walk import edge_transition, random_walk
+
+RADIUS, BETA, EXP_TIMES, CLASSES = 5, 10.0, 8, 2
+SIZES = ((24, 24), (48, 64), (94, 125))  # mini; a 250 x 190 image; a 500 x 375 image
+DENSE_UP_TO = 48 * 64  # pixels
+
+
+def scene(height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Maps and an edge map with closed lines, as a trained network gives them."""
+    generator = torch.Generator().manual_seed(0)
+    edge = 0.1 * torch.rand(height, width, generator=generator)
+    edge[height // 4, width // 4 : 3 * width // 4] = edge[3 * height // 4, width // 4 : 3 * width // 4] = 0.9
+    edge[height // 4 : 3 * height // 4, [width // 4, 3 * width // 4]] = 0.9
+    return torch.rand(CLASSES, height, width, generator=generator), edge
+
+
+def sparse_walk(maps: Tensor, edge: Tensor) -> Tensor:
+    return random_walk(maps * (1 - edge), edge_transition(edge, RADIUS, BETA), 2**EXP_TIMES)
+
+
+def dense_walk(maps: Tensor, edge: Tensor) -> Tensor:
+    """Symmetric affinities to the power beta, columns of sum 1, squared `EXP_TIMES` times."""
+    height, width = edge.shape
+    pixels = torch.arange(height * width)
+    affinity = all_pairs_edge_affinity(edge, RADIUS)
+    matrix = torch.eye(height * width, dtype=edge.dtype)
+    for (dy, dx), values in zip(search_directions(RADIUS), affinity, strict=True):
+        inside = (pixels // width + dy < height) & (pixels % width + dx >= 0) & (pixels % width + dx < width)
+        source, target = pixels[inside], pixels[inside] + dy * width + dx
+        matrix[source, target] = matrix[target, source] = values[inside]
+    matrix = matrix.pow_(BETA)
+    matrix /= matrix.sum(dim=0)
+    for _ in range(EXP_TIMES):
+        matrix = matrix @ matrix
+    return ((maps * (1 - edge)).flatten(1) @ matrix).view(maps.shape)
+
+
+def measure(name: str, height: int, width: int, double: bool, pipe) -> None:
+    """Run one walk and send seconds, MiB and result."""
+    torch.set_num_threads(1)
+    maps, edge = scene(height, width)
+    if double:
+        maps, edge = maps.double(), edge.double()
+    walk = {"sparse": sparse_walk, "dense": dense_walk}[name]
+    walk(maps[:, :8, :8], edge[:8, :8])  # what the first call costs
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.process_time()
+    walked = walk(maps, edge)
+    seconds = time.process_time() - started
+    memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    pipe.send((seconds, memory, walked.double().numpy()))
+
+
+def in_own_process(name: str, height: int, width: int, double: bool = False):
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=measure, args=(name, height, width, double, sender))
+    process.start()
+    result = receiver.recv()
+    process.join()
+    return result
+
+
+def main() -> None:
+    for height, width in SIZES:
+        seconds, memory, walked = in_own_process("sparse", height, width)
+        print(f"{height:3d} x {width:3d}: sparse {seconds:.3f} s, {memory:.0f} MiB", end="; ", flush=True)
+        growth = height * width / DENSE_UP_TO
+        if growth <= 1:
+            slow, large, dense = in_own_process("dense", height, width)
+            exact = in_own_process("sparse", height, width, double=True)[2]
+            errors = [f"{abs(result - exact).max():.0e}" for result in (walked, dense)]
+            note = f"rounding: sparse {errors[0]}, dense {errors[1]}"
+        else:
+            slow, large, note = slow * growth**3, large * growth**2, "dense scaled up, not run"
+        print(
+            f"dense {slow:.2f} s, {large:.0f} MiB: {slow / seconds:.0f}x the time, "
+            f"{large / max(memory, 1):.0f}x the memory ({note})",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
