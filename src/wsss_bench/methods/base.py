@@ -38,16 +38,20 @@ class Method(LightningModule, ABC):
     supervision: ClassVar[Literal["none", "image", "image+text", "caption", "mask"]]
     batch_type: ClassVar[type | None]
     """What a training batch must be; None for a method that does not train."""
+    open_vocabulary: ClassVar[bool] = False
+    """Classes are only names to it: trained with any list of classes, or with none, it predicts any other."""
 
     def __init__(self, class_names: Sequence[str], optim: OptimConfig = OptimConfig()) -> None:
         super().__init__()
-        if not class_names:
+        if not class_names and not self.open_vocabulary:
             raise ValueError("class_names is empty; the data source must name at least one foreground class")
         self.class_names = tuple(class_names)
         self.optim = optim
         self.inference = InferenceConfig()
         self.product: Product = "seed"
-        self.mean_average_precision = MultilabelAveragePrecision(len(self.class_names), average="macro")
+        self.mean_average_precision = MultilabelAveragePrecision(
+            len(self.class_names), average="macro", validate_args=False
+        )
         self.mean_iou = MeanIoU(len(self.class_names) + 1)
 
     # What a method says.
@@ -150,7 +154,8 @@ class Method(LightningModule, ABC):
     @final
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the weights of another method or of other classes."""
-        check_checkpoint(checkpoint, _qualified_name(type(self)), self.class_names)
+        names = None if self.open_vocabulary else self.class_names
+        check_checkpoint(checkpoint, _qualified_name(type(self)), names)
 
     def _check_batch(self, batch: Any) -> None:
         if self.batch_type is not None and not isinstance(batch, self.batch_type):
@@ -160,13 +165,15 @@ class Method(LightningModule, ABC):
             )
 
 
-def check_checkpoint(checkpoint: dict[str, Any], method: str | None, class_names: Sequence[str]) -> None:
+def check_checkpoint(
+    checkpoint: dict[str, Any], method: str | None, class_names: Sequence[str] | None
+) -> None:
     """Refuse a checkpoint that does not fit.
 
     Args:
         checkpoint: Content of a checkpoint file.
         method: Qualified name that must have written it; None where any method may (warm starts).
-        class_names: Foreground classes that it must have been trained on, in this order.
+        class_names: Foreground classes that it must have been trained on, in this order; None where any will do.
 
     Raises:
         ValueError: not one of our checkpoints, another method, or another class list.
@@ -180,7 +187,7 @@ def check_checkpoint(checkpoint: dict[str, Any], method: str | None, class_names
         raise ValueError(
             f"the checkpoint is of {origin['method']}, but the config asks for {method}; change one of them"
         )
-    if tuple(origin["class_names"]) != tuple(class_names):
+    if class_names is not None and tuple(origin["class_names"]) != tuple(class_names):
         raise ValueError(
             f"the checkpoint knows {len(origin['class_names'])} classes ({', '.join(origin['class_names'])}), the data "
             f"source has {len(class_names)} ({', '.join(class_names)}); train on this source, or change data.source"

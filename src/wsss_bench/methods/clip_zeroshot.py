@@ -39,6 +39,7 @@ class CLIPZeroShot(Method):
 
     supervision = "none"
     batch_type = None
+    open_vocabulary = True
 
     def __init__(
         self,

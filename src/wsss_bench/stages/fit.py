@@ -112,7 +112,7 @@ def warm_start(method: Method, path: Path) -> None:
     if not path.is_file():
         raise FileNotFoundError(f"warm_start: no checkpoint at {path}; run the train stage it names first")
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    check_checkpoint(checkpoint, None, method.class_names)
+    check_checkpoint(checkpoint, None, None if method.open_vocabulary else method.class_names)
     own = method.state_dict()
     fitting = {k: v for k, v in checkpoint["state_dict"].items() if k in own and own[k].shape == v.shape}
     if not fitting:
