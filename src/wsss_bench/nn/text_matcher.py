@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from wsss_bench.nn.clip import CLIP
 from wsss_bench.nn.frozen import Frozen
+from wsss_bench.nn.frozen_clip import FrozenCLIP
 
 
 class Similarities(NamedTuple):
@@ -101,14 +102,14 @@ def masked_images(activation: Tensor, image: Tensor, which: Tensor, size: int) -
     return torch.cat([maps * pixels, (1 - maps) * pixels])
 
 
-def load_clip(name: str) -> CLIP:
+def load_clip(name: str) -> FrozenCLIP:
     """A CLIP by the name that a config gives.
 
     Raises:
         FileNotFoundError: neither on disk nor to be had from the hub.
     """
     try:
-        return CLIP(name)
+        return FrozenCLIP(name)
     except OSError as error:
         raise FileNotFoundError(
             f"model.init_args.clip: no CLIP {name!r} on this machine, and the hub did not give it; set it to a folder "
