@@ -31,6 +31,15 @@ class PairBatch(NamedTuple):
 
     first: ImageBatch
     second: ImageBatch
+    self_views: dict[
+        str, Tensor
+    ]  # name ("flip", "0.75x", "2x") -> (B, 3, h, w) of the first images without colour jitter
+
+
+class GroupBatch(NamedTuple):
+    """Three images at a time that share at least one class."""
+
+    images: tuple[ImageBatch, ImageBatch, ImageBatch]
 
 
 class CaptionBatch(NamedTuple):
@@ -57,6 +66,7 @@ class Reference(NamedTuple):
     image_id: str
     image: np.ndarray  # (H, W, 3) uint8
     labels: np.ndarray  # (C,) float32, multi-hot
+    drawn_for: int  # the class that it was drawn for, 0..C-1; an image drawn for two classes comes twice
 
 
 class InferenceSample(NamedTuple):

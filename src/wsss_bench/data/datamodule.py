@@ -13,11 +13,23 @@ import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Sampler
 
+from wsss_bench.data.references import ReferencePool, Table
 from wsss_bench.data.sources.base import Source
+from wsss_bench.data.sources.pool import ExtraSource, Pool
 from wsss_bench.data.transforms import Transform, TransformConfig
-from wsss_bench.data.views import CaptionView, ImageView, InferenceView, Key, MaskView, PairView, View
+from wsss_bench.data.views import (
+    CaptionView,
+    GroupView,
+    ImageView,
+    InferenceView,
+    Key,
+    MaskView,
+    PairView,
+    View,
+)
 
-_VIEWS: dict[str, type[View]] = {"image": ImageView, "pair": PairView, "caption": CaptionView}
+_VIEWS: dict[str, type[View]] = {"image": ImageView, "caption": CaptionView}
+_PAIRED: dict[str, type[PairView]] = {"pair": PairView, "group": GroupView}
 
 
 class GlobalBatchSampler(Sampler[Key]):
@@ -115,13 +127,14 @@ class WSSSDataModule(LightningDataModule):
         global_batch_size: Images of an optimiser step, all ranks together.
         drop_last: Leave out the incomplete batch at the end of an epoch.
         num_workers: Loading processes of each rank.
-        seed: Of order, augmentation, pairs and captions.
+        extra: Further images that join the training split, by name (`sources.pool`).
+        seed: Of order, augmentation, pairs, references and captions.
     """
 
     def __init__(
         self,
         source: Source,
-        view: Literal["image", "pair", "caption", "mask"] = "image",
+        view: Literal["image", "pair", "group", "caption", "mask"] = "image",
         transform: TransformConfig = TransformConfig(),
         val_transform: TransformConfig | None = None,
         train_split: str = "train",
@@ -130,6 +143,7 @@ class WSSSDataModule(LightningDataModule):
         global_batch_size: int = 16,
         drop_last: bool = True,
         num_workers: int = 0,
+        extra: dict[str, ExtraSource] | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -137,10 +151,10 @@ class WSSSDataModule(LightningDataModule):
             raise ValueError(
                 f"data.masks is given, but data.view is {view!r}, which reads no masks; set data.view: mask"
             )
-        self.source = source
+        self.source = Pool(source, train_split, extra) if extra else source
         self.view = view
         self.transform = transform
-        self.val_transform = val_transform or replace(transform, kind="resize")
+        self.val_transform = val_transform or replace(transform, kind="resize", self_scales=None)
         self.train_split = train_split
         self.val_split = val_split
         self._inference_view: InferenceView | None = None
@@ -162,17 +176,30 @@ class WSSSDataModule(LightningDataModule):
             )
         self.masks = str(masks)
 
-    def predict_on(self, split: str, labelled: bool, ids: list[str] | None = None) -> None:
+    def predict_on(
+        self, split: str, labelled: bool, ids: list[str] | None = None, references: int = 0
+    ) -> None:
         """Choose what `predict_dataloader` yields.
 
         Args:
             split: Split to predict on.
             labelled: Give image labels along (seeds of the training split); otherwise samples carry None.
             ids: Only these images of it, for instance those that an interrupted stage has left.
+            references: Other images of each class to give along, drawn from the training split.
         """
         self._inference_view = InferenceView(
-            self.source, self.source.ids(split) if ids is None else ids, labelled
+            self.source,
+            self.source.ids(split) if ids is None else ids,
+            labelled,
+            self._reference_pool(references) if references and labelled else None,
         )
+
+    def reference_table(self, split: str, count: int) -> Table:
+        """The references of every image of `split`, as `predict_on` with labels gives them along."""
+        pool = self._reference_pool(count)
+        return {
+            image_id: pool.draw(image_id, self.source.labels(image_id)) for image_id in self.source.ids(split)
+        }
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -222,10 +249,19 @@ class WSSSDataModule(LightningDataModule):
         return view
 
     def _build(self, split: str, transform: TransformConfig) -> View:
-        ids = self.source.ids(split)
+        source, augmentation = self.source, Transform(transform)
         if self.view == "mask":
-            return MaskView(self.source, ids, Transform(transform), self.seed, self.masks)
-        return _VIEWS[self.view](self.source, ids, Transform(transform), self.seed)
+            return MaskView(source, source.ids(split), augmentation, self.seed, self.masks)
+        ids = source.anchors(split) if isinstance(source, Pool) else source.ids(split)
+        if self.view in _PAIRED:
+            return _PAIRED[self.view](source, ids, augmentation, self.seed, self._partners(split))
+        return _VIEWS[self.view](source, ids, augmentation, self.seed)
+
+    def _partners(self, split: str) -> list[str]:
+        return self.source.partners(split) if isinstance(self.source, Pool) else self.source.ids(split)
+
+    def _reference_pool(self, count: int) -> ReferencePool:
+        return ReferencePool(self.source, self._partners(self.train_split), count, self.seed)
 
     def _place(self) -> tuple[int, int]:
         """Rank and number of ranks; a single process where there is no trainer."""

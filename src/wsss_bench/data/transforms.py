@@ -10,6 +10,9 @@ Departures: resizing is OpenCV's bicubic, and area averaging where it shrinks, i
 whose kernel widens when it shrinks, and of DeepLab's OpenCV bilinear; ToCo flips a second time after it has noted
 where the picture lies in the crop, which is left out; IRNet places a small picture anywhere in its container, `scale`
 at the top left.
+
+`square` (MCIS, Sun et al., ECCV 2020) squashes the whole picture to a square with PIL's bilinear filter, whatever its shape,
+and jitters the colours where that is asked for. It is the one kind with further views of the same picture.
 """
 
 from __future__ import annotations
@@ -17,10 +20,12 @@ from __future__ import annotations
 import os
 import random
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from wsss_bench.types import IGNORE
@@ -40,22 +45,25 @@ class TransformConfig:
     """How training images are drawn.
 
     Attributes:
-        kind: `irn`, `toco`, `scale`, or `resize` (no augmentation).
+        kind: `irn`, `toco`, `scale`, `square`, or `resize` (no augmentation).
         crop_size: Side of the square that comes out, in pixels.
         resize_long: Range of the long side in pixels, both ends included; read by `irn`.
         scale: Range of the scale factor; read by `toco` and `scale`.
         scale_step: Draw one of the factors `low, low + scale_step, ..., high` instead of any between them (DeepLab: 0.25);
             read by `scale`.
         color_jitter: Largest relative change of brightness, contrast and saturation, and change of hue as a share of the
-            colour circle (AffinityNet of PSA: 0.3, 0.3, 0.3, 0.1); read by `scale`.
+            colour circle (AffinityNet of PSA: 0.3, 0.3, 0.3, 0.1); read by `scale` and `square`.
+        self_scales: Sides, over `crop_size`, of further squares of the first image of a pair, beside its mirror image (MCIS:
+            0.75 and 2); none of them is jittered. null: no such views. Read by `square` in the pair view.
     """
 
-    kind: Literal["irn", "toco", "scale", "resize"] = "irn"
+    kind: Literal["irn", "toco", "scale", "square", "resize"] = "irn"
     crop_size: int = 512
     resize_long: tuple[int, int] = (320, 640)
     scale: tuple[float, float] = (0.5, 2.0)
     scale_step: float | None = None
     color_jitter: tuple[float, float, float, float] | None = None
+    self_scales: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.crop_size < 1:
@@ -65,6 +73,12 @@ class TransformConfig:
                 raise ValueError(
                     f"transform.{name} is [{low}, {high}]; expected two positive numbers, the smaller first"
                 )
+        if self.self_scales is not None and (
+            self.kind != "square" or min(self.self_scales, default=1.0) <= 0
+        ):
+            raise ValueError(
+                f"transform.self_scales {self.self_scales} are positive and need kind: square; got kind {self.kind}"
+            )
         if self.scale_step is not None and self.scale_step <= 0:
             raise ValueError(
                 f"transform.scale_step is {self.scale_step}; expected a positive step, or null for any factor in between"
@@ -109,6 +123,19 @@ class Transform:
         moved = None if mask is None else torch.from_numpy(result["mask"].astype(np.int64))
         return Crop(pixels, valid, moved)
 
+    def self_views(self, image: np.ndarray) -> dict[str, Tensor]:
+        """The views of `self_scales` of an `(H, W, 3)` uint8 image by name, `(3, side, side)` in [0, 1]; nothing is drawn."""
+        scales = self.config.self_scales
+        if scales is None:
+            return {}
+        side = self.config.crop_size
+        views = {"flip": _squash(image, side)[:, ::-1]}
+        views |= {f"{scale:g}x": _squash(image, round(side * scale)) for scale in scales}
+        return {
+            name: torch.from_numpy(np.ascontiguousarray(view.transpose(2, 0, 1))).float().div_(255)
+            for name, view in views.items()
+        }
+
 
 def _crop(size: int, position: Literal["random", "top_left"] = "random") -> A.RandomCrop:
     """A random window, or a place in an empty one: per axis, whichever the picture's size asks for."""
@@ -148,10 +175,30 @@ def _scale(config: TransformConfig) -> list[A.BasicTransform]:
         A.HorizontalFlip(p=0.5),
         _crop(config.crop_size, "top_left"),
     ]
-    if config.color_jitter is not None:
-        *relative, hue = config.color_jitter
-        steps.append(A.ColorJitter(*((1 - change, 1 + change) for change in relative), (-hue, hue), p=1.0))
-    return steps
+    return steps + _color_jitter(config)
+
+
+def _square(config: TransformConfig) -> list[A.BasicTransform]:
+    squash, squash_mask = (
+        partial(_squash, side=config.crop_size, resample=resample)
+        for resample in (Image.Resampling.BILINEAR, Image.Resampling.NEAREST)
+    )
+    squashed = A.Lambda(name="squash", image=squash, mask=squash_mask, p=1.0)
+    return [squashed, *_color_jitter(config)]
+
+
+def _squash(
+    image: np.ndarray, side: int, resample: Image.Resampling = Image.Resampling.BILINEAR, **_: Any
+) -> np.ndarray:
+    """`(H, W[, 3])` uint8 -> `(side, side[, 3])`, the ratio of its sides given up."""
+    return np.array(Image.fromarray(image).resize((side, side), resample))
+
+
+def _color_jitter(config: TransformConfig) -> list[A.BasicTransform]:
+    if config.color_jitter is None:
+        return []
+    *relative, hue = config.color_jitter
+    return [A.ColorJitter(*((1 - change, 1 + change) for change in relative), (-hue, hue), p=1.0)]
 
 
 def _resize(config: TransformConfig) -> list[A.BasicTransform]:
@@ -168,4 +215,4 @@ _RESIZING: dict[str, Any] = {
     "mask_interpolation": cv2.INTER_NEAREST_EXACT,  # INTER_NEAREST moves masks by up to half a pixel
 }
 _FILL = tuple(round(255 * channel) for channel in IMAGENET_MEAN)  # or blur would draw black into the picture
-_STEPS = {"irn": _irn, "toco": _toco, "scale": _scale, "resize": _resize}
+_STEPS = {"irn": _irn, "toco": _toco, "scale": _scale, "square": _square, "resize": _resize}

@@ -18,14 +18,23 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from wsss_bench.artifacts import mask_path, read_mask
+from wsss_bench.data.references import ReferencePool, members
 from wsss_bench.data.sources.base import Source, unknown_values
 from wsss_bench.data.transforms import Transform
-from wsss_bench.types import CaptionBatch, ImageBatch, InferenceSample, MaskBatch, PairBatch
+from wsss_bench.types import (
+    CaptionBatch,
+    GroupBatch,
+    ImageBatch,
+    InferenceSample,
+    MaskBatch,
+    PairBatch,
+    Reference,
+)
 
 Key = tuple[int, int]
 """`(epoch, index)`; the index counts the images of the split."""
 
-_FIRST, _PARTNER, _CAPTION = range(3)  # independent draws of one key
+_FIRST, _PARTNER, _CAPTION, _THIRD = range(4)  # independent draws of one key
 
 
 class View(Dataset):
@@ -52,7 +61,7 @@ class View(Dataset):
 
 
 class LabelledView(View):
-    """What image and pair views share: label vectors, read once, before worker processes start."""
+    """What image, pair and group views share: label vectors, read once, before worker processes start."""
 
     def __init__(self, source: Source, ids: list[str], transform: Transform, seed: int) -> None:
         super().__init__(source, ids, transform, seed)
@@ -61,10 +70,11 @@ class LabelledView(View):
     def _unlabelled(self) -> list[str]:
         return [image_id for image_id, row in zip(self.image_ids, self.labels, strict=True) if not row.any()]
 
-    def _labelled(self, index: int, draw: tuple[int, ...]) -> tuple[str, Tensor, Tensor, Tensor]:
-        image_id = self.image_ids[index]
-        crop = self.transform(self.source.image(image_id), draw)
-        return image_id, crop.image, torch.from_numpy(self.labels[index]), crop.valid
+    def _labelled(
+        self, image_id: str, image: np.ndarray, labels: np.ndarray, draw: tuple[int, ...]
+    ) -> tuple[str, Tensor, Tensor, Tensor]:
+        crop = self.transform(image, draw)
+        return image_id, crop.image, torch.from_numpy(labels), crop.valid
 
 
 class ImageView(LabelledView):
@@ -80,7 +90,9 @@ class ImageView(LabelledView):
             )
 
     def __getitem__(self, key: Key) -> tuple[str, Tensor, Tensor, Tensor]:
-        return self._labelled(key[1], self._key(key, _FIRST))
+        image_id = self.image_ids[key[1]]
+        image = self.source.image(image_id)
+        return self._labelled(image_id, image, self.labels[key[1]], self._key(key, _FIRST))
 
     @staticmethod
     def collate(items: list[Any]) -> ImageBatch:
@@ -90,42 +102,91 @@ class ImageView(LabelledView):
 
 
 class PairView(LabelledView):
-    """Two images that share at least one class.
+    """Two images that share at least one class, by the law of MCIS (Sun et al., ECCV 2020).
 
-    The partner is drawn evenly from the other images that share a class with the first; an image that shares
-    none with any other is its own partner, in another crop.
+    One class is drawn evenly from those of the first image, then a partner evenly from the images that have it, so that
+    P(j | i) is the mean over the classes c of i of [j has c] / N_c. The first image itself may be drawn. A class without any
+    partner is passed over; an image without any is its own partner, in another crop.
+
+    Args:
+        source: The data.
+        ids: First images.
+        transform: Augmentation; each image of a pair has its own draw.
+        seed: Of the augmentation and the partners.
+        partners: Images that may be second; None for the same.
 
     Raises:
         ValueError: an image without labels, which cannot be paired.
     """
 
-    def __init__(self, source: Source, ids: list[str], transform: Transform, seed: int) -> None:
+    def __init__(
+        self,
+        source: Source,
+        ids: list[str],
+        transform: Transform,
+        seed: int,
+        partners: list[str] | None = None,
+    ) -> None:
         super().__init__(source, ids, transform, seed)
         if empty := self._unlabelled():
             raise ValueError(
                 f"{len(empty)} of {len(ids)} images have no label (first {empty[0]!r}) and cannot be paired "
                 "by class; leave them out of the split (COCO: labelled_only) or use another `data.view`"
             )
+        self.partner_ids = ids if partners is None else partners
+        self._partner_labels = (
+            self.labels if partners is None else np.stack([source.labels(image_id) for image_id in partners])
+        )
+        self._members = members(self._partner_labels)
 
-    def __getitem__(self, key: Key) -> tuple[Any, Any]:
-        first = self._labelled(key[1], self._key(key, _FIRST))
-        second = self._labelled(self.partner(key), self._key(key, _PARTNER))
-        return first, second
+    def __getitem__(self, key: Key) -> tuple[Any, Any, dict[str, Tensor]]:
+        first, image = self._first(key)
+        return first, self._beside(key, self.partner(key), _PARTNER), self.transform.self_views(image)
 
-    def partner(self, key: Key) -> int:
-        """Index of the image that is shown with image `key[1]` in epoch `key[0]`."""
-        index = key[1]
-        shared = self.labels @ self.labels[index] > 0  # (N,)
-        candidates = np.flatnonzero(shared & (np.arange(len(self)) != index))
-        if not len(candidates):
-            return index
-        return int(np.random.default_rng(self._key(key, _PARTNER)).choice(candidates))
+    def partner(self, key: Key) -> int | None:
+        """Index in `partner_ids` of what is shown with image `key[1]` in epoch `key[0]`; None for the image itself."""
+        rng, candidates = self._candidates(key)
+        return None if candidates is None else int(rng.choice(candidates))
 
     @staticmethod
     def collate(items: list[Any]) -> PairBatch:
-        """Stack the first and the second images apart."""
-        first, second = zip(*items, strict=True)
-        return PairBatch(ImageView.collate(list(first)), ImageView.collate(list(second)))
+        """Stack the first images, the second images and each kind of view apart."""
+        first, second, views = zip(*items, strict=True)
+        stacked = {name: torch.stack([view[name] for view in views]) for name in views[0]}
+        return PairBatch(ImageView.collate(list(first)), ImageView.collate(list(second)), stacked)
+
+    def _candidates(self, key: Key) -> tuple[np.random.Generator, np.ndarray | None]:
+        """Images of one class of the first image, drawn from those of its classes that have any."""
+        rng = np.random.default_rng(self._key(key, _PARTNER))
+        classes = [c for c in np.flatnonzero(self.labels[key[1]]) if len(self._members[c])]
+        return rng, self._members[rng.choice(classes)] if classes else None
+
+    def _first(self, key: Key) -> tuple[Any, np.ndarray]:
+        image_id = self.image_ids[key[1]]
+        image = self.source.image(image_id)
+        return self._labelled(image_id, image, self.labels[key[1]], self._key(key, _FIRST)), image
+
+    def _beside(self, key: Key, partner: int | None, draw: int) -> Any:
+        """A partner in a crop of its own."""
+        image_id = self.image_ids[key[1]] if partner is None else self.partner_ids[partner]
+        labels = self.labels[key[1]] if partner is None else self._partner_labels[partner]
+        return self._labelled(image_id, self.source.image(image_id), labels, self._key(key, draw))
+
+
+class GroupView(PairView):
+    """An image and two others that share a class with it: both are drawn as in `PairView`, of one class."""
+
+    def __getitem__(self, key: Key) -> tuple[Any, Any, Any]:
+        rng, candidates = self._candidates(key)
+        second, third = (None, None) if candidates is None else map(int, rng.choice(candidates, 2))
+        first, _ = self._first(key)
+        return first, self._beside(key, second, _PARTNER), self._beside(key, third, _THIRD)
+
+    @staticmethod
+    def collate(items: list[Any]) -> GroupBatch:  # type: ignore[override]
+        """Stack the first, the second and the third images apart."""
+        first, second, third = (ImageView.collate(list(images)) for images in zip(*items, strict=True))
+        return GroupBatch((first, second, third))
 
 
 class CaptionView(View):
@@ -207,9 +268,13 @@ class InferenceView(Dataset):
         source: The data.
         ids: Images of the split.
         labelled: Give image labels along; False keeps them from the method.
+        references: What to draw other images of the labelled classes from; None for none.
     """
 
-    def __init__(self, source: Source, ids: list[str], labelled: bool) -> None:
+    def __init__(
+        self, source: Source, ids: list[str], labelled: bool, references: ReferencePool | None = None
+    ) -> None:
+        self.references = references
         self.source = source
         self.image_ids = ids
         self.labelled = labelled
@@ -220,10 +285,20 @@ class InferenceView(Dataset):
     def __getitem__(self, key: Key) -> InferenceSample:
         image_id = self.image_ids[key[1]]
         labels = self.source.labels(image_id) if self.labelled else None
-        return InferenceSample(image_id, self.source.image(image_id), labels)
+        references = () if labels is None else self._references_of(image_id, labels)
+        return InferenceSample(image_id, self.source.image(image_id), labels, references)
 
     @staticmethod
     def collate(items: list[InferenceSample]) -> InferenceSample:
         """The one sample."""
         (sample,) = items
         return sample
+
+    def _references_of(self, image_id: str, labels: np.ndarray) -> tuple[Reference, ...]:
+        if self.references is None:
+            return ()
+        return tuple(
+            Reference(reference, self.source.image(reference), self.source.labels(reference), c)
+            for c, drawn in self.references.draw(image_id, labels).items()
+            for reference in drawn
+        )

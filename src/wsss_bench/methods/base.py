@@ -21,7 +21,13 @@ from wsss_bench.methods.optim import OptimConfig, build_optimizer, build_schedul
 from wsss_bench.metrics.miou import MeanIoU
 from wsss_bench.types import ImageBatch, InferenceSample, MaskBatch, ScoreMaps
 
-VIEWS = {"ImageBatch": "image", "PairBatch": "pair", "CaptionBatch": "caption", "MaskBatch": "mask"}
+VIEWS = {
+    "ImageBatch": "image",
+    "PairBatch": "pair",
+    "GroupBatch": "group",
+    "CaptionBatch": "caption",
+    "MaskBatch": "mask",
+}
 
 
 class Method(LightningModule, ABC):
@@ -201,4 +207,6 @@ def _qualified_name(method: type) -> str:
 def _image_ids(batch: Any) -> list[str]:
     if hasattr(batch, "first"):
         return [*batch.first.image_id, *batch.second.image_id]
+    if hasattr(batch, "images"):
+        return [image_id for images in batch.images for image_id in images.image_id]
     return list(batch.image_id)

@@ -12,7 +12,7 @@ from typing import Any
 from lightning.pytorch import Callback
 from lightning.pytorch.cli import LightningArgumentParser
 
-from wsss_bench.artifacts import mask_path, read_mask, read_seed
+from wsss_bench.artifacts import mask_path, read_mask, read_seed, write_json
 from wsss_bench.callbacks import MaskWriter, Progress, SeedWriter
 from wsss_bench.inference import InferenceConfig, Product
 from wsss_bench.methods.base import Method
@@ -90,8 +90,14 @@ def predict_split(cli: PredictCLI, run: StageRun | None) -> None:
         raise FileNotFoundError(
             f"no checkpoint at {checkpoint}; run the train stage first, or set checkpoint: null"
         )
+    references = method.inference.references if config.product == "seed" else 0
+    if references and run is not None:
+        names = cli.datamodule.class_names
+        table = cli.datamodule.reference_table(config.split, references)
+        drawn = {i: {names[c]: ids for c, ids in classes.items()} for i, classes in table.items()}
+        write_json(cli.out / "references.json", drawn)
     if missing:
-        cli.datamodule.predict_on(config.split, config.product == "seed", missing)
+        cli.datamodule.predict_on(config.split, config.product == "seed", missing, references)
         cli.trainer.predict(
             method,
             datamodule=cli.datamodule,

@@ -1,0 +1,111 @@
+"""A training split with further images from other places: single objects, web images, another data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from wsss_bench.data.sources.base import Source, nearest_names
+
+
+@dataclass
+class ExtraSource:
+    """Further images, and what they are for. The defaults are those of MCIS' code: the same as the images they join.
+
+    Args:
+        source: The images and their labels; its classes are among those of the main source, in any order.
+        split: Split of it.
+        may_be_anchor: Whether they are drawn as training images of their own (first of a pair).
+        may_be_partner: Whether they are shown beside an anchor, and as references at inference.
+        gets_pseudo_label: Whether seeds and pseudo masks are made of them, which a segmenter is then trained on too.
+    """
+
+    source: Source
+    split: str = "train"
+    may_be_anchor: bool = True
+    may_be_partner: bool = True
+    gets_pseudo_label: bool = True
+
+
+class Pool(Source):
+    """A source whose training split is joined by further images. Its other splits are those of the main source.
+
+    Args:
+        main: The data set. Its training images are anchors and partners and get pseudo labels.
+        split: Its training split.
+        extra: What joins that split, by name.
+
+    Raises:
+        ValueError: an extra source with classes that the main one has not, or with image ids that are taken.
+    """
+
+    def __init__(self, main: Source, split: str, extra: dict[str, ExtraSource]) -> None:
+        self.main = main
+        self.split = split
+        self.extra = extra
+        self.class_names = main.class_names
+        self.has_background = main.has_background
+        self._columns = {name: self._columns_of(name, item) for name, item in extra.items()}
+        self._ids = {name: item.source.ids(item.split) for name, item in extra.items()}
+        self._origin = {image_id: name for name, ids in self._ids.items() for image_id in ids}
+        everything = [*main.ids(split), *(image_id for ids in self._ids.values() for image_id in ids)]
+        if len(set(everything)) < len(everything):
+            twice = sorted({image_id for image_id in everything if everything.count(image_id) > 1})
+            raise ValueError(
+                f"data.extra: the image ids {', '.join(twice[:5])} are in more than one of the sources {', '.join(extra)} and "
+                f"split {split!r}; rename the files of one, since what stages write is named after them"
+            )
+
+    def ids(self, split: str) -> list[str]:
+        """The main split; where it is the training split, followed by the extra images that get pseudo labels."""
+        return self._with_extra(split, "gets_pseudo_label")
+
+    def anchors(self, split: str) -> list[str]:
+        """Images to train on."""
+        return self._with_extra(split, "may_be_anchor")
+
+    def partners(self, split: str) -> list[str]:
+        """Images to show beside others."""
+        return self._with_extra(split, "may_be_partner")
+
+    def image(self, image_id: str) -> np.ndarray:
+        return self._source(image_id).image(image_id)
+
+    def labels(self, image_id: str) -> np.ndarray:
+        labels = self._source(image_id).labels(image_id)
+        if image_id not in self._origin:
+            return labels
+        placed = np.zeros(len(self.class_names), np.float32)
+        placed[self._columns[self._origin[image_id]]] = labels
+        return placed
+
+    def mask(self, image_id: str) -> np.ndarray:
+        if image_id in self._origin:
+            raise ValueError(
+                f"image {image_id!r} is of the extra source {self._origin[image_id]!r}, whose masks are never looked at; "
+                "set gets_pseudo_label: false to keep it out of what is scored or trained on with masks"
+            )
+        return self.main.mask(image_id)
+
+    def captions(self, image_id: str) -> tuple[str, ...]:
+        return self._source(image_id).captions(image_id)
+
+    def _source(self, image_id: str) -> Source:
+        return self.extra[self._origin[image_id]].source if image_id in self._origin else self.main
+
+    def _with_extra(self, split: str, role: str) -> list[str]:
+        ids = self.main.ids(split)
+        if split != self.split:
+            return ids
+        joined = [self._ids[name] for name, item in self.extra.items() if getattr(item, role)]
+        return [*ids, *(image_id for ids in joined for image_id in ids)]
+
+    def _columns_of(self, name: str, item: ExtraSource) -> list[int]:
+        unknown = [c for c in item.source.class_names if c not in self.class_names]
+        if unknown:
+            raise ValueError(
+                f"data.extra.{name} has {len(unknown)} classes that the data set has not, first {unknown[0]!r} "
+                f"({nearest_names(unknown[0], self.class_names)}); take them and their images off its lists, or rename them"
+            )
+        return [self.class_names.index(c) for c in item.source.class_names]
