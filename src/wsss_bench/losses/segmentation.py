@@ -4,8 +4,7 @@ The balanced form is the loss of CLIMS' DeepLab from ImageNet weights (Xie et al
 https://github.com/CVI-SZU/CLIMS) and the segmentation loss of AFA, ToCo and their successors (Ru et al., CVPR 2022 and
 2023, https://github.com/rulixiang/ToCo).
 
-Means are taken over the pixels of the whole global batch: ranks share their counts of pixels, so that the averaged
-gradient of several ranks is that of one process.
+Means are taken over the pixels of the whole global batch, also where it is dealt out to several ranks.
 
 Departure: a half without pixels counts 0, where the published loss is NaN.
 """
@@ -14,10 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor, distributed
+from torch import Tensor
 from torch.nn import functional as F
 
+from wsss_bench.losses.reduction import mean_over_ranks
 from wsss_bench.types import IGNORE
 
 
@@ -31,7 +30,7 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     Returns:
         Scalar; 0 with zero gradient where every pixel is 255.
     """
-    return _mean_over(_per_pixel(logits, labels), labels != IGNORE)
+    return mean_over_ranks(_per_pixel(logits, labels)[labels != IGNORE])
 
 
 def balanced_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -48,7 +47,7 @@ def balanced_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """
     loss = _per_pixel(logits, labels)
     foreground = (labels > 0) & (labels != IGNORE)
-    return 0.5 * _mean_over(loss, labels == 0) + 0.5 * _mean_over(loss, foreground)
+    return 0.5 * mean_over_ranks(loss[labels == 0]) + 0.5 * mean_over_ranks(loss[foreground])
 
 
 def resize_labels(labels: Tensor, size: Sequence[int]) -> Tensor:
@@ -62,13 +61,3 @@ def _per_pixel(logits: Tensor, labels: Tensor) -> Tensor:
             f"labels are {tuple(labels.shape)} for logits {tuple(logits.shape)}; resize one of them to the other"
         )
     return F.cross_entropy(logits.float(), labels, ignore_index=IGNORE, reduction="none")
-
-
-def _mean_over(loss: Tensor, chosen: Tensor) -> Tensor:
-    """Sum over the chosen pixels of this rank over the mean count of a rank."""
-    count = chosen.sum()
-    ranks = 1
-    if distributed.is_available() and distributed.is_initialized():
-        ranks = distributed.get_world_size()
-        distributed.all_reduce(count)
-    return torch.where(chosen, loss, 0).sum() * ranks / count.clamp(min=1)

@@ -48,6 +48,15 @@ def read_recipe(backbone: str) -> tuple[str, dict[str, Any]]:
     return recipe["model"], recipe["kwargs"]
 
 
+def _remove_stride(layer: nn.Module) -> None:
+    """Let a stage keep the size of its input."""
+    for module in layer.modules():
+        if isinstance(module, nn.Conv2d):
+            module.stride = (1, 1)
+        elif isinstance(module, nn.AvgPool2d):
+            module.kernel_size = module.stride = 1
+
+
 def _dilate(layer: nn.Module, rate: int) -> None:
     """Set the dilation of all spatial convolutions, at unchanged size of their output."""
     for module in layer.modules():
@@ -78,7 +87,7 @@ class ResNetStages(nn.Module):
     Args:
         backbone: timm ResNet name, or a recipe file (`create_timm`).
         weights: `imagenet`, a checkpoint path, or None.
-        output_stride: 8, 16 or 32; the last stages lose their stride.
+        output_stride: 4, 8, 16 or 32; the last stages lose their stride.
         frozen_stages: How many stages, from the stem on, get no gradient. IRN's CAM: 3 (stem, layer1, layer2);
             CLIMS: 1 (stem).
         fixed_batch_norm: Always use running statistics (IRN). Otherwise ordinary BatchNorm, also in frozen stages (CLIMS).
@@ -100,7 +109,9 @@ class ResNetStages(nn.Module):
         name, _ = read_recipe(backbone)
         if timm.model_entrypoint(name.split(".")[0]).__module__ != "timm.models.resnet":
             raise ValueError(f"{backbone!r} is not one of timm's ResNets; choose e.g. resnet50.tv_in1k")
-        net: Any = create_timm(backbone, weights, output_stride=output_stride)
+        net: Any = create_timm(backbone, weights, output_stride=max(8, output_stride))  # timm's least is 8
+        if output_stride == 4:
+            _remove_stride(net.layer2)
         for layer, stride in zip(
             (net.layer1, net.layer2, net.layer3, net.layer4), (4, 8, 16, 32), strict=True
         ):
