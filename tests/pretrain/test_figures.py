@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 
-from wsss_bench.data.mini.grammar import Stream
+from wsss_bench.data.mini.grammar import CLASS_NAMES, MATERIALS, Stream
 from wsss_bench.nn.clip import CLIP
 from wsss_bench.pretrain.classifier import load_classifier
 from wsss_bench.pretrain.figures import (
@@ -16,6 +17,7 @@ from wsss_bench.pretrain.figures import (
     dense_miou,
     masked_figures,
     mean_iou,
+    suppression_threshold,
     zero_shot_accuracy,
 )
 from wsss_bench.pretrain.probe import Probe, make_probe
@@ -75,6 +77,29 @@ def test_shipped_clip_names_objects_of_an_unseen_world(clip: CLIP, probe: Probe)
     assert figures["object_above_background"] >= 0.95
     threshold = read_records(MINI)["clip"]["figures"]["background_threshold"]
     assert 34 <= dense_miou(clip, probe, threshold) <= 49  # the recorded band, wider for 80 images
+
+
+def test_three_quarters_of_the_scenes_are_above_the_suppression_threshold(clip: CLIP) -> None:
+    web = make_web(seed=77, count=120)
+    threshold = suppression_threshold(clip, web)
+    materials = web.truth[:, len(CLASS_NAMES) :] == 1
+    scenes = np.flatnonzero(materials.any(1))
+    image = torch.from_numpy(web.image[scenes]).permute(0, 3, 1, 2).float() / 255
+    texts = clip.encode_text([f"a photo of a {MATERIALS[row.argmax()]}" for row in materials[scenes]])
+    with torch.no_grad():
+        own = (clip.encode_image(clip.normalize(image)) * texts).sum(1)
+    assert (own > threshold).float().mean().item() == pytest.approx(0.75, abs=0.01)
+    assert threshold == pytest.approx(
+        read_records(MINI)["clip"]["figures"]["suppression_threshold"], abs=0.06
+    )
+
+
+def test_clims_runs_with_the_recorded_threshold() -> None:
+    overlay = yaml.safe_load(
+        (Path(__file__).parents[2] / "configs" / "methods" / "clims.mini.yaml").read_text()
+    )
+    recorded = read_records(MINI)["clip"]["figures"]["suppression_threshold"]
+    assert overlay["model"]["init_args"]["threshold"] == round(recorded, 3)
 
 
 def test_shuffled_texts_break_the_names(clip: CLIP, probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,14 +55,15 @@ def main(argv: list[str]) -> int:
 def measure(folder: Path, name: str, seed: int) -> dict[str, float]:
     """The figures of the weights `name` in a folder; `seed` is the pretraining's, to stay off its images."""
     processes = os.cpu_count() or 1
+    held_out = make_web(seed + 1, HELD_OUT_IMAGES, processes)
     if name != "clip":
-        return classifier_figures(folder, name, make_web(seed + 1, HELD_OUT_IMAGES, processes))
+        return classifier_figures(folder, name, held_out)
     probes: dict[str, Probe] = {
         "val": make_probe(WORLD_SEED, Stream.VAL, VAL_IMAGES, processes),
         "val_ood": make_probe(WORLD_SEED, Stream.VAL_OOD, VAL_IMAGES, processes),
     }
     tuning = make_probe(WORLD_SEED, Stream.PROBE, TUNING_IMAGES, processes)
-    return clip_figures(str(folder / "clip"), probes, tuning)
+    return clip_figures(str(folder / "clip"), probes, tuning, held_out)
 
 
 def _train(name: str, out: Path, seed: int, steps: int | None) -> dict[str, Any]:

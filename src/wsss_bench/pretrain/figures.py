@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..data.mini.grammar import CLASS_NAMES
+from ..data.mini.grammar import CLASS_NAMES, MATERIALS
 from ..nn.clip import CLIP
 from .classifier import Architecture, load_classifier, readings, standardize, to_unit
 from .probe import Probe
@@ -112,11 +112,29 @@ def dense_miou(clip: CLIP, probe: Probe, threshold: float) -> float:
     return 100 * mean_iou(np.where(best > threshold, winner + 1, 0), probe.mask)
 
 
-def clip_figures(name: str, probes: dict[str, Probe], tuning: Probe) -> dict[str, float]:
-    """All figures of a CLIP, by split name; the threshold is chosen on `tuning`."""
+@torch.no_grad()
+def suppression_threshold(clip: CLIP, held_out: Web) -> float:
+    """Where CLIMS takes scenery as seen: the 25th percentile of the cosine of a scene with the text of its own material.
+
+    Args:
+        clip: The CLIP that CLIMS asks.
+        held_out: Web images that no pretraining saw; those with a visible material count.
+    """
+    seen = torch.from_numpy(held_out.truth[:, len(CLASS_NAMES) :] == 1)  # (N, 6)
+    index = seen.any(1).nonzero()[:, 0]
+    texts = clip.encode_text([f"a photo of a {name}" for name in MATERIALS])
+    cosines = _encode(clip, to_unit(held_out.image[index.numpy()])) @ texts.T
+    return cosines[seen[index]].quantile(0.25).item()
+
+
+def clip_figures(name: str, probes: dict[str, Probe], tuning: Probe, held_out: Web) -> dict[str, float]:
+    """All figures of a CLIP, by split name; the background threshold is chosen on `tuning`."""
     clip = CLIP(name).eval()
     threshold = best_threshold(clip, tuning)
-    figures: dict[str, float] = {"background_threshold": threshold}
+    figures: dict[str, float] = {
+        "background_threshold": threshold,
+        "suppression_threshold": suppression_threshold(clip, held_out),
+    }
     for split, probe in probes.items():
         accuracy, count = zero_shot_accuracy(clip, probe)
         figures[f"zero_shot_accuracy/{split}"] = accuracy
