@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "wsss_bench"
-LEAVES = {"types", "artifacts", "metrics", "losses", "nn", "readout", "weights", "vocabulary"}
+LEAVES = {"types", "artifacts", "metrics", "losses", "nn", "readout", "weights", "vocabulary", "nouns"}
 MAY_IMPORT = {
     **dict.fromkeys(LEAVES, LEAVES),
     "data": LEAVES | {"data"},

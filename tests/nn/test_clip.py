@@ -2,102 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from golden_clip import END, GOLDEN, START, word, write_golden_clip
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
 from wsss_bench.nn.clip import CLIP
-
-GOLDEN = Path(__file__).parents[1] / "golden" / "code" / "tiny_clip.npz"
-START, END = 49406, 49407  # ids of the golden tokenizer
 
 
 @pytest.fixture(scope="module")
 def golden() -> dict[str, np.ndarray]:
-    return dict(np.load(GOLDEN))
+    return dict(np.load(GOLDEN / "tiny_clip.npz"))
 
 
 @pytest.fixture(scope="module")
-def clip(golden: dict[str, np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> CLIP:
-    """The golden weights as a folder that `from_pretrained` reads. Words are the golden token ids."""
-    folder = tmp_path_factory.mktemp("clip")
-    saved = [int(token) for token in golden["token_ids_saved"]]
-    model = CLIPModel(_config(len(saved), end=saved.index(END), pad=saved.index(0)))
-    model.load_state_dict(_from_openai(golden))
-    model.save_pretrained(folder)
-
-    words = {_word(token): row for row, token in enumerate(saved)}
-    tokenizer = Tokenizer(models.WordLevel(words, unk_token=_word(0)))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    start, end = _word(START), _word(END)
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{start} $A {end}", special_tokens=[(start, words[start]), (end, words[end])]
-    )
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token=_word(0), bos_token=start, eos_token=end
-    ).save_pretrained(folder)
-    statistics = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.25, 0.5]}
-    (folder / "preprocessor_config.json").write_text(json.dumps(statistics))
-    return CLIP(str(folder)).requires_grad_(False)
-
-
-def _word(token: int) -> str:
-    return f"<{token}>"
-
-
-def _config(vocabulary: int, end: int, pad: int) -> CLIPConfig:
-    text = {
-        "vocab_size": vocabulary, "hidden_size": 32, "intermediate_size": 128, "num_hidden_layers": 2,
-        "num_attention_heads": 4, "max_position_embeddings": 77, "eos_token_id": end, "pad_token_id": pad,
-        "bos_token_id": end - 1,
-    }  # fmt: skip
-    vision = {
-        "image_size": 32, "patch_size": 8, "hidden_size": 64, "intermediate_size": 256,
-        "num_hidden_layers": 3, "num_attention_heads": 1,
-    }  # fmt: skip
-    return CLIPConfig(text_config=text, vision_config=vision, projection_dim=32)
-
-
-def _from_openai(golden: dict[str, np.ndarray]) -> dict[str, Tensor]:
-    """OpenAI's parameter names -> those of `transformers`; one input projection becomes q, k, v."""
-    state = {
-        "logit_scale": golden["w__logit_scale"],
-        "text_projection.weight": golden["w__text_projection"].T,
-        "text_model.embeddings.token_embedding.weight": golden["token_embedding_rows"],
-        "text_model.embeddings.position_embedding.weight": golden["w__positional_embedding"],
-        "vision_model.embeddings.class_embedding": golden["w__visual__class_embedding"],
-        "vision_model.embeddings.position_embedding.weight": golden["w__visual__positional_embedding"],
-        "vision_model.embeddings.patch_embedding.weight": golden["w__visual__conv1__weight"],
-        "visual_projection.weight": golden["w__visual__proj"].T,
-    }
-    norms = {
-        "vision_model.pre_layrnorm": "visual__ln_pre",
-        "vision_model.post_layernorm": "visual__ln_post",
-        "text_model.final_layer_norm": "ln_final",
-    }
-    for tower, prefix, layers in (
-        ("vision_model", "visual__transformer", 3),
-        ("text_model", "transformer", 2),
-    ):
-        for layer in range(layers):
-            mine, theirs = f"{tower}.encoder.layers.{layer}", f"{prefix}__resblocks__{layer}"
-            norms |= {f"{mine}.layer_norm{k}": f"{theirs}__ln_{k}" for k in (1, 2)}
-            norms |= {f"{mine}.mlp.fc1": f"{theirs}__mlp__c_fc", f"{mine}.mlp.fc2": f"{theirs}__mlp__c_proj"}
-            norms[f"{mine}.self_attn.out_proj"] = f"{theirs}__attn__out_proj"
-            for kind in ("weight", "bias"):
-                parts = np.split(golden[f"w__{theirs}__attn__in_proj_{kind}"], 3)
-                for name, part in zip("qkv", parts, strict=True):
-                    state[f"{mine}.self_attn.{name}_proj.{kind}"] = part
-    for mine, theirs in norms.items():
-        state |= {f"{mine}.{kind}": golden[f"w__{theirs}__{kind}"] for kind in ("weight", "bias")}
-    return {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in state.items()}
+def clip(tmp_path_factory: pytest.TempPathFactory) -> CLIP:
+    return CLIP(str(write_golden_clip(tmp_path_factory.mktemp("clip")))).requires_grad_(False)
 
 
 def _patches(dense: np.ndarray, h: int, w: int) -> Tensor:
@@ -150,7 +72,7 @@ def test_positions_at_the_native_size_are_the_table(clip: CLIP) -> None:
 
 def test_text_is_the_official_one(clip: CLIP, golden: dict[str, np.ndarray]) -> None:
     ids = [[int(i) for i in row if i not in (0, START, END)] for row in golden["text_tokens"]]
-    sentences = [" ".join(map(_word, row)) for row in ids]
+    sentences = [" ".join(map(word, row)) for row in ids]
     expected = F.normalize(torch.from_numpy(golden["text_emb"]), dim=-1)
     torch.testing.assert_close(clip.encode_text(sentences), expected, rtol=1e-4, atol=1e-5)
     # a sentence alone, without padding, means the same
@@ -158,8 +80,8 @@ def test_text_is_the_official_one(clip: CLIP, golden: dict[str, np.ndarray]) -> 
 
 
 def test_a_sentence_longer_than_the_model_is_cut(clip: CLIP) -> None:
-    long = clip.encode_text([" ".join([_word(320)] * 200)])
-    torch.testing.assert_close(long, clip.encode_text([" ".join([_word(320)] * 75)]))
+    long = clip.encode_text([" ".join([word(320)] * 200)])
+    torch.testing.assert_close(long, clip.encode_text([" ".join([word(320)] * 75)]))
 
 
 def test_normalize_uses_the_statistics_of_the_folder(clip: CLIP) -> None:

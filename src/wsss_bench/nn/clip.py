@@ -12,7 +12,7 @@ on the shared block, so nothing of it can reach an ordinary call.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class CLIP(nn.Module):
         image_size: Side of the square images of the pretraining, in pixels.
         embed_dim: Width `D` of the common space.
         text_length: Longest sentence in tokens, start and end included.
+        text_width: Width of the tokens of the text tower.
     """
 
     image_mean: Tensor
@@ -57,6 +58,7 @@ class CLIP(nn.Module):
         self.image_size: int = config.vision_config.image_size
         self.embed_dim: int = config.projection_dim
         self.text_length: int = config.text_config.max_position_embeddings
+        self.text_width: int = config.text_config.hidden_size
 
     def normalize(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) RGB in [0, 1] -> the same with CLIP's mean and standard deviation."""
@@ -72,9 +74,7 @@ class CLIP(nn.Module):
 
     def encode_image(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) normalised image -> (B, D) unit vectors of the class token, ordinary attention."""
-        tokens = self.embed_patches(image)
-        for block in self.model.vision_model.encoder.layers:
-            tokens = _tensor(block(tokens, None))
+        tokens = run_blocks(self.model.vision_model.encoder.layers, self.embed_patches(image))
         return self.project(tokens[:, 0])
 
     def dense(self, image: Tensor) -> Tensor:
@@ -82,13 +82,19 @@ class CLIP(nn.Module):
 
         Tokens of the last block with self-only attention, then the final norm and the projection.
         """
-        tokens = self.embed_patches(image)
-        *blocks, last = self.model.vision_model.encoder.layers
-        for block in blocks:
-            tokens = _tensor(block(tokens, None))
-        patches = self.project(self_only_block(last, tokens[:, 1:]))  # (B, h * w, D)
+        return self.read_patches(self.before_last_block(image))
+
+    def before_last_block(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W) normalised image -> (B, width, h, w) patch tokens that the last block would be given."""
+        tokens = run_blocks(self.model.vision_model.encoder.layers[:-1], self.embed_patches(image))
         grid = (image.shape[-2] // self.patch_size, image.shape[-1] // self.patch_size)
-        return patches.transpose(1, 2).unflatten(2, grid)
+        return tokens[:, 1:].transpose(1, 2).unflatten(2, grid)
+
+    def read_patches(self, patches: Tensor) -> Tensor:
+        """(B, width, h, w) of `before_last_block` -> (B, D, h, w): what `dense` makes of them."""
+        last = self.model.vision_model.encoder.layers[-1]
+        tokens = self.project(self_only_block(last, patches.flatten(2).transpose(1, 2)))  # (B, h * w, D)
+        return tokens.transpose(1, 2).unflatten(2, patches.shape[2:])
 
     def embed_patches(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, 1 + h * w, width), the input of the first block: class token first, positions
@@ -119,6 +125,13 @@ def self_only_block(block: CLIPEncoderLayer, tokens: Tensor) -> Tensor:
     attention = block.self_attn
     tokens = tokens + attention.out_proj(attention.v_proj(block.layer_norm1(tokens)))
     return tokens + block.mlp(block.layer_norm2(tokens))
+
+
+def run_blocks(blocks: Iterable[nn.Module], tokens: Tensor) -> Tensor:
+    """Blocks in turn, ordinary attention; nothing comes of no images, over which the attention of transformers cannot run."""
+    for block in blocks:
+        tokens = _tensor(block(tokens, None)) if len(tokens) else tokens
+    return tokens
 
 
 def _tensor(output: Tensor | tuple[Tensor, ...]) -> Tensor:

@@ -33,6 +33,18 @@ def templates(name: str) -> tuple[str, ...]:
     return tuple(lists[name])
 
 
+def nouns(name: str) -> tuple[str, ...]:
+    """Nouns of the captions of a data set, in the singular.
+
+    Raises:
+        ValueError: no such vocabulary, or one without nouns.
+    """
+    listed = _vocabulary(name).get("nouns")
+    if not listed:
+        raise ValueError(f"vocabulary {name!r} lists no nouns; add the key `nouns` to its file")
+    return tuple(listed)
+
+
 def _vocabulary(name: str) -> dict[str, Any]:
     files = resources.files(__name__).iterdir()
     known = sorted({file.name[:-5] for file in files if file.name.endswith(".yaml")} - OTHER_FILES)

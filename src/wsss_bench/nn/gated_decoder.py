@@ -1,0 +1,51 @@
+"""TCL's gated decoder: a pretrained feature map, enlarged, to which convolutions add what they have learned.
+
+Cha et al., "Learning to Generate Text-grounded Mask for Open-world Semantic Segmentation from Only Image-Text Pairs", CVPR
+2023, https://arxiv.org/abs/2212.00785. Every addition passes a gate that starts closed, so that training begins exactly at
+the pretrained features.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class GatedConvolution(nn.Module):
+    """`x + tanh(gate) * conv(gelu(norm(x)))`, 3x3, channels kept.
+
+    Args:
+        channels: Width.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)  # over the channels of each place
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.gate = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        normed = self.norm(x.movedim(1, -1)).movedim(-1, 1)
+        return x + self.gate.tanh() * self.conv(F.gelu(normed))
+
+
+class GatedDecoder(nn.Module):
+    """Enlarges a map four times: nearest, by two in each of two layers.
+
+    Args:
+        channels: Width of the map.
+        double: Two gated convolutions a layer (TCL), not one (CoDe).
+    """
+
+    def __init__(self, channels: int, double: bool) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.Sequential(*(GatedConvolution(channels) for _ in range(1 + double))) for _ in range(2)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, channels, h, w)` -> `(B, channels, 4h, 4w)`."""
+        for layer in self.layers:
+            x = layer(F.interpolate(x, scale_factor=2, mode="nearest"))
+        return x

@@ -1,0 +1,54 @@
+"""Rows of all ranks, with gradient: a contrast sees the texts and images of the whole global batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+
+
+def gather_rows(rows: Tensor) -> Tensor:
+    """`(n, ...)` rows of this rank -> `(sum of n, ...)` rows of all ranks, in the order of the ranks.
+
+    Ranks may have different numbers of rows, also none, and all of them must call this. Backward, a row gets the sum of the
+    gradients of all ranks; data-parallel training then averages over ranks, so that a loss which is a mean over the rows of
+    each rank has the gradient of one process with all rows. Without ranks the rows are returned as they are.
+    """
+    return _Gather.apply(rows, row_counts(rows)) if _many() else rows
+
+
+def rows_before(rows: Tensor) -> int:
+    """Place of this rank's first row in `gather_rows(rows)`."""
+    return sum(row_counts(rows)[: distributed.get_rank()]) if _many() else 0
+
+
+def row_counts(rows: Tensor) -> list[int]:
+    """Number of rows of each rank."""
+    if not _many():
+        return [len(rows)]
+    counts = torch.zeros(distributed.get_world_size(), dtype=torch.int64, device=rows.device)
+    counts[distributed.get_rank()] = len(rows)
+    distributed.all_reduce(counts)
+    return counts.tolist()
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, counts: list[int]) -> Tensor:
+        ctx.counts = counts
+        padded = rows.new_zeros(max(counts), *rows.shape[1:])  # collectives move tensors of one shape
+        padded[: len(rows)] = rows
+        parts = [torch.empty_like(padded) for _ in counts]
+        distributed.all_gather(parts, padded)
+        return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        gradient = gradient.contiguous().clone()
+        distributed.all_reduce(gradient)
+        return gradient.split(ctx.counts)[distributed.get_rank()], None
+
+
+def _many() -> bool:
+    return distributed.is_initialized() and distributed.get_world_size() > 1

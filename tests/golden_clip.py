@@ -1,0 +1,106 @@
+"""The tiny CLIP of CoDe's golden arrays, as a folder that `from_pretrained` reads. Words are the golden token ids."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from torch import Tensor
+from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
+
+GOLDEN = Path(__file__).parent / "golden" / "code"
+START, END = 49406, 49407  # ids of the golden tokenizer
+
+
+def golden(name: str) -> dict[str, np.ndarray]:
+    """Arrays of one golden file."""
+    return dict(np.load(GOLDEN / f"{name}.npz"))
+
+
+def tensors(name: str) -> dict[str, Tensor]:
+    """Its numeric arrays as tensors."""
+    return {key: torch.from_numpy(value) for key, value in golden(name).items() if value.dtype.kind in "fi"}
+
+
+def write_golden_clip(folder: Path) -> Path:
+    """Write the model, its tokenizer and image statistics."""
+    arrays = golden("tiny_clip")
+    saved = [int(token) for token in arrays["token_ids_saved"]]
+    model = CLIPModel(_config(len(saved), end=saved.index(END), pad=saved.index(0)))
+    model.load_state_dict(from_openai(arrays))
+    model.save_pretrained(folder)
+
+    words = {word(token): row for row, token in enumerate(saved)}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token=word(0)))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    start, end = word(START), word(END)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{start} $A {end}", special_tokens=[(start, words[start]), (end, words[end])]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token=word(0), bos_token=start, eos_token=end
+    ).save_pretrained(folder)
+    statistics = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.25, 0.5]}
+    (folder / "preprocessor_config.json").write_text(json.dumps(statistics))
+    return folder
+
+
+def words(*tokens: int) -> str:
+    """A sentence of golden token ids."""
+    return " ".join(map(word, tokens))
+
+
+def word(token: int) -> str:
+    """How a golden token id is spelled here."""
+    return f"<{token}>"
+
+
+def _config(vocabulary: int, end: int, pad: int) -> CLIPConfig:
+    text = {
+        "vocab_size": vocabulary, "hidden_size": 32, "intermediate_size": 128, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "max_position_embeddings": 77, "eos_token_id": end, "pad_token_id": pad,
+        "bos_token_id": end - 1,
+    }  # fmt: skip
+    vision = {
+        "image_size": 32, "patch_size": 8, "hidden_size": 64, "intermediate_size": 256,
+        "num_hidden_layers": 3, "num_attention_heads": 1,
+    }  # fmt: skip
+    return CLIPConfig(text_config=text, vision_config=vision, projection_dim=32)
+
+
+def from_openai(arrays: dict[str, np.ndarray]) -> dict[str, Tensor]:
+    """OpenAI's parameter names -> those of `transformers`; one input projection becomes q, k, v."""
+    state = {
+        "logit_scale": arrays["w__logit_scale"],
+        "text_projection.weight": arrays["w__text_projection"].T,
+        "text_model.embeddings.token_embedding.weight": arrays["token_embedding_rows"],
+        "text_model.embeddings.position_embedding.weight": arrays["w__positional_embedding"],
+        "vision_model.embeddings.class_embedding": arrays["w__visual__class_embedding"],
+        "vision_model.embeddings.position_embedding.weight": arrays["w__visual__positional_embedding"],
+        "vision_model.embeddings.patch_embedding.weight": arrays["w__visual__conv1__weight"],
+        "visual_projection.weight": arrays["w__visual__proj"].T,
+    }
+    norms = {
+        "vision_model.pre_layrnorm": "visual__ln_pre",
+        "vision_model.post_layernorm": "visual__ln_post",
+        "text_model.final_layer_norm": "ln_final",
+    }
+    for tower, prefix, layers in (
+        ("vision_model", "visual__transformer", 3),
+        ("text_model", "transformer", 2),
+    ):
+        for layer in range(layers):
+            mine, theirs = f"{tower}.encoder.layers.{layer}", f"{prefix}__resblocks__{layer}"
+            norms |= {f"{mine}.layer_norm{k}": f"{theirs}__ln_{k}" for k in (1, 2)}
+            norms |= {f"{mine}.mlp.fc1": f"{theirs}__mlp__c_fc", f"{mine}.mlp.fc2": f"{theirs}__mlp__c_proj"}
+            norms[f"{mine}.self_attn.out_proj"] = f"{theirs}__attn__out_proj"
+            for kind in ("weight", "bias"):
+                parts = np.split(arrays[f"w__{theirs}__attn__in_proj_{kind}"], 3)
+                for name, part in zip("qkv", parts, strict=True):
+                    state[f"{mine}.self_attn.{name}_proj.{kind}"] = part
+    for mine, theirs in norms.items():
+        state |= {f"{mine}.{kind}": arrays[f"w__{theirs}__{kind}"] for kind in ("weight", "bias")}
+    return {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in state.items()}
