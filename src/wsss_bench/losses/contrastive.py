@@ -1,7 +1,7 @@
 """Symmetric contrast of pairs (InfoNCE), over the pairs of all ranks.
 
 van den Oord et al., https://arxiv.org/abs/1807.03748, as CLIP and TCL use it. Functions return one loss for each pair of this
-rank, so that the mean can be taken over all ranks' pairs (`reduction.mean_over_ranks`).
+rank, so that the mean can be taken over all ranks' pairs (`ranks.mean_over_ranks`).
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wsss_bench.losses.contrastive import contrast_of_cosines
-from wsss_bench.losses.reduction import mean_over_ranks
+from wsss_bench.losses.ranks import mean_over_ranks
 from wsss_bench.nn.gather import gather_rows, rows_before
 
 

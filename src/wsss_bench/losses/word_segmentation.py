@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wsss_bench.nn.gather import gather_rows, row_counts
+from wsss_bench.losses.ranks import summed_over_ranks
 
 
 def word_segmentation(logits: Tensor, labels: Tensor, none_weight: float = 0.5, ignore: int = -1) -> Tensor:
@@ -24,5 +24,5 @@ def word_segmentation(logits: Tensor, labels: Tensor, none_weight: float = 0.5, 
     weight[0] = none_weight
     weights = torch.where(labels == ignore, 0.0, weight[labels.clamp(min=0)])  # (B, L)
     losses = F.cross_entropy(logits, labels, reduction="none", ignore_index=ignore)  # (B, L)
-    total = gather_rows(weights.sum(dim=1)).sum().clamp(min=1e-6)
-    return (weights * losses).sum() * len(row_counts(logits)) / total
+    total, ranks = summed_over_ranks(weights.sum())
+    return (weights * losses).sum() * ranks / total.clamp(min=1e-6)

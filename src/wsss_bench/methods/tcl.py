@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from wsss_bench.losses.contrastive import LOG_SCALE, contrast
 from wsss_bench.losses.grounding import grounding_terms
-from wsss_bench.losses.reduction import mean_over_ranks
+from wsss_bench.losses.ranks import mean_over_ranks
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.optim import OptimConfig, vectors_without_decay
 from wsss_bench.nn.clip import CLIP
