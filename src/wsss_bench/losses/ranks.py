@@ -19,6 +19,20 @@ def summed_over_ranks(count: Tensor) -> tuple[Tensor, int]:
     return count, ranks
 
 
+def mean_over_ranks(losses: Tensor) -> Tensor:
+    """`(M,)` losses of this rank's items -> this rank's part of the mean over the items of all ranks.
+
+    Ranks may hold another number of items each, or none; every rank must call it. Without any item it is 0.
+    """
+    count, ranks = summed_over_ranks(torch.tensor(float(len(losses)), device=losses.device))
+    return losses.sum() * ranks / count.clamp(min=1)
+
+
+def sum_over_ranks(loss: Tensor) -> Tensor:
+    """A sum over this rank's items -> this rank's part of the sum over the items of all ranks."""
+    return loss * _ranks()
+
+
 def gathered_over_ranks(rows: Tensor) -> Tensor:
     """`(B, ...)` of this rank -> `(ranks * B, ...)` of all, in the order of ranks; gradients go back to the rank of a row.
 

@@ -28,7 +28,7 @@ from wsss_bench.losses.clip_matching import (
     clamp_similarity,
     object_text_matching,
 )
-from wsss_bench.losses.reduction import mean_over_ranks, sum_over_ranks
+from wsss_bench.losses.ranks import mean_over_ranks, sum_over_ranks
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.optim import OptimConfig
 from wsss_bench.nn.resnet import ImageNetNormalize, ResNetStages

@@ -27,7 +27,7 @@ from wsss_bench.losses.clip_matching import (
     class_background_suppression,
     object_text_matching,
 )
-from wsss_bench.losses.reduction import mean_over_ranks, sum_over_ranks
+from wsss_bench.losses.ranks import mean_over_ranks, sum_over_ranks
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.optim import OptimConfig
 from wsss_bench.nn.resnet import ResNetStages

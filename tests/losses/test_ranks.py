@@ -6,12 +6,12 @@ import sys
 import pytest
 import torch
 
-from wsss_bench.losses.reduction import mean_over_ranks, sum_over_ranks
+from wsss_bench.losses.ranks import mean_over_ranks, sum_over_ranks
 
 RANKS = """
 import sys, torch
 from torch import distributed
-from wsss_bench.losses.reduction import mean_over_ranks, sum_over_ranks
+from wsss_bench.losses.ranks import mean_over_ranks, sum_over_ranks
 rank, store, counts = int(sys.argv[1]), sys.argv[2], [int(n) for n in sys.argv[3:]]
 distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
 weight = torch.tensor(2.0, requires_grad=True)
