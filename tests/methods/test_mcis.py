@@ -1,0 +1,286 @@
+"""MCIS against the authors' arrays: forward pass, training steps, parameter groups, schedule, seeds."""
+
+import json
+from collections import OrderedDict
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from wsss_bench.methods.mcis import MCIS, PUBLISHED
+from wsss_bench.methods.optim import build_optimizer, build_schedule
+from wsss_bench.nn.vgg import at_stride_8
+from wsss_bench.types import ImageBatch, PairBatch, Reference
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "mcis"
+MEAN, STD = (
+    torch.tensor(v, dtype=torch.float64).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+)
+PLAN = [4, 4, "M", 4, 4, "M", 6, 6, 6, "M", 8, 8, 8, "M", 8, 8, 8, "M"]
+NAMES = {
+    "features.encoder.features": "vgg.features",
+    "features.adapter": "vgg.extra_convs",
+    "head": "vgg.extra_last_conv",
+    "coattention.affinity": "extra_linear_e",
+    "coattention.classifier": "extra_gate",
+    "coattention.mask": "extra_gate_merge",
+}
+"""Ours -> the authors'."""
+TERMS = {
+    "basic": "basic12", "common": "common12", "contrast_first": "contrast1", "contrast_second": "contrast2",
+    "basic_flip": "basic_flip", "common_flip": "co_flip", "basic_0.75x": "basic_0.75", "common_0.75x": "co_0.75",
+    "basic_2x": "basic_2x", "common_2x": "co_2x",
+}  # fmt: skip
+
+
+def golden(name):
+    with np.load(GOLDEN / f"{name}.npz", allow_pickle=False) as file:
+        return {
+            key: torch.from_numpy(file[key]) if file[key].dtype.kind != "U" else file[key]
+            for key in file.files
+        }
+
+
+def theirs(name):
+    stem = next(stem for stem in NAMES if name.startswith(stem + "."))
+    return NAMES[stem] + name.removeprefix(stem)
+
+
+def tiny(arrays=None, prefix="", dtype=torch.float64, **arguments):
+    """The recorded network: VGG with four to eight channels, 20 classes."""
+    method = MCIS(
+        [f"c{k}" for k in range(20)], backbone="package:mini/resnet.json", weights=None, width=8, **arguments
+    )
+    layers, before = [], 3
+    for width in PLAN:
+        if width == "M":
+            layers.append(nn.MaxPool2d(2))
+        else:
+            layers += [nn.Conv2d(before, width, 3, padding=1), nn.ReLU()]
+            before = width
+    method.features.encoder = nn.Sequential(OrderedDict(features=at_stride_8(nn.Sequential(*layers))))
+    method.features.adapter[0] = nn.Conv2d(8, 8, 3, padding=1)
+    method.features.normalize = nn.Identity()
+    method.to(dtype)
+    if arrays is not None:
+        method.load_state_dict({name: arrays[f"{prefix}{theirs(name)}"] for name in method.state_dict()})
+    return method
+
+
+def test_forward_pass_of_the_whole_network():
+    arrays = golden("full_tiny_forward")
+    method = tiny(arrays, "param/")
+    maps = {}
+    with torch.no_grad():
+        for pair, second in (("pair12", "x2"), ("pair1large", "x_large")):
+            features = [method.features(arrays[name]) for name in ("x1", second)]
+            drawn = method.coattention(*features)
+            cams = [method.head(f) for f in features]
+            common = [method.coattention.common_maps(g) for g in drawn]
+            contrast = [method.coattention.contrast_maps(f, g) for f, g in zip(features, drawn, strict=True)]
+            maps |= {
+                f"{pair}/logits": torch.cat([m.mean((2, 3)) for m in cams]),
+                f"{pair}/co_logits": torch.cat([m.mean((2, 3)) for m in (*common, *contrast)]),
+                f"{pair}/feature2": features[1],
+                f"{pair}/feature2_att_flat": drawn[1].flatten(2),
+                f"{pair}/mask_common2": method.coattention.common_mask(drawn[1]),
+                f"{pair}/cam2": cams[1],
+                f"{pair}/co_map2": common[1],
+                f"{pair}/contrast_map1": contrast[0],
+            }
+    checked = [name for name in maps if name in arrays]
+    assert len(checked) == 10
+    for name in checked:
+        torch.testing.assert_close(maps[name], arrays[name], rtol=0, atol=1e-9)
+
+
+def pair_batch(arrays, which):
+    """The recorded batch: cells repeated to the sides 64, 64, 64 (mirrored), 48 and 128, normalised."""
+
+    def image(side, repeat):
+        cells = arrays["images_u8"][which, side].permute(0, 3, 1, 2).double() / 255
+        return ((cells - MEAN) / STD).repeat_interleave(repeat, 2).repeat_interleave(repeat, 3)
+
+    sides = [
+        ImageBatch(
+            [f"{side}-{k}" for k in range(3)],
+            image(side, 8),
+            arrays[f"label{side + 1}"][which],
+            torch.ones(1),
+        )
+        for side in (0, 1)
+    ]
+    return PairBatch(*sides, {"flip": image(0, 8).flip(-1), "0.75x": image(0, 6), "2x": image(0, 16)})
+
+
+def test_eight_training_steps(monkeypatch):
+    """Losses, gates, learning rates and weights of the authors' training loop, in their four epochs of two steps."""
+    arrays = golden("train_loop")
+    method = tiny(arrays, "init/")
+    optim = type(PUBLISHED)(**(vars(PUBLISHED) | {"milestones": (1 / 4, 3 / 4)}))
+    optimizer = build_optimizer(method.parameter_groups(), optim)
+    schedule = build_schedule(optimizer, optim, 8)
+    names = arrays["loss_term_names"].tolist()
+    for step in range(8):
+        epoch = step // 2
+        monkeypatch.setattr(MCIS, "current_epoch", epoch)
+        rates = sorted(group["lr"] for group in optimizer.param_groups)
+        np.testing.assert_allclose(rates, sorted(arrays["lr_per_group"][step]), rtol=1e-12)
+        losses = method.training_loss(pair_batch(arrays, step % 2))
+        for name, value in losses.items():
+            expected = arrays["loss_terms"][step, names.index(TERMS[name])]
+            if name.startswith("contrast") and step not in (4, 6):  # they record it, but do not add it
+                expected = torch.zeros_like(expected)
+            torch.testing.assert_close(
+                value.detach(), expected, rtol=0, atol=1e-12, msg=f"{name} of step {step}"
+            )
+        total = sum(losses.values())
+        torch.testing.assert_close(total.detach(), arrays["loss_total"][step], rtol=0, atol=1e-12)
+        optimizer.zero_grad()
+        total.backward()
+        for name, parameter in method.named_parameters():
+            gradient = arrays.get(f"step{step}/grad/{theirs(name)}")
+            if gradient is not None:
+                torch.testing.assert_close(parameter.grad, gradient, rtol=0, atol=1e-12, msg=name)
+        optimizer.step()
+        schedule.step()
+    for name, parameter in method.named_parameters():
+        torch.testing.assert_close(
+            parameter.detach(), arrays[f"step7/param/{theirs(name)}"], rtol=0, atol=1e-12, msg=name
+        )
+
+
+def test_labels_of_the_terms():
+    """Class 14 in common; the first image alone has 6, the second nothing."""
+    arrays = golden("train_loop")
+    for name in ("contrast1", "contrast2", "common12", "basic_flip"):
+        logits, labels = arrays[f"step4/pred/{name}"], arrays[f"step4/target/{name}"]
+        expected = arrays["loss_terms"][4, arrays["loss_term_names"].tolist().index(name)]
+        torch.testing.assert_close(
+            F.multilabel_soft_margin_loss(logits, labels), expected, rtol=0, atol=1e-12
+        )
+
+
+def test_the_mask_has_a_zero_gradient_in_warm_up_and_the_partner_one_through_the_common_term():
+    arrays = golden("train_loop")
+    method = tiny(arrays, "init/", contrastive_from_epoch=2)
+    batch = pair_batch(arrays, 0)
+    batch.second.image.requires_grad_()
+    losses = method.training_loss(batch)
+    losses["common"].backward(retain_graph=True)
+    assert batch.second.image.grad.any()
+    sum(losses.values()).backward()
+    assert method.coattention.mask.weight.grad is not None
+    assert not method.coattention.mask.weight.grad.any()
+
+
+def test_an_empty_difference_asks_for_nothing_left_unless_the_whole_batch_is_empty():
+    from wsss_bench.losses.common_classes import common_and_different, contrast_loss
+
+    first = torch.zeros(2, 20)
+    first[0, [14, 6]] = 1
+    first[1, 3] = 1
+    second = torch.zeros(2, 20)
+    second[0, 14] = second[1, 3] = 1
+    common, alone, partner_alone = common_and_different(first, second)
+    assert common.nonzero().tolist() == [[0, 14], [1, 3]]
+    assert alone.nonzero().tolist() == [[0, 6]]
+    assert not partner_alone.any()
+    logits = torch.zeros(2, 20)
+    logits[1] = 5.0  # the row with the empty difference still shows everything
+    assert contrast_loss(logits, alone) > 2
+    assert contrast_loss(logits, partner_alone) == 0
+
+
+def test_parameter_groups_are_the_published_ones():
+    groups = json.loads((GOLDEN / "param_groups.json").read_text())
+    method = tiny()
+    names = {id(parameter): theirs(name) for name, parameter in method.named_parameters()}
+    found = {
+        group["lr_scale"]: {names[id(p)] for p in group["params"]} for group in method.parameter_groups()
+    }
+    assert found == {scale: set(groups[f"group{k}"]) for k, scale in enumerate((1.0, 2.0, 10.0, 20.0))}
+
+
+def test_published_schedule():
+    arrays = golden("lr_schedule")
+    optim = type(PUBLISHED)(**(vars(PUBLISHED) | {"milestones": (5 / 15, 10 / 15)}))
+    parameters = [nn.Parameter(torch.zeros(1)) for _ in range(4)]
+    groups = [{"params": [p], "lr_scale": s} for p, s in zip(parameters, (1.0, 2.0, 10.0, 20.0), strict=True)]
+    optimizer = build_optimizer(groups, optim)
+    schedule = build_schedule(optimizer, optim, 15 * 7)
+    for epoch in range(15):
+        rates = [group["lr"] for group in optimizer.param_groups]
+        np.testing.assert_allclose(rates, arrays["lr_per_group"][epoch], rtol=1e-9)
+        for _ in range(7):
+            optimizer.step()
+            schedule.step()
+
+
+@pytest.fixture(scope="module")
+def recorded_seeds():
+    """Seeds of the recorded images, with the references that were drawn: 1 to 3 and 4 to 6."""
+    arrays = golden("localization_inference")
+    method = tiny(arrays, "param/", torch.float32, self_scales=(0.75, 2.0)).eval()
+
+    def blocks(index, repeat):
+        cells = arrays["images_u8"][index].permute(2, 0, 1).float() / 255
+        image = (cells - MEAN.float()) / STD.float()
+        return image.repeat_interleave(repeat, 1).repeat_interleave(repeat, 2)
+
+    return arrays, method, blocks
+
+
+def test_seeds_over_self_views_and_references(recorded_seeds, monkeypatch):
+    arrays, method, blocks = recorded_seeds
+    classes = arrays["classes"].tolist()
+    sides = {256: 32, 192: 24, 512: 64}
+    fused = []
+    fuse = __import__("wsss_bench.methods.mcis", fromlist=["fuse_maps"]).fuse_maps
+    monkeypatch.setattr("wsss_bench.methods.mcis.squash", lambda image, side: blocks(0, sides[side])[None])
+    monkeypatch.setattr(
+        "wsss_bench.nn.localization.squash",
+        lambda image, side: blocks(int(image[0, 0, 0, 0] * 255 + 0.5), 32)[None],
+    )
+    monkeypatch.setattr("wsss_bench.methods.mcis.fuse_maps", lambda maps: fused.append(maps) or fuse(maps))
+    references = [
+        Reference(f"{k}", np.full((2, 2, 3), k, np.uint8), np.zeros(20, np.float32), classes[(k - 1) // 3])
+        for k in range(1, 7)
+    ]
+    with torch.no_grad():
+        seeds = method.seed_maps(torch.zeros(1, 3, 256, 256), None, references)
+    names = (
+        "self_orig_from_flip", "self_flip_from_orig_unflipped", "self_s075_from_orig_to32", "self_s2_from_orig_to32",
+        "related_mean_class_merged",
+    )  # fmt: skip
+    for name, maps in zip(names, fused[0], strict=True):
+        torch.testing.assert_close(maps[:, classes], arrays[f"maps/{name}"], rtol=0, atol=1e-4, msg=name)
+    for c in classes:
+        grey = (seeds[0, c] * 255).numpy()
+        difference = np.abs(grey.astype(np.uint8).astype(int) - arrays[f"aggregate_class{c}"].numpy())
+        assert difference.max() <= 1
+        enlarged = cv2.resize(grey.astype(np.uint8), (60, 45), interpolation=cv2.INTER_CUBIC)
+        difference = np.abs(enlarged.astype(int) - arrays[f"png_class{c}"].numpy())
+        assert np.percentile(difference, 99) <= 2
+
+
+def test_a_reference_speaks_for_the_class_it_was_drawn_for_only(recorded_seeds):
+    _, method, _ = recorded_seeds
+    method.side = 64
+    image = torch.rand(1, 3, 64, 64)
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 40, 3), dtype=np.uint8)
+    reference = Reference("other", pixels, np.ones(20, np.float32), 7)
+    with torch.no_grad():
+        alone, beside = (method.seed_maps(image, None, refs) for refs in ((), (reference,)))
+        twice = method.seed_maps(image, None, (reference, reference))
+    peaks = lambda maps: maps / (maps.amax((2, 3), keepdim=True) + 1e-9)  # noqa: E731
+    changed = (peaks(alone) - peaks(beside)).abs().amax((0, 2, 3)) > 1e-5
+    assert changed.nonzero().flatten().tolist() in ([7], [])
+    torch.testing.assert_close(beside, twice)
+    method.coattention.classifier.weight.data.zero_()
+    assert not method.seed_maps(image, None, (reference,)).any()
+    method.side = 256
