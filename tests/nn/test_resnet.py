@@ -74,3 +74,17 @@ def test_deeplab_dilates_what_has_lost_its_stride_and_cam_does_not():
     assert rates(output_stride=8)[0] == [{(1, 1)}] * 4
     with torch.no_grad():
         assert backbone(torch.zeros(1, 3, 65, 40))[-1].shape[-2:] == (9, 5)
+
+
+@pytest.mark.parametrize("backbone", ["resnet10t", "resnet50"])
+def test_at_output_stride_4_no_layer_has_a_stride(backbone):
+    network = ResNetStages(backbone, None, output_stride=4, dilated=True).eval()
+    with torch.no_grad():
+        sizes = [tuple(features.shape[-2:]) for features in network(torch.zeros(1, 3, 32, 44))]
+    assert sizes == [(8, 11)] * 5
+    last = [
+        m.dilation
+        for m in network.stages[-1].modules()
+        if isinstance(m, nn.Conv2d) and max(m.kernel_size) > 1
+    ]
+    assert set(last) == {(8, 8)}
