@@ -22,6 +22,8 @@ from rich.table import Table
 
 from wsss_bench.data.sources.base import Source
 
+LOOKED_AT = 10_000  # of image-text pairs, evenly spread
+
 
 @dataclass
 class Findings:
@@ -36,6 +38,7 @@ class Findings:
         disagree: Images of scored splits whose mask shows a class that their label lacks. VOC has none; own
             annotation that was made in two passes often has some. No problem for the benchmark, but for the
             supervision.
+        left_out: Of image-text pairs: what was no pair, and why. Web data always have some.
     """
 
     problems: list[str] = field(default_factory=list)
@@ -43,6 +46,7 @@ class Findings:
     histogram: dict[str, np.ndarray] = field(default_factory=dict)
     unlabelled: dict[str, int] = field(default_factory=dict)
     disagree: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
 
 def check(source: Source, protocol: dict[str, Any], train_split: str) -> Findings:
@@ -85,6 +89,23 @@ def check(source: Source, protocol: dict[str, Any], train_split: str) -> Finding
         rows = np.array([labels[i] for i in ids if i in labels]).reshape(-1, len(source.class_names))
         findings.histogram[split] = rows.sum(axis=0).astype(int)
         findings.unlabelled[split] = int((rows.sum(axis=1) == 0).sum())
+    return findings
+
+
+def check_pairs(source: Source, protocol: dict[str, Any], train_split: str) -> Findings:
+    """Check image-text pairs, which are only trained on: their number, and that up to `LOOKED_AT` of them can be read."""
+    findings = Findings()
+    ids = source.ids(train_split)
+    findings.counts = {train_split: len(ids)}
+    findings.problems.extend(_wrong_counts(findings.counts, protocol["counts"]))
+    findings.left_out = list(getattr(source, "left_out", ()))
+    positions = np.unique(np.linspace(0, len(ids) - 1, min(len(ids), LOOKED_AT)).astype(int))
+    for position in track(positions, "reading pairs", console=Console(stderr=True)):
+        try:
+            source.image(ids[int(position)])
+            source.captions(ids[int(position)])
+        except (ValueError, FileNotFoundError) as error:  # noqa: PERF203 (the reads cost far more)
+            findings.problems.append(str(error))
     return findings
 
 
@@ -147,7 +168,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the findings; 1 if there are problems."""
     config = yaml.safe_load(arguments.config.read_text())
     source = load_source(config["data"]["source"])
-    findings = check(source, config["protocol"], config["data"].get("train_split", "train"))
+    split = config["data"].get("train_split", "train")
+    scored = config["protocol"].get("eval_splits")
+    findings = (check if scored else check_pairs)(source, config["protocol"], split)
     print_findings(findings, source.class_names)
     return 1 if findings.problems else 0
 
@@ -169,8 +192,9 @@ def print_findings(findings: Findings, class_names: tuple[str, ...]) -> None:
     table.add_row("anything", *(str(count) for count in findings.counts.values()))
     for c, name in enumerate(class_names):
         table.add_row(name, *(str(row[c]) for row in findings.histogram.values()))
-    table.add_row("no label", *(str(count) for count in findings.unlabelled.values()))
-    console = Console()
+    if findings.unlabelled:
+        table.add_row("no label", *(str(count) for count in findings.unlabelled.values()))
+    console = Console(emoji=False)
     console.print(table)
     if findings.disagree:
         console.print(
@@ -178,6 +202,10 @@ def print_findings(findings: Findings, class_names: tuple[str, ...]) -> None:
             f"{', '.join(findings.disagree[:5])} ...",
             highlight=False,
         )
+    if findings.left_out:
+        console.print(f"{len(findings.left_out)} entries of the data are no pair of an image and a text:")
+        for sentence in findings.left_out:
+            console.print(f"- {sentence}", highlight=False, markup=False, soft_wrap=True)
     if findings.problems:
         console.print(f"{len(findings.problems)} problems:")
         for problem in findings.problems:

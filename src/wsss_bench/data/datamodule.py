@@ -45,13 +45,22 @@ class GlobalBatchSampler(Sampler[Key]):
         world_size: Number of processes.
         drop_last: Leave out the incomplete batch at the end of an epoch.
         seed: Of the permutation.
+        epoch_length: Batches of an epoch. Epochs then follow each other through a pass over the data, and a key
+            names the pass in place of the epoch. None: an epoch is a pass.
 
     Raises:
         ValueError: batches that cannot be shared evenly, or no complete batch.
     """
 
     def __init__(
-        self, length: int, global_batch_size: int, rank: int, world_size: int, drop_last: bool, seed: int
+        self,
+        length: int,
+        global_batch_size: int,
+        rank: int,
+        world_size: int,
+        drop_last: bool,
+        seed: int,
+        epoch_length: int | None = None,
     ) -> None:
         if global_batch_size < 1 or global_batch_size % world_size:
             raise ValueError(
@@ -69,7 +78,13 @@ class GlobalBatchSampler(Sampler[Key]):
                 f"the last batch of {length % global_batch_size} images cannot be shared by {world_size} "
                 "ranks; set data.drop_last to true"
             )
+        if epoch_length is not None and (epoch_length < 1 or not drop_last):
+            raise ValueError(
+                f"data.epoch_length counts complete batches: it is 1 or more and needs data.drop_last; got {epoch_length} "
+                f"with drop_last {drop_last}"
+            )
         self.length = length
+        self.epoch_length = epoch_length
         self.global_batch_size = global_batch_size
         self.rank = rank
         self.world_size = world_size
@@ -82,14 +97,31 @@ class GlobalBatchSampler(Sampler[Key]):
         self.epoch = epoch
 
     def __len__(self) -> int:
+        if self.epoch_length is not None:
+            return self.epoch_length * self.global_batch_size // self.world_size
         return self._used() // self.world_size
 
     def __iter__(self) -> Iterator[Key]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
-        for start in range(0, self._used(), self.global_batch_size):
+        if self.epoch_length is None:
+            yield from self._pass(self.epoch, 0, None)
+            return
+        batches = self.length // self.global_batch_size
+        first = self.epoch * self.epoch_length
+        last = first + self.epoch_length
+        while first < last:
+            number, start = divmod(first, batches)
+            stop = min(batches, start + last - first)
+            yield from self._pass(number, start, stop)
+            first += stop - start
+
+    def _pass(self, number: int, first: int, last: int | None) -> Iterator[Key]:
+        """This rank's share of the batches `first..last-1` of a pass over the data."""
+        order = np.random.default_rng((self.seed, number)).permutation(self.length)
+        starts = range(0, self._used(), self.global_batch_size)[first:last]
+        for start in starts:
             batch = order[start : start + self.global_batch_size]
             for index in batch[self.rank :: self.world_size]:
-                yield self.epoch, int(index)
+                yield number, int(index)
 
     def _used(self) -> int:
         return self.length - self.length % self.global_batch_size if self.drop_last else self.length
@@ -126,6 +158,8 @@ class WSSSDataModule(LightningDataModule):
         masks: Folder of pseudo masks for the mask view; None for true masks.
         global_batch_size: Images of an optimiser step, all ranks together.
         drop_last: Leave out the incomplete batch at the end of an epoch.
+        epoch_length: Optimiser steps of an epoch; None for a pass over the split. Checkpoints are written at the
+            end of epochs: a shorter one lets a long pass be resumed inside.
         num_workers: Loading processes of each rank.
         extra: Further images that join the training split, by name (`sources.pool`).
         seed: Of order, augmentation, pairs, references and captions.
@@ -142,6 +176,7 @@ class WSSSDataModule(LightningDataModule):
         masks: str | None = None,
         global_batch_size: int = 16,
         drop_last: bool = True,
+        epoch_length: int | None = None,
         num_workers: int = 0,
         extra: dict[str, ExtraSource] | None = None,
         seed: int = 0,
@@ -161,6 +196,7 @@ class WSSSDataModule(LightningDataModule):
         self.masks = masks
         self.global_batch_size = global_batch_size
         self.drop_last = drop_last
+        self.epoch_length = epoch_length
         self.num_workers = num_workers
         self.seed = seed
 
@@ -187,6 +223,10 @@ class WSSSDataModule(LightningDataModule):
             ids: Only these images of it, for instance those that an interrupted stage has left.
             references: Other images of each class to give along, drawn from the training split.
         """
+        if not self.class_names:
+            raise ValueError(
+                f"{type(self.source).__name__} names no class to predict; it can be trained on only"
+            )
         self._inference_view = InferenceView(
             self.source,
             self.source.ids(split) if ids is None else ids,
@@ -211,9 +251,21 @@ class WSSSDataModule(LightningDataModule):
         rank, world_size = self._place()
         dataset = self._train_view
         sampler = GlobalBatchSampler(
-            len(dataset), self.global_batch_size, rank, world_size, self.drop_last, self.seed
+            len(dataset),
+            self.global_batch_size,
+            rank,
+            world_size,
+            self.drop_last,
+            self.seed,
+            self.epoch_length,
         )
         return self._loader(dataset, sampler, self.global_batch_size // world_size)
+
+    def teardown(self, stage: str) -> None:
+        """Say how many image-text pairs of a training could not be read."""
+        view = self.__dict__.get("_train_view")  # of a cached property; None where nothing was trained
+        if isinstance(view, CaptionView) and view.replaced:
+            print(f"{view.replaced} pairs could not be read and were replaced (warned of above)", flush=True)
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
         """The validation split in order, in batches of the training size."""

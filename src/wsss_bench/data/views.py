@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Sequence
+from multiprocessing import Value
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from torch.utils.data import Dataset
 
 from wsss_bench.artifacts import mask_path, read_mask
 from wsss_bench.data.references import ReferencePool, members
-from wsss_bench.data.sources.base import Source, unknown_values
+from wsss_bench.data.sources.base import Source, Unreadable, unknown_values
 from wsss_bench.data.transforms import Transform
 from wsss_bench.types import (
     CaptionBatch,
@@ -34,7 +36,9 @@ from wsss_bench.types import (
 Key = tuple[int, int]
 """`(epoch, index)`; the index counts the images of the split."""
 
-_FIRST, _PARTNER, _CAPTION, _THIRD = range(4)  # independent draws of one key
+_FIRST, _PARTNER, _CAPTION, _THIRD, _REPLACEMENT = range(5)  # independent draws of one key
+REPLACEMENTS = 20
+"""Pairs that cannot be read, one after the other, after which the data must be broken altogether."""
 
 
 class View(Dataset):
@@ -47,7 +51,7 @@ class View(Dataset):
         seed: Of the augmentation and of every other draw.
     """
 
-    def __init__(self, source: Source, ids: list[str], transform: Transform, seed: int) -> None:
+    def __init__(self, source: Source, ids: Sequence[str], transform: Transform, seed: int) -> None:
         self.source = source
         self.image_ids = ids
         self.transform = transform
@@ -190,14 +194,45 @@ class GroupView(PairView):
 
 
 class CaptionView(View):
-    """Images with one of their captions, drawn anew in every epoch."""
+    """Images with one of their captions, drawn anew in every epoch.
+
+    Data from the web hold pairs that cannot be decoded. One is replaced by another, drawn from the seed and the key, so that
+    ranks and resumed runs agree (it may then come twice in an epoch). Each is warned of, and `replaced` counts over all worker
+    processes.
+    """
+
+    def __init__(self, source: Source, ids: Sequence[str], transform: Transform, seed: int) -> None:
+        super().__init__(source, ids, transform, seed)
+        self._replaced = Value("q")
+
+    @property
+    def replaced(self) -> int:
+        """Pairs that were replaced so far."""
+        return self._replaced.value
 
     def __getitem__(self, key: Key) -> tuple[str, Tensor, str, Tensor]:
-        image_id = self.image_ids[key[1]]
-        crop = self.transform(self.source.image(image_id), self._key(key, _FIRST))
-        captions = self.source.captions(image_id)
+        image_id, image, captions = self._readable(key)
+        crop = self.transform(image, self._key(key, _FIRST))
         drawn = np.random.default_rng(self._key(key, _CAPTION)).integers(len(captions))
         return image_id, crop.image, captions[drawn], crop.valid
+
+    def _readable(self, key: Key) -> tuple[str, np.ndarray, tuple[str, ...]]:
+        """The pair of a key, or the first one that can be decoded of those drawn in its place."""
+        rng, index = np.random.default_rng(self._key(key, _REPLACEMENT)), key[1]
+        for attempt in range(REPLACEMENTS):
+            image_id = self.image_ids[index]
+            try:
+                return image_id, self.source.image(image_id), self.source.captions(image_id)
+            except Unreadable as error:
+                index = int(rng.integers(len(self)))
+                warnings.warn(f"{error}; replaced by {self.image_ids[index]}", stacklevel=2)
+                if attempt == 0:
+                    with self._replaced.get_lock():
+                        self._replaced.value += 1
+        raise ValueError(
+            f"{REPLACEMENTS} pairs in a row cannot be read, the last one {self.image_ids[index]}; check the data with "
+            "`wsss-bench data check`"
+        )
 
     @staticmethod
     def collate(items: list[Any]) -> CaptionBatch:

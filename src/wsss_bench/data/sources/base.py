@@ -7,10 +7,11 @@ import re
 from abc import ABC, abstractmethod
 from difflib import get_close_matches
 from pathlib import Path
+from typing import IO
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from wsss_bench.artifacts import read_mask
 from wsss_bench.types import IGNORE
@@ -91,28 +92,42 @@ def require_folder(root: Path, name: str, source: str) -> Path:
     return folder
 
 
+class Unreadable(ValueError):
+    """A picture or a text that is there, but cannot be decoded. Training on captions replaces the pair by another."""
+
+
 def read_image(path: Path) -> np.ndarray:
     """Decode a picture as `(H, W, 3)` uint8 RGB; grey is repeated, transparency is dropped.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a truncated or broken file, or one with more than 8 bits a channel.
+        Unreadable: a truncated or broken file, or one with more than 8 bits a channel.
     """
     try:
-        with Image.open(path) as image:
-            if image.mode not in _EIGHT_BIT_MODES:
-                raise ValueError(
-                    f"{path} is a {image.mode} image; expected 8 bits a channel (grey, RGB or RGBA): "
-                    "convert it"
-                )
-            return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+        return decode_image(path, str(path))
     except FileNotFoundError:
         raise FileNotFoundError(
             f"image {path} does not exist; restore it or take its id off the split"
         ) from None
-    except (OSError, SyntaxError) as error:  # PIL reports a broken PNG as a SyntaxError
-        raise ValueError(
-            f"image {path} cannot be decoded ({error}); replace it with an intact copy"
+
+
+def decode_image(file: Path | IO[bytes], name: str) -> np.ndarray:
+    """`read_image` of a file or of bytes in memory; `name` is for messages."""
+    try:
+        with Image.open(file) as image:
+            if image.mode not in _EIGHT_BIT_MODES:
+                raise Unreadable(
+                    f"{name} is a {image.mode} image; expected 8 bits a channel (grey, RGB or RGBA): "
+                    "convert it"
+                )
+            return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+    except FileNotFoundError:
+        raise
+    # PIL reports a broken PNG as a SyntaxError, and refuses pictures of more than 179 megapixels
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = "of no format that is known" if isinstance(error, UnidentifiedImageError) else error
+        raise Unreadable(
+            f"image {name} cannot be decoded ({reason}); replace it with an intact copy"
         ) from error
 
 

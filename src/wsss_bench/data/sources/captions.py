@@ -1,0 +1,93 @@
+"""Pictures with a table of sentences: own image-text pairs without a line of code."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from wsss_bench.data.sources.base import Source, expand_root, read_image, require_folder, require_ids
+
+
+class CaptionTable(Source):
+    """Pictures of any common format, and a csv of their captions.
+
+    On disk: `<images>/<file>`; `<table>` with the columns `image` (file name), `caption` and optionally `split`. Several rows
+    of an image are several captions. An id is the file name without suffix. Without a column `split` all images are `train`.
+    There are no classes, labels or masks. The table is held in memory, about 0.5 kB a row: for more than a few million pairs
+    use tar shards (`WebDataset`).
+
+    Args:
+        root: Folder that the other paths are relative to; environment variables are filled in.
+        images: Folder of pictures.
+        table: Table of captions.
+
+    Raises:
+        FileNotFoundError: a folder or file is missing.
+        ValueError: a table without these columns, or a row without a caption.
+    """
+
+    class_names = ()
+
+    def __init__(self, root: str | Path, images: str = "images", table: str = "captions.csv") -> None:
+        self.root = expand_root(root)
+        self._images = require_folder(self.root, images, "CaptionTable")
+        self._table = self.root / table
+        self._files: dict[str, str] = {}
+        self._captions: dict[str, list[str]] = {}
+        self._splits: dict[str, list[str]] = {}
+        self._read_table()
+
+    def ids(self, split: str) -> list[str]:
+        if split not in self._splits:
+            raise ValueError(
+                f"{self._table} has no split {split!r}; splits there: {', '.join(self._splits) or 'none'}. "
+                "They are the values of its column `split`; without that column all images are `train`"
+            )
+        return require_ids(self._splits[split], split, self._table)
+
+    def image(self, image_id: str) -> np.ndarray:
+        return read_image(self._images / self._files[image_id])
+
+    def labels(self, image_id: str) -> np.ndarray:
+        raise ValueError(f"{type(self).__name__} has captions only; set `data.view: caption`")
+
+    def mask(self, image_id: str) -> np.ndarray:
+        raise ValueError(f"{type(self).__name__} has captions only; set `data.view: caption`")
+
+    def captions(self, image_id: str) -> tuple[str, ...]:
+        return tuple(self._captions[image_id])
+
+    def _read_table(self) -> None:
+        if not self._table.is_file():
+            raise FileNotFoundError(
+                f"no table of captions {self._table}; expected a csv with the columns image,caption"
+            )
+        silent = []
+        # spreadsheets put a byte order mark in front, which utf-8-sig skips
+        with self._table.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file)
+            if not {"image", "caption"} <= set(rows.fieldnames or ()):
+                raise ValueError(
+                    f"{self._table} has the columns {rows.fieldnames}; expected image,caption[,split]"
+                )
+            for row in rows:
+                name, caption = row["image"].strip(), " ".join((row["caption"] or "").split())
+                image_id = str(Path(name).with_suffix(""))
+                if not caption:
+                    silent.append(rows.line_num)
+                elif self._files.setdefault(image_id, name) != name:
+                    raise ValueError(
+                        f"{self._table}, line {rows.line_num}: {name!r} and {self._files[image_id]!r} have the same id; "
+                        "rename one"
+                    )
+                else:
+                    if image_id not in self._captions:
+                        self._splits.setdefault((row.get("split") or "train").strip(), []).append(image_id)
+                    self._captions.setdefault(image_id, []).append(caption)
+        if silent:
+            raise ValueError(
+                f"{self._table} has {len(silent)} rows without a caption (line {', '.join(map(str, silent[:5]))}, ...); fill "
+                "them or take them off"
+            )

@@ -1,0 +1,252 @@
+"""Pairs of image and text in tar shards, as img2dataset writes CC3M and CC12M.
+
+A shard is indexed once: where in the file each image and each text lies. Pairs are then read at their place in any order, so
+that shuffling is exact, a resumed run goes on where it stopped, and no two ranks are given the same pair, by the sampler that
+all data sets share. The price is that a disk seeks for every pair, where a stream of shards would read on.
+"""
+
+from __future__ import annotations
+
+import tarfile
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple, overload
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from wsss_bench.artifacts import write_atomically
+from wsss_bench.data.sources.base import Source, Unreadable, decode_image, expand_root
+
+IMAGES = ("jpg", "jpeg", "png", "webp")
+TEXT = "txt"
+BLOCK = 512  # bytes of a tar header
+
+
+class ShardIndex(NamedTuple):
+    """Where the pairs of one shard lie."""
+
+    keys: np.ndarray  # (n,) bytes
+    image: np.ndarray  # (n, 2) int64: first byte and number of bytes
+    text: np.ndarray  # (n, 2) int64
+    left_out: np.ndarray  # (k,) str: what of the shard is no pair, and why
+
+
+class WebDataset(Source):
+    """Image-text pairs in tar shards.
+
+    On disk: shards whose members are `<key>.jpg` (or .jpeg, .png, .webp) and `<key>.txt`, one after the other; others, such as
+    `<key>.json`, are left alone. An id is `<shard>:<key>`. There are no classes, labels or masks, and one split, `train`.
+    Pairs that lack one half, and what follows the place where a shard is cut off, are left out, listed in `left_out` and
+    warned of. The index of a shard is kept, and made again when the shard changes.
+
+    Args:
+        root: Folder that the others are relative to; environment variables are filled in.
+        shards: Patterns of shards; each must match at least one file.
+        index: Folder for the index.
+
+    Raises:
+        FileNotFoundError: a pattern that matches nothing.
+    """
+
+    class_names = ()
+
+    def __init__(self, root: str | Path, shards: Sequence[str] = ("*.tar",), index: str = ".index") -> None:
+        self.root = expand_root(root)
+        self.index = self.root / expand_root(index)
+        found = {pattern: sorted(self.root.glob(pattern)) for pattern in shards}
+        if empty := [pattern for pattern, paths in found.items() if not paths]:
+            raise FileNotFoundError(
+                f"no shard matches {', '.join(map(repr, empty))} in root={str(self.root)!r}; point "
+                "`data.source.init_args` (root, usually by the environment variable WSSS_DATA, and shards) at the tar files"
+            )
+        paths = sorted({path for group in found.values() for path in group})
+        self._paths = {path.relative_to(self.root).with_suffix("").as_posix(): path for path in paths}
+
+    @property
+    def left_out(self) -> list[str]:
+        """What of the shards is no pair, a sentence each."""
+        return self._table.left_out
+
+    def ids(self, split: str) -> Sequence[str]:  # type: ignore[override]  # as a list, twelve million take a gigabyte
+        if split != "train":
+            raise ValueError(f"{type(self).__name__} has no split {split!r}; its only split is train")
+        return self._table
+
+    def image(self, image_id: str) -> np.ndarray:
+        return decode_image(BytesIO(self._read(image_id, self._table.image)), f"{image_id} in {self.root}")
+
+    def labels(self, image_id: str) -> np.ndarray:
+        raise ValueError(f"{type(self).__name__} has captions only; set `data.view: caption`")
+
+    def mask(self, image_id: str) -> np.ndarray:
+        raise ValueError(f"{type(self).__name__} has captions only; set `data.view: caption`")
+
+    def captions(self, image_id: str) -> tuple[str, ...]:
+        try:
+            sentence = " ".join(self._read(image_id, self._table.text).decode().split())
+        except UnicodeDecodeError as error:
+            raise Unreadable(f"the text of {image_id} in {self.root} is not UTF-8 ({error})") from error
+        if not sentence:
+            raise Unreadable(f"the text of {image_id} in {self.root} is empty")
+        return (sentence,)
+
+    @cached_property
+    def _table(self) -> _Table:
+        shown = track(
+            self._paths.items(),
+            "shards",
+            transient=True,
+            console=Console(stderr=True),
+            disable=len(self._paths) < 10,
+        )
+        table = _Table({name: self._shard_index(name, path) for name, path in shown})
+        if not len(table):
+            raise ValueError(
+                f"the {len(self._paths)} shards in {self.root} hold no pair of an image and a text; first: "
+                f"{'; '.join(table.left_out[:3]) or 'no members'}"
+            )
+        if table.left_out:
+            counts = Counter(sentence.rpartition(": ")[2] for sentence in table.left_out)
+            warnings.warn(
+                f"{self.root}: {len(table)} pairs in {len(self._paths)} shards; left out: "
+                f"{', '.join(f'{count} x {reason}' for reason, count in counts.most_common())} (first {table.left_out[0]})",
+                stacklevel=2,
+            )
+        return table
+
+    def _shard_index(self, name: str, path: Path) -> ShardIndex:
+        """The kept index of a shard, or a new one."""
+        kept = self.index / f"{name}.npz"
+        stat = path.stat()
+        version = np.array([stat.st_size, stat.st_mtime_ns])
+        if kept.is_file():
+            with np.load(kept, allow_pickle=False) as file:
+                if np.array_equal(file["version"], version):
+                    return ShardIndex(*(file[field] for field in ShardIndex._fields))
+        index = index_shard(path, name)
+        try:
+            write_atomically(kept, lambda file: np.savez(file, version=version, **index._asdict()))
+        except OSError as error:
+            raise OSError(
+                f"the index of {path} cannot be written to {kept} ({error.strerror}); set "
+                "`data.source.init_args.index` to a folder that can be written"
+            ) from error
+        return index
+
+    def _read(self, image_id: str, places: np.ndarray) -> bytes:
+        name, _, key = image_id.partition(":")
+        first, size = places[self._table.find(name, key)].tolist()
+        with self._paths[name].open("rb") as file:
+            file.seek(first)
+            content = file.read(size)
+        if len(content) < size:
+            raise Unreadable(f"{image_id} in {self.root} ends after {len(content)} of {size} bytes")
+        return content
+
+
+class _Table(Sequence[str]):
+    """The ids of all pairs and where they lie, about 41 bytes each; an id is made when it is asked for."""
+
+    def __init__(self, shards: dict[str, ShardIndex]) -> None:
+        self.left_out = [sentence for shard in shards.values() for sentence in shard.left_out.tolist()]
+        self._names = list(shards)
+        self._number = {name: number for number, name in enumerate(self._names)}
+        self._starts = np.cumsum([0, *(len(shard.keys) for shard in shards.values())])
+        self._keys = np.concatenate([shard.keys for shard in shards.values()])
+        self.image = np.concatenate([shard.image for shard in shards.values()])
+        self.text = np.concatenate([shard.text for shard in shards.values()])
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return [self[position] for position in range(*index.indices(len(self)))]
+        position = range(len(self))[index]
+        shard = int(np.searchsorted(self._starts, position, side="right")) - 1
+        return f"{self._names[shard]}:{self._keys[position].decode()}"
+
+    def find(self, name: str, key: str) -> int:
+        """Position of the pair `key` of a shard."""
+        shard = self._number[name]
+        start, end = self._starts[shard : shard + 2]
+        return int(start + np.flatnonzero(self._keys[start:end] == key.encode())[0])
+
+
+def index_shard(path: Path, name: str) -> ShardIndex:
+    """Walk through the headers of a tar file.
+
+    Args:
+        path: The file; not compressed.
+        name: For the sentences of `left_out`.
+    """
+    pairs: dict[str, tuple[tarfile.TarInfo, tarfile.TarInfo]] = {}
+    left_out: list[str] = []
+    members = _Members(path)
+    for key, parts in _groups(members):
+        image = next((parts[suffix] for suffix in IMAGES if suffix in parts), None)
+        if image is None or TEXT not in parts:
+            left_out.append(f"{name}:{key}: {'no image' if image is None else 'no text'}")
+        elif key in pairs:
+            left_out.append(f"{name}:{key}: key comes twice")
+        else:
+            pairs[key] = image, parts[TEXT]
+    if members.damage:
+        left_out.append(f"{name}: {members.damage}")
+    places = np.array(
+        [[(part.offset_data, part.size) for part in pair] for pair in pairs.values()], np.int64
+    ).reshape(-1, 2, 2)
+    keys = np.array([key.encode() for key in pairs]) if pairs else np.array([], "S1")
+    return ShardIndex(keys, places[:, 0], places[:, 1], np.array(left_out, np.str_))
+
+
+class _Members:
+    """Files of a tar in order. `damage` says afterwards why it ended early; empty if it did not."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.damage = ""
+
+    def __iter__(self) -> Iterator[tarfile.TarInfo]:
+        size = self.path.stat().st_size
+        try:
+            with tarfile.open(self.path, "r:") as tar:
+                for member in tar:
+                    if member.offset_data + member.size > size:
+                        break
+                    if member.isfile():
+                        yield member
+                # tarfile ends quietly at a broken header too: a whole file ends in a block of zeros
+                with self.path.open("rb") as file:
+                    file.seek(tar.offset)  # type: ignore[attr-defined]
+                    whole = file.read(BLOCK) == bytes(BLOCK)
+        except tarfile.TarError:
+            whole = False
+        if not whole:
+            self.damage = "shard broken or cut off, read up to there"
+
+
+def _groups(members: _Members) -> Iterator[tuple[str, dict[str, tarfile.TarInfo]]]:
+    """Consecutive members with one key, by suffix. The key is the name up to the first dot of its last part."""
+    current, parts = "", dict[str, tarfile.TarInfo]()
+    for member in members:
+        folder, slash, file = member.name.rpartition("/")
+        stem, _, suffix = file.partition(".")
+        key = f"{folder}{slash}{stem}"
+        if key != current and parts:
+            yield current, parts
+            parts = {}
+        current = key
+        parts[suffix.lower()] = member
+    if parts:
+        yield current, parts
