@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.nn import functional as F
 
-from wsss_bench.losses.reduction import mean_over_ranks
+from wsss_bench.losses.ranks import mean_over_ranks
 from wsss_bench.types import IGNORE
 
 
