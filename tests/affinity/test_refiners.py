@@ -136,6 +136,22 @@ def test_the_network_may_see_another_size(scale):
     assert mask[16, 20] == 2
 
 
+def test_scores_on_boundaries_start_the_walk_only_where_asked_for():
+    network = refiners()[0].network
+    torch.nn.init.zeros_(network.boundary.classifier.weight)
+    torch.nn.init.constant_(network.boundary.classifier.bias, 50.0)  # a boundary everywhere: nothing walks
+    scores = np.zeros((1, 32, 32), np.float16)
+    scores[0, 8:24, 12:28] = 1
+    maps = ScoreMaps("a", np.array([2], np.uint8), scores, (32, 32), scores[:, ::4, ::4])
+    image = np.zeros((32, 32, 3), np.uint8)
+    for from_boundaries in (False, True):
+        refiner = IRNRefiner(0.5, from_boundaries=from_boundaries)
+        refiner.network = network
+        mask = refiner(image, maps)
+        assert mask.any() == from_boundaries
+        assert (mask[10:22, 14:26] == 2 * from_boundaries).all()
+
+
 def test_what_the_walk_lacks_is_said():
     irn, _ = refiners()
     maps = ScoreMaps("old", np.array([1], np.uint8), np.ones((1, 8, 8), np.float16), (8, 8))

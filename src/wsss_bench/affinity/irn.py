@@ -36,12 +36,20 @@ class IRNRefiner(TrainedRefiner):
         radius: Pairs of pixels are nearer than this, in pixels at stride 4.
         beta: Exponent on affinities.
         exp_times: The walk has 2 to this power steps.
+        from_boundaries: Let scores on boundaries start the walk too. Published: no, the maps are multiplied by 1 - edge first,
+            which costs an object the band of its outline: much of it where objects are small.
         scale: Size at which the network sees an image and the maps walk, relative to the image: 1 as published, more for data
             whose objects are only a few pixels wide at stride 4.
     """
 
     def __init__(
-        self, threshold: float, radius: int = 5, beta: float = 10.0, exp_times: int = 8, scale: float = 1.0
+        self,
+        threshold: float,
+        radius: int = 5,
+        beta: float = 10.0,
+        exp_times: int = 8,
+        from_boundaries: bool = False,
+        scale: float = 1.0,
     ) -> None:
         if not 0 < threshold < 1:
             raise ValueError(f"refiner.init_args.threshold is in (0, 1), got {threshold}")
@@ -49,6 +57,7 @@ class IRNRefiner(TrainedRefiner):
         self.radius = radius
         self.beta = beta
         self.steps = 2**exp_times
+        self.from_boundaries = from_boundaries
         self.scale = scale
         self.network: IRNet | None = None
 
@@ -71,7 +80,9 @@ class IRNRefiner(TrainedRefiner):
         pixels = _resized(pixels, seen)
         edge = mirrored_boundary(self.network.boundary_logits(torch.cat([pixels, pixels.flip(-1)])))
         scores = _resized(torch.tensor(maps.strided, device=edge.device).float()[None], edge.shape)[0]
-        walked = random_walk(scores * (1 - edge), edge_transition(edge, self.radius, self.beta), self.steps)
+        if not self.from_boundaries:
+            scores = scores * (1 - edge)
+        walked = random_walk(scores, edge_transition(edge, self.radius, self.beta), self.steps)
         best = walked_labels(walked, seen, maps.size, self.threshold).cpu().numpy()
         return np.concatenate([[0], maps.classes]).astype(np.uint8)[best]
 
