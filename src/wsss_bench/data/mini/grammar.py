@@ -51,6 +51,8 @@ class Stream(IntEnum):
     WEB = 6
     PROBE = 7  # held-out images on which pretraining chooses its background threshold
     TEXTURE = 8
+    SINGLE = 9  # the sets of `extra_sets.py`
+    WEB_SEARCH = 10
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 
 import numpy as np
@@ -59,10 +61,15 @@ class Sample:
 
 def make_sample(seed: int, stream: Stream, index: int) -> Sample:
     """Image number `index` of a stream; the same arguments give the same bytes in any process."""
-    rng = image_rng(seed, stream, index)
+    usual = stream is not Stream.VAL_OOD
+    draw = draw_empty_scene if stream is Stream.EMPTY else partial(draw_scene, usual=usual)
+    return draw_visible(draw, image_rng(seed, stream, index), seed)
+
+
+def draw_visible(draw: Callable[[np.random.Generator], Scene], rng: np.random.Generator, seed: int) -> Sample:
+    """Draw scenes until all objects of one can be seen."""
     while True:
-        usual = stream is not Stream.VAL_OOD
-        scene = draw_empty_scene(rng) if stream is Stream.EMPTY else draw_scene(rng, usual=usual)
+        scene = draw(rng)
         rendering = render(scene, rng, bank=seed)
         # a label must be visible: hidden, cut off or tiny objects mean another draw
         shown = rendering.visible

@@ -2,6 +2,8 @@
 
 <root>/voc/        see voc_layout.py
 <root>/coco/       see coco_layout.py
+<root>/pairs/      the training images as image-text pairs, made of voc/, see pair_layouts.py
+<root>/single/, <root>/web/   further images with labels, see extra_sets.py
 <root>/sheet.png   64 samples with their masks
 <root>/mini.json   manifest, written last
 """
@@ -20,7 +22,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import coco_layout, voc_layout
+from . import coco_layout, pair_layouts, voc_layout
+from .extra_sets import missing_sets, write_extra_sets
 from .grammar import Stream
 from .manifest import NAME, VERSION, read_manifest, write_manifest
 from .samples import Sample, make_sample
@@ -68,14 +71,17 @@ def write_mini_world(root: Path, size: str = "full", seed: int = 0, processes: i
     if size not in SIZES:
         raise ValueError(f"size must be one of {', '.join(SIZES)}, got {size!r}")
     root = Path(root)
-    if _is_complete(root, size, seed):
+    if _is_complete(root, size, seed) and pair_layouts.are_written(root) and not missing_sets(root):
         return
     _refuse_foreign(root)
     root.mkdir(parents=True, exist_ok=True)
     with _claimed(root):
-        if _is_complete(root, size, seed):  # another process wrote it while this one waited
-            return
-        _write(root, size, seed, processes or os.cpu_count() or 1)
+        processes = processes or os.cpu_count() or 1
+        if not _is_complete(root, size, seed):  # or another process wrote it while this one waited
+            _write(root, size, seed, processes)
+        if not pair_layouts.are_written(root):
+            pair_layouts.write_pairs(root)
+        write_extra_sets(root, size, seed, processes)
 
 
 def image_id(stream: Stream, index: int) -> str:
@@ -85,7 +91,7 @@ def image_id(stream: Stream, index: int) -> str:
 
 def _write(root: Path, size: str, seed: int, processes: int) -> None:
     voc, coco = root / "voc", root / "coco"
-    for folder in (voc, coco):
+    for folder in (voc, coco, root / pair_layouts.FOLDER):
         shutil.rmtree(folder, ignore_errors=True)
     for name in voc_layout.FOLDERS:
         (voc / name).mkdir(parents=True)

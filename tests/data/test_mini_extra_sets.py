@@ -1,0 +1,62 @@
+"""The sets beside the mini world: their labels, and that they leave the world alone."""
+
+from collections import Counter
+
+import pytest
+
+from wsss_bench.data.mini.extra_sets import EXTRA_SIZES, MISSING, WRONG, extra_sample, missing_sets
+from wsss_bench.data.mini.grammar import CLASS_NAMES
+from wsss_bench.data.mini.manifest import read_manifest, tree_digest
+from wsss_bench.data.mini.writer import write_mini_world
+from wsss_bench.data.sources.folder import Folder
+
+
+def test_single_shows_one_class_and_says_so():
+    drawn = [extra_sample("single", 0, number) for number in range(30)]
+    assert all(labels == list(sample.scene.labels) and len(sample.objects) == 1 for sample, labels in drawn)
+    assert len({labels[0] for _, labels in drawn}) > 4
+
+
+def test_web_labels_are_wrong_and_missing_at_the_stated_rates():
+    kinds, several = Counter(), 0
+    for number in range(250):
+        sample, labels = extra_sample("web", 0, number)
+        present = set(sample.scene.labels)
+        if not set(labels) & present:
+            assert len(labels) == 1
+            kinds["wrong"] += 1
+        else:
+            assert set(labels) <= present
+            several += len(present) > 1
+            kinds["missing"] += set(labels) < present
+    assert kinds["wrong"] / 250 == pytest.approx(WRONG, abs=0.08)
+    assert kinds["missing"] / several == pytest.approx(MISSING, abs=0.16)
+
+
+def test_sets_are_sources_of_the_same_classes(mini_data):
+    for name in ("single", "web"):
+        source = Folder(mini_data / "mini" / name)
+        assert source.class_names == CLASS_NAMES
+        ids = source.ids("train")
+        assert len(ids) == EXTRA_SIZES["small"]
+        assert source.image(ids[0]).shape == (96, 96, 3)
+        labels = [CLASS_NAMES[label] for label in extra_sample(name, 0, 0)[1]]
+        assert [CLASS_NAMES[k] for k in source.labels(ids[0]).nonzero()[0]] == labels
+
+
+def test_a_world_without_them_gets_them_and_stays_as_it_is(mini_data, tmp_path):
+    root = tmp_path / "world"
+    write_mini_world(root, "small", 0, 1)
+    manifest = read_manifest(root)
+    before = (root / "mini.json").stat().st_mtime_ns
+    (root / "web").rename(tmp_path / "web")
+    (root / "web.incomplete").mkdir()  # of a killed run
+    assert missing_sets(root) == ["web"]
+    write_mini_world(root, "small", 0, 2)
+    assert not (root / "web.incomplete").exists()
+    assert (root / "mini.json").stat().st_mtime_ns == before
+    assert tree_digest(root) == manifest["sha256"]
+    files = [path.relative_to(tmp_path / "web") for path in (tmp_path / "web").rglob("*.*")]
+    assert len(files) == EXTRA_SIZES["small"] + 2
+    for file in files:
+        assert (tmp_path / "web" / file).read_bytes() == (root / "web" / file).read_bytes()
