@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,6 +39,8 @@ from wsss_bench.data.mini.palette import voc_palette
 from wsss_bench.data.mini.renderer import render
 from wsss_bench.data.mini.samples import make_sample
 from wsss_bench.data.mini.shapes import BODY_COLOURS, SHAPES, body_colours
+from wsss_bench.data.sources.captions import CaptionTable
+from wsss_bench.data.sources.webdataset import WebDataset
 
 
 @pytest.fixture(scope="module")
@@ -277,3 +280,36 @@ def test_a_killed_run_is_completed_by_the_next(root: Path, tmp_path: Path) -> No
 def test_the_command_imports_no_torch() -> None:
     code = "import sys, wsss_bench.data.command; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_pairs_in_shards_are_those_of_the_captions(root: Path) -> None:
+    captions = json.loads((root / "voc/captions.json").read_text())
+    shards = WebDataset(root / "pairs", ["shards/*.tar"])
+    ids = shards.ids("train")
+    assert (len(ids), ids[0], ids[-1]) == (80, "shards/00000:000000000", "shards/00003:000030019")
+    said = [sentence for image_id in _ids(root, "train") for sentence in captions[image_id]]
+    assert [shards.captions(image_id) for image_id in ids] == [(" ".join(text.split()),) for text in said]
+    picture = np.asarray(Image.open(root / "voc/JPEGImages/train_000039.jpg"))
+    np.testing.assert_array_equal(shards.image(ids[-1]), picture)
+    assert shards.left_out == []
+
+
+def test_the_table_of_captions_has_all_annotated_splits(root: Path) -> None:
+    captions = json.loads((root / "voc/captions.json").read_text())
+    table = CaptionTable(root, images="voc/JPEGImages", table="pairs/captions.csv")
+    assert {split: table.ids(split) for split in ("train", "val", "val_ood")} == {
+        split: _ids(root, split) for split in ("train", "val", "val_ood")
+    }
+    assert table.captions("val_000003") == tuple(captions["val_000003"])
+    assert table.image("val_000003").shape == (96, 96, 3)
+
+
+def test_an_older_world_gets_its_pairs_without_being_drawn_again(root: Path, tmp_path: Path) -> None:
+    world = tmp_path / "world"
+    shutil.copytree(root, world)
+    before = (world / "mini.json").stat().st_mtime_ns
+    shards = {path.name: path.read_bytes() for path in (world / "pairs/shards").glob("*.tar")}
+    shutil.rmtree(world / "pairs")
+    write_mini_world(world, "small", seed=0)
+    assert {path.name: path.read_bytes() for path in (world / "pairs/shards").glob("*.tar")} == shards
+    assert (world / "mini.json").stat().st_mtime_ns == before
