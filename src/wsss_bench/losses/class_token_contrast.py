@@ -6,6 +6,9 @@ https://github.com/rulixiang/ToCo): for each teacher view and each positive stud
 
 The code adds one more term of similarity 0 to the sum over positives (an `else` that belongs to a loop), without counting it
 in the mean; it is kept, because the published figures come from it.
+
+Departure: sums of exponentials are taken in logarithms. Similarities grow with the number of directions of the head, and the
+code's own exponentials overflow above 88.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ def class_token_contrast(student: Tensor, teacher: Tensor, positive: Tensor, tem
     logits = teacher.detach().float() @ student.float().transpose(1, 2) / temperature  # (B, T, S)
     similarity = torch.cat([logits, torch.zeros_like(logits[..., :1])], dim=2)  # and the term of similarity 0
     counted = torch.cat([positive, torch.ones_like(positive[:, :1])], dim=1)[:, None]  # (B, 1, S + 1)
-    negatives = (logits.exp() * ~positive[:, None]).sum(dim=2, keepdim=True)
-    term = torch.log(similarity.exp() + negatives + EPSILON) - similarity
+    apart = logits.masked_fill(positive[:, None], -torch.inf)
+    negatives = torch.logaddexp(apart.logsumexp(dim=2, keepdim=True), logits.new_tensor(EPSILON).log())
+    term = torch.logaddexp(similarity, negatives) - similarity
     return ((term * counted).sum(dim=2) / (positive.sum(dim=1, keepdim=True) + EPSILON)).mean()

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wsss_bench.losses.ranks import gathered_over_ranks, summed_over_ranks
+from wsss_bench.losses.ranks import gathered_over_ranks, mean_over_ranks
 from wsss_bench.nn.object_mask import ObjectMask
 
 
@@ -103,5 +103,4 @@ def text_to_image(prototypes: Prototypes, foreground: Tensor, temperature: float
 def _mean_over_pairs(positive: Tensor, negatives: Tensor, exists: Tensor) -> Tensor:
     """-log softmax of the positive `(B, C, 1)` among itself and the negatives `(B, C, K)`, where the pair exists."""
     loss = torch.cat([positive, negatives], dim=2).logsumexp(dim=2) - positive[..., 0]
-    count, ranks = summed_over_ranks(exists.sum())
-    return (loss * exists).sum() * ranks / count.clamp(min=1)
+    return mean_over_ranks(loss[exists])

@@ -31,7 +31,7 @@ from wsss_bench.methods.optim import OptimConfig
 from wsss_bench.nn.clip import CLIP
 from wsss_bench.nn.image_noise import image_noise
 from wsss_bench.nn.object_mask import ObjectMask, object_mask
-from wsss_bench.nn.pseudo_labels import multi_scale_cams, normalize_range, valid_patches
+from wsss_bench.nn.pseudo_labels import normalize_range, valid_patches
 from wsss_bench.nn.single_stage import CAMConfig, CAMs, SingleStageNetwork
 from wsss_bench.nn.vit import Tokens
 from wsss_bench.types import ImageBatch
@@ -231,8 +231,8 @@ class DALNet(Method):
     def training_loss(self, batch: ImageBatch) -> dict[str, Tensor]:
         step = self.global_step
         network, labels = self.network, batch.labels
-        cams = CAMs(*multi_scale_cams(self._class_maps, batch.image, self.cam.scales))
         tokens = network.encode(batch.image)
+        cams = network.cams(self._class_maps, batch.image, tokens, self.cam)
         main, auxiliary = network.class_logits(tokens)
         losses = {
             "cls": F.multilabel_soft_margin_loss(main, labels),
@@ -254,7 +254,7 @@ class DALNet(Method):
     def seed_maps(
         self, image: Tensor, labels: Tensor | None = None, references: Sequence[Any] = ()
     ) -> Tensor:
-        return self._class_maps(image)[0].relu()  # (B, C, h, w)
+        return self._class_maps(self.network.encode(image))[0].relu()  # (B, C, h, w)
 
     def segmentation_logits(self, image: Tensor) -> Tensor:
         return self.network.segment(self.network.encode(image))  # (B, 1 + C, h, w)
@@ -316,9 +316,8 @@ class DALNet(Method):
             losses["ccl"] = 0.5 * both
         return losses
 
-    def _class_maps(self, image: Tensor) -> tuple[Tensor, Tensor]:
+    def _class_maps(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
         """Main (with the share of text similarity) and auxiliary class maps `(B, C, h, w)`."""
-        tokens = self.network.encode(image)
         main, auxiliary = self.network.class_maps(tokens)
         if share := self.cam.text_mix:
             similar = torch.einsum("behw,ce->bchw", self._patch_embeddings(tokens), self.text_foreground)

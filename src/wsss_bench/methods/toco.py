@@ -32,8 +32,7 @@ from wsss_bench.methods.optim import OptimConfig
 from wsss_bench.nn.image_noise import image_noise
 from wsss_bench.nn.local_crops import local_crops, region_mask, resized_view
 from wsss_bench.nn.projection_head import ProjectionHead
-from wsss_bench.nn.pseudo_labels import multi_scale_cams
-from wsss_bench.nn.single_stage import CAMConfig, CAMs, SingleStageNetwork
+from wsss_bench.nn.single_stage import CAMConfig, SingleStageNetwork
 from wsss_bench.nn.vit import Tokens
 from wsss_bench.types import ImageBatch
 
@@ -121,8 +120,8 @@ class ToCo(Method):
     def training_loss(self, batch: ImageBatch) -> dict[str, Tensor]:
         step = self.global_step
         network, labels = self.network, batch.labels
-        cams = CAMs(*multi_scale_cams(self._class_maps, batch.image, self.cam.scales))
         tokens = network.encode(batch.image)
+        cams = network.cams(network.class_maps, batch.image, tokens, self.cam)
         main, auxiliary = network.class_logits(tokens)
         losses = {
             "cls": F.multilabel_soft_margin_loss(main, labels),
@@ -148,7 +147,7 @@ class ToCo(Method):
     def seed_maps(
         self, image: Tensor, labels: Tensor | None = None, references: Sequence[Any] = ()
     ) -> Tensor:
-        return self._class_maps(image)[0].relu()  # (B, C, h, w)
+        return self.network.class_maps(self.network.encode(image))[0].relu()  # (B, C, h, w)
 
     def segmentation_logits(self, image: Tensor) -> Tensor:
         return self.network.segment(self.network.encode(image))  # (B, 1 + C, h, w)
@@ -178,6 +177,3 @@ class ToCo(Method):
     def _average_teacher(self) -> None:
         for mean, current in zip(self.teacher.parameters(), self.projection.parameters(), strict=True):
             mean.lerp_(current, 1 - self.ctc.momentum)
-
-    def _class_maps(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        return self.network.class_maps(self.network.encode(image))

@@ -47,7 +47,7 @@ def local_crops(image: Tensor, region: Tensor, noise: Tensor, count: int, size: 
     if min(places) < 1 or places[0] * places[1] < count:
         raise ValueError(
             f"{count} local crops of {size} pixels do not fit into {image.shape[-2]}x{image.shape[-1]} pixels; lower "
-            "local_crop_size"
+            "ctc.crop_size"
         )
     centres = region[:, margin : margin + places[0], margin : margin + places[1]].flatten(1)
     candidates = centres <= 1

@@ -23,7 +23,10 @@ PEAK_EPSILON = 1e-5
 
 @torch.no_grad()
 def multi_scale_cams(
-    forward: Callable[[Tensor], Sequence[Tensor]], image: Tensor, scales: Sequence[float]
+    forward: Callable[[Tensor], Sequence[Tensor]],
+    image: Tensor,
+    scales: Sequence[float],
+    known: Sequence[Tensor] | None = None,
 ) -> list[Tensor]:
     """CAMs at the size of the image, in [0, 1] per image and class.
 
@@ -34,6 +37,7 @@ def multi_scale_cams(
         forward: `(N, 3, h, w)` -> one or several class maps `(N, C, ., .)`.
         image: `(B, 3, H, W)`, as `forward` takes it.
         scales: Relative to the image.
+        known: What `forward` gives for `image` itself, where that was computed already.
 
     Returns:
         As many `(B, C, H, W)` as `forward` gives maps.
@@ -41,12 +45,14 @@ def multi_scale_cams(
     size = image.shape[-2:]
     total: list[Tensor] | None = None
     for scale in scales:
-        scaled = image
-        if scale != 1.0:
+        if scale == 1.0 and known is not None:
+            views = [torch.cat(pair) for pair in zip(known, forward(image.flip(-1)), strict=True)]
+        else:
             shape = [int(length * scale) for length in size]
             scaled = F.interpolate(image, shape, mode="bilinear", align_corners=False)
+            views = list(forward(torch.cat([scaled, scaled.flip(-1)])))
         positive = []
-        for maps in forward(torch.cat([scaled, scaled.flip(-1)])):
+        for maps in views:
             maps = F.interpolate(maps.float(), size, mode="bilinear", align_corners=False)
             direct, mirrored = maps.chunk(2)
             positive.append(torch.maximum(direct, mirrored.flip(-1)).relu())

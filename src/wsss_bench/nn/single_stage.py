@@ -5,7 +5,7 @@ Ru et al., ToCo, CVPR 2023, https://arxiv.org/abs/2303.01267, https://github.com
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from wsss_bench.nn.largefov import LargeFOV
 from wsss_bench.nn.par import PAR
-from wsss_bench.nn.pseudo_labels import cam_to_label, refine_pseudo_label, valid_patches
+from wsss_bench.nn.pseudo_labels import cam_to_label, multi_scale_cams, refine_pseudo_label, valid_patches
 from wsss_bench.nn.resnet import ImageNetNormalize
 from wsss_bench.nn.vit import Tokens, VisionTransformer
 from wsss_bench.types import IGNORE, ImageBatch
@@ -82,6 +82,20 @@ class SingleStageNetwork(nn.Module):
     def class_maps(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
         """Main and auxiliary `(B, C, h, w)`: the classifiers at every patch."""
         return self.classifier(tokens.patches), self.aux_classifier(tokens.auxiliary)
+
+    def cams(
+        self, maps_of: Callable[[Tokens], Sequence[Tensor]], image: Tensor, tokens: Tokens, config: CAMConfig
+    ) -> CAMs:
+        """Normalised CAMs of `image` `(B, 3, H, W)` in [0, 1], whose `tokens` are known already, without gradient.
+
+        `maps_of` gives main and auxiliary class maps (`class_maps`).
+        """
+
+        def forward(image: Tensor) -> Sequence[Tensor]:
+            return maps_of(self.encode(image))
+
+        with torch.no_grad():
+            return CAMs(*multi_scale_cams(forward, image, config.scales, known=maps_of(tokens)))
 
     def segment(self, tokens: Tokens, size: Sequence[int] | None = None) -> Tensor:
         """Decoder logits `(B, 1 + C, h, w)`, or at `size` (bilinear, align_corners=False)."""
