@@ -7,6 +7,8 @@ place of three, with the factor moved into the linear layers before and after it
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -27,7 +29,8 @@ class FrozenCLIP(CLIP):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.requires_grad_(False)
-        if self.model.config.vision_config.hidden_act == "quick_gelu":
+        config: Any = self.model.config
+        if config.vision_config.hidden_act == "quick_gelu":
             for block in self.model.vision_model.encoder.layers:
                 _fold_quick_gelu(block)
 
