@@ -1,5 +1,6 @@
 """The sets beside the mini world: their labels, and that they leave the world alone."""
 
+import shutil
 from collections import Counter
 
 import pytest
@@ -19,7 +20,7 @@ def test_single_shows_one_class_and_says_so():
 
 def test_web_labels_are_wrong_and_missing_at_the_stated_rates():
     kinds, several = Counter(), 0
-    for number in range(250):
+    for number in range(120):
         sample, labels = extra_sample("web", 0, number)
         present = set(sample.scene.labels)
         if not set(labels) & present:
@@ -29,8 +30,8 @@ def test_web_labels_are_wrong_and_missing_at_the_stated_rates():
             assert set(labels) <= present
             several += len(present) > 1
             kinds["missing"] += set(labels) < present
-    assert kinds["wrong"] / 250 == pytest.approx(WRONG, abs=0.08)
-    assert kinds["missing"] / several == pytest.approx(MISSING, abs=0.16)
+    assert kinds["wrong"] / 120 == pytest.approx(WRONG, abs=0.12)
+    assert kinds["missing"] / several == pytest.approx(MISSING, abs=0.22)
 
 
 def test_sets_are_sources_of_the_same_classes(mini_data):
@@ -46,13 +47,13 @@ def test_sets_are_sources_of_the_same_classes(mini_data):
 
 def test_a_world_without_them_gets_them_and_stays_as_it_is(mini_data, tmp_path):
     root = tmp_path / "world"
-    write_mini_world(root, "small", 0, 1)
+    shutil.copytree(mini_data / "mini", root)
     manifest = read_manifest(root)
     before = (root / "mini.json").stat().st_mtime_ns
     (root / "web").rename(tmp_path / "web")
     (root / "web.incomplete").mkdir()  # of a killed run
     assert missing_sets(root) == ["web"]
-    write_mini_world(root, "small", 0, 2)
+    write_mini_world(root, "small", 0, 1)
     assert not (root / "web.incomplete").exists()
     assert (root / "mini.json").stat().st_mtime_ns == before
     assert tree_digest(root) == manifest["sha256"]

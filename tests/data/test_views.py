@@ -1,4 +1,4 @@
-from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,13 +7,16 @@ from torch.utils.data import DataLoader
 
 from wsss_bench.artifacts import write_mask
 from wsss_bench.data.datamodule import GlobalBatchSampler
+from wsss_bench.data.references import ReferencePool
+from wsss_bench.data.sources.base import Source
 from wsss_bench.data.sources.coco import COCO
 from wsss_bench.data.sources.folder import Folder
 from wsss_bench.data.sources.voc import VOC
 from wsss_bench.data.transforms import Transform, TransformConfig
-from wsss_bench.data.views import CaptionView, ImageView, InferenceView, MaskView, PairView
-from wsss_bench.types import CaptionBatch, ImageBatch, MaskBatch, PairBatch
+from wsss_bench.data.views import CaptionView, GroupView, ImageView, InferenceView, MaskView, PairView
+from wsss_bench.types import CaptionBatch, GroupBatch, ImageBatch, MaskBatch, PairBatch
 
+GOLDEN = Path(__file__).parents[1] / "golden" / "mcis"
 TRANSFORM = Transform(TransformConfig("irn", 32, (30, 50)))
 
 
@@ -32,7 +35,7 @@ def maskless(voc_root):
     return Maskless(voc_root, vocabulary="mini")
 
 
-@pytest.mark.parametrize("view", [ImageView, PairView, CaptionView])
+@pytest.mark.parametrize("view", [ImageView, PairView, GroupView, CaptionView])
 def test_weak_views_never_touch_a_mask(view, maskless):
     dataset = view(maskless, maskless.ids("train"), TRANSFORM, 0)
     assert len([dataset[(0, index)] for index in range(len(dataset))]) == 10
@@ -77,24 +80,90 @@ def test_pairs_share_a_class_and_change_with_the_epoch(maskless):
     batch = dataset.collate([dataset[(0, index)] for index in range(10)])
     assert isinstance(batch, PairBatch)
     assert (batch.first.labels * batch.second.labels).sum(dim=1).min() >= 1
-    assert all(a != b for a, b in zip(batch.first.image_id, batch.second.image_id, strict=True))
+    assert batch.self_views == {}
     first, second = ([dataset.partner((epoch, index)) for index in range(10)] for epoch in (0, 1))
     assert first != second
     assert first == [dataset.partner((0, index)) for index in range(10)]
 
 
-def test_partners_are_drawn_evenly_from_the_images_that_share_a_class(maskless):
-    dataset = PairView(maskless, maskless.ids("train"), TRANSFORM, 0)
-    # image 0 has the classes 0 and 4; 4 and 8 have class 0, and 3, 6 and 9 have class 4
-    drawn = Counter(dataset.partner((epoch, 0)) for epoch in range(1000))
-    assert set(drawn) == {3, 4, 6, 8, 9}
-    assert min(drawn.values()) > 150
+class Labels(Source):
+    """Labels alone."""
+
+    def __init__(self, labels):
+        self.class_names = tuple(f"c{k}" for k in range(labels.shape[1]))
+        self._labels = labels
+
+    def ids(self, split):
+        return [str(k) for k in range(len(self._labels))]
+
+    def labels(self, image_id):
+        return self._labels[int(image_id)]
+
+    def image(self, image_id):
+        raise AssertionError("no image is looked at")
+
+    mask = image
+
+
+def test_partners_follow_the_law_of_mcis():
+    """P(j | i) is the mean over the classes c of i of [j has c] / N_c, as in the authors' draws."""
+    with np.load(GOLDEN / "pair_sampling.npz", allow_pickle=False) as file:
+        labels, recorded = file["labels"], file["pair_counts_4000_passes"]
+    share = labels / labels.sum(axis=0).clip(1)  # (N, C) [j has c] / N_c
+    law = labels @ share.T / labels.sum(axis=1, keepdims=True)
+    source = Labels(labels)
+    view = PairView(source, source.ids("train"), TRANSFORM, 0)
+    drawn = np.zeros_like(recorded)
+    for epoch in range(1000):
+        for index in range(len(labels)):
+            drawn[index, view.partner((epoch, index))] += 1
+    for counts, passes in ((recorded, 4000), (drawn, 1000)):
+        assert not counts[law == 0].any()
+        expected = passes * law
+        chi_square = ((counts - expected)[law > 0] ** 2 / expected[law > 0]).sum()
+        freedom = (law > 0).sum() - len(law)
+        assert chi_square < freedom + 4 * (2 * freedom) ** 0.5
+    uniform = np.where(law > 0, 1 / (law > 0).sum(axis=1, keepdims=True), 0)
+    assert ((drawn - 1000 * uniform)[law > 0] ** 2 / (1000 * uniform)[law > 0]).sum() > 10 * freedom
+
+
+def test_partners_and_anchors_may_be_different_images():
+    labels = np.eye(3, dtype=np.float32)[[0, 0, 1, 2]]
+    labels[0, 1] = 1  # classes 0 and 1
+    source = Labels(labels)
+    view = PairView(source, ["0", "3"], TRANSFORM, 0, partners=["1"])
+    # class 1 has no partner and is passed over; image 3 has no partner at all
+    assert {view.partner((epoch, 0)) for epoch in range(20)} == {0}
+    assert view.partner((0, 1)) is None
+
+
+def test_self_views_are_of_the_picture_without_jitter(maskless):
+    config = TransformConfig("square", 16, color_jitter=(0.3, 0.3, 0.3, 0.1), self_scales=(0.75, 2.0))
+    dataset = PairView(maskless, maskless.ids("train"), Transform(config), 0)
+    batch = dataset.collate([dataset[(0, 0)], dataset[(0, 1)]])
+    assert {name: tuple(view.shape) for name, view in batch.self_views.items()} == {
+        "flip": (2, 3, 16, 16), "0.75x": (2, 3, 12, 12), "2x": (2, 3, 32, 32),
+    }  # fmt: skip
+    plain = Transform(TransformConfig("square", 16))(maskless.image("train_1"), (0,)).image
+    assert torch.equal(batch.self_views["flip"][1], plain.flip(-1))
+    assert not torch.equal(batch.first.image[1], plain)
+    assert batch.first.valid.all()
+
+
+def test_groups_are_of_one_class(maskless):
+    dataset = GroupView(maskless, maskless.ids("train"), TRANSFORM, 0)
+    batch = dataset.collate([dataset[(epoch, 0)] for epoch in range(12)])
+    assert isinstance(batch, GroupBatch)
+    first, second, third = (images.labels for images in batch.images)
+    assert (first * second * third).sum(dim=1).min() >= 1
+    assert len(set(batch.images[1].image_id)) > 2
+    assert batch.images[1].image_id != batch.images[2].image_id
 
 
 def test_a_class_with_one_image_is_paired_with_itself_in_another_crop(folder_root):
     (folder_root / "labels.csv").write_text("image,classes\ngrey.png,cat\nplain.jpg,dog\n")
     source = Folder(folder_root)
-    first, second = PairView(source, source.ids("train"), TRANSFORM, 0)[(0, 1)]
+    first, second, _ = PairView(source, source.ids("train"), TRANSFORM, 0)[(0, 1)]
     assert first[0] == second[0] == "plain"
     assert not torch.equal(first[1], second[1])
 
@@ -160,3 +229,29 @@ def test_worker_processes_change_nothing_and_never_go_stale(maskless):
         assert [i for batch in batches for i in batch.first.image_id] == [item[0][0] for item in expected]
         images = torch.cat([batch.second.image for batch in batches])
         assert torch.equal(images, torch.stack([item[1][1] for item in expected]))
+
+
+def test_references_are_drawn_by_class_and_do_not_depend_on_what_is_left(maskless):
+    ids = maskless.ids("train")
+    pool = ReferencePool(maskless, ids, 10, seed=3)
+    sample = InferenceView(maskless, ids, True, pool)[(0, 0)]  # classes 0 and 4
+    assert [reference.drawn_for for reference in sample.references] == [0] * 10 + [4] * 10
+    for reference in sample.references:
+        assert maskless.labels(reference.image_id)[reference.drawn_for] == 1
+        assert np.array_equal(reference.labels, maskless.labels(reference.image_id))
+        assert np.array_equal(reference.image, maskless.image(reference.image_id))
+    three = ReferencePool(maskless, ids, 3, seed=3)
+    names = [reference.image_id for reference in sample.references]
+    assert three.draw("train_0", maskless.labels("train_0")) == {0: names[:3], 4: names[10:13]}
+    resumed = InferenceView(maskless, ["train_7", "train_0"], True, pool)[(0, 1)]
+    assert [reference.image_id for reference in resumed.references] == names
+    other = ReferencePool(maskless, ids, 10, seed=4).draw("train_0", maskless.labels("train_0"))
+    assert other[0] + other[4] != names
+    assert InferenceView(maskless, ids, False, pool)[(0, 0)].references == ()
+
+
+def test_a_class_with_too_few_images_repeats_them_and_one_without_any_has_no_reference():
+    labels = np.eye(3, dtype=np.float32)[[0, 1, 1]]
+    source = Labels(labels)
+    pool = ReferencePool(source, ["0", "1"], 5, seed=0)
+    assert pool.draw("0", np.ones(3, np.float32)) == {0: ["0"] * 5, 1: ["1"] * 5}

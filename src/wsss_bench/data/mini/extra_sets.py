@@ -4,8 +4,8 @@ Each is a folder as `sources.folder` reads it: `images/*.jpg`, `labels.csv`, `cl
 et al., ECCV 2020) was given beside VOC: images with one label each, as of Caltech-256, and images that a web search found.
 
 `single` shows one object of one class, on any background, and its label is right. A `web` image shows one to three classes on
-any background and has been found by one word. With probability `WRONG` the word is a class that is not in the picture, which is
-then its only label. Otherwise the labels of a picture with several classes are, with probability `MISSING`, the word alone.
+any background and has been found by one word. With probability `WRONG` the word is a class that is not in the picture, which
+is then its only label. Otherwise the labels of a picture with several classes are, with probability `MISSING`, the word alone.
 """
 
 from __future__ import annotations
