@@ -36,7 +36,7 @@ class IRNRefiner(TrainedRefiner):
         radius: Pairs of pixels are nearer than this, in pixels at stride 4.
         beta: Exponent on affinities.
         exp_times: The walk has 2 to this power steps.
-        from_boundaries: Let scores on boundaries start the walk too. Published: no, the maps are multiplied by 1 - edge first,
+        from_boundaries: Let scores on boundaries start the walk too. Published: no, the maps are multiplied by 1 - edge,
             which costs an object the band of its outline: much of it where objects are small.
         scale: Size at which the network sees an image and the maps walk, relative to the image: 1 as published, more for data
             whose objects are only a few pixels wide at stride 4.
@@ -53,6 +53,8 @@ class IRNRefiner(TrainedRefiner):
     ) -> None:
         if not 0 < threshold < 1:
             raise ValueError(f"refiner.init_args.threshold is in (0, 1), got {threshold}")
+        if scale <= 0:
+            raise ValueError(f"refiner.init_args.scale is positive, got {scale}")
         self.threshold = threshold
         self.radius = radius
         self.beta = beta
@@ -76,7 +78,7 @@ class IRNRefiner(TrainedRefiner):
                 "from; make the seeds again with this version"
             )
         pixels = as_tensor(image, self.network.device)
-        seen = (round(maps.size[0] * self.scale), round(maps.size[1] * self.scale))
+        seen = (max(1, round(maps.size[0] * self.scale)), max(1, round(maps.size[1] * self.scale)))
         pixels = _resized(pixels, seen)
         edge = mirrored_boundary(self.network.boundary_logits(torch.cat([pixels, pixels.flip(-1)])))
         scores = _resized(torch.tensor(maps.strided, device=edge.device).float()[None], edge.shape)[0]

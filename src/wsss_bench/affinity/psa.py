@@ -1,6 +1,6 @@
 """PSA: class activation maps and background walk among pixels of like features.
 
-Ahn and Kwak, CVPR 2018, https://arxiv.org/abs/1803.10464, section 3.4; https://github.com/jiwoon-ahn/psa (`infer_aff.py`).
+Ahn and Kwak, CVPR 2018, https://arxiv.org/abs/1803.10464; https://github.com/jiwoon-ahn/psa (`infer_aff.py`).
 
 Departures: the walk is sparse (`nn/random_walk.py`); only the classes of the image take part, where PSA carries maps of
 zeros for the others, which changes nothing.

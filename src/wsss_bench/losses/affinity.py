@@ -1,7 +1,7 @@
 """What pairs of pixels teach AffinityNet and IRNet, from pseudo masks that leave uncertain pixels out.
 
-Ahn and Kwak, CVPR 2018, https://arxiv.org/abs/1803.10464, equations 3 to 6; Ahn et al., CVPR 2019,
-https://arxiv.org/abs/1904.05044, equations 6 to 9, and their programs (psa, irn): sums over the whole batch, divided by the
+Ahn and Kwak, CVPR 2018, https://arxiv.org/abs/1803.10464; Ahn et al., CVPR 2019,
+https://arxiv.org/abs/1904.05044, and their programs (psa, irn): sums over the whole batch, divided by the
 number of pairs of a kind. A kind that does not occur gives a loss of 0, with a gradient of 0.
 """
 

@@ -1,9 +1,9 @@
 """Which pairs of pixels are compared, and how alike they are: IRN's affinities from boundaries, PSA's from features.
 
 Ahn, Cho and Kwak, "Weakly Supervised Learning of Instance Segmentation with Inter-pixel Relations", CVPR 2019,
-https://arxiv.org/abs/1904.05044, section 4.2, equation 5; https://github.com/jiwoon-ahn/irn (`misc/indexing.py`). Ahn and
+https://arxiv.org/abs/1904.05044; https://github.com/jiwoon-ahn/irn (`misc/indexing.py`). Ahn and
 Kwak, "Learning Pixel-level Semantic Affinity with Image-level Supervision for Weakly Supervised Semantic Segmentation",
-CVPR 2018, https://arxiv.org/abs/1803.10464, equation 1; https://github.com/jiwoon-ahn/psa.
+CVPR 2018, https://arxiv.org/abs/1803.10464; https://github.com/jiwoon-ahn/psa.
 
 A pair is a source pixel and a direction `(dy, dx)` out of a half-disc, so that each pair is listed once. With radius r
 there are D directions (34 for 5, 152 for 10). Only pixels whose whole half-disc lies inside the map are sources: N of them.

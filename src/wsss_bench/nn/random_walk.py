@@ -1,6 +1,6 @@
 """Random walk on the pixels of a map, which carries class scores to places that look alike.
 
-Ahn and Kwak, CVPR 2018, https://arxiv.org/abs/1803.10464, equations 7 and 8; Ahn et al., CVPR 2019,
+Ahn and Kwak, CVPR 2018, https://arxiv.org/abs/1803.10464; Ahn et al., CVPR 2019,
 https://arxiv.org/abs/1904.05044, section 5.
 
 T is the matrix of affinities to the power beta, of unit diagonal, with columns that sum to 1; the result is `maps @ T^t`.

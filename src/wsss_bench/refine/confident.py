@@ -1,7 +1,7 @@
 """Masks of sure pixels, which the affinity networks are trained on: the rest is 255.
 
 IRN: Ahn et al., CVPR 2019, https://arxiv.org/abs/1904.05044; https://github.com/jiwoon-ahn/irn (`step/cam_to_ir_label.py`).
-PSA: Ahn and Kwak, CVPR 2018, https://arxiv.org/abs/1803.10464, section 3.2; https://github.com/jiwoon-ahn/psa.
+PSA: Ahn and Kwak, CVPR 2018, https://arxiv.org/abs/1803.10464; https://github.com/jiwoon-ahn/psa.
 
 Both make two label maps through a CRF, one that is sparing with objects and one that is sparing with background, and
 believe the objects of the first and the background of the second.
