@@ -101,6 +101,7 @@ class CoDe(Method):
 
     supervision = "caption"
     batch_type = CaptionBatch
+    open_vocabulary = True
 
     def __init__(
         self,

@@ -69,6 +69,7 @@ class TCL(Method):
 
     supervision = "caption"
     batch_type = CaptionBatch
+    open_vocabulary = True
 
     def __init__(
         self,
