@@ -8,8 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from wsss_bench.artifacts import read_manifest
 from wsss_bench.refine.densecrf import available
@@ -28,7 +30,11 @@ def bench(tmp_path_factory, mini_data):
     (folder / "configs/data/mini.yaml").write_text(yaml.safe_dump(data))
     short = {"trainer": {"max_epochs": 1}}
     experiment = yaml.safe_load((ROOT / "experiments/mini.yaml").read_text())
-    experiment["override"] = {"cam": short, "supervised": short}
+    experiment["override"] = {"cam": short, "clims": short, "supervised": short}
+    for name in ("refine/irn.mini.yaml", "segmenters/deeplabv2.mini.yaml"):
+        content = yaml.safe_load((ROOT / "configs" / name).read_text())
+        content.get("network", content)["trainer"]["max_epochs"] = 1
+        (folder / "configs" / name).write_text(yaml.safe_dump(content))
     (folder / "small.yaml").write_text(yaml.safe_dump(experiment))
     done = run(folder)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
@@ -57,9 +63,11 @@ def rows(folder):
 def test_every_product_of_every_method_is_in_the_table(bench):
     folder, done = bench
     found = {(row["method"], row["product"], row["split"]) for row in rows(folder)}
+    multi_stage = {("seed", "train"), ("refined", "train")}
+    if available():  # without the CRF there are no labels for IRNet, so no masks to train on
+        multi_stage |= {("segmentation", "val"), ("segmentation", "val_ood")}
     assert found == {
-        ("cam", "seed", "train"),
-        ("cam", "refined", "train"),
+        *((method, *product) for method in ("cam", "clims") for product in multi_stage),
         ("clip_zeroshot", "seed", "train"),
         ("clip_zeroshot", "segmentation", "val"),
         ("clip_zeroshot", "segmentation", "val_ood"),
@@ -68,7 +76,7 @@ def test_every_product_of_every_method_is_in_the_table(bench):
     }
     shown = (folder / "runs/small/leaderboard.md").read_text()
     assert shown.strip() in done.stdout.replace("\r", "")
-    assert all(method in shown for method in ("cam", "clip_zeroshot", "supervised"))
+    assert all(method in shown for method in ("cam", "clims", "clip_zeroshot", "supervised"))
 
 
 def test_every_figure_carries_its_protocol(bench):
@@ -82,6 +90,28 @@ def test_every_figure_carries_its_protocol(bench):
             f"mini-val/n16/labels-none/{scales}/{post}/thr-na/last" for scales in ("ss", "ms")
         } <= protocols
     assert all(0 <= float(row["miou_mean"]) <= 100 and float(row["seconds"]) > 0 for row in rows(folder))
+
+
+@pytest.mark.skipif(not available(), reason="without the CRF there are no labels for IRNet")
+def test_a_multi_stage_method_leaves_every_artifact(bench):
+    folder, _ = bench
+    stages = {path.name.rsplit("-", 1)[0]: path for path in (folder / "runs/stages").iterdir()}
+    manifest = read_manifest(stages["affinity-clims-mini-s0-irn"])
+    assert (manifest["kind"], manifest["config"]["masks"]) == (
+        "affinity",
+        str(stages["refine-clims-mini-s0-irn-labels"]),
+    )
+    for name in ("refine-clims-mini-s0-irn", "refine-cam-mini-s0-pamr"):
+        masks = list((stages[name] / "masks").glob("*.png"))
+        assert len(masks) == 40
+        with Image.open(masks[0]) as image:  # as any other code base would
+            assert image.mode == "P"
+            assert image.getpalette()[3:6] == [128, 0, 0]
+            assert set(np.unique(image)) <= {*range(9), 255}
+    readouts = {path.name for path in (stages["predict-clims-mini-s0-irn-deeplabv2-val"] / "masks").iterdir()}
+    assert readouts == {"ss-raw", "ms-raw", "ss-crf", "ms-crf"}
+    log = (stages["train-clims-mini-s0"] / "log.txt").read_text()
+    assert "warm start" in log
 
 
 def test_refining_by_the_threshold_gives_the_seeds_own_figure(bench):

@@ -7,8 +7,7 @@ Pseudo masks say of near pixels whether they belong together. A pair belongs tog
 ends, so that the boundaries are learnt without ever being shown; displacements are learnt from the pairs inside objects.
 The backbone keeps its ImageNet weights.
 
-Departures: SGD momentum 0 for the 1e-4 that IRN's optimiser gets by a misplaced argument; batches of several ranks are
-normalised by the pairs of each rank.
+Departure: SGD momentum 0 for the 1e-4 that IRN's optimiser gets by a misplaced argument.
 """
 
 from __future__ import annotations

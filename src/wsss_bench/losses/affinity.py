@@ -1,8 +1,8 @@
 """What pairs of pixels teach AffinityNet and IRNet, from pseudo masks that leave uncertain pixels out.
 
 Ahn and Kwak, CVPR 2018, https://arxiv.org/abs/1803.10464; Ahn et al., CVPR 2019,
-https://arxiv.org/abs/1904.05044, and their programs (psa, irn): sums over the whole batch, divided by the
-number of pairs of a kind. A kind that does not occur gives a loss of 0, with a gradient of 0.
+https://arxiv.org/abs/1904.05044, and their programs (psa, irn): sums over the whole batch, of all ranks,
+divided by the number of pairs of a kind. A kind that does not occur gives a loss of 0, with a gradient of 0.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from wsss_bench.losses.ranks import summed_over_ranks
 from wsss_bench.nn.affinity import search_directions, source_pixels, target_pixels
 from wsss_bench.types import IGNORE
 
@@ -86,4 +87,5 @@ def displacement_loss(displacement: Tensor, pairs: PairLabels, radius: int) -> t
 
 
 def _mean(loss: Tensor, kind: Tensor) -> Tensor:
-    return (loss * kind).sum() / (kind.sum() + EPSILON)
+    count, ranks = summed_over_ranks(kind.sum())
+    return (loss * kind).sum() * ranks / (count + EPSILON)
