@@ -133,9 +133,11 @@ def test_context_with_and_without_background(tmp_path):
     assert (sixty.has_background, fifty_nine.has_background) == (True, False)
 
 
-def test_context_masks_in_the_order_of_the_data_sets_own_list_are_refused(tmp_path):
+def test_context_masks_in_the_other_order_are_refused(tmp_path):
     mostly_sky = VOC_FIRST[COMMON.index("sky")]
-    with pytest.raises(ValueError, match=r"another order of classes: .* 0 % .* 100 % in that of 59_labels"):
+    with pytest.raises(
+        ValueError, match=r"another order of classes: .* 0 % .* 100 % in that which begins with VOC"
+    ):
         PascalContext(context(tmp_path, [mostly_sky])).mask("2008_000000")
 
 

@@ -3,9 +3,9 @@
 Mottaghi et al., "The Role of Context for Object Detection and Semantic Segmentation in the Wild", CVPR 2014.
 
 Two orders of the same 59 classes circulate: the alphabetical one of mmsegmentation's conversion, which this source reads, and
-that of the data set's own `59_labels.txt`, which begins with the 20 classes of VOC. Masks in one order scored with names in
-the other give a score near chance and no error. A few classes cover most of every photograph, so the histogram of the values
-tells the orders apart.
+one that begins with the 20 classes of VOC (GluonCV, older mmsegmentation). Masks in one order scored with names in the other
+give a figure near chance and no error. A few classes cover most of every photograph, so the histogram of the values tells the
+orders apart.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from wsss_bench.types import IGNORE
 COMMON = ("building", "floor", "grass", "ground", "person", "road", "sky", "tree")
 """Classes that cover much of most photographs, each of another value in the other order (wall and water are not)."""
 VOC_FIRST = (25, 33, 36, 37, 15, 46, 50, 54)
-"""Mask values of `COMMON` in the order of `59_labels.txt`."""
+"""Mask values of `COMMON` in the order that begins with VOC's classes."""
 LOOKED_AT = 64  # masks whose histogram decides
 
 
@@ -82,7 +82,7 @@ class PascalContext(Source):
         return self.root / "SegmentationClassContext" / f"{image_id}.png"
 
     def _check_order(self) -> None:
-        """Refuse masks in the order of `59_labels.txt`, once."""
+        """Refuse masks in the order that begins with VOC's classes; looks once."""
         if self._order_checked:
             return
         paths = sorted((self.root / "SegmentationClassContext").glob("*.png"))
@@ -97,7 +97,7 @@ class PascalContext(Source):
             raise ValueError(
                 f"the masks in {self.root / 'SegmentationClassContext'} seem to be in another order of classes: "
                 f"{', '.join(COMMON)} cover {shares[0]:.0f} % of the labelled pixels in the order of mmsegmentation "
-                f"(alphabetical), {shares[1]:.0f} % in that of 59_labels.txt (aeroplane, bicycle, bird, ...). Make the masks "
-                "with mmsegmentation's conversion (docs/data.md)"
+                f"(alphabetical), {shares[1]:.0f} % in that which begins with VOC's (aeroplane, bicycle, bird, ...). Make "
+                "the masks with mmsegmentation's conversion (docs/data.md)"
             )
         self._order_checked = True
