@@ -1,14 +1,27 @@
 """CoDe against arrays of the official code, and what the paper's sections ask of it."""
 
+import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from golden_clip import golden, tensors, words, write_golden_clip
+from lightning.pytorch import Callback, Trainer
+from torch.utils.data import DataLoader
 
+from wsss_bench.data.mini.captions import describe
+from wsss_bench.inference import InferenceConfig, _maps_of, enlarge
 from wsss_bench.methods.codecomp import CoDe, Sample
+from wsss_bench.methods.optim import OptimConfig, build_optimizer, build_schedule
+from wsss_bench.nn.clip import CLIP
+from wsss_bench.nn.clip_text import embed_words, text_states, tokenize
+from wsss_bench.nn.grounding import MaskReading, template_embeddings
+from wsss_bench.types import CaptionBatch
 
+CONFIGS = Path(__file__).parents[2] / "configs" / "methods"
 IDS = {"dog": [1929], "balloon": [13634], "grass": [5922], "skies": [7244], "air": [1922], "ball": [1069]} | {
     "a": [320], "photo": [1125], "of": [539], "large": [3638], "blurry": [21977], "rendering": [21339], "good": [886],
     "the": [518], ".": [269], "potted": [48581], "plant": [3912],
@@ -61,7 +74,7 @@ def official_names(method):
         if name not in names:
             names[name] = (
                 name.replace("grounding.segmenter.decoder.layers.", f"{masker}.decoder.decoder.net.")
-                .replace(".0.norm", ".conv.norm").replace(".0.conv.", ".conv.conv.").replace(".0.gate", ".conv.gate.gate")
+                .replace(".0.conv.", ".conv.conv.").replace(".0.norm", ".conv.norm").replace(".0.gate", ".conv.gate.gate")
                 .replace("grounding.segmenter.norm", f"{masker}.decoder.image_proj.ln")
                 .replace("grounding.segmenter.block.", f"{masker}.backbone.transformer.resblocks.2.")
                 .replace("self_attn", "attn").replace("layer_norm", "ln_").replace("fc1", "c_fc").replace("fc2", "c_proj")
@@ -117,3 +130,295 @@ def test_losses_and_gradients_are_the_official_ones(official):
             )
             compared += 1
     assert compared > 50
+
+
+def test_the_same_parameters_are_trained_in_each_stage(official):
+    arrays = golden("codecomp_forward_decoder_only")
+    every = {name.replace(".", "__") for name in golden("codecomp_forward")["trainable_names"]}
+    assert set(official_names(official).values()) == every
+    forward = tensors("codecomp_forward")
+    uniform = forward["uniform"][range(4), range(4)].unflatten(0, (2, 2)).transpose(0, 1)
+    official.zero_grad()
+    losses = official._losses(forward["image"], golden_samples(), uniform)
+    sum(losses.values()).backward()
+    for theirs, ours in TERMS.items():
+        assert losses[ours].item() == pytest.approx(float(arrays[f"loss__{theirs}_loss"]), rel=1e-4, abs=1e-5)
+    official.grounding.drop_block_gradients()
+    first = {name.replace(".", "__") for name in arrays["trainable_names"]}
+    assert {
+        theirs
+        for ours, theirs in official_names(official).items()
+        if official.get_parameter(ours).grad is not None
+    } == first
+    groups = official.parameter_groups()
+    assert all(parameter.ndim == 1 for parameter in groups[1]["params"])
+    shapes = json.loads(str(golden("lr_schedule")["wd_groups"]))
+    assert [decay for _, decay in shapes] == [0.05, groups[1]["weight_decay"]]
+    assert {len(shape) for shape in shapes[0][0]} == {0, 2}  # scalars decay, vectors do not
+    assert {len(shape) for shape in shapes[1][0]} == {1}
+
+
+def test_temperatures_are_three(official):
+    assert (
+        len(
+            {
+                id(official.get_parameter(f"{name}_scale"))
+                for name in ("feature_noun", "image_noun", "highlight")
+            }
+        )
+        == 3
+    )
+
+
+@pytest.mark.parametrize("dilations", [(), (1, 2, 4, 8, 12, 24)])
+@pytest.mark.parametrize("knowledge", [0.0, 0.3])
+def test_inference_is_the_official_one(official, dilations, knowledge):
+    arrays = tensors("inference")
+    reading = MaskReading(knowledge=knowledge, pamr_dilations=dilations)
+    with torch.no_grad():
+        text = official._class_text()
+        torch.testing.assert_close(text, arrays["text_emb"], rtol=1e-4, atol=1e-5)
+        scores = _maps_of(
+            lambda image: official.grounding.scores(image, text, arrays["kp_text_emb"], reading),
+            arrays["image"],
+            InferenceConfig(pad_to=8),
+        )
+    expected = arrays[f"mask_pamr{int(bool(dilations))}_kp{'0p3' if knowledge else '0p0'}"]
+    torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_inner_features_and_knowledge_text_are_the_official_ones(official):
+    arrays = tensors("inference")
+    padded = torch.nn.functional.pad(arrays["image"], arrays["padsize_lrtb"].tolist())
+    clip = official.grounding.clip
+    with torch.no_grad():
+        patches = clip.before_last_block(padded)
+        theirs = arrays["feat_to_masker_LBC"][1:].permute(1, 2, 0).unflatten(2, (4, 6))
+        torch.testing.assert_close(patches, theirs, rtol=1e-4, atol=1e-5)
+        pixels = official.grounding.segmenter(patches)
+        cosines = torch.einsum("bdhw,cd->bchw", pixels, arrays["text_emb"])
+        torch.testing.assert_close(cosines, arrays["simmap"], rtol=1e-4, atol=1e-5)
+        dense = torch.nn.functional.normalize(
+            clip.model.visual_projection(
+                clip.model.vision_model.post_layernorm(arrays["clip_dense_768_like"].movedim(1, -1))
+            ),
+            dim=-1,
+        )
+        torch.testing.assert_close(clip.read_patches(patches), dense.movedim(-1, 1), rtol=1e-4, atol=1e-5)
+        # itap of a dog., a bad photo of a dog., ..., a photo of dogs.
+        templates = [
+            (529, 2728, 539, 320), (320, 2103, 1125, 539, 320), (320, 31832), (320, 1125, 539, 518, 3638), (320,),
+            (794, 539, 518), (320, 1125, 539, 518, 2442), (320, 1125, 539, 1346),
+        ]  # fmt: skip
+        ends = [(269,)] * 4 + [(530, 320, 1455, 1063, 269)] + [(269,)] * 3
+        sentences = [words(*start, 1929, *end) for start, end in zip(templates, ends, strict=True)]
+        sentences.append(words(320, 1125, 539, 3255, 269))
+        found = template_embeddings(clip, ["dog"], sentences)
+    torch.testing.assert_close(found[0], arrays["kp_text_emb"][0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_windows_and_background_are_the_official_ones(official, background):
+    arrays = tensors("slide_inference")
+    kind = "bg" if background else "nobg"
+    config = InferenceConfig(window=int(arrays["crop"]), window_stride=int(arrays["stride"]), pad_to=8)
+    reading = MaskReading()
+    assert (reading.background, reading.knowledge) == (arrays["bg_thresh"], arrays["kp_w"])
+
+    def forward(image):
+        scores = official.grounding.scores(image, arrays["text_emb"], arrays["kp_text_emb"], reading)
+        logits = (
+            official.grounding.segmentation_logits(scores, reading.background) / official.grounding.sharpness
+        )
+        return logits if background else logits[:, 1:]
+
+    with torch.no_grad():
+        first = _maps_of(forward, arrays["image"][..., :32], InferenceConfig(pad_to=8))
+        scores = enlarge(_maps_of(forward, arrays["image"], config), tuple(arrays["ori_hw"].tolist()), config)
+    torch.testing.assert_close(first, arrays[f"{kind}_first_window"], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(scores, arrays[f"{kind}_slide_logits"], rtol=1e-4, atol=1e-5)
+    assert torch.equal(scores.argmax(dim=1)[0], arrays[f"{kind}_pred"])
+
+
+def test_learning_rate_is_the_official_one():
+    config = yaml.safe_load((CONFIGS / "codecomp.yaml").read_text())
+    arrays = tensors("lr_schedule")
+    optim = OptimConfig(**config["model"]["init_args"]["optim"])
+    assert optim.lr == pytest.approx(arrays["base_lr_scaled"].item())  # 5e-6 for 64 images, not 3.2e-4
+    assert config["data"]["global_batch_size"] == 64
+    schedule = build_schedule(
+        build_optimizer([{"params": [torch.nn.Parameter(torch.ones(2))]}], optim), optim, 50_000
+    )
+    rates = [optim.lr * schedule.lr_lambdas[0](int(step)) for step in arrays["step"]]
+    assert rates == pytest.approx(arrays["lr"].tolist(), rel=1e-3)
+    assert optim.lr * optim.final_ratio == pytest.approx(arrays["min_lr_scaled"].item())
+
+
+@pytest.fixture(scope="module")
+def mini():
+    return CoDe(CLASSES, reading=MaskReading(templates="mini", pamr_dilations=(1, 2, 4)), **MINI)
+
+
+def captions_of(count, seed=0):
+    rng = np.random.default_rng(seed)
+    sentences = []
+    while len(sentences) < count:
+        sentences.append(describe(rng.integers(8, size=2), str(rng.choice(["sky", "grass", "road"])), rng))
+    return sentences
+
+
+def batch_of(captions, size=32, seed=0):
+    image = torch.rand(len(captions), 3, size, size, generator=torch.Generator().manual_seed(seed))
+    return CaptionBatch(
+        [f"{seed}-{k}" for k in range(len(captions))],
+        image,
+        captions,
+        torch.ones(len(captions), size, size).bool(),
+    )
+
+
+def test_step_0_segments_as_value_only_clip_bit_for_bit(mini):
+    image = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    plain = dataclasses.replace(mini.reading, knowledge=0.0, pamr_dilations=())
+    clip = CLIP("package:mini/clip")
+    with torch.no_grad():
+        text = mini._class_text()
+        scores = mini.grounding.scores(mini.grounding.normalize(image), text, mini.knowledge_text, plain)
+        dense = torch.nn.functional.interpolate(
+            clip.dense(clip.normalize(image)), scale_factor=4, mode="nearest"
+        )
+        cosines = torch.einsum("bdhw,cd->bchw", dense, text)
+        expected = torch.sigmoid(10 * cosines - torch.tensor(3.9))
+    assert torch.equal(scores, expected)
+    with torch.no_grad():
+        logits = mini.grounding.segmentation_logits(scores, plain.background)
+    level = torch.full_like(expected[:, :1], plain.background)
+    assert torch.equal(logits.argmax(dim=1), torch.cat([level, expected], dim=1).argmax(dim=1))
+    assert 0 < (logits.argmax(dim=1) == 0).float().mean() < 1
+
+
+def test_evaluation_has_no_noise_and_does_not_depend_on_the_mode(mini):
+    image = torch.rand(1, 3, 96, 96)
+    with torch.no_grad():
+        first = mini.eval().segmentation_logits(image)
+        assert torch.equal(mini.train().segmentation_logits(image), first)
+
+
+def test_class_text_follows_the_prompt(mini):
+    with torch.no_grad():
+        before = mini._class_text()
+        assert mini._class_text() is before  # encoded once
+        state = {name: value.clone() for name, value in mini.state_dict().items()}
+        mini.noun_prompt.context.add_(1)
+        assert not torch.allclose(mini._class_text(), before)
+        mini.load_state_dict(state)
+        assert torch.equal(mini._class_text(), before)
+
+
+def test_images_are_normalised_as_imagenet_unless_told_otherwise(official, mini):
+    grey = torch.full((1, 3, 8, 8), 0.5)
+    expected = (0.5 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor([0.229, 0.224, 0.225])
+    torch.testing.assert_close(official.grounding.normalize(grey)[0, :, 0, 0], expected)
+    assert torch.equal(mini.grounding.normalize(grey), mini.grounding.clip.normalize(grey))
+
+
+def test_pairs_are_noun_major(mini, monkeypatch):
+    seen = []
+    forward = mini.noun_prompt.forward
+    monkeypatch.setattr(
+        mini.noun_prompt, "forward", lambda clip, nouns: seen.append(nouns) or forward(clip, nouns)
+    )
+    captions = ["a cow and a car", "a bird on sand", "a bus near the sea"]
+    mini.training_loss(batch_of(captions))
+    nouns = [{"cow", "car"}, {"bird", "sand"}, {"bus", "sea"}]
+    assert [{seen[0][b], seen[0][3 + b]} for b in range(3)] == nouns
+
+
+def test_captions_with_too_few_nouns_are_left_out_and_a_batch_of_them_has_zero_losses(mini):
+    usable = ["a cow on grass", "a car and a bus"]
+    whole = batch_of([*usable, "a bird", "", "   "])
+    part = CaptionBatch(*(field[:2] for field in whole))
+    torch.manual_seed(3)
+    mini.zero_grad()
+    losses = mini.training_loss(whole)
+    for name, loss in mini.training_loss(part).items():
+        assert loss.item() == pytest.approx(losses[name].item(), rel=1e-5), name
+    empty = mini.training_loss(batch_of(["a bird", "", "nothing"]))
+    assert all(loss == 0 for loss in empty.values())
+    sum(empty.values()).backward()
+    assert all(
+        parameter.grad is not None for parameter in mini.parameters()
+    )  # ranks still meet in the gradients
+    assert not any(parameter.grad.any() for parameter in mini.parameters())
+    single = mini.training_loss(batch_of(["a cow on grass"]))  # one image: pairs have no other image
+    assert all(torch.isfinite(loss) for loss in single.values())
+
+
+def test_draws_belong_to_the_image(mini):
+    captions = [
+        "a cow and a car on the road",
+        "a bird and a bus on sand",
+        "two boats and a train near the sea",
+    ]
+    batch = batch_of(captions)
+    torch.manual_seed(5)
+    together = mini._samples(batch)
+    alone = mini._samples(CaptionBatch(*(field[1:2] for field in batch)))
+    assert together[1].drawn == alone[0].drawn
+    assert together[1].sentences == alone[0].sentences
+    assert torch.equal(*(torch.rand(4, generator=sample.generator) for sample in (together[1], alone[0])))
+    drawn = []
+    for epoch in range(12):
+        torch.manual_seed(epoch)
+        drawn.append(tuple(mini._samples(batch)[0].drawn))
+    assert len(set(drawn)) > 3
+
+
+@pytest.mark.parametrize("name", ["", "  ", "zebra"])
+def test_a_class_name_that_says_nothing_is_refused(name):
+    with pytest.raises(ValueError, match=rf"knows no word of the class names '{name}'"):
+        CoDe(["cow", name], **MINI)
+
+
+def test_training_finds_the_words_of_the_nouns_and_leaves_clip_as_it_was(tmp_path):
+    torch.manual_seed(0)
+    method = CoDe(
+        CLASSES, OptimConfig(name="adamw", lr=2e-3, weight_decay=0.05), **MINI, joint_from=3,
+        reading=MaskReading(templates="mini", pamr_dilations=()),
+    )  # fmt: skip
+    frozen = {name: value.clone() for name, value in method.grounding.clip.state_dict().items()}
+    blocks = [checksum(method)]
+    steps = 100
+
+    class Watch(Callback):
+        def on_train_batch_end(self, trainer, module, *_):
+            blocks.append(checksum(module))
+
+    batches = [batch_of(captions_of(12, seed), size=16, seed=seed) for seed in range(steps)]
+    trainer = Trainer(
+        accelerator="cpu", max_steps=steps, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, gradient_clip_val=5.0, callbacks=[Watch()], default_root_dir=tmp_path,
+    )  # fmt: skip
+    trainer.fit(method, DataLoader(batches, batch_size=None))
+    assert blocks[0] == blocks[3] != blocks[4]  # the block moves from the step of index joint_from on
+    assert all(torch.equal(value, frozen[name]) for name, value in method.grounding.clip.state_dict().items())
+    assert not any("frozen" in name or "clip" in name for name in method.state_dict())
+    assert token_accuracy(method, batch_of(captions_of(50, seed=1000), size=16)) > 0.95
+
+
+def checksum(method):
+    return sum(
+        parameter.double().abs().sum().item() for parameter in method.grounding.segmenter.block.parameters()
+    )
+
+
+@torch.no_grad()
+def token_accuracy(method, batch):
+    """Share of the tokens of drawn nouns that the text segmenter gives to their noun."""
+    samples, clip = method._samples(batch), method.grounding.clip
+    tokens = tokenize(clip, [sample.caption for sample in samples])
+    nouns = method.noun_prompt(clip, [sample.drawn[k] for k in range(2) for sample in samples])
+    states = text_states(clip, embed_words(clip, tokens.ids))
+    logits = method.text_segmenter(states, nouns.unflatten(0, (2, len(samples))))
+    labels = method._labels(samples, tokens)
+    return (logits.argmax(dim=1) == labels)[labels > 0].float().mean().item()

@@ -15,22 +15,12 @@ def gather_rows(rows: Tensor) -> Tensor:
     gradients of all ranks; data-parallel training then averages over ranks, so that a loss which is a mean over the rows of
     each rank has the gradient of one process with all rows. Without ranks the rows are returned as they are.
     """
-    return _Gather.apply(rows, row_counts(rows)) if _many() else rows
+    return _Gather.apply(rows, _row_counts(rows)) if _many() else rows
 
 
 def rows_before(rows: Tensor) -> int:
     """Place of this rank's first row in `gather_rows(rows)`."""
-    return sum(row_counts(rows)[: distributed.get_rank()]) if _many() else 0
-
-
-def row_counts(rows: Tensor) -> list[int]:
-    """Number of rows of each rank."""
-    if not _many():
-        return [len(rows)]
-    counts = torch.zeros(distributed.get_world_size(), dtype=torch.int64, device=rows.device)
-    counts[distributed.get_rank()] = len(rows)
-    distributed.all_reduce(counts)
-    return counts.tolist()
+    return sum(_row_counts(rows)[: distributed.get_rank()]) if _many() else 0
 
 
 class _Gather(torch.autograd.Function):
@@ -48,6 +38,16 @@ class _Gather(torch.autograd.Function):
         gradient = gradient.contiguous().clone()
         distributed.all_reduce(gradient)
         return gradient.split(ctx.counts)[distributed.get_rank()], None
+
+
+def _row_counts(rows: Tensor) -> list[int]:
+    """Number of rows of each rank."""
+    if not _many():
+        return [len(rows)]
+    counts = torch.zeros(distributed.get_world_size(), dtype=torch.int64, device=rows.device)
+    counts[distributed.get_rank()] = len(rows)
+    distributed.all_reduce(counts)
+    return counts.tolist()
 
 
 def _many() -> bool:

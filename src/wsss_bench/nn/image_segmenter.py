@@ -66,4 +66,4 @@ def hard_masks(logits: Tensor, uniform: Tensor, temperature: float = 1.0) -> Ten
     """
     soft = torch.sigmoid((logits + uniform.logit()) / temperature)
     hard = (soft > 0.5).to(soft.dtype)
-    return hard + soft - soft.detach()
+    return hard + (soft - soft.detach())  # in this order the added part is exactly 0
