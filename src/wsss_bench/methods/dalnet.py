@@ -31,7 +31,7 @@ from wsss_bench.methods.optim import OptimConfig
 from wsss_bench.nn.clip import CLIP
 from wsss_bench.nn.image_noise import image_noise
 from wsss_bench.nn.object_mask import ObjectMask, object_mask
-from wsss_bench.nn.pseudo_labels import normalize_range, valid_patches
+from wsss_bench.nn.pseudo_labels import above_minimum, normalize_range, valid_patches
 from wsss_bench.nn.single_stage import CAMConfig, CAMs, SingleStageNetwork
 from wsss_bench.nn.vit import Tokens
 from wsss_bench.types import ImageBatch
@@ -254,7 +254,7 @@ class DALNet(Method):
     def seed_maps(
         self, image: Tensor, labels: Tensor | None = None, references: Sequence[Any] = ()
     ) -> Tensor:
-        return self._class_maps(self.network.encode(image))[0].relu()  # (B, C, h, w)
+        return above_minimum(self._class_maps(self.network.encode(image))[0].relu())  # (B, C, h, w)
 
     def segmentation_logits(self, image: Tensor) -> Tensor:
         return self.network.segment(self.network.encode(image))  # (B, 1 + C, h, w)
@@ -357,10 +357,10 @@ class DALNet(Method):
         self.register_buffer("names_class", called.float(), persistent=False)  # (C, J)
         alike = (foreground @ background.T > ALIKE) & used & ~called
         if alike.any():
-            pairs = ", ".join(f"{names[j]} / {classes[c]}" for c, j in alike.nonzero().tolist())
+            pairs = [f"{names[j]} / {classes[c]}" for c, j in alike.nonzero().tolist()]
             warnings.warn(
-                f"background texts that {config.model} takes for a class (cosine above {ALIKE}): {pairs}; choose others "
-                "with text.bg_set",
+                f"{config.model} takes {len(pairs)} background texts for classes (cosine above {ALIKE}): "
+                f"{', '.join(pairs[:5])}{' ...' if len(pairs) > 5 else ''}; choose others with text.bg_set",
                 stacklevel=2,
             )
 

@@ -32,6 +32,7 @@ from wsss_bench.methods.optim import OptimConfig
 from wsss_bench.nn.image_noise import image_noise
 from wsss_bench.nn.local_crops import local_crops, region_mask, resized_view
 from wsss_bench.nn.projection_head import ProjectionHead
+from wsss_bench.nn.pseudo_labels import above_minimum
 from wsss_bench.nn.single_stage import CAMConfig, SingleStageNetwork
 from wsss_bench.nn.vit import Tokens
 from wsss_bench.types import ImageBatch
@@ -147,7 +148,7 @@ class ToCo(Method):
     def seed_maps(
         self, image: Tensor, labels: Tensor | None = None, references: Sequence[Any] = ()
     ) -> Tensor:
-        return self.network.class_maps(self.network.encode(image))[0].relu()  # (B, C, h, w)
+        return above_minimum(self.network.class_maps(self.network.encode(image))[0].relu())  # (B, C, h, w)
 
     def segmentation_logits(self, image: Tensor) -> Tensor:
         return self.network.segment(self.network.encode(image))  # (B, 1 + C, h, w)

@@ -63,8 +63,17 @@ def multi_scale_cams(
 
 def normalize_range(maps: Tensor) -> Tensor:
     """Each map of `(B, C, h, w)` minus its minimum, divided by its maximum plus 1e-5."""
-    maps = maps - maps.amin(dim=(2, 3), keepdim=True)
+    maps = above_minimum(maps)
     return maps / (maps.amax(dim=(2, 3), keepdim=True) + PEAK_EPSILON)
+
+
+def above_minimum(maps: Tensor) -> Tensor:
+    """Each map of `(B, C, h, w)` minus its minimum.
+
+    Tokens of a transformer are alike, so that a class map of an image with the class is positive everywhere: without this no
+    fixed share of its peak would separate anything.
+    """
+    return maps - maps.amin(dim=(2, 3), keepdim=True)
 
 
 def cam_to_label(cam: Tensor, labels: Tensor, valid: Tensor, low: float, high: float) -> Tensor:
