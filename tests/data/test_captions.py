@@ -13,6 +13,7 @@ from wsss_bench.data.command import main
 from wsss_bench.data.datamodule import GlobalBatchSampler, WSSSDataModule
 from wsss_bench.data.sources.base import Unreadable
 from wsss_bench.data.sources.captions import CaptionTable
+from wsss_bench.data.sources.coco import COCO
 from wsss_bench.data.sources.webdataset import WebDataset
 from wsss_bench.data.transforms import TransformConfig
 
@@ -304,3 +305,13 @@ def test_check_of_pairs(shards, tmp_path, capsys):
     assert "1 entries of the data are no pair of an image and a text:\n- 00002:mute: no text" in printed
     assert "image 00002:torn in" in printed
     assert printed.rstrip().count("\n- ") == 2  # the count of 10 is right
+
+
+def test_coco_image_without_a_caption_is_named(coco_root):
+    path = coco_root / "annotations" / "captions_val2014.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "annotations": []}))
+    with pytest.raises(
+        ValueError, match=r"captions_val2014\.json has no caption for image 'COCO_val2014_000000000004'"
+    ):
+        COCO(coco_root, vocabulary="mini").captions("COCO_val2014_000000000004")

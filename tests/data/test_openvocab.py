@@ -1,5 +1,9 @@
 """Data sets that are only scored on: each in the folders and file names of its publisher, its label map by value."""
 
+import re
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +11,7 @@ from PIL import Image
 
 from wsss_bench import vocabulary
 from wsss_bench.data.check import check
+from wsss_bench.data.command import main
 from wsss_bench.data.sources.context import COMMON, VOC_FIRST, PascalContext
 from wsss_bench.data.sources.openvocab import (
     ADE20K,
@@ -21,6 +26,7 @@ from wsss_bench.data.sources.voc import VOC
 from wsss_bench.inference import InferenceConfig, segmentation_probabilities
 from wsss_bench.types import InferenceSample
 
+CONFIGS = Path(__file__).parents[2] / "configs" / "data"
 SIZE = (12, 16)
 
 
@@ -176,3 +182,32 @@ def test_without_background_every_pixel_gets_a_class():
         assert probabilities.shape == (3, 20, 24)
         assert (probabilities[0] == 0).all()
         np.testing.assert_allclose(probabilities[2], np.e / (1 + np.e), rtol=1e-5)
+
+
+ROOTS = {
+    "coco_stuff": "coco",
+    "coco_object": "coco",
+    "cityscapes": "cityscapes",
+    "ade20k": "ADEChallengeData2016",
+    "camvid": "CamVid",
+    "voc20": "VOCdevkit/VOC2012",
+    "context60": "VOCdevkit/VOC2010",
+    "context59": "VOCdevkit/VOC2010",
+}
+
+
+@pytest.mark.parametrize("name", ROOTS)
+def test_check_of_every_shipped_config_on_a_tree_as_documented(name, tmp_path, monkeypatch, voc_root, capsys):
+    """Everything is found and read; only the number of images is not the published one."""
+    root = tmp_path / "disk" / ROOTS[name]
+    if name.startswith("context"):
+        root.mkdir(parents=True)
+        context(root, [0, 47])
+    elif name == "voc20":
+        shutil.copytree(voc_root, root)
+    else:
+        write(root, *LAYOUTS[name][3:5], list(LAYOUTS[name][5]))
+    monkeypatch.setenv("WSSS_DATA", str(tmp_path / "disk"))
+    assert main(["check", "--config", str(CONFIGS / f"{name}.yaml")]) == 1
+    printed = capsys.readouterr().out
+    assert re.search(r"1 problems:\n- split '(val|test)' has \d images, the protocol expects \d+\n", printed)
