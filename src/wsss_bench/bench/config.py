@@ -17,7 +17,8 @@ import yaml
 from wsss_bench.bench.schema import ConfigError, nearest, read_as
 
 Extra = Literal[
-    "clip", "saliency", "web_images", "coco_masks", "imagenet_21k", "sam", "dino", "diffusion", "llm_text"
+    "clip", "saliency", "single_label_images", "web_images", "coco_masks", "imagenet_21k", "sam", "dino", "diffusion",
+    "llm_text",
 ]  # fmt: skip
 """What a method was given beyond ImageNet weights and its supervision. Closed, so that rows compare."""
 
@@ -153,12 +154,14 @@ class RefinerFile:
         network: Of a refiner that trains one of its own (IRNet, AffinityNet).
         requires: Modules that must be installed; without them the refined cells say so and nothing else
             fails.
+        extra: What its masks were made with beyond the seeds; their rows, and those of a segmenter trained on them, say so.
     """
 
     refiner: ClassSpec
     labels: ClassSpec | None = None
     network: NetworkSpec | None = None
     requires: list[str] = field(default_factory=list)
+    extra: list[Extra] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

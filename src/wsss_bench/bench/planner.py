@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,7 @@ class _Builder:
             refiner = self.configs.refiner(name, cell.dataset, self.plan.trainer)
             masks = self._refined(cell, seed, name, refiner, training, chosen)
             if chosen and self.experiment.segmenter is not None:
-                self._segmenter(cell, masks, name, self.experiment.segmenter)
+                self._segmenter(cell, masks, name, self.experiment.segmenter, refiner.extra)
 
     def _train(self, cell: Cell, users: tuple[str, ...] = ()) -> Stage:
         warm_start = None
@@ -170,7 +171,9 @@ class _Builder:
         scored_on = self._data(cell)[0].train_split
         mark = self._lacks(name, refiner)
         if mark:
-            self.plan.products.append(Product(cell, "refined", scored_on, name, None, mark))
+            self.plan.products.append(
+                Product(cell, "refined", scored_on, name, None, mark, tuple(refiner.extra))
+            )
             return None
         network = None
         if refiner.network is not None and refiner.labels is not None:
@@ -187,7 +190,9 @@ class _Builder:
             "holdout": 0,
         }
         scored = self._stage("evaluate", _label(cell, name), config, {"masks": masks})
-        self.plan.products.append(Product(cell, "refined", scored_on, name, scored.fingerprint))
+        self.plan.products.append(
+            Product(cell, "refined", scored_on, name, scored.fingerprint, extra=tuple(refiner.extra))
+        )
         return masks
 
     def _refine(
@@ -203,7 +208,7 @@ class _Builder:
         if "threshold" in arguments and arguments["threshold"] is None:
             arguments["threshold"] = cell.content.bench.threshold
         config = {
-            "source": self._data(cell)[1],
+            "source": self._training_source(cell),
             "split": split,
             "seeds": str(seed.path),
             "refiner": {"class_path": refiner.class_path, "init_args": arguments},
@@ -215,13 +220,17 @@ class _Builder:
     def _fit(self, kind: str, cell: Cell, spec: NetworkSpec, masks: Stage, suffix: str) -> Stage:
         """A network trained on the masks of a refine stage."""
         config = self._network(cell, spec) | {"masks": str(masks.path)}
+        if extra := cell.content.data.get("extra"):  # pseudo masks of the images that the method has had too
+            config["data"] = config["data"] | {"extra": extra}
         return self._stage(kind, _label(cell, suffix), config, {"masks": masks})
 
-    def _segmenter(self, cell: Cell, masks: Stage | None, refiner: str, name: str) -> None:
+    def _segmenter(
+        self, cell: Cell, masks: Stage | None, refiner: str, name: str, given: Sequence[str]
+    ) -> None:
         """The segmenter and its figures; where there are no masks, the reason that their row gives."""
         spec = self.configs.segmenter(name, cell.dataset, self.plan.trainer)
         protocol, _ = self._data(cell)
-        extra = tuple(spec.bench.extra)
+        extra = (*spec.bench.extra, *given)
         self.plan.segmenter = (
             f"{name} ({', '.join([spec.bench.backbone, *spec.bench.extra])}) on the masks of {refiner}"
         )
@@ -320,6 +329,16 @@ class _Builder:
             "count": protocol.counts[split],
             "checkpoint_rule": "last",
         }
+
+    def _training_source(self, cell: Cell) -> dict[str, Any]:
+        """The source of seeds and pseudo masks: the data set, with the extra images that the method has in training."""
+        protocol, source = self._data(cell)
+        extra = cell.content.data.get("extra")
+        if not extra:
+            return source
+        split = self.plan.datasets[cell.dataset].data.get("train_split", protocol.train_split)
+        arguments = {"main": source, "split": split, "extra": extra}
+        return {"class_path": "wsss_bench.data.sources.pool.Pool", "init_args": arguments}
 
     def _data(self, cell: Cell) -> tuple[Protocol, dict[str, Any]]:
         data = self.plan.datasets[cell.dataset]

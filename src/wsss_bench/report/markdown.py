@@ -67,7 +67,9 @@ class _Page:
             if product.cell.dataset == dataset:
                 self.hints.setdefault(product.cell.row, product.cell.content.bench)
                 self.products.setdefault(product.kind, set()).add(product.cell.row)
-                self.extras[product.cell.row, product.kind] = " ".join(extra_of(product))
+                # refiners are columns, so what one of them alone was given cannot stand over the rows
+                extra = product.cell.content.bench.extra if product.kind == "refined" else extra_of(product)
+                self.extras[product.cell.row, product.kind] = " ".join(sorted(extra))
                 if product.refiner and product.refiner not in self.refiners:
                     self.refiners.append(product.refiner)
 
