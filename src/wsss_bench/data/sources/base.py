@@ -52,7 +52,7 @@ class Source(ABC):
         """Sentences that describe the image, at least one."""
         raise ValueError(
             f"{type(self).__name__} has no caption for image {image_id!r}; use a source that has captions "
-            "(COCO, or the layout of VOC with a captions.json), or another `data.view`"
+            "(COCO, tar shards, a table, or the layout of VOC with a captions.json), or another `data.view`"
         )
 
 
