@@ -1,12 +1,12 @@
 """MCIS in groups of three: an experiment that its authors left in their repository.
 
 `CoattentionModel10` of https://github.com/GuoleiSun/MCIS_wsss (commit 1fc8f75); neither the paper (Sun et al., ECCV 2020) nor
-a released script uses it, and no figure is known. Three images of one class send each other co-attention messages; their classes
-in common must be read off what comes out.
+a released script uses it, and no figure is known. Three images of one class send each other co-attention messages; the classes
+that they have in common must be read off what comes out.
 
-The network is theirs. Ours, because nothing is released: the labels (the classes that all three have in common), the loss (basic
-plus common), and the seeds (the image in a group with its mirror image and its smaller view, and in one with each reference and
-the one after it, fused as in MCIS).
+The network is theirs. Ours, because nothing is released: the labels (the classes that all three have in common), the loss
+(basic plus common), and the seeds (the image in a group with its mirror image and its smaller view, and in one with each
+reference and the one after it, fused as in MCIS).
 """
 
 from __future__ import annotations
