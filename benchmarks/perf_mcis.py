@@ -1,7 +1,8 @@
 """What shared anchor features save in a training step of MCIS, at an equal loss.
 
 The literal loop passes the anchor through the network once for each of its four pairs: eight backbone passes. The suite
-computes its features once: five. Both sides alternate in one process on the same batch; the median ratio of CPU times is printed.
+computes its features once: five. Both sides alternate in one process on the same batch; the median ratio of CPU times is
+printed.
 """
 
 from __future__ import annotations
