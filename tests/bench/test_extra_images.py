@@ -50,6 +50,18 @@ def test_seeds_masks_and_segmenter_have_the_extra_images_and_scores_have_not(pro
         assert kind != "evaluate" or config["source"] == plain
 
 
+def test_masks_that_are_partial_train_a_segmenter_and_have_no_score(project):
+    content = {"refiner": {"class_path": "fake.Saliency"}, "scored": False, "extra": ["saliency"]}
+    project.write("configs/segmenters/net.yaml", NET)
+    project.write("configs/refine/partial.yaml", content)
+    changes = {"refiners": ["partial"], "pseudo_masks": "partial", "segmenter": "net"}
+    plan = make_plan(project.experiment(methods=["cam"], **changes), project.runs)
+    refined = [product for product in plan.products if product.kind == "refined"]
+    assert [(product.evaluate, product.missing) for product in refined] == [(None, "partial")]
+    kinds = [stage.kind for stage in plan.stages.values()]
+    assert kinds.count("refine") == kinds.count("segment") == 1
+
+
 def test_rows_say_what_they_were_given(project):
     given = {
         (product.cell.row, product.kind, product.refiner): extra_of(product)

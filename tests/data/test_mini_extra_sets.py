@@ -3,11 +3,15 @@
 import shutil
 from collections import Counter
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from wsss_bench.data.mini.extra_sets import EXTRA_SIZES, MISSING, WRONG, extra_sample, missing_sets
-from wsss_bench.data.mini.grammar import CLASS_NAMES
+from wsss_bench.data.mini.grammar import CLASS_NAMES, Stream
 from wsss_bench.data.mini.manifest import read_manifest, tree_digest
+from wsss_bench.data.mini.saliency import OVERLOOKED, saliency_map
+from wsss_bench.data.mini.samples import make_sample
 from wsss_bench.data.mini.writer import write_mini_world
 from wsss_bench.data.sources.folder import Folder
 
@@ -43,6 +47,19 @@ def test_sets_are_sources_of_the_same_classes(mini_data):
         assert source.image(ids[0]).shape == (96, 96, 3)
         labels = [CLASS_NAMES[label] for label in extra_sample(name, 0, 0)[1]]
         assert [CLASS_NAMES[k] for k in source.labels(ids[0]).nonzero()[0]] == labels
+
+
+def test_saliency_is_of_objects_without_classes_and_overlooks_some(mini_data):
+    found, overlooked = 0, 0
+    for index in range(40):
+        path = mini_data / "mini" / "saliency" / f"train_{index:06d}.png"
+        saliency = np.asarray(Image.open(path))
+        assert np.array_equal(saliency, saliency_map(0, index))
+        instances = make_sample(0, Stream.TRAIN, index).rendering.instance
+        assert saliency[instances == 0].mean() < 60
+        shown = [saliency[instances == k].mean() > 100 for k in range(1, instances.max() + 1)]
+        found, overlooked = found + sum(shown), overlooked + len(shown) - sum(shown)
+    assert overlooked / (found + overlooked) == pytest.approx(OVERLOOKED, abs=0.09)
 
 
 def test_a_world_without_them_gets_them_and_stays_as_it_is(mini_data, tmp_path):

@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ def image():
     return np.stack([columns * 3, rows * 4, np.full_like(rows, 200)], axis=-1).astype(np.uint8)
 
 
-@pytest.mark.parametrize("kind", ["irn", "toco", "scale", "resize"])
+@pytest.mark.parametrize("kind", ["irn", "toco", "scale", "square", "resize"])
 def test_same_key_same_crop_whatever_was_drawn_before(kind, image):
     config = TransformConfig(kind, 48, (30, 90))
     fresh = Transform(config)(image, (3, 1, 7))
@@ -199,3 +200,26 @@ def test_impossible_settings_are_named(arguments, message):
 
 def test_albumentations_does_not_ask_the_network():
     assert os.environ["NO_ALBUMENTATIONS_UPDATE"] == "1"
+
+
+def test_squares_and_their_views_are_those_of_mcis():
+    """The authors' preprocessing of one image: squashed to 16, mirrored, at 0.75 and at 2."""
+    with np.load(
+        Path(__file__).parents[1] / "golden" / "mcis" / "preprocess.npz", allow_pickle=False
+    ) as file:
+        arrays = dict(file)
+    transform = Transform(TransformConfig("square", int(arrays["input_size"]), self_scales=(0.75, 2.0)))
+    views = {"x": transform(arrays["source_rgb"], (0, 0, 0)).image}
+    views |= dict(
+        zip(("x_flip", "x_075", "x_2"), transform.self_views(arrays["source_rgb"]).values(), strict=True)
+    )
+    for name, view in views.items():
+        np.testing.assert_allclose(((view - MEAN) / STD).numpy(), arrays[name], rtol=0, atol=1e-6)
+
+
+def test_self_views_need_squares():
+    with pytest.raises(
+        ValueError, match=r"self_scales \(0.75,\) are positive and need kind: square; got kind irn"
+    ):
+        TransformConfig("irn", 16, self_scales=(0.75,))
+    assert Transform(TransformConfig("square", 16)).self_views(np.zeros((4, 4, 3), np.uint8)) == {}

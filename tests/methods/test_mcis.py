@@ -11,9 +11,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from wsss_bench.artifacts import read_json
+from wsss_bench.bench.config import ConfigFolder
 from wsss_bench.methods.mcis import MCIS, PUBLISHED
 from wsss_bench.methods.optim import build_optimizer, build_schedule
+from wsss_bench.nn import localization
 from wsss_bench.nn.vgg import at_stride_8
+from wsss_bench.stages.predict import PredictCLI, predict_split
+from wsss_bench.stages.run import open_stage
 from wsss_bench.types import ImageBatch, PairBatch, Reference
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "mcis"
@@ -240,7 +245,7 @@ def test_seeds_over_self_views_and_references(recorded_seeds, monkeypatch):
     classes = arrays["classes"].tolist()
     sides = {256: 32, 192: 24, 512: 64}
     fused = []
-    fuse = __import__("wsss_bench.methods.mcis", fromlist=["fuse_maps"]).fuse_maps
+    fuse = localization.fuse_maps
     monkeypatch.setattr("wsss_bench.methods.mcis.squash", lambda image, side: blocks(0, sides[side])[None])
     monkeypatch.setattr(
         "wsss_bench.nn.localization.squash",
@@ -284,3 +289,31 @@ def test_a_reference_speaks_for_the_class_it_was_drawn_for_only(recorded_seeds):
     method.coattention.classifier.weight.data.zero_()
     assert not method.seed_maps(image, None, (reference,)).any()
     method.side = 256
+
+
+def test_the_seed_stage_writes_down_its_references(tmp_path, mini_data):
+    configs = ConfigFolder(Path(__file__).parents[2] / "configs")
+    content = configs.method("mcis", "mini", configs.trainer("cpu"))
+    config = {
+        "seed_everything": 5,
+        "model": {"class_path": content.model.class_path, "init_args": content.model.init_args},
+        "data": {**content.data, "source": configs.data("mini").source},
+        "trainer": {**content.trainer, "limit_predict_batches": 1},
+        "inference": {**content.inference, "references": 2},
+        "product": "seed",
+        "split": "train",
+    }
+    written = []
+    for out in ("first", "second"):
+        cli = PredictCLI({**config, "out": str(tmp_path / out)})
+        with open_stage(cli.out, "seed", {}, cli.info) as run:
+            predict_split(cli, run)
+        written.append(read_json(tmp_path / out / "references.json"))
+    assert written[0] == written[1]
+    assert set(written[0]) == set(cli.datamodule.source.ids("train"))
+    source, names = cli.datamodule.source, cli.datamodule.class_names
+    for image_id, drawn in written[0].items():
+        assert [names.index(name) for name in drawn] == np.flatnonzero(source.labels(image_id)).tolist()
+        for name, ids in drawn.items():
+            assert len(ids) == 2
+            assert all(source.labels(other)[names.index(name)] for other in ids)

@@ -50,6 +50,19 @@ def test_a_seed_is_read_with_the_map_of_its_image(refiner, monkeypatch):
     assert SaliencyRefiner("$MAPS_HERE").folder == refiner.folder
 
 
+def test_decided_masks_are_the_published_ones_where_these_decide(refiner):
+    refiner.decide = True
+    with np.load(GOLDEN, allow_pickle=False) as arrays:
+        case = "soft_sal"
+        classes = arrays[f"{case}/classes"]
+        scores = np.stack([arrays[f"{case}/att_{c}"] for c in classes]).astype(float)
+        decided = refiner.label(scores, classes + 1, arrays[f"{case}/saliency"])
+        published = arrays[f"{case}/label"]
+    assert set(np.unique(decided)) <= {0, *(classes + 1)}
+    assert (published == 255).any()
+    np.testing.assert_array_equal(decided[published < 255], published[published < 255])
+
+
 def test_missing_maps_and_maps_of_another_size_are_named(refiner, tmp_path):
     maps = ScoreMaps("b", np.array([1], np.uint8), np.ones((1, 6, 8), np.float16), (6, 8))
     with pytest.raises(FileNotFoundError, match=r"no saliency map .*b\.png; make one for every image"):

@@ -154,6 +154,7 @@ class RefinerFile:
         network: Of a refiner that trains one of its own (IRNet, AffinityNet).
         requires: Modules that must be installed; without them the refined cells say so and nothing else
             fails.
+        scored: False where masks hold 255: a segmenter can be trained on them, but they are no prediction.
         extra: What its masks were made with beyond the seeds; their rows, and those of a segmenter trained on them, say so.
     """
 
@@ -161,6 +162,7 @@ class RefinerFile:
     labels: ClassSpec | None = None
     network: NetworkSpec | None = None
     requires: list[str] = field(default_factory=list)
+    scored: bool = True
     extra: list[Extra] = field(default_factory=list)
 
 

@@ -180,6 +180,11 @@ class _Builder:
             labels = self._refine(cell, seed, refiner.labels, training, f"{name}-labels")
             network = self._fit("affinity", cell, refiner.network, labels, name)
         masks = self._refine(cell, seed, refiner.refiner, training if chosen else scored_on, name, network)
+        if not refiner.scored:
+            self.plan.products.append(
+                Product(cell, "refined", scored_on, name, None, "partial", tuple(refiner.extra))
+            )
+            return masks
         config = {
             **self._evaluation(cell, scored_on, "refined"),
             "masks": str(masks.path),

@@ -21,7 +21,7 @@ from wsss_bench.types import IGNORE, ScoreMaps
 
 
 class SaliencyRefiner(Refiner):
-    """Class by argmax where the image is salient; 255 where maps and saliency disagree.
+    """Class by argmax where the image is salient; 255 where maps and saliency disagree, unless every pixel is to be decided.
 
     Args:
         folder: Saliency maps `<id>.png`, 8 bit grey, 0..255, at the size of the images; environment variables are filled in.
@@ -30,6 +30,7 @@ class SaliencyRefiner(Refiner):
         attention: Background whose best class score is above this is 255.
         salient: Background of at least this saliency, of 255, is 255.
         smallest: An image with a smaller share of foreground is 255 as a whole.
+        decide: Leave out the three rules that make 255: masks that can be scored, in place of published training labels.
 
     Raises:
         FileNotFoundError: no such folder.
@@ -43,6 +44,7 @@ class SaliencyRefiner(Refiner):
         attention: float = 0.95,
         salient: int = 32,
         smallest: float = 0.01,
+        decide: bool = False,
     ) -> None:
         self.folder = Path(os.path.expandvars(folder)).expanduser()
         if not self.folder.is_dir():
@@ -55,6 +57,7 @@ class SaliencyRefiner(Refiner):
         self.attention = attention
         self.salient = salient
         self.smallest = smallest
+        self.decide = decide
 
     def __call__(self, image: np.ndarray, maps: ScoreMaps) -> np.ndarray:
         return self.label(full_size_scores(maps).astype(np.float64), maps.classes, self._saliency(maps))
@@ -79,6 +82,8 @@ class SaliencyRefiner(Refiner):
         evidence[evidence < self.foreground] = 0
         best = evidence.argmax(axis=0)
         label = np.concatenate([[0], classes]).astype(np.uint8)[best]
+        if self.decide:
+            return label
         disputed = (evidence > self.conflict).sum(axis=0) > 1
         doubtful = (label == 0) & ((saliency >= self.salient) | (attention > self.attention).any(axis=0))
         label[disputed | doubtful] = IGNORE

@@ -1,7 +1,8 @@
-"""Further images beside the mini world, for methods that take more than a data set: `<root>/single` and `<root>/web`.
+"""What some methods take beside the mini world: images in `<root>/single` and `<root>/web`, maps in `<root>/saliency`.
 
-Each is a folder as `sources.folder` reads it: `images/*.jpg`, `labels.csv`, `classes.txt`, no masks. They are what MCIS (Sun
-et al., ECCV 2020) was given beside VOC: images with one label each, as of Caltech-256, and images that a web search found.
+The first two are folders as `sources.folder` reads them: `images/*.jpg`, `labels.csv`, `classes.txt`, no masks. They are
+what MCIS (Sun et al., ECCV 2020) was given beside VOC: images with one label each, as of Caltech-256, and images that a web
+search found.
 
 `single` shows one object of one class, on any background, and its label is right. A `web` image shows one to three classes on
 any background and has been found by one word. With probability `WRONG` the word is a class that is not in the picture, which
@@ -13,16 +14,19 @@ from __future__ import annotations
 import csv
 import multiprocessing
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from .grammar import CLASS_NAMES, MATERIALS, Scene, Stream, draw_horizon, draw_scene, image_rng, place
+from .saliency import write_saliency_map
 from .samples import Sample, draw_visible
 
+T = TypeVar("T")
 EXTRA_SETS = {"single": Stream.SINGLE, "web": Stream.WEB_SEARCH}
 EXTRA_SIZES = {"full": 240, "small": 16}
 WRONG = 0.2
@@ -31,17 +35,22 @@ MISSING = 0.5
 
 def missing_sets(root: Path) -> list[str]:
     """Names of the sets that are not there; one that is there is complete."""
-    return [name for name in EXTRA_SETS if not (root / name).is_dir()]
+    return [name for name in (*EXTRA_SETS, "saliency") if not (root / name).is_dir()]
 
 
-def write_extra_sets(root: Path, size: str, seed: int, processes: int) -> None:
+def write_extra_sets(root: Path, size: str, seed: int, processes: int, train_images: int) -> None:
     """Write the sets that are missing; same seed, same bytes, whatever the number of processes."""
     for name in missing_sets(root):
         folder = root / f"{name}.incomplete"
         shutil.rmtree(folder, ignore_errors=True)
+        if name == "saliency":
+            folder.mkdir()
+            list(_each(partial(write_saliency_map, str(folder), seed), range(train_images), processes))
+            folder.rename(root / name)
+            continue
         (folder / "images").mkdir(parents=True)
         numbers = range(EXTRA_SIZES[size])
-        rows = list(_rows(partial(_write_image, folder / "images", name, seed), numbers, processes))
+        rows = list(_each(partial(_write_image, folder / "images", name, seed), numbers, processes))
         with (folder / "labels.csv").open("w", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows([("image", "classes"), *rows])
         (folder / "classes.txt").write_text("".join(f"{c}\n" for c in CLASS_NAMES))
@@ -77,10 +86,10 @@ def _write_image(folder: Path, name: str, seed: int, number: int) -> tuple[str, 
     return file, ";".join(CLASS_NAMES[label] for label in labels)
 
 
-def _rows(write: partial[tuple[str, str]], numbers: range, processes: int) -> Iterator[tuple[str, str]]:
+def _each(work: Callable[[int], T], numbers: range, processes: int) -> Iterator[T]:
     if processes == 1:
-        yield from map(write, numbers)
+        yield from map(work, numbers)
         return
     # a fresh interpreter per worker, as for the world itself
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(write, numbers, chunksize=32)
+        yield from pool.map(work, numbers, chunksize=32)

@@ -53,6 +53,7 @@ class Stream(IntEnum):
     TEXTURE = 8
     SINGLE = 9  # the sets of `extra_sets.py`
     WEB_SEARCH = 10
+    SALIENCY = 11
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 <root>/voc/        see voc_layout.py
 <root>/coco/       see coco_layout.py
 <root>/pairs/      the training images as image-text pairs, made of voc/, see pair_layouts.py
-<root>/single/, <root>/web/   further images with labels, see extra_sets.py
+<root>/single/, web/, saliency/   what some methods take besides, see extra_sets.py
 <root>/sheet.png   64 samples with their masks
 <root>/mini.json   manifest, written last
 """
@@ -81,7 +81,7 @@ def write_mini_world(root: Path, size: str = "full", seed: int = 0, processes: i
             _write(root, size, seed, processes)
         if not pair_layouts.are_written(root):
             pair_layouts.write_pairs(root)
-        write_extra_sets(root, size, seed, processes)
+        write_extra_sets(root, size, seed, processes, SIZES[size][Stream.TRAIN])
 
 
 def image_id(stream: Stream, index: int) -> str:
