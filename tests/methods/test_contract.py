@@ -181,9 +181,17 @@ def test_stages_run_and_a_checkpoint_brings_the_same_maps_back(name, tmp_path, m
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_two_ranks_train_what_one_process_trains(name, tmp_path, mini_data):
-    states = [built(name, tmp_path)[0].state_dict()]
+    method = built(name, tmp_path)[0]
+    states = [method.state_dict()]
+    # once gates are open (TCL, CoDe) rounding can flip a pixel of a sampled hard mask: their first step is compared
+    steps = 1 if behind_closed_gates(method) else 2
     for devices in (1, 2):
-        trainer = {"devices": devices, "strategy": "ddp" if devices > 1 else "auto", "limit_val_batches": 0}
+        trainer = {
+            "limit_train_batches": steps,
+            "devices": devices,
+            "strategy": "ddp" if devices > 1 else "auto",
+            "limit_val_batches": 0,
+        }
         config = config_of(name, tmp_path / f"{devices}", trainer=trainer)
         config["model"]["init_args"]["optim"] |= {"name": "sgd", "lr": 0.01, "warmup_steps": 0}
         path = tmp_path / f"{devices}.yaml"
