@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from wsss_bench.losses.cross_contrast import gathered_over_ranks
+from wsss_bench.losses.cross_contrast import gather_rows
 from wsss_bench.methods import dalnet
 from wsss_bench.methods.dalnet import (
     CCLConfig,
@@ -276,8 +276,8 @@ def test_every_option_changes_its_terms_and_no_other(name, default):
 def test_gather_decides_whose_backgrounds_are_negatives(monkeypatch):
     calls = []
     monkeypatch.setattr(
-        "wsss_bench.losses.cross_contrast.gathered_over_ranks",
-        lambda rows: calls.append(rows) or gathered_over_ranks(rows),
+        "wsss_bench.losses.cross_contrast.gather_rows",
+        lambda rows: calls.append(rows) or gather_rows(rows),
     )
     losses(build(ccl=CCLConfig(gather=False)))
     assert not calls

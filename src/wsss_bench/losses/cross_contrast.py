@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wsss_bench.losses.ranks import gathered_over_ranks, mean_over_ranks
+from wsss_bench.losses.ranks import mean_over_ranks
+from wsss_bench.nn.gather import gather_rows
 from wsss_bench.nn.object_mask import ObjectMask
 
 
@@ -93,7 +94,7 @@ def text_to_image(prototypes: Prototypes, foreground: Tensor, temperature: float
     """
     rest, exists = prototypes.background.flatten(0, 1), prototypes.has_background.flatten()
     if gather:
-        rest, exists = gathered_over_ranks(rest), gathered_over_ranks(exists.float()) > 0
+        rest, exists = gather_rows(rest), gather_rows(exists.float()) > 0
     positive = (prototypes.objects * foreground).sum(dim=2)[..., None] / temperature  # (B, C, 1)
     negatives = (foreground @ rest.T / temperature).masked_fill(~exists, -torch.inf)  # (C, G)
     negatives = negatives.expand(len(positive), -1, -1)

@@ -33,23 +33,6 @@ def sum_over_ranks(loss: Tensor) -> Tensor:
     return loss * _ranks()
 
 
-def gathered_over_ranks(rows: Tensor) -> Tensor:
-    """`(B, ...)` of this rank -> `(ranks * B, ...)` of all, in the order of ranks; gradients go back to the rank of a row.
-
-    Every rank must hold equally many rows.
-    """
-    ranks = _ranks()
-    if ranks == 1:
-        return rows
-    from torch.distributed.nn.functional import all_reduce
-
-    before = distributed.get_rank() * len(rows)
-    after = ranks * len(rows) - before - len(rows)
-    blank = rows.new_zeros
-    placed = torch.cat([blank(before, *rows.shape[1:]), rows, blank(after, *rows.shape[1:])])
-    return all_reduce(placed)
-
-
 def _ranks() -> int:
     initialized = distributed.is_available() and distributed.is_initialized()
     return distributed.get_world_size() if initialized else 1
