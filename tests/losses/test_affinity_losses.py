@@ -1,10 +1,12 @@
 """Affinity losses against IRN and PSA, and with nothing to compare."""
 
+import multiprocessing
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import distributed
 
 from wsss_bench.affinity.irnet import reduced_by_four
 from wsss_bench.losses.affinity import affinity_loss, displacement_loss, pair_labels
@@ -33,6 +35,37 @@ def test_losses_and_gradients_are_those_of_irn():
     total.backward()
     np.testing.assert_allclose(logits.grad, reference["grad_edge_logits"], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(displacement.grad, reference["grad_displacement"], rtol=1e-5, atol=1e-6)
+
+
+def share_of_a_rank(rank, folder):
+    """One image of the batch on each rank; writes the gradient of its part of the loss, as averaging over ranks leaves it."""
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    reference = np.load(GOLDEN / "irn_losses.npz")
+    own = slice(rank, rank + 1)
+    logits = torch.from_numpy(reference["edge_logits"][own]).requires_grad_()
+    displacement = torch.from_numpy(reference["displacement"][own]).requires_grad_()
+    pairs = pair_labels(torch.from_numpy(reference["segmentation"][own]).long(), 4)
+    loss = affinity_loss(edge_to_affinity(logits.sigmoid()[:, 0], 4), pairs)
+    toward_centre, still = displacement_loss(displacement, pairs, 4)
+    total = (loss.background + loss.foreground) / 4 + loss.negative / 2 + (toward_centre + still) / 2
+    total.backward()
+    np.savez(folder / f"{rank}.npz", edge=logits.grad.numpy() / 2, displacement=displacement.grad.numpy() / 2)
+    distributed.destroy_process_group()
+
+
+def test_two_ranks_have_the_gradient_of_irns_one_process(tmp_path):
+    context = multiprocessing.get_context("fork")  # torch is loaded already
+    ranks = [context.Process(target=share_of_a_rank, args=(rank, tmp_path)) for rank in range(2)]
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join(60)
+        assert process.exitcode == 0
+    reference = np.load(GOLDEN / "irn_losses.npz")
+    found = [np.load(tmp_path / f"{rank}.npz") for rank in range(2)]
+    for name, gradient in (("edge", "grad_edge_logits"), ("displacement", "grad_displacement")):
+        both = np.concatenate([one[name] for one in found])
+        np.testing.assert_allclose(both, reference[gradient], rtol=1e-5, atol=1e-6)
 
 
 def test_pairs_are_those_of_psa():
