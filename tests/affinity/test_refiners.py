@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from wsss_bench.affinity.affinitynet import AffinityNet, majority
-from wsss_bench.affinity.irn import IRNRefiner, walked_labels
+from wsss_bench.affinity.irn import IRNRefiner, walked_labels, walked_scores
 from wsss_bench.affinity.irnet import IRNet
 from wsss_bench.affinity.psa import PSARefiner
 from wsss_bench.artifacts import mask_path, read_manifest, read_mask, write_seed
@@ -93,14 +93,16 @@ def test_walked_maps_become_labels_as_in_irn():
     reference = np.load(GOLDEN / "irn_random_walk.npz")
     walked = torch.from_numpy(reference["rw_r5_b10_e8"][:, 0])
     size = tuple(reference["sem_seg_size"].tolist())
-    best = walked_labels(walked, size, size, float(reference["sem_seg_bg_thres"]))
+    scores = walked_scores(walked, size, size)
+    np.testing.assert_allclose(scores, reference["rw_up"], rtol=1e-5, atol=1e-6)
+    best = walked_labels(scores, float(reference["sem_seg_bg_thres"]))
     values = np.array([0, *(reference["sem_seg_keys_minus1"] + 1)])
     np.testing.assert_array_equal(values[best], reference["sem_seg"])
     # the level counts from the maximum over all classes, at the size of the image
     peak = reference["rw_up"].max(axis=0).ravel()
     assert peak.max() == pytest.approx(1)
     middle = float(np.sort(peak)[[200, 201]].mean())
-    assert (walked_labels(walked, size, size, middle) == 0).sum() == 201
+    assert (walked_labels(scores, middle) == 0).sum() == 201
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 50), (37, 41), (40, 8)])

@@ -100,7 +100,7 @@ def test_a_multi_stage_method_to_its_end(project):
         ("segmentation", "val", "irn", ("coco_masks",)),
         ("segmentation", "val_ood", "irn", ("coco_masks",)),
     ]
-    assert plan.segmenter == "net (R101, coco_masks) on the masks of irn"
+    assert plan.segmenters == {"toy": "net (R101, coco_masks) on the masks of irn"}
 
 
 def test_a_fingerprint_follows_the_network_of_a_refiner(project):

@@ -282,7 +282,10 @@ def test_a_reference_speaks_for_the_class_it_was_drawn_for_only(recorded_seeds):
     with torch.no_grad():
         alone, beside = (method.seed_maps(image, None, refs) for refs in ((), (reference,)))
         twice = method.seed_maps(image, None, (reference, reference))
-    peaks = lambda maps: maps / (maps.amax((2, 3), keepdim=True) + 1e-9)  # noqa: E731
+
+    def peaks(maps):
+        return maps / (maps.amax((2, 3), keepdim=True) + 1e-9)
+
     changed = (peaks(alone) - peaks(beside)).abs().amax((0, 2, 3)) > 1e-5
     assert changed.nonzero().flatten().tolist() in ([7], [])
     torch.testing.assert_close(beside, twice)

@@ -224,7 +224,7 @@ def add_clims(world: World, warm: Stage) -> None:
     predicted = world.stage("predict", cell, {"checkpoint": segmenter}, "-irn-net", cpu_seconds=7.0)
     world.score(cell, "segmentation", "val", readouts(0.65), predicted)
     world.plan.products[-1] = replace(world.plan.products[-1], refiner="irn", extra=("coco_masks",))
-    world.plan.segmenter = "net (R101, coco_masks) on the masks of irn"
+    world.plan.segmenters["toy"] = "net (R101, coco_masks) on the masks of irn"
 
 
 def test_a_method_of_many_stages(world):

@@ -85,25 +85,29 @@ class IRNRefiner(TrainedRefiner):
         if not self.from_boundaries:
             scores = scores * (1 - edge)
         walked = random_walk(scores, edge_transition(edge, self.radius, self.beta), self.steps)
-        best = walked_labels(walked, seen, maps.size, self.threshold).cpu().numpy()
+        scores = walked_scores(walked, seen, maps.size)
+        best = walked_labels(scores, self.threshold).cpu().numpy()
         return np.concatenate([[0], maps.classes]).astype(np.uint8)[best]
 
 
-def walked_labels(walked: Tensor, seen: tuple[int, int], size: tuple[int, int], threshold: float) -> Tensor:
-    """Maps after a walk -> labels: enlarged four times, cropped at the top left, divided by the maximum over all classes.
+def walked_scores(walked: Tensor, seen: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """Maps after a walk -> scores: enlarged four times, cropped at the top left, divided by the maximum over all classes.
 
     Args:
         walked: `(K, h, w)`, at stride 4 of what the network saw.
         seen: Height and width of what the network saw.
         size: Those of the image, (H, W).
-        threshold: Level of the background.
 
     Returns:
-        `(H, W)` int64 in {0..K}, 0 where no map exceeds `threshold`.
+        `(K, H, W)` in [0, 1].
     """
     enlarged = F.interpolate(walked[None], scale_factor=STRIDE, mode="bilinear", align_corners=False)
     scores = _resized(enlarged[..., : seen[0], : seen[1]], size)[0]
-    scores = scores / scores.max().clamp(min=torch.finfo(scores.dtype).tiny)  # maps may be zero all over
+    return scores / scores.max().clamp(min=torch.finfo(scores.dtype).tiny)  # maps may be zero all over
+
+
+def walked_labels(scores: Tensor, threshold: float) -> Tensor:
+    """`(K, H, W)` scores -> `(H, W)` int64 in {0..K}, 0 where none exceeds `threshold`, the level of the background."""
     return torch.cat([torch.full_like(scores[:1], threshold), scores]).argmax(dim=0)
 
 

@@ -122,7 +122,7 @@ class Plan:
         trainer: Arguments of the trainer it runs under.
         jobs: Stages at a time, if it says so.
         datasets: The data sets, by name.
-        segmenter: What multi-stage methods train on their pseudo masks, in words; empty for nothing.
+        segmenters: What multi-stage methods train on their pseudo masks, in words, by data set.
         stages: Unique stages by fingerprint, inputs before those that read them.
         products: What is scored, in table order.
         notes: What a user should know before it starts, a sentence each.
@@ -135,7 +135,7 @@ class Plan:
     stages: dict[str, Stage] = field(default_factory=dict)
     products: list[Product] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    segmenter: str = ""
+    segmenters: dict[str, str] = field(default_factory=dict)
 
     def chain(self, fingerprint: str) -> list[Stage]:
         """The stage and everything it needs, inputs first."""

@@ -236,7 +236,7 @@ class _Builder:
         spec = self.configs.segmenter(name, cell.dataset, self.plan.trainer)
         protocol, _ = self._data(cell)
         extra = (*spec.bench.extra, *given)
-        self.plan.segmenter = (
+        self.plan.segmenters[cell.dataset] = (
             f"{name} ({', '.join([spec.bench.backbone, *spec.bench.extra])}) on the masks of {refiner}"
         )
         if masks is None:

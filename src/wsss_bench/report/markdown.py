@@ -62,7 +62,7 @@ class _Page:
         self.products: dict[str, set[str]] = {}
         self.refiners: list[str] = []
         self.extras: dict[tuple[str, str], str] = {}
-        self.segmenter = plan.segmenter
+        self.segmenter = plan.segmenters.get(dataset)
         for product in plan.products:
             if product.cell.dataset == dataset:
                 self.hints.setdefault(product.cell.row, product.cell.content.bench)
