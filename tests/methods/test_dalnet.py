@@ -7,7 +7,6 @@ import torch
 from torch.nn import functional as F
 
 from wsss_bench.losses.cross_contrast import gather_rows
-from wsss_bench.methods import dalnet
 from wsss_bench.methods.dalnet import (
     CCLConfig,
     DALNet,
@@ -18,9 +17,10 @@ from wsss_bench.methods.dalnet import (
     MixedCAMConfig,
     ProjectionConfig,
     StartSteps,
-    TextConfig,
 )
 from wsss_bench.methods.optim import OptimConfig, build_optimizer
+from wsss_bench.nn import alignment_texts
+from wsss_bench.nn.alignment_texts import TextConfig
 from wsss_bench.nn.clip import CLIP
 from wsss_bench.nn.resnet import IMAGENET_MEAN
 from wsss_bench.types import ImageBatch
@@ -36,7 +36,7 @@ def one_clip():
     """Reads the text encoder once for all tests."""
     clip = CLIP("package:mini/clip")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dalnet, "CLIP", lambda name: clip)
+        patch.setattr(alignment_texts, "CLIP", lambda name: clip)
         yield clip
 
 
@@ -74,7 +74,7 @@ def losses(method, data=None, step=None):
 
 def cams(method, data):
     tokens = method.network.encode(data.image)
-    return method.network.cams(method._class_maps, data.image, tokens, method.cam)
+    return method.network.cams(method.class_maps, data.image, tokens, method.cam)
 
 
 def train(method, data, steps):
@@ -305,31 +305,16 @@ def test_seeds_are_positive_class_maps_above_their_minimum_with_a_share_of_text(
 
 
 def test_a_background_text_that_names_a_present_class_is_left_out(monkeypatch):
-    monkeypatch.setattr(dalnet, "background_texts", lambda name: ["sky", "bird"])
+    monkeypatch.setattr(alignment_texts, "background_texts", lambda name: ["sky", "bird"])
     method = build()
     bird = torch.eye(len(CLASSES))[[CLASSES.index("bird"), CLASSES.index("car")]]
     assert method.suppressed(bird).tolist() == [[True, False], [True, True]]
-
-
-def test_a_background_text_too_near_to_a_class_is_told(monkeypatch):
-    monkeypatch.setattr(dalnet, "background_texts", lambda name: ["sky", "bird"])
-    monkeypatch.setattr(dalnet, "ALIKE", -1.0)
-    with pytest.warns(UserWarning, match=r"takes 15 background texts .*sky / bird.* text\.bg_set") as caught:
-        build()
-    assert "bird / bird" not in str(caught[0].message)
 
 
 def test_projections_have_the_width_of_the_text_encoder(one_clip):
     method = build()
     assert method.global_projection.out_features == one_clip.embed_dim
     assert method.global_projection.in_features == method.network.encoder.channels != one_clip.embed_dim
-
-
-def test_a_class_without_a_text_is_an_error():
-    with pytest.raises(ValueError, match=r"know no class unicorn; .* text\.fg_set"):
-        DALNet(
-            ("bird", "unicorn"), backbone="package:mini/vit.json", weights=None, decoder_width=8, text=TEXT
-        )
 
 
 def test_a_crop_that_is_no_multiple_of_the_patch_names_the_key():

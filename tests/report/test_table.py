@@ -285,7 +285,7 @@ def full_world(world: World) -> None:
     pending = world.cell("pending")
     world.score(pending, "seed", "train", [], world.stage("seed", pending, {}, state="new"), state="new")
     world.plan.products.append(Product(better, "refined", "train", "densecrf", None, "no crf"))
-    floor = world.cell("zero", pipeline="zero_shot", supervision="none", trains=False)
+    floor = world.cell("zero", pipeline="zero_shot", supervision="none", trains=False, remark="rebuilt")
     ceiling = world.cell("full", pipeline="upper_bound", supervision="mask")
     for cell, miou in ((floor, 0.4), (ceiling, 0.8)):
         for split in ("val", "val_ood"):
@@ -325,7 +325,13 @@ def test_the_page(world):
     assert "**image-level, extra: saliency, ss/raw**" in page
     assert "\\*: made, at least in part, from another commit than most rows (abc)" in page
     masks = "Segmentation: toy-val"
-    assert cells(page, "zero (floor)", masks)[3:8] == ["40.0 (1)", "no crf", "42.0 (1)", "no crf", "40.0 (1)"]
+    assert cells(page, "zero (floor, rebuilt)", masks)[3:8] == [
+        "40.0 (1)",
+        "no crf",
+        "42.0 (1)",
+        "no crf",
+        "40.0 (1)",
+    ]
     assert cells(page, "full (ceiling)", masks)[0] == "1"
     assert page.index("**caption or none, ss/raw**") < page.index("**upper bound, ss/raw**")
     assert "`no crf`: made without the CRF extension" in page

@@ -56,6 +56,7 @@ class MethodHints:
         extra: What it was given beyond that.
         threshold: The fixed background threshold of its seeds, in [0, 1]; null for a method without seeds.
         warm_start: Method whose train stage, of the same data and seed, comes first.
+        remark: What a reader of its row must know, in brackets behind its name: `re-implementation`.
         paper: Published figures.
     """
 
@@ -66,6 +67,7 @@ class MethodHints:
     extra: list[Extra] = field(default_factory=list)
     threshold: float | None = None
     warm_start: str | None = None
+    remark: str = ""
     paper: list[PaperFigure] = field(default_factory=list)
 
     @property

@@ -13,10 +13,9 @@ from the machinery: no dense energy loss (it needs a C++ extension), and CCL's n
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,43 +23,15 @@ from torch.nn import functional as F
 
 from wsss_bench.losses.alignment import SimilarityMap, global_alignment, local_alignment
 from wsss_bench.losses.cross_contrast import image_to_text, prototypes, text_to_image
-from wsss_bench.losses.patch_contrast import pair_labels, patch_token_contrast
-from wsss_bench.losses.segmentation import balanced_cross_entropy
-from wsss_bench.methods.base import Method
 from wsss_bench.methods.optim import OptimConfig
-from wsss_bench.nn.clip import CLIP
+from wsss_bench.methods.single_stage import SingleStageMethod
+from wsss_bench.nn.alignment_texts import TextConfig, alignment_texts
 from wsss_bench.nn.image_noise import image_noise
 from wsss_bench.nn.object_mask import ObjectMask, object_mask
-from wsss_bench.nn.pseudo_labels import above_minimum, normalize_range, valid_patches
-from wsss_bench.nn.single_stage import CAMConfig, CAMs, SingleStageNetwork
+from wsss_bench.nn.pseudo_labels import normalize_range, valid_patches
+from wsss_bench.nn.single_stage import CAMConfig, CAMs
 from wsss_bench.nn.vit import Tokens
 from wsss_bench.types import ImageBatch
-from wsss_bench.vocabulary import templates as prompt_templates
-from wsss_bench.vocabulary.dalnet import background_texts, foreground_texts, related_texts
-
-ALIKE = 0.9
-"""Cosine from which a background text and a class text are too much alike."""
-
-
-@dataclass(frozen=True)
-class TextConfig:
-    """What the frozen text encoder reads.
-
-    Args:
-        model: CLIP: hub name, folder, or `package:mini/clip`.
-        templates: Name of a list of prompt templates.
-        fg_set: Name of the texts of the classes (`vocabulary/dalnet_prompts.yaml`).
-        bg_set: Name of the texts of background.
-        bg_mode: `generic`, one list for all images; `class_related`, those of the classes of an image.
-        center: Subtract the mean of all vectors and renormalise.
-    """
-
-    model: str = "openai/clip-vit-base-patch16"
-    templates: str = "single"
-    fg_set: str = "voc_clip_es"
-    bg_set: str = "clip_es_voc"
-    bg_mode: Literal["generic", "class_related"] = "generic"
-    center: bool = False
 
 
 @dataclass(frozen=True)
@@ -162,7 +133,7 @@ class StartSteps:
     seg: int = 2000
 
 
-class DALNet(Method):
+class DALNet(SingleStageMethod):
     """Single-stage network with image-text alignment.
 
     Args:
@@ -189,12 +160,11 @@ class DALNet(Method):
     """
 
     supervision = "image+text"
-    batch_type = ImageBatch
 
     text_foreground: Tensor
     text_background: Tensor
-    suppressed_by: Tensor
-    names_class: Tensor
+    text_suppressed_by: Tensor
+    text_names_class: Tensor
 
     def __init__(
         self,
@@ -216,52 +186,40 @@ class DALNet(Method):
         loss: LossWeights = LossWeights(),
         start: StartSteps = StartSteps(),
     ) -> None:
-        super().__init__(class_names, optim)
-        self.network = SingleStageNetwork(len(self.class_names), backbone, weights, aux_layer, decoder_width)
-        self._read_texts(text)
+        super().__init__(class_names, optim, backbone, weights, aux_layer, decoder_width, head_lr_scale, cam)
+        self.text_mix = cam.text_mix
+        for name, value in alignment_texts(self.class_names, text)._asdict().items():
+            self.register_buffer(f"text_{name}", value, persistent=name in ("foreground", "background"))
         widths = (self.network.encoder.channels, self.text_foreground.shape[1])
         self.global_projection = _projection(proj.kind, *widths)
         self.local_projection = self.global_projection if proj.shared else _projection(proj.kind, *widths)
         self._train_only_what_counts(loss)
-        self.head_lr_scale = head_lr_scale
-        self.cam, self.mask, self.similarity = cam, mask, similarity
+        self.mask, self.similarity = mask, similarity
         self.gia, self.lea, self.ccl = gia, lea, ccl
         self.loss, self.start = loss, start
 
     def training_loss(self, batch: ImageBatch) -> dict[str, Tensor]:
-        step = self.global_step
-        network, labels = self.network, batch.labels
-        tokens = network.encode(batch.image)
-        cams = network.cams(self._class_maps, batch.image, tokens, self.cam)
-        main, auxiliary = network.class_logits(tokens)
+        tokens = self.network.encode(batch.image)
+        cams = self.cams(batch, tokens)
         losses = {
-            "cls": F.multilabel_soft_margin_loss(main, labels),
-            "aux": F.multilabel_soft_margin_loss(auxiliary, labels),
-            **self._alignment(batch, tokens, cams, step),
-            "ptc": patch_token_contrast(
-                tokens.patches, pair_labels(network.patch_labels(batch, cams.auxiliary, self.cam))
-            ),
-            "seg": balanced_cross_entropy(
-                network.segment(tokens, batch.image.shape[-2:]),
-                network.pseudo_label(batch, cams, self.cam, step, self.start.seg),
-            ),
+            **self.shared_losses(batch, tokens, cams, self.start.seg),
+            **self._alignment(batch, tokens, cams, self.global_step),
         }
         return {name: getattr(self.loss, name) * value for name, value in losses.items()}
 
-    def class_logits(self, image: Tensor) -> Tensor:
-        return self.network.class_logits(self.network.encode(image))[0]  # (B, C)
+    def class_maps(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
+        """Main (with the share of text similarity) and auxiliary class maps `(B, C, h, w)`."""
+        main, auxiliary = super().class_maps(tokens)
+        if self.text_mix:
+            similar = torch.einsum("behw,ce->bchw", self._patch_embeddings(tokens), self.text_foreground)
+            main = (1 - self.text_mix) * normalize_range(main.relu()) + self.text_mix * normalize_range(
+                similar.relu()
+            )
+        return main, auxiliary
 
-    def seed_maps(
-        self, image: Tensor, labels: Tensor | None = None, references: Sequence[Any] = ()
-    ) -> Tensor:
-        return above_minimum(self._class_maps(self.network.encode(image))[0].relu())  # (B, C, h, w)
-
-    def segmentation_logits(self, image: Tensor) -> Tensor:
-        return self.network.segment(self.network.encode(image))  # (B, 1 + C, h, w)
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
+    def own_heads(self) -> list[nn.Module]:
         projections = {id(p): p for p in (self.global_projection, self.local_projection)}  # may be one
-        return self.network.parameter_groups(self.head_lr_scale, *projections.values())
+        return list(projections.values())
 
     def object_mask(self, batch: ImageBatch, cams: CAMs, step: int) -> ObjectMask:
         """Patches of the labelled classes, and of none of them."""
@@ -279,7 +237,7 @@ class DALNet(Method):
 
     def suppressed(self, labels: Tensor) -> Tensor:
         """`(B, J)` bool: the background texts of each image, without those that name one of its classes."""
-        return (labels @ self.suppressed_by > 0) & ~(labels @ self.names_class > 0)
+        return (labels @ self.text_suppressed_by > 0) & ~(labels @ self.text_names_class > 0)
 
     def _alignment(self, batch: ImageBatch, tokens: Tokens, cams: CAMs, step: int) -> dict[str, Tensor]:
         """GIA, LEA and CCL, those of weight above 0."""
@@ -316,53 +274,10 @@ class DALNet(Method):
             losses["ccl"] = 0.5 * both
         return losses
 
-    def _class_maps(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
-        """Main (with the share of text similarity) and auxiliary class maps `(B, C, h, w)`."""
-        main, auxiliary = self.network.class_maps(tokens)
-        if share := self.cam.text_mix:
-            similar = torch.einsum("behw,ce->bchw", self._patch_embeddings(tokens), self.text_foreground)
-            main = (1 - share) * normalize_range(main.relu()) + share * normalize_range(similar.relu())
-        return main, auxiliary
-
     def _patch_embeddings(self, tokens: Tokens) -> Tensor:
         """Unit vectors `(B, E, h, w)` in the space of the texts."""
         projected = self.local_projection(tokens.patches.permute(0, 2, 3, 1))
         return _unit(projected).permute(0, 3, 1, 2)
-
-    def _read_texts(self, config: TextConfig) -> None:
-        """Encode all texts once; the text encoder is dropped."""
-        classes = foreground_texts(config.fg_set, self.class_names)
-        if config.bg_mode == "generic":
-            names = background_texts(config.bg_set)
-            related = dict.fromkeys(self.class_names, names)
-        else:
-            related = related_texts(config.bg_set, self.class_names)
-            names = sorted({name for texts in related.values() for name in texts})
-        clip = CLIP(config.model)
-        with torch.no_grad():
-            vectors = torch.cat([_embed(clip, texts, config.templates) for texts in (classes, names)])
-            if config.center:
-                vectors = F.normalize(vectors - vectors.mean(dim=0), dim=-1)
-        foreground, background = vectors.split([len(classes), len(names)])
-        self.register_buffer("text_foreground", foreground.clone())  # (C, E)
-        self.register_buffer("text_background", background.clone())  # (J, E)
-        used = torch.tensor([[name in related[c] for name in names] for c in self.class_names])
-        called = torch.tensor(
-            [
-                [name in {c, text, *text.split(",")} for name in names]
-                for c, text in zip(self.class_names, classes, strict=True)
-            ]
-        )
-        self.register_buffer("suppressed_by", used.float(), persistent=False)  # (C, J)
-        self.register_buffer("names_class", called.float(), persistent=False)  # (C, J)
-        alike = (foreground @ background.T > ALIKE) & used & ~called
-        if alike.any():
-            pairs = [f"{names[j]} / {classes[c]}" for c, j in alike.nonzero().tolist()]
-            warnings.warn(
-                f"{config.model} takes {len(pairs)} background texts for classes (cosine above {ALIKE}): "
-                f"{', '.join(pairs[:5])}{' ...' if len(pairs) > 5 else ''}; choose others with text.bg_set",
-                stacklevel=2,
-            )
 
     def _train_only_what_counts(self, loss: LossWeights) -> None:
         """Freeze a projection that only terms of weight 0 would train: several ranks need a gradient for the others."""
@@ -380,12 +295,6 @@ def _projection(kind: str, channels: int, width: int) -> nn.Module:
 
 def _unit(vectors: Tensor) -> Tensor:
     return F.normalize(vectors.float(), dim=-1)
-
-
-def _embed(clip: CLIP, names: Sequence[str], templates: str) -> Tensor:
-    """`(N, E)`: for each name the unit mean of the unit vectors of its sentences."""
-    sentences = [[template.format(name) for template in prompt_templates(templates)] for name in names]
-    return F.normalize(torch.stack([clip.encode_text(texts).mean(dim=0) for texts in sentences]), dim=-1)
 
 
 def _from(start: int, step: int, mask: ObjectMask) -> ObjectMask:

@@ -18,22 +18,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wsss_bench.losses.class_token_contrast import class_token_contrast
-from wsss_bench.losses.patch_contrast import pair_labels, patch_token_contrast
-from wsss_bench.losses.segmentation import balanced_cross_entropy
-from wsss_bench.methods.base import Method
 from wsss_bench.methods.optim import OptimConfig
+from wsss_bench.methods.single_stage import SingleStageMethod
 from wsss_bench.nn.image_noise import image_noise
 from wsss_bench.nn.local_crops import local_crops, region_mask, resized_view
 from wsss_bench.nn.projection_head import ProjectionHead
-from wsss_bench.nn.pseudo_labels import above_minimum
-from wsss_bench.nn.single_stage import CAMConfig, SingleStageNetwork
+from wsss_bench.nn.single_stage import CAMConfig
 from wsss_bench.nn.vit import Tokens
 from wsss_bench.types import ImageBatch
 
@@ -77,7 +73,7 @@ class StartSteps:
     seg: int = 2001
 
 
-class ToCo(Method):
+class ToCo(SingleStageMethod):
     """Single-stage network with patch and class token contrast.
 
     Args:
@@ -95,7 +91,6 @@ class ToCo(Method):
     """
 
     supervision = "image"
-    batch_type = ImageBatch
 
     def __init__(
         self,
@@ -111,30 +106,18 @@ class ToCo(Method):
         loss: LossWeights = LossWeights(),
         start: StartSteps = StartSteps(),
     ) -> None:
-        super().__init__(class_names, optim)
-        self.network = SingleStageNetwork(len(self.class_names), backbone, weights, aux_layer, decoder_width)
+        super().__init__(class_names, optim, backbone, weights, aux_layer, decoder_width, head_lr_scale, cam)
         self.projection = ProjectionHead(self.network.encoder.channels, ctc.hidden)
         self.teacher = deepcopy(self.projection).requires_grad_(False)
-        self.head_lr_scale = head_lr_scale
-        self.cam, self.ctc, self.loss, self.start = cam, ctc, loss, start
+        self.ctc, self.loss, self.start = ctc, loss, start
 
     def training_loss(self, batch: ImageBatch) -> dict[str, Tensor]:
         step = self.global_step
-        network, labels = self.network, batch.labels
-        tokens = network.encode(batch.image)
-        cams = network.cams(network.class_maps, batch.image, tokens, self.cam)
-        main, auxiliary = network.class_logits(tokens)
+        tokens = self.network.encode(batch.image)
+        cams = self.cams(batch, tokens)
         losses = {
-            "cls": F.multilabel_soft_margin_loss(main, labels),
-            "aux": F.multilabel_soft_margin_loss(auxiliary, labels),
-            "ptc": patch_token_contrast(
-                tokens.patches, pair_labels(network.patch_labels(batch, cams.auxiliary, self.cam))
-            ),
+            **self.shared_losses(batch, tokens, cams, self.start.seg),
             "ctc": self._class_token_contrast(batch, tokens, cams.auxiliary, step),
-            "seg": balanced_cross_entropy(
-                network.segment(tokens, batch.image.shape[-2:]),
-                network.pseudo_label(batch, cams, self.cam, step, self.start.seg),
-            ),
         }
         waiting = {"ptc": step < self.start.ptc, "ctc": step < self.start.ctc}
         return {
@@ -142,19 +125,8 @@ class ToCo(Method):
             for name, value in losses.items()
         }
 
-    def class_logits(self, image: Tensor) -> Tensor:
-        return self.network.class_logits(self.network.encode(image))[0]  # (B, C)
-
-    def seed_maps(
-        self, image: Tensor, labels: Tensor | None = None, references: Sequence[Any] = ()
-    ) -> Tensor:
-        return above_minimum(self.network.class_maps(self.network.encode(image))[0].relu())  # (B, C, h, w)
-
-    def segmentation_logits(self, image: Tensor) -> Tensor:
-        return self.network.segment(self.network.encode(image))  # (B, 1 + C, h, w)
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        return self.network.parameter_groups(self.head_lr_scale, self.projection)
+    def own_heads(self) -> list[nn.Module]:
+        return [self.projection]
 
     def _class_token_contrast(
         self, batch: ImageBatch, tokens: Tokens, auxiliary_cam: Tensor, step: int

@@ -235,8 +235,8 @@ class _Page:
     def _name(self, method: str) -> str:
         own = [row for row in self.rows if row.method == method and row.headline]
         mark = "*" if any(row.commits != [self.commit] for row in own) else ""
-        role = self.hints[method].role
-        return method + mark + (f" ({role})" if role else "")
+        words = [word for word in (self.hints[method].role, self.hints[method].remark) if word]
+        return method + mark + (f" ({', '.join(words)})" if words else "")
 
 
 def _mean_seconds(row: Row | None, kinds: tuple[str, ...]) -> float | None:
