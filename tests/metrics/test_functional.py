@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from wsss_bench.data.sources.openvocab import label_map
 from wsss_bench.metrics import functional
 from wsss_bench.metrics.functional import confusion, iou, mean_iou
 
@@ -90,3 +91,26 @@ def test_anything_may_be_predicted_where_the_truth_is_ignored():
 def test_masks_are_uint8():
     with pytest.raises(TypeError, match="int64"):
         confusion(np.zeros((1, 1), np.int64), np.zeros((1, 1), np.uint8), 2)
+
+
+@pytest.mark.parametrize("reduced", [False, True])
+def test_counts_are_those_of_mmsegmentation(reduced):
+    """`reduce`: published value 0 is ignored and the others are the classes, as ADE20K and Context 59 are read."""
+    golden = np.load(GOLDEN / "code" / "metric.npz")
+    label, prediction = golden["label"], golden["pred"].astype(np.uint8)
+    classes = range(5)
+    if reduced:  # mmsegmentation's class k is our mask value k + 1
+        values = label_map(range(1, 6), ignored=[0, 255]).astype(np.uint8)
+        label, prediction = values[label], prediction + np.uint8(1)
+        classes = range(1, 6)
+    matrix = confusion(prediction, label, 6)
+    hits, truth, predicted = np.diagonal(matrix), matrix.sum(1), matrix.sum(0)
+    counted = {"inter": hits, "union": truth + predicted - hits, "pred": predicted, "gt": truth}
+    for name, counts in counted.items():
+        np.testing.assert_array_equal(counts[classes], golden[f"{'reduce' if reduced else 'plain'}_{name}"])
+
+
+def test_a_label_beyond_the_classes_is_refused_where_mmsegmentation_drops_it():
+    golden = np.load(GOLDEN / "code" / "metric.npz")
+    with pytest.raises(ValueError, match=r"holds the values \[5\]; expected 0\.\.4 and 255"):
+        confusion(golden["pred"].astype(np.uint8), golden["label"], 5)

@@ -38,8 +38,14 @@ def test_steps_are_the_official_ones(clip, sentences):
     assert torch.equal(tokens.end, arrays["text_eos_idx"])
     embedded = embed_words(clip, tokens.ids)
     torch.testing.assert_close(embedded, arrays["text_word_tokens"], **CLOSE)
+    first = []
+    handle = clip.model.text_model.encoder.layers[0].register_forward_hook(
+        lambda *call: first.append(call[2])
+    )
     states = text_states(clip, embedded)  # before the final norm, padding included
+    handle.remove()
     torch.testing.assert_close(states.transpose(0, 1), arrays["text_hidden_last_LBC"], **CLOSE)
+    torch.testing.assert_close(first[0].transpose(0, 1), arrays["text_hidden_first_LBC"], **CLOSE)
     expected = F.normalize(arrays["text_emb_from_wordemb"], dim=-1)
     torch.testing.assert_close(sentence_embedding(clip, embedded, tokens.end), expected, **CLOSE)
     torch.testing.assert_close(
@@ -68,6 +74,8 @@ def test_noun_prompt_is_the_official_one(clip):
     prompt = NounPrompt(clip, words(320, 1125, 539), length=16, filler=word(343))
     torch.testing.assert_close(prompt.context.data, arrays["ctx_init"], **CLOSE)
     nouns = [words(1929), words(2069, 1922, 13634)]
+    ids = torch.from_numpy(golden("tiny_clip")["token_ids_saved"])[tokenize(clip, nouns, 61).ids[:, 1:]]
+    assert torch.equal(ids, arrays["tokens_61_without_sos"])
     embedded, end = prompt.words(clip, nouns)
     assert end.tolist() == [18, 20] == arrays["eos_idx"].tolist()
     torch.testing.assert_close(embedded[:, :1], arrays["prefix"].expand(2, -1, -1), **CLOSE)
@@ -81,11 +89,11 @@ def test_sentence_embeddings_are_the_official_ones(clip):
         words(320, 1125, 539, 320, 1929, 269),
         words(320, 2103, 1125, 539, 320, 2069, 1922, 13634, 269),
     ]
-    expected = tensors("prompter")["sentence_emb_normalized"]
+    arrays = tensors("prompter")
     tokens = tokenize(clip, sentences)
     found = sentence_embedding(clip, embed_words(clip, tokens.ids), tokens.end)
-    torch.testing.assert_close(found, expected, **CLOSE)
-    assert tokens.end.tolist()[0] == 7
+    torch.testing.assert_close(found, arrays["sentence_emb_normalized"], **CLOSE)
+    assert torch.equal(tokens.end[:1], arrays["sentence_eos_idx"])
 
 
 def test_a_context_that_does_not_fit_is_refused(clip):

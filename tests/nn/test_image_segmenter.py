@@ -53,6 +53,8 @@ def test_hard_masks_are_the_official_gumbel_sigmoid(temperature):
     torch.testing.assert_close(hard, arrays[f"hard_{key}"], rtol=1e-4, atol=1e-5)
     hard.sum().backward()
     torch.testing.assert_close(logits.grad, arrays[f"grad_logits_of_hardsum_{key}"], rtol=1e-4, atol=1e-5)
+    soft = arrays[f"soft_{key}"]
+    torch.testing.assert_close(logits.grad, soft * (1 - soft) / temperature, rtol=1e-4, atol=1e-5)
     assert (logits.grad[hard == 0] != 0).float().mean() > 0.9  # straight through; a saturated sample has none
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from wsss_bench.nn.pamr import local_deviation, pamr, pamr_weights
+from wsss_bench.nn.pamr import DILATIONS, local_deviation, pamr, pamr_weights
 
 GOLDEN = {
     key: torch.tensor(value)
@@ -27,10 +27,10 @@ def test_refined_masks_are_those_of_tcl(name, iterations, dilations):
     torch.testing.assert_close(refined, GOLDEN[name], rtol=1e-4, atol=1e-5)
 
 
-def test_deviation_is_over_all_dilations_together():
-    torch.testing.assert_close(
-        local_deviation(GOLDEN["img"]), GOLDEN["std_all_dilations"][:, :, 0], rtol=1e-4, atol=1e-5
-    )
+@pytest.mark.parametrize(("name", "dilations"), [("std_all_dilations", DILATIONS), ("std_dil1", (1,))])
+def test_deviation_is_over_all_dilations_together(name, dilations):
+    deviation = local_deviation(GOLDEN["img"], dilations)
+    torch.testing.assert_close(deviation, GOLDEN[name][:, :, 0], rtol=1e-4, atol=1e-5)
 
 
 def test_weights_are_shares_and_do_not_depend_on_the_normalisation():
