@@ -284,6 +284,9 @@ def test_without_background_the_mean_is_over_the_classes_and_a_predicted_one_is_
     expected = [(truth == 1).sum() / (truth != 255).sum(), 0.0, 0.0]
     assert figure["iou"] == [None, *map(pytest.approx, expected)]
     assert figure["miou"] == pytest.approx(np.mean(expected))
+    assert figure["false_positive_background"] is None
+    assert figure["false_negative_background"] is None  # not 0: nothing could be missed
+    assert figure["absent"] == []
     write_mask(tmp_path / "masks", "image003", np.zeros(source.mask("image003").shape, np.uint8))
     with pytest.raises(ValueError, match=r"'image003' holds background \(0\) on \d+ pixels that count"):
         evaluate(source, "val", masks=tmp_path / "masks", resolved={})

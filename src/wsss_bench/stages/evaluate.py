@@ -150,6 +150,7 @@ def describe(
 ) -> dict[str, Any]:
     """A figure as metrics.json holds it, with its protocol id."""
     values = figure.values()
+    known = list(zip(names, values["iou"], strict=True))[0 if figure.background else 1 :]
     protocol = (
         f"{head['dataset']}-{head['split']}/n{figure.n_images}/labels-{labels}/{figure.scales}/{figure.post}/"
         f"{figure.threshold_id}/{checkpoint_rule}"
@@ -164,7 +165,7 @@ def describe(
         "checkpoint": checkpoint_rule,
         "n_images": figure.n_images,
         **values,
-        "absent": [name for name, value in zip(names, values["iou"], strict=True) if value is None],
+        "absent": [name for name, value in known if value is None],
         "headline": figure.headline,
     }
 

@@ -38,6 +38,7 @@ class Figure:
     threshold: float | None
     n_images: int
     headline: bool
+    background: bool  # whether the data set has one
     metric: MeanIoU
 
     @property
@@ -46,14 +47,20 @@ class Figure:
         return f"thr-fixed-{self.threshold:.2f}" if self.rule == "fixed" else f"thr-{self.rule}"
 
     def values(self) -> dict[str, Any]:
-        """mIoU, IoU per class and background rates, in [0, 1]; None where there is nothing to count."""
+        """mIoU, IoU per class and background rates, in [0, 1]; None where there is nothing to count.
+
+        On a data set without background both rates are None.
+        """
         result = self.metric.compute()
         matrix = result["confusion"].cpu().numpy()
+        rates = {
+            "false_positive_background": functional.false_positive_background,
+            "false_negative_background": functional.false_negative_background,
+        }
         return {
             "miou": _or_none(float(result["miou"])),
             "iou": [_or_none(value) for value in result["iou"].tolist()],
-            "false_positive_background": _or_none(functional.false_positive_background(matrix)),
-            "false_negative_background": _or_none(functional.false_negative_background(matrix)),
+            **{name: _or_none(rate(matrix)) if self.background else None for name, rate in rates.items()},
         }
 
 
@@ -76,15 +83,17 @@ def score_masks(
         tell: Called with images done and in all.
     """
     classes = 1 + len(source.class_names)
+    background = source.has_background
     figures = [
-        Figure(*readout, "na", None, len(ids), readout == headline, MeanIoU(classes)) for readout in folders
+        Figure(*readout, "na", None, len(ids), readout == headline, background, MeanIoU(classes))
+        for readout in folders
     ]
     for index, image_id in enumerate(ids):
         target = source.mask(image_id)
         for position, (figure, folder) in enumerate(zip(figures, folders.values(), strict=True)):
             prediction = read_mask(mask_path(folder, image_id))
             matrix = functional.confusion(prediction, target, classes, image_id)
-            if not source.has_background and matrix[:, 0].any():
+            if not background and matrix[:, 0].any():
                 raise ValueError(
                     f"prediction of image {image_id!r} holds background (0) on {matrix[:, 0].sum()} pixels that count, but "
                     "the data set has none; every pixel needs a class 1..C there"
@@ -136,19 +145,22 @@ def score_seeds(
             tell(index + 1, len(ids))
         matrices = held.confusions() + rest.confusions()  # (T, K, K)
         curve = functional.mean_iou(matrices)
-        figures = [Figure(scales, post, "fixed", threshold, len(ids), True, _metric(matrices[fixed]))]
+        background = source.has_background
+        figures = [
+            Figure(scales, post, "fixed", threshold, len(ids), True, background, _metric(matrices[fixed]))
+        ]
         choices = []
         if holdout:
             best = best_threshold(functional.mean_iou(held.confusions()))
             metric = _metric(rest.confusions()[best])
+            rest_count = len(ids) - holdout
             figures.append(
-                Figure(scales, post, "heldout", thresholds[best], len(ids) - holdout, False, metric)
+                Figure(scales, post, "heldout", thresholds[best], rest_count, False, background, metric)
             )
             choices.append(best)
         best = best_threshold(curve)
-        figures.append(
-            Figure(scales, post, "oracle", thresholds[best], len(ids), False, _metric(matrices[best]))
-        )
+        metric = _metric(matrices[best])
+        figures.append(Figure(scales, post, "oracle", thresholds[best], len(ids), False, background, metric))
         choices.append(best)
         for index, counts in enumerate(spool):
             for position, choice in enumerate(choices, start=1):
