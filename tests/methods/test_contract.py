@@ -183,12 +183,14 @@ def test_stages_run_and_a_checkpoint_brings_the_same_maps_back(name, tmp_path, m
 def test_two_ranks_train_what_one_process_trains(name, tmp_path, mini_data):
     method = built(name, tmp_path)[0]
     states = [method.state_dict()]
-    # Where gates open in the first step, one gate of CoDe differs by 6 % of its (tiny) second step; why is not known yet. Hard
-    # sampled masks are suspected, in which rounding can flip a pixel. The first step is compared there.
-    steps = 1 if behind_closed_gates(method) else 2
+    # Once a gate has opened a little, neighbours in an enlarged cell differ by less than float32 resolves, and the total
+    # variation asks for the sign of that (its gradient of a gate is 10 to 15 % off). In CoDe a gate of two ranks then ends 6 % of
+    # its way from that of one process; in float64 1e-14 of it, in float32 without variation 1e-5. So gates are compared in float64.
+    precision, tolerance = ("64-true", 1e-6) if behind_closed_gates(method) else ("32-true", 0.01)
     for devices in (1, 2):
         trainer = {
-            "limit_train_batches": steps,
+            "limit_train_batches": 2,
+            "precision": precision,
             "devices": devices,
             "strategy": "ddp" if devices > 1 else "auto",
             "limit_val_batches": 0,
@@ -208,7 +210,7 @@ def test_two_ranks_train_what_one_process_trains(name, tmp_path, mini_data):
         step, difference = (value - start[key]).double().norm(), (value - double[key]).double().norm()
         moved += bool(step > 0)
         # the order of sums differs; a wrong gradient differs by its own size
-        assert difference <= 0.01 * step + 1e-9, (
+        assert difference <= tolerance * step + tolerance * 1e-7, (
             f"{key}: moved by {step:.2e}, ranks differ by {difference:.2e}"
         )
     assert moved > 10
