@@ -47,3 +47,14 @@ def test_words_replace_class_names_and_unknown_ones_are_refused():
     assert method.prompts[0] == ["a photo of a bird"]
     with pytest.raises(ValueError, match="words names classes that the data source does not have: tvmonitor"):
         CLIPZeroShot(CLASSES, clip="package:mini/clip", words={"tvmonitor": "tv monitor"})
+
+
+def test_a_class_name_that_says_nothing_is_refused_unless_words_speak_for_it():
+    with pytest.raises(
+        ValueError, match="knows no word of the class names 'tvmonitor'; name these classes in plain"
+    ):
+        CLIPZeroShot(["cow", "tvmonitor"], clip="package:mini/clip", templates="mini")
+    spoken = CLIPZeroShot(
+        ["tvmonitor"], clip="package:mini/clip", templates="mini", words={"tvmonitor": "car"}
+    )
+    assert spoken.prompts == [["a photo of a car"]]

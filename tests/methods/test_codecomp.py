@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from wsss_bench.data.mini.captions import describe
 from wsss_bench.inference import InferenceConfig, _maps_of, enlarge
+from wsss_bench.methods import codecomp
 from wsss_bench.methods.codecomp import CoDe, Sample
 from wsss_bench.methods.optim import OptimConfig, build_optimizer, build_schedule
 from wsss_bench.nn.clip import CLIP
@@ -23,7 +25,9 @@ from wsss_bench.nn.image_segmenter import hard_masks
 from wsss_bench.types import CaptionBatch
 from wsss_bench.vocabulary import templates as prompt_templates
 
-CONFIGS = Path(__file__).parents[2] / "configs" / "methods"
+ROOT = Path(__file__).parents[2]
+CONFIGS = ROOT / "configs" / "methods"
+EXPERIMENTS = ROOT / "experiments"
 IDS = {"dog": [1929], "balloon": [13634], "grass": [5922], "skies": [7244], "air": [1922], "ball": [1069]} | {
     "a": [320], "photo": [1125], "of": [539], "large": [3638], "blurry": [21977], "rendering": [21339], "good": [886],
     "the": [518], ".": [269], "potted": [48581], "plant": [3912],
@@ -378,6 +382,21 @@ def test_captions_with_too_few_nouns_are_left_out_and_a_batch_of_them_has_zero_l
     assert all(torch.isfinite(loss) for loss in single.values())
 
 
+def test_captions_that_never_have_enough_nouns_stop_the_training(mini, monkeypatch):
+    monkeypatch.setattr(codecomp, "PATIENCE", 4)
+    monkeypatch.setattr(mini, "_shown", 0)
+    monkeypatch.setattr(mini, "_used", 0)
+    mini._samples(batch_of(["a bird", "", "nothing"]))
+    with pytest.raises(
+        ValueError,
+        match=r"none of 6 captions has 2 nouns, the last one is 'a dog'; set model\.init_args\.nouns",
+    ):
+        mini._samples(batch_of(["a bird", "", "a dog"]))
+    mini._shown = 0
+    mini._samples(batch_of(["a cow and a car", "", "nothing"]))
+    mini._samples(batch_of(["a bird", "", "nothing"]))  # one of six is enough
+
+
 def test_draws_belong_to_the_image(mini):
     captions = [
         "a cow and a car on the road",
@@ -404,7 +423,41 @@ def test_a_class_name_that_says_nothing_is_refused(name):
         CoDe(["cow", name], **MINI)
 
 
-def test_training_finds_the_words_of_the_nouns_and_leaves_clip_as_it_was(tmp_path):
+def test_main_branch_reads_the_noun_prompt_of_plain_names_and_knowledge_the_templates(mini, monkeypatch):
+    seen = []
+    scores = mini.grounding.scores
+    monkeypatch.setattr(mini.grounding, "scores", lambda *inputs: seen.append(inputs) or scores(*inputs))
+    clip = mini.grounding.clip
+    with torch.no_grad():
+        mini.seed_maps(torch.rand(1, 3, 48, 48))
+        prompted = mini.noun_prompt(clip, CLASSES)
+        known = template_embeddings(clip, CLASSES, prompt_templates("mini"))
+    assert torch.equal(seen[0][1], prompted)
+    assert torch.equal(seen[0][2], known)
+
+
+def test_only_hard_masks_reach_the_highlighted_images(mini, monkeypatch):
+    masks = []
+    forward = mini.region_prompt.forward
+    monkeypatch.setattr(
+        mini.region_prompt, "forward", lambda image, mask: masks.append(mask) or forward(image, mask)
+    )
+    losses = mini.training_loss(batch_of(["a cow and a car", "a bird on sand"]))
+    assert masks[0].shape[:2] == (4, 1)
+    assert set(masks[0].unique().tolist()) == {0.0, 1.0}
+    gradient = torch.autograd.grad(losses["highlight"], masks[0])[0]  # straight through
+    assert gradient.any()
+
+
+@pytest.mark.parametrize("file", sorted(EXPERIMENTS.rglob("*.yaml")), ids=lambda file: file.stem)
+def test_without_pamr_the_background_is_at_one_half(file):
+    variants = yaml.safe_load(file.read_text()).get("variants", {})
+    for variant in variants.values():
+        reading = variant.get("override", {}).get("model", {}).get("init_args", {}).get("reading", {})
+        assert reading.get("background", 0.4) == (0.5 if reading.get("pamr_dilations") == [] else 0.4)
+
+
+def test_training_finds_the_words_of_the_nouns_and_leaves_clip_as_it_was(tmp_path, capsys):
     torch.manual_seed(0)
     method = CoDe(
         CLASSES, OptimConfig(name="adamw", lr=2e-3, weight_decay=0.05), **MINI, joint_from=3,
@@ -427,6 +480,11 @@ def test_training_finds_the_words_of_the_nouns_and_leaves_clip_as_it_was(tmp_pat
     assert blocks[0] == blocks[3] != blocks[4]  # the block moves from the step of index joint_from on
     assert all(torch.equal(value, frozen[name]) for name, value in method.grounding.clip.state_dict().items())
     assert not any("frozen" in name or "clip" in name for name in method.state_dict())
+    left_out, shown = map(
+        int, re.search(r"(\d+) of (\d+) captions have fewer than 2", capsys.readouterr().out).groups()
+    )
+    assert shown == 12 * steps
+    assert left_out == sum(len(method._extract_nouns(c)) < 2 for batch in batches for c in batch.caption) > 0
     assert token_accuracy(method, batch_of(captions_of(50, seed=1000), size=16)) > 0.95
 
 

@@ -67,6 +67,18 @@ def test_images_without_a_caption_are_left_out(method):
     assert all(parameter.grad is not None and not parameter.grad.any() for parameter in method.parameters())
 
 
+def test_what_a_mask_leaves_out_is_blanked_by_a_hard_mask(method, monkeypatch):
+    seen = []
+    embed = method.grounding.embed_image
+    monkeypatch.setattr(method.grounding, "embed_image", lambda image: seen.append(image) or embed(image))
+    batch = batch_of(["a cow on grass", "a bird"])
+    method.training_loss(batch)
+    whole = method.grounding.normalize(batch.image)
+    blank = (seen[0] == 0).all(dim=1)
+    assert 0 < blank.float().mean() < 1
+    torch.testing.assert_close(seen[0].movedim(1, -1)[~blank], whole.movedim(1, -1)[~blank])
+
+
 def test_frozen_clip_is_in_no_checkpoint_and_both_branches_read_one_text(method):
     assert not any(
         "frozen" in name or "clip" in name or "text" in name.split(".")[0] for name in buffers(method)

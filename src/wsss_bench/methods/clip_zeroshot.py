@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from wsss_bench.methods.base import Method
 from wsss_bench.nn.clip import CLIP
+from wsss_bench.nn.grounding import refuse_silent_names
 from wsss_bench.vocabulary import templates as prompt_templates
 
 
@@ -57,9 +58,10 @@ class CLIPZeroShot(Method):
             raise ValueError(
                 f"words names classes that the data source does not have: {', '.join(sorted(unknown))}"
             )
+        spoken = [words.get(name, name) for name in self.class_names]
+        refuse_silent_names(self.clip, spoken)
         self.prompts = [
-            [template.format(words.get(name, name)) for template in prompt_templates(templates)]
-            for name in self.class_names
+            [template.format(name) for template in prompt_templates(templates)] for name in spoken
         ]
         self.background = background
         self.slope = slope

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from wsss_bench.losses.contrastive import LOG_SCALE, contrast
 from wsss_bench.losses.grounding import grounding_terms
-from wsss_bench.losses.ranks import mean_over_ranks
+from wsss_bench.losses.ranks import mean_over_ranks, summed_over_ranks
 from wsss_bench.losses.word_segmentation import word_segmentation
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.optim import OptimConfig, vectors_without_decay
@@ -40,6 +40,9 @@ from wsss_bench.nn.text_segmenter import NO_TARGET, TextSegmenter, word_labels, 
 from wsss_bench.nouns import NounExtractor, noun_extractor
 from wsss_bench.types import CaptionBatch
 from wsss_bench.vocabulary import templates as prompt_templates
+
+PATIENCE = 1000
+"""Captions among which one must have enough nouns."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,7 @@ class CoDe(Method):
         self.register_buffer("knowledge_text", text, persistent=False)
         self.knowledge_text: Tensor  # (C, D)
         self._prompted: tuple[tuple[int, torch.device], Tensor] | None = None
+        self._shown = self._used = 0  # captions of this rank in this epoch
 
     def training_loss(self, batch: CaptionBatch) -> dict[str, Tensor]:
         samples = self._samples(batch)
@@ -166,12 +170,26 @@ class CoDe(Method):
         if self.global_step < self.joint_from:
             self.grounding.drop_block_gradients()
 
+    def on_train_epoch_end(self) -> None:
+        """Say how many captions were left out."""
+        (shown, used), _ = summed_over_ranks(torch.tensor([self._shown, self._used], device=self.device))
+        self._shown = self._used = 0
+        if self.global_rank == 0:
+            print(
+                f"{shown - used} of {shown} captions have fewer than {self.nouns_per_caption} nouns and were left out",
+                flush=True,
+            )
+
     @cached_property
     def _extract_nouns(self) -> NounExtractor:
         return noun_extractor(self.nouns)  # at the first training step: inference needs no tagger
 
     def _samples(self, batch: CaptionBatch) -> list[Sample]:
-        """Nouns of the captions that have enough of them; an image without a caption has none."""
+        """Nouns of the captions that have enough of them; an image without a caption has none.
+
+        Raises:
+            ValueError: the first `PATIENCE` captions all have too few.
+        """
         seed = torch.initial_seed() - self.global_rank  # the base seeds every epoch, and the ranks apart
         samples = []
         for row, (image_id, caption) in enumerate(zip(batch.image_id, batch.caption, strict=True)):
@@ -184,6 +202,14 @@ class CoDe(Method):
             chosen = torch.randint(len(self.noun_templates), (len(drawn),), generator=generator).tolist()
             sentences = [self.noun_templates[k].format(noun) for k, noun in zip(chosen, drawn, strict=True)]
             samples.append(Sample(row, caption, nouns, drawn, sentences, generator))
+        self._shown += len(batch.caption)
+        self._used += len(samples)
+        if not self._used and self._shown >= PATIENCE:
+            raise ValueError(
+                f"none of {self._shown} captions has {self.nouns_per_caption} nouns, the last one is {batch.caption[-1]!r}; "
+                f"set model.init_args.nouns (now {self.nouns!r}) to an extractor or a vocabulary that knows the nouns of these "
+                "captions"
+            )
         return samples
 
     def _losses(self, image: Tensor, samples: Sequence[Sample], uniform: Tensor) -> dict[str, Tensor]:
