@@ -207,8 +207,8 @@ class CoDe(Method):
         if not self._used and self._shown >= PATIENCE:
             raise ValueError(
                 f"none of {self._shown} captions has {self.nouns_per_caption} nouns, the last one is {batch.caption[-1]!r}; "
-                f"set model.init_args.nouns (now {self.nouns!r}) to an extractor or a vocabulary that knows the nouns of these "
-                "captions"
+                f"set model.init_args.nouns (now {self.nouns!r}) to an extractor or a vocabulary that knows the nouns of "
+                "these captions"
             )
         return samples
 

@@ -1,0 +1,90 @@
+"""How well the text segmenter of a trained CoDe finds the words of the nouns: `python benchmarks/text_masks.py STAGE`.
+
+Of the tokens of the nouns that are drawn from a caption, the share that is given to its noun, and of the tokens of the other
+nouns the share that is given to none. Captions are those of a split that was not trained on; no image is read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("WANDB_MODE", "disabled")
+
+import torch
+
+from wsss_bench.methods.codecomp import CoDe
+from wsss_bench.nn.clip_text import embed_words, text_states, tokenize
+from wsss_bench.stages.fit import LAST, FitCLI
+from wsss_bench.types import CaptionBatch
+
+AT_ONCE = 256  # captions
+
+
+class WordCounts(NamedTuple):
+    """Tokens that were labelled, and those that were found."""
+
+    drawn: int
+    drawn_found: int
+    others: int
+    others_found: int
+
+
+@torch.no_grad()
+def word_counts(method: CoDe, ids: Sequence[str], captions: Sequence[str]) -> WordCounts:
+    """Count the tokens of nouns; captions with too few nouns have none.
+
+    Args:
+        method: CoDe.
+        ids: What the draws of nouns depend on, beside the seed.
+        captions: One for each id.
+    """
+    samples = method._samples(CaptionBatch(list(ids), torch.empty(0), list(captions), torch.empty(0)))
+    count, clip = method.nouns_per_caption, method.grounding.clip
+    tokens = tokenize(clip, [sample.caption for sample in samples])
+    nouns = method.noun_prompt(clip, [sample.drawn[k] for k in range(count) for sample in samples])
+    states = text_states(clip, embed_words(clip, tokens.ids))
+    logits = method.text_segmenter(states, nouns.unflatten(0, (count, len(samples))))  # (B, N + 1, L)
+    labels = method._labels(samples, tokens)  # (B, L)
+    found = logits.argmax(dim=1) == labels
+    return WordCounts(
+        *(int(part.sum()) for of in (labels > 0, labels == 0) for part in (of, found & of)),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("stage", type=Path, help="folder of a train stage of CoDe")
+    parser.add_argument("--split", default="val", help="split of its data source whose captions are read")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    cli = FitCLI(["--config", str(options.stage / "config.yaml")])
+    method = cli.model.eval()
+    if not isinstance(method, CoDe):
+        raise SystemExit(f"{options.stage} trained {type(method).__name__}; give a train stage of CoDe")
+    checkpoint = torch.load(options.stage / LAST, weights_only=True)
+    method.load_state_dict(checkpoint["state_dict"])
+    source = cli.datamodule.source
+    pairs = [
+        (f"{name}/{number}", caption)
+        for name in source.ids(options.split)
+        for number, caption in enumerate(source.captions(name))
+    ]
+    parts = [
+        word_counts(method, *zip(*pairs[start : start + AT_ONCE], strict=True))
+        for start in range(0, len(pairs), AT_ONCE)
+    ]
+    total = WordCounts(*map(sum, zip(*parts, strict=True)))
+    print(f"{method._used} of {len(pairs)} captions of {options.split} have enough nouns")
+    print(f"drawn nouns: {total.drawn_found} of {total.drawn} tokens ({total.drawn_found / total.drawn:.4f})")
+    print(
+        f"other nouns: {total.others_found} of {total.others} tokens ({total.others_found / max(1, total.others):.4f})"
+    )
+
+
+if __name__ == "__main__":
+    main()
