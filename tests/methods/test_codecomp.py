@@ -451,12 +451,22 @@ def test_only_hard_masks_reach_the_highlighted_images(mini, monkeypatch):
     assert gradient.any()
 
 
-@pytest.mark.parametrize("file", sorted(EXPERIMENTS.rglob("*.yaml")), ids=lambda file: file.stem)
-def test_without_pamr_the_background_is_at_one_half(file):
-    variants = yaml.safe_load(file.read_text()).get("variants", {})
-    for variant in variants.values():
-        reading = variant.get("override", {}).get("model", {}).get("init_args", {}).get("reading", {})
-        assert reading.get("background", 0.4) == (0.5 if reading.get("pamr_dilations") == [] else 0.4)
+def test_the_background_is_at_two_fifths_with_pamr_and_at_one_half_without():
+    def read(content):
+        return content.get("model", {}).get("init_args", {}).get("reading", {})
+
+    contents = [yaml.safe_load(file.read_text()) for file in EXPERIMENTS.rglob("*.yaml")]
+    variants = [variant for content in contents for variant in content.get("variants", {}).values()]
+    readings = [read(variant.get("override", {})) for variant in variants]
+    assert sum(reading.get("pamr_dilations") == [] for reading in readings) >= 3
+    readings += [
+        read(yaml.safe_load(file.read_text()))
+        for name in ("codecomp", "tcl")
+        for file in CONFIGS.glob(f"{name}*.yaml")
+    ]
+    for reading in readings:
+        level = reading.get("background", MaskReading().background)
+        assert level == (0.5 if reading.get("pamr_dilations") == [] else 0.4)
 
 
 def test_training_finds_the_words_of_the_nouns_and_leaves_clip_as_it_was(tmp_path, capsys):
