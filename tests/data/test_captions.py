@@ -191,7 +191,7 @@ def test_table_of_captions(table):
         ("image,text\na.jpg,x\n", r"has the columns \['image', 'text'\]; expected image,caption"),
         (
             "image,caption\na.jpg,x\nc.jpg,\ndeep/b.png,  \n",
-            r"has 2 rows without a caption \(line 3, 4, \.\.\.\)",
+            r"has 2 rows without a caption \(line 3, 4, \.\.\.\); fill them or take them off",
         ),
         ("image,caption\na.jpg,x\na.png,y\n", r"line 3: 'a\.png' and 'a\.jpg' have the same id"),
     ],
@@ -312,6 +312,7 @@ def test_coco_image_without_a_caption_is_named(coco_root):
     content = json.loads(path.read_text())
     path.write_text(json.dumps({**content, "annotations": []}))
     with pytest.raises(
-        ValueError, match=r"captions_val2014\.json has no caption for image 'COCO_val2014_000000000004'"
+        ValueError,
+        match=r"captions_val2014\.json has no caption for image 'COCO_val2014_000000000004'; leave it out",
     ):
         COCO(coco_root, vocabulary="mini").captions("COCO_val2014_000000000004")

@@ -86,7 +86,8 @@ def test_published_layout_and_label_map(name, tmp_path):
         source.labels(image_id)
     write(tmp_path, image, mask, [unknown])
     with pytest.raises(
-        ValueError, match=rf"holds the values \[{unknown}\], which {build.__name__} does not have"
+        ValueError,
+        match=rf"\[{unknown}\], which {build.__name__} does not have; expected the masks as they are published",
     ):
         source.mask(image_id)
 
@@ -142,9 +143,17 @@ def test_context_with_and_without_background(tmp_path):
 def test_context_masks_in_the_other_order_are_refused(tmp_path):
     mostly_sky = VOC_FIRST[COMMON.index("sky")]
     with pytest.raises(
-        ValueError, match=r"another order of classes: .* 0 % .* 100 % in that which begins with VOC"
+        ValueError,
+        match=r"another order of classes: .* 0 % .* 100 % in that which begins with VOC.*Make the masks with mmseg",
     ):
         PascalContext(context(tmp_path, [mostly_sky])).mask("2008_000000")
+
+
+def test_context_masks_with_values_beyond_its_classes_are_refused(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"holds the values \[60\]; expected 0 .*1\.\.59 .*Is the vocabulary"
+    ):
+        PascalContext(context(tmp_path, [60])).mask("2008_000000")
 
 
 def test_voc_without_background_ignores_it(voc_root):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import re
 from pathlib import Path
 from runpy import run_path
@@ -359,7 +360,10 @@ def test_pairs_are_noun_major(mini, monkeypatch):
         mini.noun_prompt, "forward", lambda clip, nouns: seen.append(nouns) or forward(clip, nouns)
     )
     captions = ["a cow and a car", "a bird on sand", "a bus near the sea"]
-    mini.training_loss(batch_of(captions))
+    losses = mini.training_loss(batch_of(captions))
+    assert losses["feature_noun"] >= mini.loss_weights.contrast * math.log(
+        2
+    )  # an image is shown once for each noun
     nouns = [{"cow", "car"}, {"bird", "sand"}, {"bus", "sea"}]
     assert [{seen[0][b], seen[0][3 + b]} for b in range(3)] == nouns
 
