@@ -11,10 +11,12 @@ import yaml
 
 from wsss_bench.data.mini.grammar import CLASS_NAMES, MATERIALS, Stream
 from wsss_bench.nn.clip import CLIP
+from wsss_bench.pretrain import figures as figures_module
 from wsss_bench.pretrain.classifier import load_classifier
 from wsss_bench.pretrain.figures import (
     classifier_figures,
     dense_miou,
+    localisation,
     masked_figures,
     mean_iou,
     suppression_threshold,
@@ -128,3 +130,20 @@ def test_shipped_vit_has_a_class_token_apart_from_its_patches() -> None:
         tokens = model.forward_features(torch.zeros(1, 3, 96, 96))
     assert tokens.shape == (1, 145, 96)
     assert not torch.allclose(tokens[:, 0], tokens[:, 1:].mean(1))
+
+
+def test_patches_of_the_shipped_vit_see_the_class_where_it_is(probe: Probe) -> None:
+    figures = localisation(MINI, "vit", {"few": probe})
+    assert figures["patch_auc/few"] > 0.8
+
+
+def test_localisation_is_chance_for_one_value_and_one_for_the_mask(
+    probe: Probe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask = torch.from_numpy(probe.mask)
+    own = torch.stack([(mask == label + 1).float() for label in range(8)], dim=1)
+    starts = iter(range(0, len(own), 50))
+    monkeypatch.setattr(figures_module, "patch_maps", lambda model, image: own[(s := next(starts)) : s + 50])
+    assert localisation(MINI, "vit", {"few": probe})["patch_auc/few"] == 1.0
+    monkeypatch.setattr(figures_module, "patch_maps", lambda model, image: torch.zeros(len(image), 8, 12, 12))
+    assert localisation(MINI, "vit", {"few": probe})["patch_auc/few"] == 0.5

@@ -1,14 +1,15 @@
-"""Pretraining of the small ResNet and the small ViT: one class out of eight, from the mini web.
+"""The small image classifiers: their architecture, their training loop, and the pretraining of the ResNet.
 
-They stand for ImageNet weights: a single-label classifier on pictures of single classes. Both are timm models
-and are loaded the way timm's own weights are; the classifier head is kept in a file of its own, because the
-methods bring theirs.
+They stand for ImageNet weights. The ResNet is a single-label classifier on pictures of single classes; the ViT has a file of
+its own (`vit.py`). Both are timm models and are loaded the way timm's own weights are; the classifier head is kept in
+a file of its own, because the methods bring theirs.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..data.mini.grammar import CLASS_NAMES, IMAGE_SIZE
+from ..data.mini.grammar import CLASS_NAMES
 from .schedule import make_optimizer
 from .web import Web
 
@@ -51,49 +52,56 @@ class ClassifierRecipe:
     batch: int = 64
     weight_decay: float = 0.05
     warmup: int = 80
-    pool: int = 24_000  # images of the mini web; about two thirds show one class
+    pool: int = 24_000  # images of the mini web
     training_kwargs: dict[str, Any] = field(default_factory=dict)  # of timm, for the training alone
 
 
-RECIPES: dict[str, ClassifierRecipe] = {
-    "resnet": ClassifierRecipe(
-        Architecture("resnet10t", {"channels": [32, 64, 96, 128]}), head="fc", steps=1200, lr=3e-3
-    ),
-    "vit": ClassifierRecipe(
-        Architecture(
-            "vit_tiny_patch16_224",
-            {"img_size": IMAGE_SIZE, "patch_size": 8, "embed_dim": 96, "depth": 6, "num_heads": 3},
-        ),
-        head="head",
-        steps=2500,
-        lr=1.5e-3,
-        training_kwargs={"patch_drop_rate": 0.5},
-    ),
-}
+RESNET = ClassifierRecipe(
+    Architecture("resnet10t", {"channels": [32, 64, 96, 128]}), head="fc", steps=1200, lr=3e-3
+)
 
 
-def train_classifier(web: Web, recipe: ClassifierRecipe, seed: int) -> Any:
-    """Train on the single-class images of the web; progress goes to standard error."""
+def train_resnet(web: Web, recipe: ClassifierRecipe, seed: int) -> Any:
+    """Cross entropy on the single-class images of the web; progress goes to standard error."""
+    index, labels = (torch.from_numpy(array) for array in web.single_class())
+
+    def loss(model: Any, chosen: Tensor, step: int, rng: torch.Generator) -> Tensor:
+        image = standardize(augment(to_unit(web.image[index[chosen].numpy()]), rng), recipe.architecture)
+        (logits,) = readings(model, image)
+        return F.cross_entropy(logits, labels[chosen])
+
+    return fit(recipe, len(CLASS_NAMES), len(index), loss, seed)
+
+
+def fit(
+    recipe: ClassifierRecipe,
+    outputs: int,
+    samples: int,
+    loss_of: Callable[[Any, Tensor, int, torch.Generator], Tensor],
+    seed: int,
+) -> Any:
+    """Train a timm model in evaluation-ready state.
+
+    Args:
+        recipe: Network, length and optimiser.
+        outputs: Width of the head.
+        samples: Images to draw from, all of them once before one comes again.
+        loss_of: `(model, indices of a batch, step, generator) -> scalar`.
+        seed: Of the weights and of the generator.
+    """
     torch.manual_seed(seed)
     rng = torch.Generator().manual_seed(seed)
     architecture = recipe.architecture
     model = timm.create_model(
-        architecture.model, num_classes=len(CLASS_NAMES), **architecture.kwargs, **recipe.training_kwargs
+        architecture.model, num_classes=outputs, **architecture.kwargs, **recipe.training_kwargs
     ).train()
     optimizer, schedule = make_optimizer(model, recipe.lr, recipe.weight_decay, recipe.steps, recipe.warmup)
-    index, labels = (torch.from_numpy(array) for array in web.single_class())
     order = torch.empty(0, dtype=torch.long)
     for step in range(recipe.steps):
         if len(order) < recipe.batch:
-            order = torch.randperm(len(index), generator=rng)
+            order = torch.randperm(samples, generator=rng)
         chosen, order = order[: recipe.batch], order[recipe.batch :]
-        image = augment(to_unit(web.image[index[chosen].numpy()]), rng)
-        loss = torch.stack(
-            [
-                F.cross_entropy(logits, labels[chosen])
-                for logits in readings(model, standardize(image, architecture))
-            ]
-        ).mean()
+        loss = loss_of(model, chosen, step, rng)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -109,12 +117,12 @@ def train_classifier(web: Web, recipe: ClassifierRecipe, seed: int) -> Any:
 
 
 def readings(model: Any, image: Tensor) -> list[Tensor]:
-    """Logits (B, 8) of every read-out that must work: the pooled map of a timm ResNet; the class token and
-    the mean of the patch tokens of a timm ViT, through one head."""
+    """Logits (B, K) of every read-out that must work: the pooled map of a timm ResNet; the class token and
+    the maximum of each channel over the patches of a timm ViT, through one head."""
     features = model.forward_features(image)
     if features.ndim == 4:
         return [model.forward_head(features)]
-    return [model.head(features[:, 0]), model.head(features[:, 1:].mean(1))]
+    return [model.head(features[:, 0]), model.head(features[:, 1:].amax(1))]
 
 
 def to_unit(image: Any) -> Tensor:
@@ -160,6 +168,7 @@ def load_classifier(folder: Path, name: str) -> tuple[Any, Architecture]:
     model: Any = timm.create_model(
         architecture.model, num_classes=0, checkpoint_path=str(weights), **architecture.kwargs
     )
-    model.reset_classifier(len(CLASS_NAMES))
-    model.get_classifier().load_state_dict(load_file(folder / f"{name}_head.safetensors"))
+    head = load_file(folder / f"{name}_head.safetensors")
+    model.reset_classifier(len(head["weight"]))
+    model.get_classifier().load_state_dict(head)
     return model.eval(), architecture

@@ -14,14 +14,16 @@ import torch
 
 from ..data.mini.grammar import Stream
 from ..weights import locate
-from .classifier import RECIPES, save_classifier, train_classifier
+from .classifier import RESNET, save_classifier, train_resnet
 from .clip import ClipRecipe, save_clip, train_clip
-from .figures import classifier_figures, clip_figures
+from .figures import classifier_figures, clip_figures, localisation
 from .probe import Probe, make_probe
 from .record import changed_files, read_records, write_record
+from .vit import VIT, train_vit
 from .web import make_web
 
 WORLD_SEED = 0  # the figures are those of the default mini world
+CLASSIFIERS = {"resnet": (RESNET, train_resnet), "vit": (VIT, train_vit)}
 VAL_IMAGES, TUNING_IMAGES, HELD_OUT_IMAGES = 300, 150, 1500
 
 
@@ -29,7 +31,7 @@ def main(argv: list[str]) -> int:
     """Run the command; `argv` without the program's and the subcommand's name. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="wsss-bench pretrain", description=__doc__)
     commands = parser.add_subparsers(dest="name", required=True)
-    for name in ("clip", *RECIPES):
+    for name in ("clip", *CLASSIFIERS):
         train = commands.add_parser(name, help=f"train the small {name} on the mini web")
         train.add_argument(
             "--out", type=Path, default=Path("pretrained"), help="folder to write to (default: %(default)s)"
@@ -56,25 +58,27 @@ def measure(folder: Path, name: str, seed: int) -> dict[str, float]:
     """The figures of the weights `name` in a folder; `seed` is the pretraining's, to stay off its images."""
     processes = os.cpu_count() or 1
     held_out = make_web(seed + 1, HELD_OUT_IMAGES, processes)
-    if name != "clip":
+    if name == "resnet":
         return classifier_figures(folder, name, held_out)
     probes: dict[str, Probe] = {
         "val": make_probe(WORLD_SEED, Stream.VAL, VAL_IMAGES, processes),
         "val_ood": make_probe(WORLD_SEED, Stream.VAL_OOD, VAL_IMAGES, processes),
     }
+    if name == "vit":
+        return classifier_figures(folder, name, held_out) | localisation(folder, name, probes)
     tuning = make_probe(WORLD_SEED, Stream.PROBE, TUNING_IMAGES, processes)
     return clip_figures(str(folder / "clip"), probes, tuning, held_out)
 
 
 def _train(name: str, out: Path, seed: int, steps: int | None) -> dict[str, Any]:
-    recipe = ClipRecipe() if name == "clip" else RECIPES[name]
+    recipe = ClipRecipe() if name == "clip" else CLASSIFIERS[name][0]
     if steps is not None:
         recipe = replace(recipe, steps=steps)
     web = make_web(seed, recipe.pool, os.cpu_count() or 1)
     if isinstance(recipe, ClipRecipe):
         save_clip(*train_clip(web, recipe, seed), out / "clip")
     else:
-        save_classifier(train_classifier(web, recipe, seed), recipe, out, name)
+        save_classifier(CLASSIFIERS[name][1](web, recipe, seed), recipe, out, name)
     return {
         "command": f"wsss-bench pretrain {name} --seed {seed} --steps {recipe.steps}",
         "seed": seed,

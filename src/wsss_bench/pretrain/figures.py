@@ -14,9 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
+from torchmetrics.functional.classification import binary_auroc
 
 from ..data.mini.grammar import CLASS_NAMES, MATERIALS
 from ..nn.clip import CLIP
+from ..types import IGNORE
 from .classifier import Architecture, load_classifier, readings, standardize, to_unit
 from .probe import Probe
 from .web import Web
@@ -91,7 +93,7 @@ def dense_scores(clip: CLIP, image: Tensor) -> tuple[NDArray[np.float32], NDArra
 def mean_iou(prediction: NDArray[np.integer], mask: NDArray[np.uint8]) -> float:
     """Mean IoU of the 9 classes from one pooled confusion matrix; mask 255 is ignored."""
     count = len(CLASS_NAMES) + 1
-    valid = mask != 255
+    valid = mask != IGNORE
     pairs = mask[valid].astype(np.int64) * count + prediction[valid]
     confusion = np.bincount(pairs, minlength=count**2).reshape(count, count)
     inter = np.diag(confusion)
@@ -146,17 +148,47 @@ def clip_figures(name: str, probes: dict[str, Probe], tuning: Probe, held_out: W
 
 @torch.no_grad()
 def classifier_figures(folder: Path, name: str, held_out: Web) -> dict[str, float]:
-    """Accuracy on web images that no pretraining saw, for every read-out of the network."""
+    """Accuracy on web images of one class that no pretraining saw, for every read-out of the network."""
     model, architecture = load_classifier(folder, name)
     index, labels = held_out.single_class()
     outputs = _classify(model, architecture, to_unit(held_out.image[index]))
-    names = ["accuracy"] if len(outputs) == 1 else ["accuracy_class_token", "accuracy_patch_mean"]
+    names = ["accuracy"] if len(outputs) == 1 else ["accuracy_class_token", "accuracy_patch_max"]
     truth = torch.from_numpy(labels)
     figures = {
-        key: round((logits.argmax(1) == truth).float().mean().item(), 4)
+        key: round((logits[:, : len(CLASS_NAMES)].argmax(1) == truth).float().mean().item(), 4)
         for key, logits in zip(names, outputs, strict=True)
     }
     return figures | {"held_out_images": len(index)}
+
+
+@torch.no_grad()
+def localisation(folder: Path, name: str, probes: dict[str, Probe]) -> dict[str, float]:
+    """Where the classifier on the patches of a ViT sees a class: by split, the area under the ROC curve of its map for the
+    pixels of the class, mean over images and present classes. 0.5 is chance."""
+    model, architecture = load_classifier(folder, name)
+    figures = {}
+    for split, probe in probes.items():
+        areas = []
+        for start in range(0, len(probe.image), BATCH):
+            image = probe.image[start : start + BATCH]
+            maps = patch_maps(model, standardize(image, architecture))
+            maps = F.interpolate(maps, image.shape[-2:], mode="bilinear", align_corners=False)
+            for number, scores in enumerate(maps, start):
+                mask = torch.from_numpy(probe.mask[number])
+                known = mask != IGNORE
+                for label in probe.labels[number]:
+                    inside = (mask == label + 1)[known]
+                    if inside.any():
+                        areas.append(binary_auroc(scores[label][known], inside.int()).item())
+        figures[f"patch_auc/{split}"] = round(float(np.mean(areas)), 4)
+    return figures
+
+
+def patch_maps(model: Any, image: Tensor) -> Tensor:
+    """(B, 3, S, S), standardized -> (B, K, s, s): the head of a ViT at every patch."""
+    logits = model.head(model.forward_features(image)[:, 1:])
+    side = round(logits.shape[1] ** 0.5)
+    return logits.transpose(1, 2).unflatten(2, (side, side))
 
 
 def _classify(model: Any, architecture: Architecture, image: Tensor) -> list[Tensor]:
