@@ -289,14 +289,14 @@ def _aligned(lines: list[list[str]]) -> str:
 
 def _footnotes(board: Leaderboard, commit: str) -> str:
     notes = [
-        "mIoU in percent, background counted; mean ± sample standard deviation (number of seeds). Ranks "
+        "mIoU in percent; background counts as a class where the data set has one; mean ± sample standard deviation (number of seeds). Ranks "
         "hold inside a block only: one data set, one track, the same extra data, one protocol.",
         "Seeds: `fixed` uses the threshold of the method's file and ranks; `heldout` was chosen on training "
         "images that are left out of the score; † `oracle` was chosen on the scored images: an upper bound, "
         "not a result.",
         "ss, ms: one scale, several scales with flip; crf: DenseCRF in the one setting of the data set.",
         "bg FP: true background predicted as foreground, of all background; bg FN: true foreground predicted "
-        "as background, of all foreground; both in percent, of the ranking figure.",
+        "as background, of all foreground; both in percent, of the ranking figure; `-` where a data set has no background.",
         "Seconds: CPU time, or GPU time where there is one. `train` counts the method that a warm start begins "
         "with; a refiner's column counts the labels and the network that it trains; `total` is everything that "
         "leads to the last product, scoring not counted.",
