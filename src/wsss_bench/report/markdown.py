@@ -290,7 +290,8 @@ def _aligned(lines: list[list[str]]) -> str:
 def _footnotes(board: Leaderboard, commit: str) -> str:
     notes = [
         "mIoU in percent; background counts as a class where the data set has one; mean ± sample standard "
-        "deviation (number of seeds). Ranks hold inside a block only: one data set, one track, the same extra data, one protocol.",
+        "deviation (number of seeds). Ranks hold inside a block only: one data set, one track, the same extra "
+        "data, one protocol.",
         "Seeds: `fixed` uses the threshold of the method's file and ranks; `heldout` was chosen on training "
         "images that are left out of the score; † `oracle` was chosen on the scored images: an upper bound, "
         "not a result.",
