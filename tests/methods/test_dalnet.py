@@ -248,7 +248,7 @@ OPTIONS = {
     "main_cam_after": ({"mask": MaskConfig(main_cam_after=0)}, {"lea", "ccl"}),
     "cam high": ({"cam": MixedCAMConfig((1.0, 0.5), high=0.4)}, {"lea", "ccl", "ptc", "seg"}),
     "cam low": ({"cam": MixedCAMConfig((1.0, 0.5), low=0.5)}, {"lea", "ccl", "ptc", "seg"}),
-    "cam scales": ({"cam": MixedCAMConfig((1.0,))}, {"lea", "ccl", "ptc"}),
+    "cam scales": ({"cam": MixedCAMConfig((1.0,))}, {"lea", "ccl", "ptc", "seg"}),
     "aux_until": ({"cam": MixedCAMConfig((1.0, 0.5), aux_until=1)}, {"seg"}),
     "text_mix": ({"cam": MixedCAMConfig((1.0, 0.5), text_mix=0.5)}, {"seg"}),
     "bg_mode": ({"text": replace(TEXT, bg_mode="class_related")}, {"gia", "ccl"}),
