@@ -23,6 +23,7 @@ from wsss_bench.nn import alignment_texts
 from wsss_bench.nn.alignment_texts import TextConfig
 from wsss_bench.nn.clip import CLIP
 from wsss_bench.nn.resnet import IMAGENET_MEAN
+from wsss_bench.nn.single_stage import DecoderConfig
 from wsss_bench.types import ImageBatch
 from wsss_bench.vocabulary import load
 
@@ -46,7 +47,7 @@ def build(seed=0, **options):
         "optim": OptimConfig("adamw", 1e-3),
         "backbone": "package:mini/vit.json",
         "weights": "package:mini/vit.safetensors",
-        "decoder_width": 8,
+        "decoder": DecoderConfig(width=8),
         "text": TEXT,
         "cam": MixedCAMConfig(scales=(1.0, 0.5)),
         "start": AT_ONCE,
@@ -181,20 +182,19 @@ def test_a_term_counts_from_its_start_step():
     assert not method.network.decoder.conv8.weight.grad.any()  # on the graph, as several ranks need it
 
 
-def test_new_parts_learn_ten_times_as_fast_as_the_encoder():
+def test_new_parts_learn_ten_times_as_fast_as_the_encoder_and_the_decoder_as_fast_as_it_says():
     method = build()
-    encoder, new = method.parameter_groups()
-    ids = {id(p) for p in new["params"]}
-    assert new["lr_scale"] == 10.0
-    heads = (
-        method.global_projection,
-        method.local_projection,
-        method.network.decoder,
-        method.network.classifier,
-    )
-    assert all(id(p) in ids for head in heads for p in head.parameters())
-    assert {id(p) for p in encoder["params"]} == {id(p) for p in method.network.encoder.parameters()}
-    assert not ids & {id(p) for p in encoder["params"]}
+    encoder, heads, decoder = method.parameter_groups()
+    network = method.network
+    new = (network.classifier, network.aux_classifier, method.global_projection, method.local_projection)
+
+    def listed(*modules):
+        return {id(p) for module in modules for p in module.parameters()}
+
+    groups = [{id(p) for p in group["params"]} for group in (encoder, heads, decoder)]
+    assert groups == [listed(network.encoder), listed(*new), listed(network.decoder)]
+    assert (heads["lr_scale"], decoder["lr_scale"]) == (10.0, 10.0)
+    assert build(decoder=DecoderConfig(width=8, lr_scale=3.0)).parameter_groups()[2]["lr_scale"] == 3.0
 
 
 def test_the_encoder_sees_imagenet_statistics():
@@ -256,6 +256,7 @@ OPTIONS = {
     "templates": ({"text": replace(TEXT, templates="identity")}, {"gia", "lea", "ccl"}),
     "shared": ({"proj": ProjectionConfig(shared=True)}, {"lea", "ccl"}),
     "mlp": ({"proj": ProjectionConfig(kind="mlp")}, {"gia", "lea", "ccl"}),
+    "dilation": ({"decoder": DecoderConfig(width=8, dilation=1)}, {"seg"}),
     "aux_layer": ({"aux_layer": 1}, {"aux", "lea", "ccl", "ptc"}),
 }
 

@@ -5,7 +5,7 @@ import torch
 
 from wsss_bench.methods.optim import OptimConfig, build_optimizer
 from wsss_bench.methods.toco import CTCConfig, LossWeights, StartSteps, ToCo
-from wsss_bench.nn.single_stage import CAMConfig
+from wsss_bench.nn.single_stage import CAMConfig, DecoderConfig
 from wsss_bench.types import ImageBatch
 
 SMALL = CTCConfig(crops=3, crop_size=16, hidden=8)
@@ -19,7 +19,7 @@ def build(**options):
         "optim": OptimConfig("adamw", 1e-3),
         "backbone": "package:mini/vit.json",
         "weights": "package:mini/vit.safetensors",
-        "decoder_width": 8,
+        "decoder": DecoderConfig(width=8),
         "cam": CAMConfig(scales=(1.0, 0.5)),
         "ctc": SMALL,
         "start": AT_ONCE,

@@ -29,7 +29,7 @@ from wsss_bench.nn.alignment_texts import TextConfig, alignment_texts
 from wsss_bench.nn.image_noise import image_noise
 from wsss_bench.nn.object_mask import ObjectMask, object_mask
 from wsss_bench.nn.pseudo_labels import normalize_range, valid_patches
-from wsss_bench.nn.single_stage import CAMConfig, CAMs
+from wsss_bench.nn.single_stage import CAMConfig, CAMs, DecoderConfig
 from wsss_bench.nn.vit import Tokens
 from wsss_bench.types import ImageBatch
 
@@ -138,12 +138,12 @@ class DALNet(SingleStageMethod):
 
     Args:
         class_names: Foreground classes, in label order.
-        optim: Optimiser; everything but the encoder runs at `head_lr_scale` times its learning rate.
+        optim: Optimiser; its learning rate is the encoder's.
         backbone: timm ViT name, or a recipe file.
         weights: `imagenet`, a checkpoint path, or None for random weights.
         aux_layer: Block that feeds the auxiliary classifier and with it the mask; -3 is the tenth of twelve.
-        decoder_width: Channels inside the decoder.
-        head_lr_scale: Learning rate of heads, projections and decoder over that of the encoder.
+        decoder: The decoder.
+        head_lr_scale: Learning rate of heads and projections over that of the encoder.
         text: Texts.
         proj: Projections.
         cam: CAMs and pseudo labels.
@@ -173,7 +173,7 @@ class DALNet(SingleStageMethod):
         backbone: str = "vit_base_patch16_224.orig_in21k_ft_in1k",
         weights: str | None = "imagenet",
         aux_layer: int = -3,
-        decoder_width: int = 512,
+        decoder: DecoderConfig = DecoderConfig(),
         head_lr_scale: float = 10.0,
         text: TextConfig = TextConfig(),
         proj: ProjectionConfig = ProjectionConfig(),
@@ -186,7 +186,7 @@ class DALNet(SingleStageMethod):
         loss: LossWeights = LossWeights(),
         start: StartSteps = StartSteps(),
     ) -> None:
-        super().__init__(class_names, optim, backbone, weights, aux_layer, decoder_width, head_lr_scale, cam)
+        super().__init__(class_names, optim, backbone, weights, aux_layer, decoder, head_lr_scale, cam)
         self.text_mix = cam.text_mix
         for name, value in alignment_texts(self.class_names, text)._asdict().items():
             self.register_buffer(f"text_{name}", value, persistent=name in ("foreground", "background"))

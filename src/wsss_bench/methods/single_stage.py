@@ -17,7 +17,7 @@ from wsss_bench.losses.segmentation import balanced_cross_entropy
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.optim import OptimConfig
 from wsss_bench.nn.pseudo_labels import above_minimum
-from wsss_bench.nn.single_stage import CAMConfig, CAMs, SingleStageNetwork
+from wsss_bench.nn.single_stage import CAMConfig, CAMs, DecoderConfig, SingleStageNetwork
 from wsss_bench.nn.vit import Tokens
 from wsss_bench.types import ImageBatch
 
@@ -27,12 +27,12 @@ class SingleStageMethod(Method):
 
     Args:
         class_names: Foreground classes `C`, in label order.
-        optim: Optimiser; everything but the encoder runs at `head_lr_scale` times its learning rate.
+        optim: Optimiser; its learning rate is the encoder's.
         backbone: timm ViT name, or a recipe file.
         weights: `imagenet`, a checkpoint path, or None for random weights.
         aux_layer: Block that feeds the auxiliary classifier; -3 is the tenth of twelve.
-        decoder_width: Channels inside the decoder.
-        head_lr_scale: Learning rate of everything new over that of the encoder.
+        decoder: The decoder.
+        head_lr_scale: Learning rate of everything else that is new over that of the encoder.
         cam: CAMs and pseudo labels.
     """
 
@@ -45,12 +45,12 @@ class SingleStageMethod(Method):
         backbone: str,
         weights: str | None,
         aux_layer: int,
-        decoder_width: int,
+        decoder: DecoderConfig,
         head_lr_scale: float,
         cam: CAMConfig,
     ) -> None:
         super().__init__(class_names, optim)
-        self.network = SingleStageNetwork(len(self.class_names), backbone, weights, aux_layer, decoder_width)
+        self.network = SingleStageNetwork(len(self.class_names), backbone, weights, aux_layer, decoder)
         self.head_lr_scale = head_lr_scale
         self.cam = cam
 

@@ -29,7 +29,7 @@ from wsss_bench.methods.single_stage import SingleStageMethod
 from wsss_bench.nn.image_noise import image_noise
 from wsss_bench.nn.local_crops import local_crops, region_mask, resized_view
 from wsss_bench.nn.projection_head import ProjectionHead
-from wsss_bench.nn.single_stage import CAMConfig
+from wsss_bench.nn.single_stage import CAMConfig, DecoderConfig
 from wsss_bench.nn.vit import Tokens
 from wsss_bench.types import ImageBatch
 
@@ -78,12 +78,12 @@ class ToCo(SingleStageMethod):
 
     Args:
         class_names: Foreground classes, in label order.
-        optim: Optimiser; everything but the encoder runs at `head_lr_scale` times its learning rate.
+        optim: Optimiser; its learning rate is the encoder's.
         backbone: timm ViT name, or a recipe file.
         weights: `imagenet`, a checkpoint path, or None for random weights.
         aux_layer: Block that feeds the auxiliary classifier; -3 is the tenth of twelve.
-        decoder_width: Channels inside the decoder.
-        head_lr_scale: Learning rate of heads, projection and decoder over that of the encoder.
+        decoder: The decoder.
+        head_lr_scale: Learning rate of heads and projection over that of the encoder.
         cam: CAMs and pseudo labels.
         ctc: Class token contrast.
         loss: Weights.
@@ -99,14 +99,14 @@ class ToCo(SingleStageMethod):
         backbone: str = "vit_base_patch16_224.orig_in21k_ft_in1k",
         weights: str | None = "imagenet",
         aux_layer: int = -3,
-        decoder_width: int = 512,
+        decoder: DecoderConfig = DecoderConfig(),
         head_lr_scale: float = 10.0,
         cam: CAMConfig = CAMConfig(),
         ctc: CTCConfig = CTCConfig(),
         loss: LossWeights = LossWeights(),
         start: StartSteps = StartSteps(),
     ) -> None:
-        super().__init__(class_names, optim, backbone, weights, aux_layer, decoder_width, head_lr_scale, cam)
+        super().__init__(class_names, optim, backbone, weights, aux_layer, decoder, head_lr_scale, cam)
         self.projection = ProjectionHead(self.network.encoder.channels, ctc.hidden)
         self.teacher = deepcopy(self.projection).requires_grad_(False)
         self.ctc, self.loss, self.start = ctc, loss, start

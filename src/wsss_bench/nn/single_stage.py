@@ -38,6 +38,21 @@ class CAMConfig:
     aux_until: int = 0
 
 
+@dataclass(frozen=True)
+class DecoderConfig:
+    """The LargeFOV decoder.
+
+    Args:
+        width: Channels inside.
+        dilation: Of its 3x3 convolutions, in patches.
+        lr_scale: Its learning rate over that of the encoder.
+    """
+
+    width: int = 512
+    dilation: int = 5
+    lr_scale: float = 10.0
+
+
 class CAMs(NamedTuple):
     """Normalised CAMs of a batch, `(B, C, H, W)` in [0, 1]."""
 
@@ -55,11 +70,11 @@ class SingleStageNetwork(nn.Module):
         backbone: timm ViT name, or a recipe file.
         weights: `imagenet`, a checkpoint path, or None.
         aux_layer: Block that feeds the auxiliary classifier.
-        decoder_width: Channels inside the decoder.
+        decoder: The decoder.
     """
 
     def __init__(
-        self, num_classes: int, backbone: str, weights: str | None, aux_layer: int, decoder_width: int
+        self, num_classes: int, backbone: str, weights: str | None, aux_layer: int, decoder: DecoderConfig
     ) -> None:
         super().__init__()
         self.normalize = ImageNetNormalize()
@@ -67,7 +82,8 @@ class SingleStageNetwork(nn.Module):
         channels = self.encoder.channels
         self.classifier = nn.Conv2d(channels, num_classes, 1, bias=False)
         self.aux_classifier = nn.Conv2d(channels, num_classes, 1, bias=False)
-        self.decoder = LargeFOV(channels, 1 + num_classes, width=decoder_width)
+        self.decoder = LargeFOV(channels, 1 + num_classes, decoder.dilation, decoder.width)
+        self.decoder_lr_scale = decoder.lr_scale
         self.par = PAR()
 
     def encode(self, image: Tensor) -> Tokens:
@@ -122,7 +138,10 @@ class SingleStageNetwork(nn.Module):
         )
 
     def parameter_groups(self, head_lr_scale: float, *others: nn.Module) -> list[dict[str, Any]]:
-        """The encoder, and everything new (`others` too) at `head_lr_scale` times its learning rate."""
-        heads = (self.classifier, self.aux_classifier, self.decoder, *others)
-        new = [parameter for head in heads for parameter in head.parameters()]
-        return [{"params": list(self.encoder.parameters())}, {"params": new, "lr_scale": head_lr_scale}]
+        """The encoder; the heads (`others` too) at `head_lr_scale` times its learning rate; the decoder at its own."""
+        heads = nn.ModuleList([self.classifier, self.aux_classifier, *others])
+        return [
+            {"params": list(self.encoder.parameters())},
+            {"params": list(heads.parameters()), "lr_scale": head_lr_scale},
+            {"params": list(self.decoder.parameters()), "lr_scale": self.decoder_lr_scale},
+        ]
