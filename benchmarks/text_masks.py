@@ -7,6 +7,7 @@ nouns the share that is given to none. Captions are those of a split that was no
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,12 +18,14 @@ os.environ.setdefault("WANDB_MODE", "disabled")
 
 import torch
 
+from wsss_bench.bench.config import ConfigFolder
 from wsss_bench.methods.codecomp import CoDe
 from wsss_bench.nn.clip_text import embed_words, text_states, tokenize
 from wsss_bench.stages.fit import LAST, FitCLI
 from wsss_bench.types import CaptionBatch
 
 AT_ONCE = 256  # captions
+CONFIGS = Path(__file__).parents[1] / "configs"
 
 
 class WordCounts(NamedTuple):
@@ -59,10 +62,14 @@ def word_counts(method: CoDe, ids: Sequence[str], captions: Sequence[str]) -> Wo
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("stage", type=Path, help="folder of a train stage of CoDe")
-    parser.add_argument("--split", default="val", help="split of its data source whose captions are read")
+    parser.add_argument(
+        "--data", default="mini", help="name in configs/data of the data set whose captions are read"
+    )
+    parser.add_argument("--split", default="val", help="split of that data set")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    cli = FitCLI(["--config", str(options.stage / "config.yaml")])
+    captions = ConfigFolder(CONFIGS).data(options.data).source
+    cli = FitCLI(["--config", str(options.stage / "config.yaml"), f"--data.source={json.dumps(captions)}"])
     method = cli.model.eval()
     if not isinstance(method, CoDe):
         raise SystemExit(f"{options.stage} trained {type(method).__name__}; give a train stage of CoDe")
