@@ -230,6 +230,14 @@ def test_warm_start_takes_the_weights_of_another_stage(trained, tmp_path, mini_d
         run(fit, tmp_path, fit_config(tmp_path / "cold", warm_start=str(tmp_path / "nowhere")))
 
 
+def test_no_epoch_at_all_is_the_method_as_it_starts(trained, tmp_path, mini_data):
+    out = tmp_path / "start"
+    assert run(fit, tmp_path, fit_config(out, epochs=0, warm_start=str(trained))) == 0
+    assert all(torch.equal(value, weights(out)[name]) for name, value in weights(trained).items())
+    assert run(predict, tmp_path, predict_config(tmp_path / "seeds", out)) == 0
+    assert is_complete(tmp_path / "seeds")
+
+
 def test_two_processes_do_not_write_one_stage(tmp_path, mini_data):
     from wsss_bench.stages.run import StageInfo, open_stage
 

@@ -1,6 +1,7 @@
 """The train stage: `wsss-bench fit --config FILE` trains a method, a segmenter or a refiner's network.
 
-Resumes from `checkpoints/last.ckpt`, written at the end of each epoch; the result equals that of an uninterrupted run.
+Resumes from `checkpoints/last.ckpt`, written at the end of each epoch; the result equals that of an uninterrupted run. With
+`trainer.max_epochs: 0` it is the method before any step.
 """
 
 from __future__ import annotations
@@ -92,6 +93,8 @@ def fit(trainer: Trainer, method: Method, cli: FitCLI, run: StageRun | None) -> 
     trainer.fit(
         method, datamodule=cli.datamodule, ckpt_path=last if last.is_file() else None, weights_only=True
     )
+    if trainer.max_epochs == 0:  # no epoch ends: the method as it starts
+        trainer.save_checkpoint(last)
     if run is not None:
         record_cost(run, trainer, method)
         run.record(
