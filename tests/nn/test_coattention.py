@@ -1,5 +1,7 @@
 """Co-attention against the authors' arrays, and what a wrong one would get wrong."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +80,25 @@ def test_both_paths_have_the_same_gradients(monkeypatch):
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other)
         assert one.any()
+
+
+PEAK_GROWTH = """
+import resource, torch
+from wsss_bench.nn.coattention import CoAttention
+torch.set_num_threads(1)
+module, features = CoAttention(8, 2), torch.rand(1, 8, 92, 92, requires_grad=True)
+sum(drawn.sum() for drawn in module(features[..., :4, :4], features[..., :4, :4])).backward()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+sum(drawn.sum() for drawn in module(features, features)).backward()
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10)
+"""
+
+
+def test_an_affinity_beyond_the_limit_is_never_held_in_memory():
+    """92 x 92 places: an affinity of 273 MiB, of which the other path holds several."""
+    done = subprocess.run([sys.executable, "-c", PEAK_GROWTH], capture_output=True, text=True, check=True)
+    assert coattention.LARGEST_AFFINITY < 92**4
+    assert float(done.stdout) < 100
 
 
 def test_a_partner_without_features_draws_nothing():

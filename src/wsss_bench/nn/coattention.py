@@ -61,8 +61,7 @@ class CoAttention(nn.Module):
                 drawn_1 = affinity.softmax(dim=2) @ places_2
                 drawn_2 = affinity.transpose(1, 2).softmax(dim=2) @ places_1
             else:
-                drawn_1 = F.scaled_dot_product_attention(query, places_2, places_2, scale=1.0)
-                drawn_2 = F.scaled_dot_product_attention(places_2, query, places_1, scale=1.0)
+                drawn_1, drawn_2 = _fused(query, places_2, places_2), _fused(places_2, query, places_1)
         return (
             drawn_1.transpose(1, 2).unflatten(2, first.shape[2:]),
             drawn_2.transpose(1, 2).unflatten(2, second.shape[2:]),
@@ -79,3 +78,9 @@ class CoAttention(nn.Module):
     def contrast_maps(self, features: Tensor, drawn: Tensor) -> Tensor:
         """`F` and `G`, both `(B, C, H, W)`, of one image -> `(B, K, H, W)` maps of what is left of F outside `B`."""
         return self.classifier(features * (1 - self.common_mask(drawn)))
+
+
+def _fused(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attention without scale, all `(B, HW, C)`. Fused kernels want a dimension of heads, and contiguous channels."""
+    heads = (tensor.contiguous().unsqueeze(1) for tensor in (query, key, value))
+    return F.scaled_dot_product_attention(*heads, scale=1.0).squeeze(1)
