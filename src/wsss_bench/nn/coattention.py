@@ -82,5 +82,5 @@ class CoAttention(nn.Module):
 
 def _fused(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Attention without scale, all `(B, HW, C)`. Fused kernels want a dimension of heads, and contiguous channels."""
-    heads = (tensor.contiguous().unsqueeze(1) for tensor in (query, key, value))
-    return F.scaled_dot_product_attention(*heads, scale=1.0).squeeze(1)
+    query, key, value = (tensor.contiguous().unsqueeze(1) for tensor in (query, key, value))
+    return F.scaled_dot_product_attention(query, key, value, scale=1.0).squeeze(1)
