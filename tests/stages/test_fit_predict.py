@@ -100,6 +100,26 @@ def test_an_interrupted_training_ends_with_the_weights_of_an_uninterrupted_one(t
         assert torch.equal(value, weights(tmp_path / "stopped")[key]), key
 
 
+def test_a_checkpoint_is_written_after_each_epoch_not_only_at_the_end(tmp_path, mini_data, monkeypatch):
+    written = []
+    save = fit.AtomicCheckpointIO.save_checkpoint
+
+    def noted(self, checkpoint, path, storage_options=None):
+        save(self, checkpoint, path, storage_options)
+        written.append((Path(path), checkpoint["epoch"], checkpoint["global_step"]))
+
+    monkeypatch.setattr(fit.AtomicCheckpointIO, "save_checkpoint", noted)
+    config = fit_config(tmp_path / "run")
+    config["trainer"]["check_val_every_n_epoch"] = 2
+    run(fit, tmp_path, config)
+    steps = written[0][2]
+    assert written == [(tmp_path / "run" / LAST, epoch, steps * (epoch + 1)) for epoch in range(3)]
+    config = fit_config(tmp_path / "short")
+    config["trainer"] |= {"max_epochs": -1, "max_steps": steps + 1}  # ends within an epoch
+    run(fit, tmp_path, config)
+    assert written[-1][2] == steps + 1
+
+
 def test_the_manifest_tells_what_was_done(trained):
     manifest = read_manifest(trained)
     assert manifest["kind"] == "train"

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import LightningArgumentParser
 
 from wsss_bench.artifacts import write_atomically
@@ -36,6 +36,19 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
     ) -> None:
         write_atomically(path, lambda file: torch.save(checkpoint, file))
+
+
+class LastCheckpoint(Checkpoint):
+    """One file, replaced at the end of each epoch; what else Lightning's ModelCheckpoint keeps is not wanted.
+
+    That one, told to keep no best checkpoints, writes the last one when the training ends and not before (Lightning 2.6.6).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        trainer.save_checkpoint(self.path)
 
 
 class FitCLI(StageCLI):
@@ -76,16 +89,7 @@ def fit(trainer: Trainer, method: Method, cli: FitCLI, run: StageRun | None) -> 
     if cli.config.warm_start and not last.is_file():
         warm_start(method, Path(cli.config.warm_start) / LAST)
     trainer.strategy.checkpoint_io = AtomicCheckpointIO()
-    # one file, replaced at the end of each epoch; whatever else Lightning would keep is not wanted
-    callbacks_of(trainer).append(
-        ModelCheckpoint(
-            cli.out / LAST.parent,
-            save_top_k=0,
-            save_last=True,
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        )
-    )
+    callbacks_of(trainer).append(LastCheckpoint(last))
     if run is not None:
         write_atomically(cli.out / "config.yaml", lambda f: f.write(cli.parser.dump(cli.config).encode()))
         callbacks_of(trainer).append(Progress(run))
