@@ -114,6 +114,11 @@ def test_a_checkpoint_is_written_after_each_epoch_not_only_at_the_end(tmp_path, 
     run(fit, tmp_path, config)
     steps = written[0][2]
     assert written == [(tmp_path / "run" / LAST, epoch, steps * (epoch + 1)) for epoch in range(3)]
+    (tmp_path / "run" / MANIFEST).unlink()  # killed after the last epoch: nothing is trained again
+    before = weights(tmp_path / "run")
+    run(fit, tmp_path, {**config, "out": str(tmp_path / "run")})
+    assert len(written) == 3
+    assert all(torch.equal(value, before[name]) for name, value in weights(tmp_path / "run").items())
     config = fit_config(tmp_path / "short")
     config["trainer"] |= {"max_epochs": -1, "max_steps": steps + 1}  # ends within an epoch
     run(fit, tmp_path, config)
