@@ -9,9 +9,10 @@ import pytest
 import yaml
 from conftest import DATA, METHODS
 
-from wsss_bench.bench.config import ConfigFolder, merge, read_experiment, read_yaml
+from wsss_bench.bench.config import ConfigFolder, read_experiment
 from wsss_bench.bench.planner import make_plan
 from wsss_bench.bench.schema import ConfigError
+from wsss_bench.bench.yaml_files import merge, read_yaml
 
 
 def test_merge_joins_mappings_and_replaces_lists():

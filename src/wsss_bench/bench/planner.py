@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from wsss_bench.bench.config import (
     ClassSpec,
     ConfigFolder,
     Experiment,
     NetworkSpec,
-    Protocol,
     RefinerFile,
-    merge,
     read_experiment,
 )
 from wsss_bench.bench.matrix import Cell, expand
-from wsss_bench.bench.plan import Plan, Product, Stage, StageFolder, fingerprint_of
+from wsss_bench.bench.plan import Plan, Product, Stage, StageFolder
 from wsss_bench.bench.schema import ConfigError
+from wsss_bench.bench.stage_configs import StageConfigs, label_of, scales_of
 
 
 def make_plan(file: Path, runs: Path, configs: Path | None = None) -> Plan:
@@ -60,21 +57,20 @@ def _configs_of(file: Path) -> Path:
     raise ConfigError(f"no folder named configs above {file.resolve()}; name it with --configs DIR")
 
 
-class _Builder:
+class _Builder(StageConfigs):
     """Adds the stages of one cell after the other to a plan."""
 
     def __init__(
         self, plan: Plan, configs: ConfigFolder, folder: StageFolder, experiment: Experiment
     ) -> None:
-        self.plan = plan
+        super().__init__(plan, folder)
         self.configs = configs
-        self.folder = folder
         self.experiment = experiment
 
     def add(self, cell: Cell) -> None:
         """All stages and products of a cell."""
         hints = cell.content.bench
-        protocol, _ = self._data(cell)
+        protocol, _ = self.data(cell)
         train = self._train(self._trained(cell)) if hints.trains else None
         if hints.pipeline == "multi_stage":
             self._multi_stage(cell, train)
@@ -87,7 +83,7 @@ class _Builder:
     def _trained(self, cell: Cell) -> Cell:
         """The cell that is trained for this one: itself, unless `train_on` or `same_training` says otherwise."""
         target = self.experiment.train_on
-        if target is None and not self._data(cell)[0].train_split:
+        if target is None and not self.data(cell)[0].train_split:
             raise ConfigError(
                 f"configs/data/{cell.dataset}.yaml is only scored on (no protocol.train_split), but {cell.method} trains; "
                 "set train_on in the experiment to the data that it is trained on, or leave one of the two out"
@@ -111,7 +107,7 @@ class _Builder:
 
         Seeds and the masks to train on cover the training images; what is only scored covers the scored ones.
         """
-        protocol, _ = self._data(cell)
+        protocol, _ = self.data(cell)
         training = self.plan.datasets[cell.dataset].data.get("train_split", protocol.train_split)
         seed = self._seeds(cell, train, training)
         for name in self.experiment.refiners:
@@ -138,12 +134,12 @@ class _Builder:
             warm_start = self._train(
                 Cell(name, name, cell.dataset, cell.seed, content), (*users, cell.method)
             )
-        config = self._sections(cell) | {"warm_start": str(warm_start.path) if warm_start else None}
-        return self._stage("train", _label(cell), config, {"warm_start": warm_start})
+        config = self.sections(cell) | {"warm_start": str(warm_start.path) if warm_start else None}
+        return self.stage("train", label_of(cell), config, {"warm_start": warm_start})
 
     def _seeds(self, cell: Cell, train: Stage | None, split: str) -> Stage:
         """Seeds of `split`, which holds the scored images."""
-        protocol, _ = self._data(cell)
+        protocol, _ = self.data(cell)
         hints = cell.content.bench
         if hints.threshold is None:
             raise ConfigError(
@@ -152,15 +148,15 @@ class _Builder:
             )
         seed = self._predict(cell, train, "seed", "seed", split, None)
         config = {
-            **self._evaluation(cell, protocol.train_split, "seed"),
+            **self.evaluation(cell, protocol.train_split, "seed"),
             "seeds": str(seed.path),
             "labels": "given",
-            "scales": _scales(cell),
+            "scales": scales_of(cell),
             "post": "raw",
             "threshold": hints.threshold,
             "holdout": protocol.holdout,
         }
-        scored = self._stage("evaluate", _label(cell, "seed"), config, {"seeds": seed})
+        scored = self.stage("evaluate", label_of(cell, "seed"), config, {"seeds": seed})
         self.plan.products.append(Product(cell, "seed", protocol.train_split, None, scored.fingerprint))
         return seed
 
@@ -168,7 +164,7 @@ class _Builder:
         self, cell: Cell, seed: Stage, name: str, refiner: RefinerFile, training: str, chosen: bool
     ) -> Stage | None:
         """Pseudo masks of a refiner and their score; None where one of its modules is missing."""
-        scored_on = self._data(cell)[0].train_split
+        scored_on = self.data(cell)[0].train_split
         mark = self._lacks(name, refiner)
         if mark:
             self.plan.products.append(
@@ -186,15 +182,15 @@ class _Builder:
             )
             return masks
         config = {
-            **self._evaluation(cell, scored_on, "refined"),
+            **self.evaluation(cell, scored_on, "refined"),
             "masks": str(masks.path),
             "labels": "given",
-            "scales": _scales(cell),
+            "scales": scales_of(cell),
             "post": name,
             "threshold": None,
             "holdout": 0,
         }
-        scored = self._stage("evaluate", _label(cell, name), config, {"masks": masks})
+        scored = self.stage("evaluate", label_of(cell, name), config, {"masks": masks})
         self.plan.products.append(
             Product(cell, "refined", scored_on, name, scored.fingerprint, extra=tuple(refiner.extra))
         )
@@ -213,28 +209,28 @@ class _Builder:
         if "threshold" in arguments and arguments["threshold"] is None:
             arguments["threshold"] = cell.content.bench.threshold
         config = {
-            "source": self._training_source(cell),
+            "source": self.training_source(cell),
             "split": split,
             "seeds": str(seed.path),
             "refiner": {"class_path": refiner.class_path, "init_args": arguments},
         }
         if network is not None:
             config["network"] = str(network.path)
-        return self._stage("refine", _label(cell, suffix), config, {"seeds": seed, "network": network})
+        return self.stage("refine", label_of(cell, suffix), config, {"seeds": seed, "network": network})
 
     def _fit(self, kind: str, cell: Cell, spec: NetworkSpec, masks: Stage, suffix: str) -> Stage:
         """A network trained on the masks of a refine stage."""
-        config = self._network(cell, spec) | {"masks": str(masks.path)}
+        config = self.network(cell, spec) | {"masks": str(masks.path)}
         if extra := cell.content.data.get("extra"):  # pseudo masks of the images that the method has had too
             config["data"] = config["data"] | {"extra": extra}
-        return self._stage(kind, _label(cell, suffix), config, {"masks": masks})
+        return self.stage(kind, label_of(cell, suffix), config, {"masks": masks})
 
     def _segmenter(
         self, cell: Cell, masks: Stage | None, refiner: str, name: str, given: Sequence[str]
     ) -> None:
         """The segmenter and its figures; where there are no masks, the reason that their row gives."""
         spec = self.configs.segmenter(name, cell.dataset, self.plan.trainer)
-        protocol, _ = self._data(cell)
+        protocol, _ = self.data(cell)
         extra = (*spec.bench.extra, *given)
         self.plan.segmenters[cell.dataset] = (
             f"{name} ({', '.join([spec.bench.backbone, *spec.bench.extra])}) on the masks of {refiner}"
@@ -247,7 +243,7 @@ class _Builder:
         trained = self._fit("segment", cell, spec, masks, f"{refiner}-{name}")
         for split in protocol.eval_splits:
             predict = {
-                **self._network(cell, spec),
+                **self.network(cell, spec),
                 "inference": spec.inference,
                 "checkpoint": str(trained.path),
                 "product": "segmentation",
@@ -256,7 +252,7 @@ class _Builder:
                 "scales": protocol.scales,
             }
             suffix = f"{refiner}-{name}-{split}"
-            predicted = self._stage("predict", _label(cell, suffix), predict, {"checkpoint": trained})
+            predicted = self.stage("predict", label_of(cell, suffix), predict, {"checkpoint": trained})
             self._score_masks(cell, predicted, split, suffix, refiner, extra)
 
     def _lacks(self, name: str, refiner: RefinerFile) -> str:
@@ -284,7 +280,7 @@ class _Builder:
         extra: tuple[str, ...] = (),
     ) -> None:
         config = {
-            **self._evaluation(cell, split, "segmentation"),
+            **self.evaluation(cell, split, "segmentation"),
             "masks": str(masks.path),
             "labels": "none",
             "scales": "ss",  # of a bare folder of masks; a stage folder says it for each of its read-outs
@@ -292,7 +288,7 @@ class _Builder:
             "threshold": None,
             "holdout": 0,
         }
-        scored = self._stage("evaluate", _label(cell, suffix), config, {"masks": masks})
+        scored = self.stage("evaluate", label_of(cell, suffix), config, {"masks": masks})
         self.plan.products.append(
             Product(cell, "segmentation", split, refiner, scored.fingerprint, extra=extra)
         )
@@ -300,8 +296,8 @@ class _Builder:
     def _predict(
         self, cell: Cell, train: Stage | None, kind: str, product: str, split: str, suffix: str | None
     ) -> Stage:
-        protocol, _ = self._data(cell)
-        config = self._sections(cell) | {
+        protocol, _ = self.data(cell)
+        config = self.sections(cell) | {
             "inference": cell.content.inference,
             "checkpoint": str(train.path) if train else None,
             "product": product,
@@ -309,68 +305,4 @@ class _Builder:
         }
         if product == "segmentation":  # seeds do not depend on how masks are read out
             config |= {"crf": protocol.crf, "scales": protocol.scales}
-        return self._stage(kind, _label(cell, suffix), config, {"checkpoint": train})
-
-    def _sections(self, cell: Cell) -> dict[str, Any]:
-        """What `fit` and `predict` both take."""
-        content = cell.content
-        return self._network(cell, NetworkSpec(content.model, content.data, content.trainer))
-
-    def _network(self, cell: Cell, spec: NetworkSpec) -> dict[str, Any]:
-        return {
-            "seed_everything": cell.seed,
-            "model": {"class_path": spec.model.class_path, "init_args": spec.model.init_args},
-            "data": merge(spec.data, self.plan.datasets[cell.dataset].data),
-            "trainer": spec.trainer,
-        }
-
-    def _evaluation(self, cell: Cell, split: str, product: str) -> dict[str, Any]:
-        protocol, source = self._data(cell)
-        return {
-            "source": source,
-            "dataset": protocol.dataset,
-            "split": split,
-            "product": product,
-            "count": protocol.counts[split],
-            "checkpoint_rule": "last",
-        }
-
-    def _training_source(self, cell: Cell) -> dict[str, Any]:
-        """The source of seeds and pseudo masks: the data set, with the extra images that the method has in training."""
-        protocol, source = self._data(cell)
-        extra = cell.content.data.get("extra")
-        if not extra:
-            return source
-        split = self.plan.datasets[cell.dataset].data.get("train_split", protocol.train_split)
-        arguments = {"main": source, "split": split, "extra": extra}
-        return {"class_path": "wsss_bench.data.sources.pool.Pool", "init_args": arguments}
-
-    def _data(self, cell: Cell) -> tuple[Protocol, dict[str, Any]]:
-        data = self.plan.datasets[cell.dataset]
-        return data.protocol, data.source
-
-    def _stage(self, kind: str, label: str, config: dict[str, Any], reads: dict[str, Stage | None]) -> Stage:
-        inputs = {role: stage.fingerprint for role, stage in reads.items() if stage is not None}
-        fingerprint = fingerprint_of(kind, config, inputs)
-        if fingerprint not in self.plan.stages:
-            path = self.folder.path(kind, label, fingerprint)
-            info = {
-                "experiment": self.plan.experiment,
-                "label": label,
-                "kind": kind,
-                "fingerprint": fingerprint,
-                "inputs": inputs,
-            }
-            config = json.loads(
-                json.dumps({**config, "out": str(path), "stage": info})
-            )  # no shared parts: no YAML anchors
-            self.plan.stages[fingerprint] = Stage(kind, label, config, inputs, fingerprint, path)
-        return self.plan.stages[fingerprint]
-
-
-def _label(cell: Cell, suffix: str | None = None) -> str:
-    return "-".join(part for part in (cell.row, cell.dataset, f"s{cell.seed}", suffix) if part)
-
-
-def _scales(cell: Cell) -> str:
-    return "ms" if len(cell.content.inference.get("scales") or [1.0]) > 1 else "ss"
+        return self.stage(kind, label_of(cell, suffix), config, {"checkpoint": train})

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,6 @@ class ClassifierRecipe:
     weight_decay: float = 0.05
     warmup: int = 80
     pool: int = 24_000  # images of the mini web
-    training_kwargs: dict[str, Any] = field(default_factory=dict)  # of timm, for the training alone
 
 
 RESNET = ClassifierRecipe(
@@ -80,7 +79,7 @@ def fit(
     loss_of: Callable[[Any, Tensor, int, torch.Generator], Tensor],
     seed: int,
 ) -> Any:
-    """Train a timm model in evaluation-ready state.
+    """Train a timm model; it comes back in evaluation mode.
 
     Args:
         recipe: Network, length and optimiser.
@@ -92,9 +91,7 @@ def fit(
     torch.manual_seed(seed)
     rng = torch.Generator().manual_seed(seed)
     architecture = recipe.architecture
-    model = timm.create_model(
-        architecture.model, num_classes=outputs, **architecture.kwargs, **recipe.training_kwargs
-    ).train()
+    model = timm.create_model(architecture.model, num_classes=outputs, **architecture.kwargs).train()
     optimizer, schedule = make_optimizer(model, recipe.lr, recipe.weight_decay, recipe.steps, recipe.warmup)
     order = torch.empty(0, dtype=torch.long)
     for step in range(recipe.steps):
