@@ -33,6 +33,16 @@ def test_every_encoder_ends_in_the_same_features(backbone, stride):
     assert not first.bias.any()
 
 
+def test_a_resnet_can_be_left_as_it_is_and_undilated():
+    module = PairFeatures("resnet18", None, 12, output_stride=4, dilated=False, frozen_stages=5)
+    convolutions = [m for m in module.encoder.modules() if isinstance(m, nn.Conv2d)]
+    assert {m.dilation for m in convolutions} == {(1, 1)}
+    assert not any(p.requires_grad for p in module.encoder.parameters())
+    assert module(torch.rand(1, 3, 32, 32)).shape == (1, 12, 8, 8)
+    with pytest.raises(ValueError, match="'vgg16' is none; leave it 0"):
+        PairFeatures("vgg16", None, 12, frozen_stages=2)
+
+
 def test_unknown_families_and_sizes_are_refused():
     with pytest.raises(ValueError, match="'convnext'; co-attention knows the encoders vgg, resnet"):
         PairFeatures("convnext_tiny", None)

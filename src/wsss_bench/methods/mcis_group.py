@@ -35,6 +35,8 @@ class MCISGroup(Method):
         backbone: timm name, or recipe file, of a VGG, a ResNet or a ViT (`nn/pair_features.py`).
         weights: `imagenet`, a checkpoint path, or None.
         output_stride: Of a ResNet.
+        dilated: Of a ResNet: dilate what has lost its stride.
+        frozen_stages: Of a ResNet: stages without gradient, from the stem on.
         width: Channels of the features that are compared.
         rounds: Rounds of messages.
         new_lr_scale: Learning rate of what is not pretrained over that of the encoder.
@@ -51,13 +53,15 @@ class MCISGroup(Method):
         backbone: str = "vgg16.tv_in1k",
         weights: str | None = "imagenet",
         output_stride: int = 16,
+        dilated: bool = True,
+        frozen_stages: int = 0,
         width: int = 512,
         rounds: int = 3,
         new_lr_scale: float = 10.0,
         side: int = 256,
     ) -> None:
         super().__init__(class_names, optim)
-        self.features = PairFeatures(backbone, weights, width, output_stride)
+        self.features = PairFeatures(backbone, weights, width, output_stride, dilated, frozen_stages)
         self.head = nn.Conv2d(width, len(self.class_names), 1)
         self.head.apply(he_fan_out)
         self.group = GroupCoAttention(width, len(self.class_names), rounds)

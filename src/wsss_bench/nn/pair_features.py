@@ -26,6 +26,8 @@ class PairFeatures(nn.Module):
         weights: `imagenet`, a checkpoint path, or None.
         width: Channels C of the output.
         output_stride: Of a ResNet.
+        dilated: Of a ResNet: dilate what has lost its stride. Without, a feature sees less of the image around it.
+        frozen_stages: Of a ResNet: stages without gradient, from the stem on.
     """
 
     def __init__(
@@ -34,6 +36,8 @@ class PairFeatures(nn.Module):
         weights: str | None = "imagenet",
         width: int = 512,
         output_stride: int = 16,
+        dilated: bool = True,
+        frozen_stages: int = 0,
     ) -> None:
         super().__init__()
         self.normalize = ImageNetNormalize()
@@ -44,7 +48,9 @@ class PairFeatures(nn.Module):
                 f"{backbone!r} is of timm's family {family!r}; co-attention knows the encoders {', '.join(_ENCODERS)}: choose "
                 "e.g. vgg16.tv_in1k, resnet50.tv_in1k or vit_small_patch16_224"
             )
-        self.encoder = _ENCODERS[family](backbone, weights, output_stride)
+        if frozen_stages and family != "resnet":
+            raise ValueError(f"frozen_stages counts the stages of a ResNet, and {backbone!r} is none; leave it 0")
+        self.encoder = _ENCODERS[family](backbone, weights, output_stride, dilated, frozen_stages)
         channels: list[int] = [self.encoder.channels, width, width, width]
         convolutions = [
             layer
@@ -68,10 +74,12 @@ def he_fan_out(module: nn.Module) -> None:
 
 
 class _ResNet(nn.Module):
-    def __init__(self, backbone: str, weights: str | None, output_stride: int) -> None:
+    def __init__(
+        self, backbone: str, weights: str | None, output_stride: int, dilated: bool, frozen_stages: int
+    ) -> None:
         super().__init__()
         # running statistics: batches are small, and the images of a pair must not see each other through them
-        self.stages = ResNetStages(backbone, weights, output_stride, fixed_batch_norm=True, dilated=True)
+        self.stages = ResNetStages(backbone, weights, output_stride, frozen_stages, True, dilated)
         self.channels: int = self.stages.channels
 
     def forward(self, image: Tensor) -> Tensor:
@@ -79,7 +87,7 @@ class _ResNet(nn.Module):
 
 
 class _ViT(nn.Module):
-    def __init__(self, backbone: str, weights: str | None, output_stride: int) -> None:
+    def __init__(self, backbone: str, weights: str | None, *_: object) -> None:
         super().__init__()
         net: Any = create_timm(backbone, weights, dynamic_img_size=True)
         self.net = net
@@ -99,8 +107,8 @@ class _ViT(nn.Module):
         return tokens.transpose(1, 2).unflatten(2, (height // patch, width // patch))
 
 
-_ENCODERS: dict[str, Callable[[str, str | None, int], Any]] = {
-    "vgg": lambda backbone, weights, _: VGGStride8(backbone, weights),
+_ENCODERS: dict[str, Callable[..., Any]] = {
+    "vgg": lambda backbone, weights, *_: VGGStride8(backbone, weights),
     "resnet": _ResNet,
     "vision_transformer": _ViT,
     "deit": _ViT,
