@@ -211,6 +211,47 @@ def test_parameter_groups_are_the_published_ones():
     assert found == {scale: set(groups[f"group{k}"]) for k, scale in enumerate((1.0, 2.0, 10.0, 20.0))}
 
 
+@pytest.mark.parametrize(
+    ("backbone", "options"),
+    [
+        ("vgg11", {}),
+        ("resnet18", {"output_stride": 8}),
+        ("resnet18", {"output_stride": 4, "dilated": False, "frozen_stages": 5}),
+        ("package:mini/vit.json", {}),
+    ],
+)
+def test_every_encoder_trains_and_makes_seeds(backbone, options):
+    torch.manual_seed(0)
+    method = MCIS(
+        ["a", "b", "c"],
+        backbone=backbone,
+        weights=None,
+        width=12,
+        contrastive_from_epoch=0,
+        side=32,
+        **options,
+    )
+    first, second = (
+        ImageBatch([name], torch.rand(1, 3, 32, 32), torch.tensor([labels]), torch.ones(1))
+        for name, labels in (("m", [1.0, 1.0, 0.0]), ("n", [1.0, 0.0, 1.0]))
+    )
+    image = first.image
+    views = {
+        "flip": image.flip(-1),
+        "0.75x": localization.squash(image, 24),
+        "2x": localization.squash(image, 64),
+    }
+    sum(method.training_loss(PairBatch(first, second, views)).values()).backward()
+    without = [n for n, p in method.named_parameters() if p.requires_grad and p.grad is None]
+    assert without == []
+    assert method.features.adapter[0].weight.grad.any()
+    encoder_learns = any(p.grad is not None and p.grad.any() for p in method.features.encoder.parameters())
+    assert encoder_learns == ("frozen_stages" not in options)
+    maps = method.seed_maps(image, first.labels)
+    assert maps.shape[:2] == (1, 3)
+    assert 0 <= maps.min() <= maps.max() <= 1
+
+
 def test_published_schedule():
     arrays = golden("lr_schedule")
     optim = type(PUBLISHED)(**(vars(PUBLISHED) | {"milestones": (5 / 15, 10 / 15)}))

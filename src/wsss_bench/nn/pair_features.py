@@ -49,7 +49,9 @@ class PairFeatures(nn.Module):
                 "e.g. vgg16.tv_in1k, resnet50.tv_in1k or vit_small_patch16_224"
             )
         if frozen_stages and family != "resnet":
-            raise ValueError(f"frozen_stages counts the stages of a ResNet, and {backbone!r} is none; leave it 0")
+            raise ValueError(
+                f"frozen_stages counts the stages of a ResNet, and {backbone!r} is none; leave it 0"
+            )
         self.encoder = _ENCODERS[family](backbone, weights, output_stride, dilated, frozen_stages)
         channels: list[int] = [self.encoder.channels, width, width, width]
         convolutions = [
