@@ -81,7 +81,9 @@ class _ResNet(nn.Module):
     ) -> None:
         super().__init__()
         # running statistics: batches are small, and the images of a pair must not see each other through them
-        self.stages = ResNetStages(backbone, weights, output_stride, frozen_stages, True, dilated)
+        self.stages = ResNetStages(
+            backbone, weights, output_stride, frozen_stages, fixed_batch_norm=True, dilated=dilated
+        )
         self.channels: int = self.stages.channels
 
     def forward(self, image: Tensor) -> Tensor:
