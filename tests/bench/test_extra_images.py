@@ -39,6 +39,7 @@ def test_seeds_masks_and_segmenter_have_the_extra_images_and_scores_have_not(pro
     assert source["class_path"] == "wsss_bench.data.sources.pool.Pool"
     plain = stages["refine", "cam-toy-s0-saliency"]["source"]
     assert source["init_args"] == {"main": plain, "split": "train", "extra": EXTRA}
+    assert stages["refine", "cam-web-toy-s0-threshold"]["source"] == plain  # nothing is trained on these
     for kind, label in (
         ("train", "cam-web-toy-s0"),
         ("seed", "cam-web-toy-s0"),

@@ -7,10 +7,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wsss_bench.data.mini.extra_sets import EXTRA_SIZES, MISSING, WRONG, extra_sample, missing_sets
+from wsss_bench.data.mini.extra_sets import (
+    EXTRA_SIZES,
+    MISSING,
+    WRONG,
+    extra_sample,
+    missing_sets,
+    saliency_of,
+)
 from wsss_bench.data.mini.grammar import CLASS_NAMES, Stream
 from wsss_bench.data.mini.manifest import read_manifest, tree_digest
-from wsss_bench.data.mini.saliency import OVERLOOKED, saliency_map
+from wsss_bench.data.mini.saliency import OVERLOOKED
 from wsss_bench.data.mini.samples import make_sample
 from wsss_bench.data.mini.writer import write_mini_world
 from wsss_bench.data.sources.folder import Folder
@@ -54,12 +61,31 @@ def test_saliency_is_of_objects_without_classes_and_overlooks_some(mini_data):
     for index in range(40):
         path = mini_data / "mini" / "saliency" / f"train_{index:06d}.png"
         saliency = np.asarray(Image.open(path))
-        assert np.array_equal(saliency, saliency_map(0, index))
+        assert np.array_equal(saliency, saliency_of("train", 0, index))
         instances = make_sample(0, Stream.TRAIN, index).rendering.instance
         assert saliency[instances == 0].mean() < 60
         shown = [saliency[instances == k].mean() > 100 for k in range(1, instances.max() + 1)]
         found, overlooked = found + sum(shown), overlooked + len(shown) - sum(shown)
     assert overlooked / (found + overlooked) == pytest.approx(OVERLOOKED, abs=0.09)
+
+
+def test_every_image_that_can_be_trained_on_has_a_saliency_map(mini_data, tmp_path):
+    root = mini_data / "mini"
+    images = [*(root / "single" / "images").iterdir(), *(root / "web" / "images").iterdir()]
+    ids = [*(root / "voc/ImageSets/Segmentation/train.txt").read_text().split(), *(p.stem for p in images)]
+    assert sorted(path.stem for path in (root / "saliency").iterdir()) == sorted(ids)
+    shown = 0
+    for number in range(EXTRA_SIZES["small"]):
+        instances = extra_sample("single", 0, number)[0].rendering.instance
+        saliency = np.asarray(Image.open(root / "saliency" / f"single_{number:06d}.png"))
+        shown += saliency[instances > 0].mean() > 100
+    assert EXTRA_SIZES["small"] - 5 <= shown <= EXTRA_SIZES["small"]
+    shutil.copytree(root, tmp_path / "earlier")
+    for path in (tmp_path / "earlier" / "saliency").glob("web_*"):
+        path.unlink()
+    assert missing_sets(tmp_path / "earlier") == ["saliency"]
+    write_mini_world(tmp_path / "earlier", "small", 0, 1)
+    assert missing_sets(tmp_path / "earlier") == []
 
 
 def test_a_world_without_them_gets_them_and_stays_as_it_is(mini_data, tmp_path):

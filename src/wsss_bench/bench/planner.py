@@ -107,13 +107,11 @@ class _Builder(StageConfigs):
 
         Seeds and the masks to train on cover the training images; what is only scored covers the scored ones.
         """
-        protocol, _ = self.data(cell)
-        training = self.plan.datasets[cell.dataset].data.get("train_split", protocol.train_split)
-        seed = self._seeds(cell, train, training)
+        seed = self._seeds(cell, train, self.training_split(cell))
         for name in self.experiment.refiners:
             chosen = name == self.experiment.pseudo_masks
             refiner = self.configs.refiner(name, cell.dataset, self.plan.trainer)
-            masks = self._refined(cell, seed, name, refiner, training, chosen)
+            masks = self._refined(cell, seed, name, refiner, chosen)
             if chosen and self.experiment.segmenter is not None:
                 self._segmenter(cell, masks, name, self.experiment.segmenter, refiner.extra)
 
@@ -161,7 +159,7 @@ class _Builder(StageConfigs):
         return seed
 
     def _refined(
-        self, cell: Cell, seed: Stage, name: str, refiner: RefinerFile, training: str, chosen: bool
+        self, cell: Cell, seed: Stage, name: str, refiner: RefinerFile, chosen: bool
     ) -> Stage | None:
         """Pseudo masks of a refiner and their score; None where one of its modules is missing."""
         scored_on = self.data(cell)[0].train_split
@@ -173,9 +171,9 @@ class _Builder(StageConfigs):
             return None
         network = None
         if refiner.network is not None and refiner.labels is not None:
-            labels = self._refine(cell, seed, refiner.labels, training, f"{name}-labels")
+            labels = self._refine(cell, seed, refiner.labels, True, f"{name}-labels")
             network = self._fit("affinity", cell, refiner.network, labels, name)
-        masks = self._refine(cell, seed, refiner.refiner, training if chosen else scored_on, name, network)
+        masks = self._refine(cell, seed, refiner.refiner, chosen, name, network)
         if not refiner.scored:
             self.plan.products.append(
                 Product(cell, "refined", scored_on, name, None, "partial", tuple(refiner.extra))
@@ -201,16 +199,18 @@ class _Builder(StageConfigs):
         cell: Cell,
         seed: Stage,
         refiner: ClassSpec,
-        split: str,
+        trained_on: bool,
         suffix: str,
         network: Stage | None = None,
     ) -> Stage:
+        """Masks of all training images where a network is trained on them, else of the scored ones."""
+        protocol, source = self.data(cell)
         arguments = dict(refiner.init_args)
         if "threshold" in arguments and arguments["threshold"] is None:
             arguments["threshold"] = cell.content.bench.threshold
         config = {
-            "source": self.training_source(cell),
-            "split": split,
+            "source": self.training_source(cell) if trained_on else source,
+            "split": self.training_split(cell) if trained_on else protocol.train_split,
             "seeds": str(seed.path),
             "refiner": {"class_path": refiner.class_path, "init_args": arguments},
         }

@@ -46,13 +46,17 @@ class StageConfigs:
 
     def training_source(self, cell: Cell) -> dict[str, Any]:
         """The source of seeds and pseudo masks: the data set, with the extra images that the method has in training."""
-        protocol, source = self.data(cell)
+        _, source = self.data(cell)
         extra = cell.content.data.get("extra")
         if not extra:
             return source
-        split = self.plan.datasets[cell.dataset].data.get("train_split", protocol.train_split)
-        arguments = {"main": source, "split": split, "extra": extra}
+        arguments = {"main": source, "split": self.training_split(cell), "extra": extra}
         return {"class_path": "wsss_bench.data.sources.pool.Pool", "init_args": arguments}
+
+    def training_split(self, cell: Cell) -> str:
+        """The split that networks are trained on; it may hold more images than the one that is scored."""
+        data = self.plan.datasets[cell.dataset]
+        return data.data.get("train_split", data.protocol.train_split)
 
     def data(self, cell: Cell) -> tuple[Protocol, dict[str, Any]]:
         """Protocol and source of the data set of a cell."""

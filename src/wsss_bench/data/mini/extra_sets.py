@@ -14,28 +14,35 @@ from __future__ import annotations
 import csv
 import multiprocessing
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from .grammar import CLASS_NAMES, MATERIALS, Scene, Stream, draw_horizon, draw_scene, image_rng, place
-from .saliency import write_saliency_map
-from .samples import Sample, draw_visible
+from .saliency import saliency_map
+from .samples import Sample, draw_visible, make_sample
 
+J = TypeVar("J")
 T = TypeVar("T")
 EXTRA_SETS = {"single": Stream.SINGLE, "web": Stream.WEB_SEARCH}
 EXTRA_SIZES = {"full": 240, "small": 16}
+SALIENCY = {"train": Stream.SALIENCY, "single": Stream.SINGLE_SALIENCY, "web": Stream.WEB_SALIENCY}
 WRONG = 0.2
 MISSING = 0.5
 
 
 def missing_sets(root: Path) -> list[str]:
     """Names of the sets that are not there; one that is there is complete."""
-    return [name for name in (*EXTRA_SETS, "saliency") if not (root / name).is_dir()]
+    missing = [name for name in EXTRA_SETS if not (root / name).is_dir()]
+    if not (root / "saliency" / "web_000000.png").is_file():  # maps of earlier worlds were of `train` alone
+        missing.append("saliency")
+    return missing
 
 
 def write_extra_sets(root: Path, size: str, seed: int, processes: int, train_images: int) -> None:
@@ -45,7 +52,10 @@ def write_extra_sets(root: Path, size: str, seed: int, processes: int, train_ima
         shutil.rmtree(folder, ignore_errors=True)
         if name == "saliency":
             folder.mkdir()
-            list(_each(partial(write_saliency_map, str(folder), seed), range(train_images), processes))
+            counts = {"train": train_images} | dict.fromkeys(EXTRA_SETS, EXTRA_SIZES[size])
+            images = [(of, number) for of, count in counts.items() for number in range(count)]
+            list(_each(partial(_write_saliency, folder, seed), images, processes))
+            shutil.rmtree(root / name, ignore_errors=True)
             folder.rename(root / name)
             continue
         (folder / "images").mkdir(parents=True)
@@ -73,6 +83,14 @@ def extra_sample(name: str, seed: int, number: int) -> tuple[Sample, list[int]]:
     return sample, present
 
 
+def saliency_of(name: str, seed: int, number: int) -> NDArray[np.uint8]:
+    """Saliency map of an image of `train`, `single` or `web`."""
+    sample = (
+        make_sample(seed, Stream.TRAIN, number) if name == "train" else extra_sample(name, seed, number)[0]
+    )
+    return saliency_map(sample, image_rng(seed, SALIENCY[name], number))
+
+
 def _one_object(rng: np.random.Generator) -> Scene:
     material = int(rng.integers(len(MATERIALS)))
     placed = place(rng, int(rng.integers(len(CLASS_NAMES))), float(rng.uniform(0.5, 1.1)), margin=0.3)
@@ -86,10 +104,15 @@ def _write_image(folder: Path, name: str, seed: int, number: int) -> tuple[str, 
     return file, ";".join(CLASS_NAMES[label] for label in labels)
 
 
-def _each(work: Callable[[int], T], numbers: range, processes: int) -> Iterator[T]:
+def _write_saliency(folder: Path, seed: int, image: tuple[str, int]) -> None:
+    name, number = image
+    Image.fromarray(saliency_of(name, seed, number)).save(folder / f"{name}_{number:06d}.png")
+
+
+def _each(work: Callable[[J], T], items: Iterable[J], processes: int) -> Iterator[T]:
     if processes == 1:
-        yield from map(work, numbers)
+        yield from map(work, items)
         return
     # a fresh interpreter per worker, as for the world itself
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(work, numbers, chunksize=32)
+        yield from pool.map(work, items, chunksize=32)

@@ -53,7 +53,9 @@ class Stream(IntEnum):
     TEXTURE = 8
     SINGLE = 9  # the sets of `extra_sets.py`
     WEB_SEARCH = 10
-    SALIENCY = 11
+    SALIENCY = 11  # of the training images, then of the sets
+    SINGLE_SALIENCY = 12
+    WEB_SALIENCY = 13
 
 
 @dataclass(frozen=True)
