@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from wsss_bench.bench.planner import make_plan
+from wsss_bench.bench.schema import ConfigError
 from wsss_bench.report.table import extra_of
 
 NET = {
@@ -49,6 +52,14 @@ def test_seeds_masks_and_segmenter_have_the_extra_images_and_scores_have_not(pro
         assert "extra" not in stages[kind, label.replace("-web", "")]["data"]
     for (kind, _), config in stages.items():
         assert kind != "evaluate" or config["source"] == plain
+
+
+def test_further_images_that_the_row_does_not_tell_of_are_refused(project):
+    variants = {"cam-web": {"method": "cam", "override": {"data": {"extra": EXTRA}}}}
+    with pytest.raises(
+        ConfigError, match=r"cam-web trains on further images \(data.extra: web\).*bench\.extra"
+    ):
+        make_plan(project.experiment(methods=["cam"], variants=variants), project.runs)
 
 
 def test_masks_that_are_partial_train_a_segmenter_and_have_no_score(project):

@@ -44,7 +44,11 @@ def test_a_resnet_can_be_left_as_it_is_and_undilated():
 
 
 def test_unknown_families_and_sizes_are_refused():
+    with pytest.raises(ValueError, match="'vgg11_bn' has BatchNorm"):
+        PairFeatures("vgg11_bn", None)
     with pytest.raises(ValueError, match="'convnext'; co-attention knows the encoders vgg, resnet"):
         PairFeatures("convnext_tiny", None)
+    with pytest.raises(ValueError, match="normalises its tokens after pooling alone"):
+        PairFeatures("vit_base_patch16_rpn_224", None, 8)
     with pytest.raises(ValueError, match="40x32 pixels does not divide into patches of 16"):
         PairFeatures("vit_tiny_patch16_224", None, 8)(torch.rand(1, 3, 40, 32))

@@ -71,6 +71,11 @@ class _Builder(StageConfigs):
         """All stages and products of a cell."""
         hints = cell.content.bench
         protocol, _ = self.data(cell)
+        if cell.content.data.get("extra") and not hints.extra:
+            raise ConfigError(
+                f"{cell.row} trains on further images (data.extra: {', '.join(cell.content.data['extra'])}) that its row does "
+                "not tell of; name them in bench.extra, e.g. [web_images]"
+            )
         train = self._train(self._trained(cell)) if hints.trains else None
         if hints.pipeline == "multi_stage":
             self._multi_stage(cell, train)

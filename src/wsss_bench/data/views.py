@@ -110,7 +110,7 @@ class PairView(LabelledView):
 
     One class is drawn evenly from those of the first image, then a partner evenly from the images that have it, so that
     P(j | i) is the mean over the classes c of i of [j has c] / N_c. The first image itself may be drawn. A class without any
-    partner is passed over; an image without any is its own partner, in another crop.
+    partner is passed over; an image without any is its own partner, in another draw of the augmentation.
 
     Args:
         source: The data.

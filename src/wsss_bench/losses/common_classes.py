@@ -6,8 +6,10 @@ Sun et al., "Mining Cross-Image Semantics for Weakly Supervised Semantic Segment
 from __future__ import annotations
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 from torch.nn import functional as F
+
+from wsss_bench.losses.ranks import summed_over_ranks
 
 
 def common_and_different(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -27,10 +29,8 @@ def contrast_loss(logits: Tensor, difference: Tensor) -> Tensor:
         logits: `(B, C)`.
         difference: `(B, C)` multi-hot, the classes that the partner has not.
     """
-    active = difference.any().to(logits.dtype)
-    if distributed.is_available() and distributed.is_initialized():
-        distributed.all_reduce(active, op=distributed.ReduceOp.MAX)
-    return active * F.multilabel_soft_margin_loss(logits, difference)
+    active, _ = summed_over_ranks(difference.any().to(logits.dtype))
+    return active.clamp(max=1) * F.multilabel_soft_margin_loss(logits, difference)
 
 
 def stacked_loss(logits: list[Tensor], labels: list[Tensor]) -> Tensor:

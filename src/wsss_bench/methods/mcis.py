@@ -118,8 +118,9 @@ class MCIS(Method):
         self, image: Tensor, labels: Tensor | None = None, references: Sequence[Reference] = ()
     ) -> Tensor:
         """`(B, 3, H, W)` -> `(B, C, h, w)` over the whole image, squashed to a square: `inference.pad_to: 1` reads them so."""
-        anchor = self.features(squash(image, self.side))
-        drawn, mirror_drawn = self.coattention(anchor, self.features(squash(image, self.side).flip(-1)))
+        square = squash(image, self.side)
+        anchor = self.features(square)
+        drawn, mirror_drawn = self.coattention(anchor, self.features(square.flip(-1)))
         maps = [self.coattention.common_maps(drawn), self.coattention.common_maps(mirror_drawn).flip(-1)]
         for scale in self.self_scales:
             view = self.features(squash(image, round(self.side * scale)))

@@ -41,7 +41,10 @@ class GroupCoAttention(nn.Module):
         states = list(features)
         for _ in range(self.rounds):
             # P of (i, j) is not that of (j, i) transposed: the receiver always comes first
-            drawn = [[self.coattention(h, other)[0] for other in states if other is not h] for h in states]
+            drawn = [
+                [self.coattention(states[i], states[j])[0] for j in range(len(states)) if j != i]
+                for i in range(len(states))
+            ]
             messages = [self.fusion(torch.cat(pair, dim=1)) for pair in drawn]
             states = [
                 F.relu(self.update(torch.cat([message, state], dim=1)))

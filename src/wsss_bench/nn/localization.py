@@ -7,25 +7,12 @@ https://github.com/GuoleiSun/MCIS_wsss (`scripts/test.py`).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-
-class ReferenceImage(Protocol):
-    """What is read of a reference (`types.Reference`)."""
-
-    @property
-    def image_id(self) -> str: ...
-
-    @property
-    def image(self) -> np.ndarray: ...
-
-    @property
-    def drawn_for(self) -> int: ...
+from wsss_bench.types import Reference
 
 
 def squash(image: Tensor, side: int) -> Tensor:
@@ -53,6 +40,7 @@ def fuse_maps(maps: Tensor, present: float = 0.1) -> Tensor:
     Returns:
         `(B, K, h, w)` in [0, 1].
     """
+    maps = maps.to(torch.promote_types(maps.dtype, torch.float32))  # 8 bits of bfloat16 are too few to add in
     shown = maps.mean(dim=(3, 4), keepdim=True).sigmoid() > present
     shown[0] = True
     positive = maps.relu()
@@ -60,7 +48,7 @@ def fuse_maps(maps: Tensor, present: float = 0.1) -> Tensor:
 
 
 def related_maps(
-    common_maps: Callable[[Tensor], Tensor], references: Sequence[ReferenceImage], side: int, like: Tensor
+    common_maps: Callable[[Tensor], Tensor], references: Sequence[Reference], side: int, like: Tensor
 ) -> Tensor:
     """Mean map of each class over the references that were drawn for it; zeros for a class without any.
 

@@ -94,6 +94,11 @@ class _ViT(nn.Module):
     def __init__(self, backbone: str, weights: str | None, *_: object) -> None:
         super().__init__()
         net: Any = create_timm(backbone, weights, dynamic_img_size=True)
+        if isinstance(net.norm, nn.Identity):
+            raise ValueError(
+                f"{backbone!r} normalises its tokens after pooling alone; choose a ViT that normalises each, e.g. "
+                "vit_small_patch16_224 or deit_small_patch16_224"
+            )
         self.net = net
         self.channels: int = net.embed_dim
         self.patch_size: int = net.patch_embed.patch_size[0]

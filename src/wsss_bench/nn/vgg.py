@@ -28,6 +28,10 @@ class VGGStride8(nn.Module):
     def __init__(self, backbone: str = "vgg16.tv_in1k", weights: str | None = "imagenet") -> None:
         super().__init__()
         net: Any = create_timm(backbone, weights)
+        if any(isinstance(module, nn.BatchNorm2d) for module in net.modules()):
+            raise ValueError(
+                f"{backbone!r} has BatchNorm, in whose statistics the images of a batch meet; choose e.g. vgg16.tv_in1k"
+            )
         self.features = at_stride_8(net.features)
         self.channels: int = [m for m in self.features if isinstance(m, nn.Conv2d)][-1].out_channels
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,6 +17,9 @@ class Refiner(ABC):
 
     in_pool: ClassVar[bool] = True
     """Whether images are shared among processes; a refiner that computes with torch on the stage's device is not."""
+
+    def check(self, image_ids: Sequence[str]) -> None:  # noqa: B027 - most refiners read no files
+        """Raise `FileNotFoundError`, before the first image, where a file that is read with one of them is missing."""
 
     @abstractmethod
     def __call__(self, image: np.ndarray, maps: ScoreMaps) -> np.ndarray:

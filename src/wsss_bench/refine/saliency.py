@@ -10,11 +10,13 @@ Departures: class maps are read in floating point, not in 256 levels.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from wsss_bench.artifacts import mask_path, read_mask
+from wsss_bench.artifacts import mask_path
 from wsss_bench.readout import full_size_scores
 from wsss_bench.refine.base import Refiner
 from wsss_bench.types import IGNORE, ScoreMaps
@@ -59,6 +61,14 @@ class SaliencyRefiner(Refiner):
         self.smallest = smallest
         self.decide = decide
 
+    def check(self, image_ids: Sequence[str]) -> None:
+        missing = [image_id for image_id in image_ids if not mask_path(self.folder, image_id).is_file()]
+        if missing:
+            raise FileNotFoundError(
+                f"{self.folder} lacks the saliency maps of {len(missing)} of {len(image_ids)} images, the first "
+                f"{missing[0]}.png; make one for every image of the split, or leave these images out of it"
+            )
+
     def __call__(self, image: np.ndarray, maps: ScoreMaps) -> np.ndarray:
         return self.label(full_size_scores(maps).astype(np.float64), maps.classes, self._saliency(maps))
 
@@ -93,11 +103,13 @@ class SaliencyRefiner(Refiner):
 
     def _saliency(self, maps: ScoreMaps) -> np.ndarray:
         path = mask_path(self.folder, maps.image_id)
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"no saliency map {path}; make one for every image of the split, or leave image {maps.image_id!r} out of it"
-            )
-        saliency = read_mask(path)
+        try:
+            with Image.open(path) as file:
+                mode, saliency = file.mode, np.asarray(file)
+        except OSError as error:
+            raise ValueError(f"saliency map {path} cannot be decoded ({error}); make it again") from error
+        if mode != "L":  # the indices of a palette are no grey levels
+            raise ValueError(f"saliency map {path} is a {mode} image; save it as 8 bit grey (L), 0..255")
         if saliency.shape != maps.size:
             raise ValueError(
                 f"saliency map {path} is {saliency.shape} (height, width), its image is {maps.size}; make it from the "

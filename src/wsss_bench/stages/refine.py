@@ -51,6 +51,7 @@ def refine(
     )
     masks = Path(out) / "masks"
     load_network(refiner, network)
+    refiner.check(ids)
     workers = workers if refiner.in_pool else 0
     with open_stage(out, "refine", resolved, stage) as run, ImagePool(workers) as pool:
         for index, image_id in enumerate(ids):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,7 +52,7 @@ class Pool(Source):
         self._origin = {image_id: name for name, ids in self._ids.items() for image_id in ids}
         everything = [*main.ids(split), *(image_id for ids in self._ids.values() for image_id in ids)]
         if len(set(everything)) < len(everything):
-            twice = sorted({image_id for image_id in everything if everything.count(image_id) > 1})
+            twice = sorted(image_id for image_id, count in Counter(everything).items() if count > 1)
             raise ValueError(
                 f"data.extra: the image ids {', '.join(twice[:5])} are in more than one of the sources {', '.join(extra)} and "
                 f"split {split!r}; rename the files of one, since what stages write is named after them"
