@@ -30,6 +30,16 @@ class Dying(Refiner):
         return threshold_mask(maps, 0.3)
 
 
+class Lacking(Refiner):
+    """Reads a file with each image, and has none."""
+
+    def check(self, image_ids):
+        raise FileNotFoundError(f"lacks {len(image_ids)} files")
+
+    def __call__(self, image, maps):
+        raise AssertionError("never asked")
+
+
 @pytest.fixture
 def source():
     return FakeSource()
@@ -64,6 +74,13 @@ def test_masks_are_those_of_the_refiner_and_score_like_the_seeds(source, tmp_pat
     )
     assert refined["iou"] == seed["iou"]
     assert (refined["rule"], refined["post"], refined["headline"]) == ("na", "threshold", True)
+
+
+def test_files_that_a_refiner_lacks_are_found_before_the_first_image(source, tmp_path):
+    write_seeds(source, tmp_path / "seeds")
+    with pytest.raises(FileNotFoundError, match="lacks 7 files"):
+        refine(source, "val", tmp_path / "seeds", Lacking(), tmp_path / "out", 0, resolved={})
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_broken_run_goes_on_where_it_stopped(source, tmp_path):
