@@ -328,9 +328,8 @@ def test_seeds_over_self_views_and_references(recorded_seeds, monkeypatch):
         "related_mean_class_merged",
     )  # fmt: skip
     for name, maps in zip(names, fused[0], strict=True):
-        read = (
-            classes if name.startswith("related") else list(range(20))
-        )  # references are drawn for two classes
+        # references are drawn for the two classes of the image
+        read = classes if name.startswith("related") else list(range(20))
         torch.testing.assert_close(
             maps[:, read], arrays[f"maps/{name}"][:, read], rtol=0, atol=1e-4, msg=name
         )

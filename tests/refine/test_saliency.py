@@ -65,12 +65,10 @@ def test_decided_masks_are_the_published_ones_where_these_decide(refiner):
 
 def test_missing_maps_and_maps_of_another_size_are_named(refiner, tmp_path):
     maps = ScoreMaps("b", np.array([1], np.uint8), np.ones((1, 6, 8), np.float16), (6, 8))
+    with pytest.raises(FileNotFoundError, match=r"no saliency map .*b\.png; make one for every image"):
+        refiner(np.zeros((6, 8, 3), np.uint8), maps)
     Image.fromarray(np.zeros((6, 8), np.uint8)).save(refiner.folder / "a.png")
-    refiner.check(["a"])
-    with pytest.raises(
-        FileNotFoundError, match=r"lacks the saliency maps of 2 of 3 images, the first b\.png"
-    ):
-        refiner.check(["a", "b", "c"])
+    assert [path.name for path in refiner.missing_files(["a", "b", "c"])] == ["b.png", "c.png"]
     Image.fromarray(np.zeros((8, 6), np.uint8)).save(refiner.folder / "b.png")
     with pytest.raises(ValueError, match=r"b\.png is \(8, 6\) \(height, width\), its image is \(6, 8\)"):
         refiner(np.zeros((6, 8, 3), np.uint8), maps)

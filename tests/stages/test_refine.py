@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,10 +32,10 @@ class Dying(Refiner):
 
 
 class Lacking(Refiner):
-    """Reads a file with each image, and has none."""
+    """Reads a file with each image, and has those of the first two."""
 
-    def check(self, image_ids):
-        raise FileNotFoundError(f"lacks {len(image_ids)} files")
+    def missing_files(self, image_ids):
+        return [Path(f"{image_id}.png") for image_id in image_ids[2:]]
 
     def __call__(self, image, maps):
         raise AssertionError("never asked")
@@ -78,7 +79,9 @@ def test_masks_are_those_of_the_refiner_and_score_like_the_seeds(source, tmp_pat
 
 def test_files_that_a_refiner_lacks_are_found_before_the_first_image(source, tmp_path):
     write_seeds(source, tmp_path / "seeds")
-    with pytest.raises(FileNotFoundError, match="lacks 7 files"):
+    with pytest.raises(
+        FileNotFoundError, match=r"Lacking lacks the files of 5 of the 7 images of split 'val'"
+    ):
         refine(source, "val", tmp_path / "seeds", Lacking(), tmp_path / "out", 0, resolved={})
     assert not (tmp_path / "out").exists()
 

@@ -176,9 +176,9 @@ class _Builder(StageConfigs):
             return None
         network = None
         if refiner.network is not None and refiner.labels is not None:
-            labels = self._refine(cell, seed, refiner.labels, True, f"{name}-labels")
+            labels = self._refine(cell, seed, refiner.labels, f"{name}-labels", trained_on=True)
             network = self._fit("affinity", cell, refiner.network, labels, name)
-        masks = self._refine(cell, seed, refiner.refiner, chosen, name, network)
+        masks = self._refine(cell, seed, refiner.refiner, name, network, trained_on=chosen)
         if not refiner.scored:
             self.plan.products.append(
                 Product(cell, "refined", scored_on, name, None, "partial", tuple(refiner.extra))
@@ -204,9 +204,10 @@ class _Builder(StageConfigs):
         cell: Cell,
         seed: Stage,
         refiner: ClassSpec,
-        trained_on: bool,
         suffix: str,
         network: Stage | None = None,
+        *,
+        trained_on: bool,
     ) -> Stage:
         """Masks of all training images where a network is trained on them, else of the scored ones."""
         protocol, source = self.data(cell)

@@ -18,8 +18,9 @@ class Refiner(ABC):
     in_pool: ClassVar[bool] = True
     """Whether images are shared among processes; a refiner that computes with torch on the stage's device is not."""
 
-    def check(self, image_ids: Sequence[str]) -> None:  # noqa: B027 - most refiners read no files
-        """Raise `FileNotFoundError`, before the first image, where a file that is read with one of them is missing."""
+    def missing_files(self, image_ids: Sequence[str]) -> list[Path]:
+        """Files that are read along with these images and are not there; asked for before the first image is refined."""
+        return []
 
     @abstractmethod
     def __call__(self, image: np.ndarray, maps: ScoreMaps) -> np.ndarray:

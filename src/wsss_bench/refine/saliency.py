@@ -61,13 +61,9 @@ class SaliencyRefiner(Refiner):
         self.smallest = smallest
         self.decide = decide
 
-    def check(self, image_ids: Sequence[str]) -> None:
-        missing = [image_id for image_id in image_ids if not mask_path(self.folder, image_id).is_file()]
-        if missing:
-            raise FileNotFoundError(
-                f"{self.folder} lacks the saliency maps of {len(missing)} of {len(image_ids)} images, the first "
-                f"{missing[0]}.png; make one for every image of the split, or leave these images out of it"
-            )
+    def missing_files(self, image_ids: Sequence[str]) -> list[Path]:
+        paths = (mask_path(self.folder, image_id) for image_id in image_ids)
+        return [path for path in paths if not path.is_file()]
 
     def __call__(self, image: np.ndarray, maps: ScoreMaps) -> np.ndarray:
         return self.label(full_size_scores(maps).astype(np.float64), maps.classes, self._saliency(maps))
@@ -103,6 +99,10 @@ class SaliencyRefiner(Refiner):
 
     def _saliency(self, maps: ScoreMaps) -> np.ndarray:
         path = mask_path(self.folder, maps.image_id)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"no saliency map {path}; make one for every image of the split, or leave image {maps.image_id!r} out of it"
+            )
         try:
             with Image.open(path) as file:
                 mode, saliency = file.mode, np.asarray(file)

@@ -51,7 +51,7 @@ def refine(
     )
     masks = Path(out) / "masks"
     load_network(refiner, network)
-    refiner.check(ids)
+    require_inputs(refiner, ids, split)
     workers = workers if refiner.in_pool else 0
     with open_stage(out, "refine", resolved, stage) as run, ImagePool(workers) as pool:
         for index, image_id in enumerate(ids):
@@ -84,6 +84,16 @@ def load_network(refiner: Refiner, network: Path | None) -> None:
         )
     if isinstance(refiner, TrainedRefiner) and network is not None:
         refiner.load(network)
+
+
+def require_inputs(refiner: Refiner, image_ids: list[str], split: str) -> None:
+    """Raise `FileNotFoundError` where files that the refiner reads along with the images are missing, and count them."""
+    missing = refiner.missing_files(image_ids)
+    if missing:
+        raise FileNotFoundError(
+            f"{type(refiner).__name__} lacks the files of {len(missing)} of the {len(image_ids)} images of split {split!r}, "
+            f"the first {missing[0]}; make one for every image of the split, or use another refiner"
+        )
 
 
 def write_refined(refiner: Refiner, image: np.ndarray, maps: ScoreMaps, folder: Path) -> None:

@@ -5,7 +5,7 @@
 <root>/pairs/      the training images as image-text pairs, made of voc/, see pair_layouts.py
 <root>/single/, web/, saliency/   what some methods take besides, see extra_sets.py
 <root>/sheet.png   64 samples with their masks
-<root>/mini.json   manifest, written last
+<root>/mini.json   manifest of voc/, coco/ and the sheet; the sets beside them come after it, each as a whole
 """
 
 from __future__ import annotations
