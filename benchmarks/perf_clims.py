@@ -20,14 +20,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wsss_bench.bench.config import ConfigFolder
-from wsss_bench.data.mini.writer import write_mini_world
-from wsss_bench.methods.clims import CLIMS
+from wsss_bench.methods.clims.improved import CLIMS
+from wsss_bench.methods.clims.prompts import clims_prompts
 from wsss_bench.methods.optim import build_optimizer
+from wsss_bench.mini.world.writer import write_mini_world
 from wsss_bench.nn.clip import CLIP
+from wsss_bench.plan.config import ConfigFolder
 from wsss_bench.stages.fit import FitCLI
 from wsss_bench.types import ImageBatch
-from wsss_bench.vocabulary.prompts import clims_prompts
 
 ROOT = Path(__file__).parents[1]
 ROUNDS = 5

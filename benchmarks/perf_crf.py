@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from wsss_bench.artifacts import read_mask
-from wsss_bench.refine.densecrf import CRFConfig, CRFPool, crf_inference
+from wsss_bench.artifacts.files import read_mask
+from wsss_bench.crf.densecrf import CRFConfig, CRFPool, crf_inference
 
 SIZE = (375, 500)
 IMAGES = 16

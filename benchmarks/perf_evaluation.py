@@ -24,11 +24,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from wsss_bench.artifacts import mask_path, write_mask
+from wsss_bench.artifacts.files import mask_path, write_mask
+from wsss_bench.crf.densecrf import CRFConfig, available, crf_inference
 from wsss_bench.data.sources.base import Source
 from wsss_bench.metrics.functional import confusion
 from wsss_bench.metrics.sweep import ThresholdSweep
-from wsss_bench.refine.densecrf import CRFConfig, available, crf_inference
 from wsss_bench.types import IGNORE
 
 SIZE = (375, 500)

@@ -19,10 +19,10 @@ os.environ.setdefault("WANDB_MODE", "disabled")
 import torch
 from torch import Tensor
 
-from wsss_bench.bench.config import ConfigFolder
-from wsss_bench.data.mini.writer import write_mini_world
-from wsss_bench.losses.common_classes import common_and_different, contrast_loss, stacked_loss
-from wsss_bench.methods.mcis import MCIS
+from wsss_bench.methods.mcis.losses import common_and_different, contrast_loss, stacked_loss
+from wsss_bench.methods.mcis.mcis import MCIS
+from wsss_bench.mini.world.writer import write_mini_world
+from wsss_bench.plan.config import ConfigFolder
 from wsss_bench.stages.fit import FitCLI
 from wsss_bench.types import PairBatch
 

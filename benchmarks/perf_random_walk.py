@@ -14,8 +14,8 @@ import time
 import torch
 from torch import Tensor
 
-from wsss_bench.nn.affinity import all_pairs_edge_affinity, search_directions
-from wsss_bench.nn.random_walk import edge_transition, random_walk
+from wsss_bench.refine.walk.pairs import all_pairs_edge_affinity, search_directions
+from wsss_bench.refine.walk.random_walk import edge_transition, random_walk
 
 RADIUS, BETA, EXP_TIMES, CLASSES = 5, 10.0, 8, 2
 SIZES = ((24, 24), (48, 64), (94, 125))  # mini; a 250 x 190 image; a 500 x 375 image

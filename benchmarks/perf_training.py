@@ -14,12 +14,12 @@ os.environ.setdefault("WANDB_MODE", "disabled")
 import numpy as np
 import torch
 
-from wsss_bench.bench.config import ConfigFolder
-from wsss_bench.data.mini.writer import write_mini_world
+from wsss_bench.artifacts.run import StageInfo, open_stage
 from wsss_bench.inference import InferenceConfig, predict
 from wsss_bench.methods.optim import build_optimizer, build_schedule
+from wsss_bench.mini.world.writer import write_mini_world
+from wsss_bench.plan.config import ConfigFolder
 from wsss_bench.stages.fit import FitCLI, fit
-from wsss_bench.stages.run import StageInfo, open_stage
 
 ROOT = Path(__file__).parents[1]
 ROUNDS = 3

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wsss_bench.methods import dalnet, toco
 from wsss_bench.methods.optim import OptimConfig, build_optimizer
-from wsss_bench.methods.single_stage import SingleStageMethod
-from wsss_bench.nn.alignment_texts import TextConfig
+from wsss_bench.methods.single_stage import dalnet, toco
+from wsss_bench.methods.single_stage.alignment_texts import TextConfig
+from wsss_bench.methods.single_stage.base import SingleStageMethod
 from wsss_bench.types import ImageBatch
 from wsss_bench.vocabulary import load
 

@@ -18,10 +18,11 @@ os.environ.setdefault("WANDB_MODE", "disabled")
 
 import torch
 
-from wsss_bench.bench.config import ConfigFolder
-from wsss_bench.methods.codecomp import CoDe
+from wsss_bench.artifacts.layout import LAST
+from wsss_bench.methods.text_grounding.codecomp import CoDe
 from wsss_bench.nn.clip_text import embed_words, text_states, tokenize
-from wsss_bench.stages.fit import LAST, FitCLI
+from wsss_bench.plan.config import ConfigFolder
+from wsss_bench.stages.fit import FitCLI
 from wsss_bench.types import CaptionBatch
 
 AT_ONCE = 256  # captions

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from wsss_bench.artifacts import write_mask
+from wsss_bench.artifacts.files import write_mask
 
 # before torch, OpenMP and the hubs are imported: one thread a process, no network
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 os.environ["WANDB_MODE"] = "disabled"
+
+pytest_plugins = ["project"]
 
 MINI_CLASSES = ("aeroplane", "bird", "boat", "bus", "car", "cow", "sheep", "train")
 TRAIN, VAL = [f"train_{k}" for k in range(10)], [f"val_{k}" for k in range(5)]
@@ -159,7 +161,7 @@ def _write_annotations(root: Path, split: str, numbers: tuple[int, ...], annotat
 @pytest.fixture(scope="session")
 def mini_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`$WSSS_DATA` with the small mini world in it: 40 train, 16 val, 16 val_ood images."""
-    from wsss_bench.data.mini.writer import write_mini_world
+    from wsss_bench.mini.world.writer import write_mini_world
 
     data = tmp_path_factory.mktemp("data")
     write_mini_world(data / "mini", "small", 0, 1)

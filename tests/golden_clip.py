@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+import paths
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor
 from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
-GOLDEN = Path(__file__).parent / "golden" / "code"
+GOLDEN = paths.GOLDEN / "code"
 START, END = 49406, 49407  # ids of the golden tokenizer
 
 

@@ -5,9 +5,10 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+import paths
+
+ROOT = paths.ROOT
 PAGE = (ROOT / "docs" / "add_a_method.md").read_text()
 
 

@@ -6,17 +6,17 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
+import paths
 import pytest
 import yaml
 from PIL import Image
 
-from wsss_bench.artifacts import read_manifest
-from wsss_bench.refine.densecrf import available
+from wsss_bench.artifacts.files import read_manifest
+from wsss_bench.crf.densecrf import available
 
-ROOT = Path(__file__).parents[1]
+ROOT = paths.ROOT
 
 
 @pytest.fixture(scope="module")

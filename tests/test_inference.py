@@ -1,8 +1,7 @@
 """Multi-scale, flip, window and padding around the contract."""
 
-from pathlib import Path
-
 import numpy as np
+import paths
 import pytest
 import torch
 from torch.nn import functional as F
@@ -17,7 +16,7 @@ from wsss_bench.inference import (
 )
 from wsss_bench.types import InferenceSample
 
-GOLDEN = Path(__file__).parent / "golden" / "clims"
+GOLDEN = paths.GOLDEN / "clims"
 
 
 class Average:

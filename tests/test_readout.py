@@ -1,15 +1,14 @@
 """Score maps to masks."""
 
-from pathlib import Path
-
 import numpy as np
+import paths
 import pytest
 import torch
 
 from wsss_bench.readout import full_size_scores, threshold_mask
 from wsss_bench.types import ScoreMaps
 
-GOLDEN = Path(__file__).parent / "golden" / "clims"
+GOLDEN = paths.GOLDEN / "clims"
 
 
 @pytest.mark.parametrize("stored", [(5, 7), (10, 13), (40, 3), (1, 1), (90, 120)])

@@ -11,9 +11,9 @@ import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
-from wsss_bench.artifacts import mask_path, write_mask, write_seed
-from wsss_bench.refine.densecrf import CRFConfig, CRFPool
-from wsss_bench.stages.run import StageRun
+from wsss_bench.artifacts.files import mask_path, write_mask, write_seed
+from wsss_bench.artifacts.run import StageRun
+from wsss_bench.crf.densecrf import CRFConfig, CRFPool
 from wsss_bench.types import InferenceSample, ScoreMaps
 
 

@@ -11,7 +11,7 @@ from importlib import import_module
 
 COMMANDS = {
     "data": ("wsss_bench.data.command", "make the mini world, or check a data set"),
-    "pretrain": ("wsss_bench.pretrain.command", "make the weights of the mini world again"),
+    "pretrain": ("wsss_bench.mini.weights.command", "make the weights of the mini world again"),
     "fit": ("wsss_bench.stages.fit", "train a method"),
     "predict": ("wsss_bench.stages.predict", "write seeds or masks with a trained method"),
     "refine": ("wsss_bench.stages.refine", "turn seeds into pseudo masks"),

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from wsss_bench.stages.run import StageInfo
+from wsss_bench.artifacts.run import StageInfo
 
 PROJECT = "wsss_bench"
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
+
+import paths
 
 SCRIPT = """
 import sys, time
 from pathlib import Path
+
+
+import paths
 from preloaded import look
 from wsss_bench.bench.launchers import Job, LocalLauncher
 
@@ -27,7 +31,7 @@ def test_the_end_of_a_stage_deletes_nothing_that_others_share(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     # the forkserver finds the module through the environment only
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, "PYTHONPATH": str(paths.ROOT / "tests")}
     command = [sys.executable, str(script), str(tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert done.stdout.split("\n")[:2] == ["first 0", "second 0"], done.stdout + done.stderr

@@ -10,14 +10,14 @@ import pytest
 import yaml
 from fakes import run_stage
 
-from wsss_bench.artifacts import write_manifest
+from wsss_bench.artifacts.files import write_manifest
 from wsss_bench.bench import command, runner
 from wsss_bench.bench.command import find_machine
 from wsss_bench.bench.launchers import Job, visible_gpus
-from wsss_bench.bench.plan import StageFolder
-from wsss_bench.bench.planner import make_plan
 from wsss_bench.bench.runner import Machine, Runner, gpus_of, ranks_of
 from wsss_bench.bench.validate import check_stages, validate
+from wsss_bench.plan.plan import StageFolder
+from wsss_bench.plan.planner import make_plan
 
 
 class Held:

@@ -13,13 +13,13 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Project
 from fakes import run_stage
+from project import Project
 
 from wsss_bench.bench.command import run_bench
 from wsss_bench.bench.launchers import LocalLauncher
-from wsss_bench.bench.planner import make_plan
 from wsss_bench.bench.runner import locked
+from wsss_bench.plan.planner import make_plan
 
 
 def bench(project: Project, file: Path, jobs: int = 2) -> int:

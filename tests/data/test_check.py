@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from wsss_bench.artifacts import write_mask
+from wsss_bench.artifacts.files import write_mask
 from wsss_bench.data.check import check, load_source
 from wsss_bench.data.command import main
 from wsss_bench.data.sources.voc import VOC

@@ -2,9 +2,9 @@
 
 import re
 import shutil
-from pathlib import Path
 
 import numpy as np
+import paths
 import pytest
 import torch
 from PIL import Image
@@ -26,7 +26,7 @@ from wsss_bench.data.sources.voc import VOC
 from wsss_bench.inference import InferenceConfig, segmentation_probabilities
 from wsss_bench.types import InferenceSample
 
-CONFIGS = Path(__file__).parents[2] / "configs" / "data"
+CONFIGS = paths.CONFIGS / "data"
 SIZE = (12, 16)
 
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from wsss_bench import vocabulary
-from wsss_bench.artifacts import write_mask
+from wsss_bench.artifacts.files import write_mask
 from wsss_bench.data.coco_masks import write_masks
 from wsss_bench.data.sources.base import expand_root
 from wsss_bench.data.sources.coco import COCO

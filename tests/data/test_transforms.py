@@ -1,7 +1,7 @@
 import os
-from pathlib import Path
 
 import numpy as np
+import paths
 import pytest
 import torch
 
@@ -204,9 +204,7 @@ def test_albumentations_does_not_ask_the_network():
 
 def test_squares_and_their_views_are_those_of_mcis():
     """The authors' preprocessing of one image: squashed to 16, mirrored, at 0.75 and at 2."""
-    with np.load(
-        Path(__file__).parents[1] / "golden" / "mcis" / "preprocess.npz", allow_pickle=False
-    ) as file:
+    with np.load(paths.GOLDEN / "mcis" / "preprocess.npz", allow_pickle=False) as file:
         arrays = dict(file)
     transform = Transform(TransformConfig("square", int(arrays["input_size"]), self_scales=(0.75, 2.0)))
     views = {"x": transform(arrays["source_rgb"], (0, 0, 0)).image}

@@ -1,11 +1,10 @@
-from pathlib import Path
-
 import numpy as np
+import paths
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from wsss_bench.artifacts import write_mask
+from wsss_bench.artifacts.files import write_mask
 from wsss_bench.data.datamodule import GlobalBatchSampler
 from wsss_bench.data.references import ReferencePool
 from wsss_bench.data.sources.base import Source
@@ -16,7 +15,7 @@ from wsss_bench.data.transforms import Transform, TransformConfig
 from wsss_bench.data.views import CaptionView, GroupView, ImageView, InferenceView, MaskView, PairView
 from wsss_bench.types import CaptionBatch, GroupBatch, ImageBatch, MaskBatch, PairBatch
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "mcis"
+GOLDEN = paths.GOLDEN / "mcis"
 TRANSFORM = Transform(TransformConfig("irn", 32, (30, 50)))
 
 

@@ -1,15 +1,14 @@
 """The two cross-entropies against arrays of the authors' code (CLIMS' DeepLab, ToCo), and where those are not finite."""
 
-from pathlib import Path
-
 import numpy as np
+import paths
 import pytest
 import torch
 from torch.nn import functional as F
 
 from wsss_bench.losses.segmentation import balanced_cross_entropy, cross_entropy, resize_labels
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = paths.GOLDEN
 DEEPLAB = np.load(GOLDEN / "clims" / "deeplab.npz")
 TOCO = np.load(GOLDEN / "single_stage" / "seg_loss.npz")
 

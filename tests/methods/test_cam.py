@@ -1,8 +1,7 @@
 """CAM against arrays of the authors' code (CLIMS repository, net/resnet50_clims.py)."""
 
-from pathlib import Path
-
 import numpy as np
+import paths
 import pytest
 import torch
 from torch.nn import functional as F
@@ -10,7 +9,7 @@ from torch.nn import functional as F
 from wsss_bench.methods.cam import CAM
 from wsss_bench.types import ImageBatch
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "clims"
+GOLDEN = paths.GOLDEN / "clims"
 
 
 class Given(torch.nn.Module):

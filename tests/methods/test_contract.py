@@ -5,24 +5,25 @@ A new method is tested by being there: nothing is added to this file.
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
+import paths
 import pytest
 import torch
 import yaml
 
-from wsss_bench.artifacts import read_manifest, read_mask, read_seed
-from wsss_bench.bench.config import ConfigFolder
+from wsss_bench.artifacts.files import read_manifest, read_mask, read_seed
+from wsss_bench.artifacts.layout import LAST
 from wsss_bench.inference import InferenceConfig, predict
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.optim import build_optimizer
+from wsss_bench.plan.config import ConfigFolder
 from wsss_bench.stages import fit
 from wsss_bench.stages import predict as predict_stage
-from wsss_bench.stages.fit import LAST, FitCLI
+from wsss_bench.stages.fit import FitCLI
 from wsss_bench.types import InferenceSample
 
-FOLDER = ConfigFolder(Path(__file__).parents[2] / "configs")
+FOLDER = ConfigFolder(paths.CONFIGS)
 METHODS = FOLDER.methods()
 TRAINED = [name for name in METHODS if FOLDER.method(name, "mini", {}).bench.trains]
 

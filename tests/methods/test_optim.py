@@ -1,15 +1,14 @@
 """Schedules and optimisers against arrays of the authors' code (IRN's PolyOptimizer, ToCo's PolyWarmupAdamW)."""
 
-from pathlib import Path
-
 import numpy as np
+import paths
 import pytest
 import torch
 from torch import nn
 
 from wsss_bench.methods.optim import OptimConfig, build_optimizer, build_schedule, poly_warmup
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = paths.GOLDEN
 
 
 def test_sgd_follows_the_trajectory_of_irn():

@@ -1,15 +1,14 @@
 """Confusion matrices and their ratios, by hand and against other counts."""
 
-from pathlib import Path
-
 import numpy as np
+import paths
 import pytest
 
 from wsss_bench.data.sources.openvocab import label_map
 from wsss_bench.metrics import functional
 from wsss_bench.metrics.functional import confusion, iou, mean_iou
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = paths.GOLDEN
 
 
 def mask(rows):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import paths
 import pytest
 import torch
 import torch.distributed as dist
@@ -12,7 +13,7 @@ from torchmetrics.classification import MulticlassJaccardIndex
 from wsss_bench.metrics.functional import confusion
 from wsss_bench.metrics.miou import MeanIoU
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "clims"
+GOLDEN = paths.GOLDEN / "clims"
 
 
 def images(number, num_classes, seed=0, absent=()):

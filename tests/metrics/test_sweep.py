@@ -1,14 +1,13 @@
 """All thresholds from one pass: integer-identical to a loop over thresholds and to the reference."""
 
-from pathlib import Path
-
 import numpy as np
+import paths
 import pytest
 
 from wsss_bench.metrics.functional import iou, mean_iou
 from wsss_bench.metrics.sweep import ThresholdSweep
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "clims"
+GOLDEN = paths.GOLDEN / "clims"
 
 
 def naive(thresholds, scores, classes, target, num_classes):

@@ -1,17 +1,13 @@
 """PAMR against arrays of TCL's code, and its corner cases."""
 
-from pathlib import Path
-
 import numpy as np
+import paths
 import pytest
 import torch
 
 from wsss_bench.nn.pamr import DILATIONS, local_deviation, pamr, pamr_weights
 
-GOLDEN = {
-    key: torch.tensor(value)
-    for key, value in np.load(Path(__file__).parents[1] / "golden" / "code" / "pamr.npz").items()
-}
+GOLDEN = {key: torch.tensor(value) for key, value in np.load(paths.GOLDEN / "code" / "pamr.npz").items()}
 
 
 @pytest.mark.parametrize(

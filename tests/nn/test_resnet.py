@@ -1,15 +1,14 @@
 """The ResNet of the CAM family against facts read off the authors' network."""
 
-from pathlib import Path
-
 import numpy as np
+import paths
 import pytest
 import torch
 from torch import nn
 
 from wsss_bench.nn.resnet import ImageNetNormalize, ResNetStages
 
-FACTS = np.load(Path(__file__).parents[1] / "golden" / "clims" / "network_facts.npz")
+FACTS = np.load(paths.GOLDEN / "clims" / "network_facts.npz")
 
 
 def test_resnet50_has_the_published_parameters_sizes_and_frozen_tensors():

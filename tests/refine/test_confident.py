@@ -1,15 +1,14 @@
 """Labels of sure pixels against IRN's outputs and PSA's rule."""
 
-from pathlib import Path
-
 import numpy as np
+import paths
 import pytest
 
-from wsss_bench.refine import densecrf
+from wsss_bench.crf import densecrf
 from wsss_bench.refine.confident import ConfidentLabels, PSALabels, scores_with_background
 from wsss_bench.types import ScoreMaps
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "clims"
+GOLDEN = paths.GOLDEN / "clims"
 pytestmark = pytest.mark.skipif(not densecrf.available(), reason="pydensecrf is not installed (make crf)")
 
 

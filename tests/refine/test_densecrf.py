@@ -1,18 +1,19 @@
 """The CRF against reference outputs, without the extension, and in a pool."""
 
 import sys
-from pathlib import Path
 
 import numpy as np
+import paths
 import pytest
 
-from wsss_bench.artifacts import read_mask
+from wsss_bench.artifacts.files import read_mask
+from wsss_bench.crf import densecrf
+from wsss_bench.crf.densecrf import IRN_LABELS, CRFConfig, CRFPool
 from wsss_bench.readout import threshold_mask
-from wsss_bench.refine import densecrf
-from wsss_bench.refine.densecrf import IRN_LABELS, CRFConfig, CRFPool, DenseCRFRefiner
+from wsss_bench.refine.densecrf import DenseCRFRefiner
 from wsss_bench.types import ScoreMaps
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "clims"
+GOLDEN = paths.GOLDEN / "clims"
 needs_crf = pytest.mark.skipif(not densecrf.available(), reason="pydensecrf is not installed (make crf)")
 
 

@@ -1,15 +1,14 @@
 """The published pseudo labels, case by case as the authors' code makes them, and bad saliency maps."""
 
-from pathlib import Path
-
 import numpy as np
+import paths
 import pytest
 from PIL import Image
 
 from wsss_bench.refine.saliency import SaliencyRefiner
 from wsss_bench.types import ScoreMaps
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "mcis" / "pseudo_label.npz"
+GOLDEN = paths.GOLDEN / "mcis" / "pseudo_label.npz"
 CASES = [
     "one_class_binary_sal", "two_class_overlap", "two_class_identical_peak", "soft_sal", "no_sal", "all_sal",
     "tiny_object", "flat_zero_att", "missing_att_file",

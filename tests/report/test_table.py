@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wsss_bench.artifacts import write_json, write_manifest
-from wsss_bench.bench.config import DataFile, MethodFile
-from wsss_bench.bench.matrix import Cell
-from wsss_bench.bench.plan import Plan, Product, Stage
-from wsss_bench.bench.schema import read_as
+from wsss_bench.artifacts.files import write_json, write_manifest
 from wsss_bench.metrics.per_image import ConfusionWriter
+from wsss_bench.plan.config import DataFile, MethodFile
+from wsss_bench.plan.matrix import Cell
+from wsss_bench.plan.plan import Plan, Product, Stage
+from wsss_bench.plan.schema import read_as
 from wsss_bench.report.command import publish
 from wsss_bench.report.differences import differences, miou_of_draws
 from wsss_bench.report.markdown import render

@@ -1,23 +1,23 @@
 """What every segmenter of `configs/segmenters` must do, checked through its own YAML on the small mini world."""
 
 import shutil
-from pathlib import Path
 
 import numpy as np
+import paths
 import pytest
 import torch
 import yaml
 
-from wsss_bench.artifacts import read_manifest, read_mask, write_mask
-from wsss_bench.bench.config import ConfigFolder
+from wsss_bench.artifacts.files import read_manifest, read_mask, write_mask
 from wsss_bench.inference import InferenceConfig, predict
 from wsss_bench.methods.optim import build_optimizer
+from wsss_bench.plan.config import ConfigFolder
 from wsss_bench.stages import fit
 from wsss_bench.stages import predict as predict_stage
 from wsss_bench.stages.fit import FitCLI
 from wsss_bench.types import InferenceSample
 
-FOLDER = ConfigFolder(Path(__file__).parents[2] / "configs")
+FOLDER = ConfigFolder(paths.CONFIGS)
 SEGMENTERS = sorted(p.stem for p in (FOLDER.root / "segmenters").glob("*.yaml") if "." not in p.stem)
 ON_MINI = [name for name in SEGMENTERS if (FOLDER.root / "segmenters" / f"{name}.mini.yaml").is_file()]
 

@@ -1,9 +1,9 @@
 """DeepLabV2 and LargeFOV as segmenters: what is trained, how fast, and on which outputs."""
 
 import multiprocessing
-from pathlib import Path
 
 import numpy as np
+import paths
 import pytest
 import torch
 from torch import distributed, nn
@@ -15,7 +15,7 @@ from wsss_bench.segmenters.deeplabv2 import DeepLabV2
 from wsss_bench.segmenters.largefov import DeepLabLargeFOV
 from wsss_bench.types import MaskBatch
 
-DEEPLAB = np.load(Path(__file__).parents[1] / "golden" / "clims" / "deeplab.npz")
+DEEPLAB = np.load(paths.GOLDEN / "clims" / "deeplab.npz")
 TINY = {"backbone": "resnet10t", "weights": None}
 
 

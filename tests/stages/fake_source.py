@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wsss_bench.artifacts import write_mask, write_seed
+from wsss_bench.artifacts.files import write_mask, write_seed
 from wsss_bench.data.sources.base import Source
 from wsss_bench.types import ScoreMaps
 

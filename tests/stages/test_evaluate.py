@@ -7,7 +7,7 @@ import pytest
 from fake_source import FakeSource, write_masks, write_seeds
 from PIL import Image
 
-from wsss_bench.artifacts import mask_path, read_mask, read_seed, seed_path, write_mask, write_seed
+from wsss_bench.artifacts.files import mask_path, read_mask, read_seed, seed_path, write_mask, write_seed
 from wsss_bench.cli import main as command_line
 from wsss_bench.metrics.functional import confusion, iou, mean_iou
 from wsss_bench.metrics.per_image import read_per_image

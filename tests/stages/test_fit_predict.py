@@ -13,12 +13,12 @@ import pytest
 import torch
 import yaml
 
-from wsss_bench.artifacts import MANIFEST, is_complete, read_manifest, read_seed
+from wsss_bench.artifacts.files import MANIFEST, is_complete, read_manifest, read_seed
+from wsss_bench.artifacts.layout import LAST
+from wsss_bench.artifacts.run import PROGRESS
 from wsss_bench.cli import main
 from wsss_bench.stages import fit, predict
 from wsss_bench.stages.check import check
-from wsss_bench.stages.fit import LAST
-from wsss_bench.stages.run import PROGRESS
 
 SOURCE = {
     "class_path": "wsss_bench.data.sources.voc.VOC",
@@ -266,7 +266,7 @@ def test_no_epoch_at_all_is_the_method_as_it_starts(trained, tmp_path, mini_data
 
 
 def test_two_processes_do_not_write_one_stage(tmp_path, mini_data):
-    from wsss_bench.stages.run import StageInfo, open_stage
+    from wsss_bench.artifacts.run import StageInfo, open_stage
 
     with (
         open_stage(tmp_path, "train", {}, StageInfo()),

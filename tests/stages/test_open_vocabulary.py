@@ -1,20 +1,20 @@
 """A method that learns from captions: trained on pairs without classes, it predicts whatever classes it is asked for."""
 
 import shutil
-from pathlib import Path
 
 import numpy as np
+import paths
 import pytest
 import torch
 import yaml
 
-from wsss_bench.artifacts import read_mask
-from wsss_bench.bench.config import ConfigFolder
+from wsss_bench.artifacts.files import read_mask
+from wsss_bench.artifacts.layout import LAST
 from wsss_bench.methods.base import check_checkpoint
+from wsss_bench.plan.config import ConfigFolder
 from wsss_bench.stages import fit, predict
-from wsss_bench.stages.fit import LAST
 
-FOLDER = ConfigFolder(Path(__file__).parents[2] / "configs")
+FOLDER = ConfigFolder(paths.CONFIGS)
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from fake_source import FakeSource, write_seeds
 
-from wsss_bench.artifacts import mask_path, read_mask, read_seed, seed_path, write_mask, write_seed
+from wsss_bench.artifacts.files import mask_path, read_mask, read_seed, seed_path, write_mask, write_seed
+from wsss_bench.crf import densecrf
 from wsss_bench.readout import threshold_mask
-from wsss_bench.refine import densecrf
 from wsss_bench.refine.base import Refiner
+from wsss_bench.refine.densecrf import DenseCRFRefiner
 from wsss_bench.refine.threshold import ThresholdRefiner
 from wsss_bench.stages.evaluate import evaluate
 from wsss_bench.stages.refine import main, parse, refine
@@ -134,7 +135,7 @@ def test_the_crf_from_the_command_line(source, tmp_path):
     parse(config)
     (tmp_path / "plan.yaml").write_text(json.dumps(config))
     assert main(["--config", str(tmp_path / "plan.yaml")]) == 0
-    refiner = densecrf.DenseCRFRefiner(0.3, densecrf.CRFConfig(3, 3, 10, 13, 10, 2))  # the rest as IRN
+    refiner = DenseCRFRefiner(0.3, densecrf.CRFConfig(3, 3, 10, 13, 10, 2))  # the rest as IRN
     for name in FakeSource(3).ids("val"):
         expected = refiner(source.image(name), read_seed(tmp_path / "seeds", name))
         np.testing.assert_array_equal(read_mask(mask_path(tmp_path / "out" / "masks", name)), expected)

@@ -13,13 +13,13 @@ from string import Template
 
 from rich.console import Console
 
-from wsss_bench.artifacts import is_complete
+from wsss_bench.artifacts.files import is_complete
 from wsss_bench.bench.launchers import Launcher, LocalLauncher, visible_gpus
-from wsss_bench.bench.plan import Plan, StageFolder, describe
-from wsss_bench.bench.planner import make_plan
 from wsss_bench.bench.progress import LiveReporter, PlainReporter
 from wsss_bench.bench.runner import Failure, Machine, Reporter, Runner, gpus_of, locked
 from wsss_bench.bench.validate import check_stages, validate
+from wsss_bench.plan.plan import Plan, StageFolder, describe
+from wsss_bench.plan.planner import make_plan
 from wsss_bench.report.command import publish
 
 

@@ -10,7 +10,7 @@ import contextlib
 from importlib import import_module
 from importlib.util import find_spec
 
-from wsss_bench.stages.run import commit
+from wsss_bench.artifacts.run import commit
 
 PACKAGES = (
     "torch",

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from wsss_bench.bench.plan import Stage, clock
 from wsss_bench.bench.runner import Active, Failure
+from wsss_bench.plan.plan import Stage, clock
 
 PLAIN_SECONDS = 30.0
 LIVE_SECONDS = 0.5

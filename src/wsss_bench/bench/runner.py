@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from wsss_bench.artifacts import is_complete, write_json
+from wsss_bench.artifacts.files import is_complete, write_json
 from wsss_bench.bench.launchers import LOG_FILE, Job, Launcher, Running
-from wsss_bench.bench.plan import FAILURE_FILE, Plan, Stage, StageFolder
+from wsss_bench.plan.plan import FAILURE_FILE, Plan, Stage, StageFolder
 
 POLL_SECONDS = 0.05
 PATIENCE_SECONDS = 5.0

@@ -10,10 +10,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from wsss_bench.artifacts import read_json, write_json
+from wsss_bench.artifacts.files import read_json, write_json
 from wsss_bench.bench.launchers import Job, Launcher
-from wsss_bench.bench.plan import Stage
 from wsss_bench.bench.runner import tail
+from wsss_bench.plan.plan import Stage
 
 CHECKER = "wsss_bench.stages.check"
 """Module with `check(command, config)`; it imports torch, so it gets a process of its own."""

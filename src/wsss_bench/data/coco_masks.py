@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from wsss_bench.artifacts import write_atomically, write_mask
+from wsss_bench.artifacts.files import write_atomically, write_mask
 from wsss_bench.data.sources.coco import COCO
 
 _job: tuple[COCO, Path]  # of a worker process; a source is too large to send with every image

@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from . import check, coco_masks
-from .mini.writer import SIZES, write_mini_world
+from wsss_bench.data import check, coco_masks
+from wsss_bench.mini.world.writer import SIZES, write_mini_world
 
 
 def main(argv: list[str]) -> int:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from wsss_bench.artifacts import mask_path, read_mask
+from wsss_bench.artifacts.files import mask_path, read_mask
 from wsss_bench.data.references import ReferencePool, members
 from wsss_bench.data.sources.base import Source, Unreadable, unknown_values
 from wsss_bench.data.transforms import Transform

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from wsss_bench.methods.base import Method
 from wsss_bench.nn.clip import CLIP
-from wsss_bench.nn.grounding import refuse_silent_names
+from wsss_bench.nn.clip_text import refuse_silent_names
 from wsss_bench.vocabulary import templates as prompt_templates
 
 

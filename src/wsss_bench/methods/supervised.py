@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.optim import OptimConfig
 from wsss_bench.nn.resnet import ImageNetNormalize, ResNetStages
-from wsss_bench.nn.semantic_fpn import SemanticFPN
 from wsss_bench.types import IGNORE, MaskBatch
 
 
@@ -70,3 +69,38 @@ class Supervised(Method):
             {"params": list(self.backbone.parameters())},
             {"params": list(self.decoder.parameters()), "lr_scale": self.decoder_lr_scale},
         ]
+
+
+class SemanticFPN(nn.Module):
+    """Lateral 1x1 convolutions, sum at the finest stage, two 3x3 convolutions, classifier.
+
+    Args:
+        channels: Channels of the stages, finest first.
+        num_outputs: Channels of the output.
+        width: Channels inside; a multiple of 8 (GroupNorm).
+    """
+
+    def __init__(self, channels: Sequence[int], num_outputs: int, width: int = 128) -> None:
+        super().__init__()
+        self.laterals = nn.ModuleList([nn.Conv2d(channel, width, 1) for channel in channels])
+        self.smooth = nn.Sequential(
+            nn.GroupNorm(8, width),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            nn.GroupNorm(8, width),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            nn.GroupNorm(8, width),
+            nn.ReLU(),
+        )
+        self.classifier = nn.Conv2d(width, num_outputs, 1)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Stages, finest first -> `(B, num_outputs, h, w)` at the size of the finest."""
+        size = features[0].shape[-2:]
+        maps = [lateral(feature) for lateral, feature in zip(self.laterals, features, strict=True)]
+        enlarged = [
+            F.interpolate(m, size, mode="bilinear", align_corners=False) if m.shape[-2:] != size else m
+            for m in maps
+        ]
+        return self.classifier(self.smooth(sum(enlarged)))

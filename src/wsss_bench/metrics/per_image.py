@@ -18,7 +18,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from wsss_bench.artifacts import write_atomically
+from wsss_bench.artifacts.files import write_atomically
 
 _ENTRY = np.dtype([("image", "<i4"), ("gt", "u1"), ("pred", "u1"), ("count", "<i4")])
 _BLOCK = 65536

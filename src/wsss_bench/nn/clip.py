@@ -23,7 +23,7 @@ from transformers import AutoTokenizer, CLIPModel
 from transformers.models.clip.modeling_clip import CLIPEncoderLayer
 from transformers.utils import cached_file
 
-from ..weights import locate
+from wsss_bench.nn.weights import locate
 
 
 class CLIP(nn.Module):

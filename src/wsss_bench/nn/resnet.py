@@ -18,7 +18,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from wsss_bench.weights import locate
+from wsss_bench.nn.weights import locate
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

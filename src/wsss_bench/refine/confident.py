@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from wsss_bench.crf.densecrf import IRN_LABELS, CRFConfig, crf_hard_labels, crf_inference, require_crf
 from wsss_bench.readout import full_size_scores
 from wsss_bench.refine.base import Refiner
-from wsss_bench.refine.densecrf import IRN_LABELS, CRFConfig, crf_hard_labels, crf_inference, require_crf
 from wsss_bench.types import IGNORE, ScoreMaps
 
 PSA_LABELS = CRFConfig(3, 3, 80, 13, 10, 10)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from wsss_bench.artifacts import mask_path
+from wsss_bench.artifacts.files import mask_path
 from wsss_bench.readout import full_size_scores
 from wsss_bench.refine.base import Refiner
 from wsss_bench.types import IGNORE, ScoreMaps

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from wsss_bench.artifacts import write_atomically
-from wsss_bench.bench.plan import Plan
-from wsss_bench.bench.planner import make_plan
+from wsss_bench.artifacts.files import write_atomically
+from wsss_bench.plan.plan import Plan
+from wsss_bench.plan.planner import make_plan
 from wsss_bench.report.differences import differences
 from wsss_bench.report.figure import write_figure
 from wsss_bench.report.markdown import render

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wsss_bench.artifacts import write_atomically
+from wsss_bench.artifacts.files import write_atomically
 from wsss_bench.report.table import Leaderboard, Row
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from wsss_bench.bench.config import MethodHints
-from wsss_bench.bench.plan import Plan
+from wsss_bench.plan.config import MethodHints
+from wsss_bench.plan.plan import Plan
 from wsss_bench.report.differences import Difference
 from wsss_bench.report.table import Leaderboard, Row, extra_of, stem
 

@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from wsss_bench.artifacts import is_complete, read_json, read_manifest, write_atomically, write_json
-from wsss_bench.bench.config import MethodHints, PaperFigure
-from wsss_bench.bench.plan import Plan, Product, Stage
+from wsss_bench.artifacts.files import is_complete, read_json, read_manifest, write_atomically, write_json
 from wsss_bench.metrics.stats import summarize
+from wsss_bench.plan.config import MethodHints, PaperFigure
+from wsss_bench.plan.plan import Plan, Product, Stage
 
 METRICS = "metrics.json"
 COLUMNS = (

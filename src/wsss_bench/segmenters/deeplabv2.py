@@ -20,7 +20,7 @@ from torch import Tensor
 
 from wsss_bench.losses.segmentation import resize_labels
 from wsss_bench.methods.optim import OptimConfig
-from wsss_bench.nn.deeplab import ASPP, multi_scale_logits
+from wsss_bench.segmenters.aspp import ASPP, multi_scale_logits
 from wsss_bench.segmenters.base import DEEPLAB_OPTIM, Segmenter
 from wsss_bench.types import MaskBatch
 

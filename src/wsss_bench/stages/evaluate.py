@@ -12,18 +12,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from wsss_bench.artifacts import mask_path, read_mask, read_seed, seed_path, write_json
+from wsss_bench.artifacts.files import mask_path, read_mask, read_seed, seed_path, write_json
+from wsss_bench.artifacts.layout import mask_folders, require_files, seed_folder
+from wsss_bench.artifacts.run import StageInfo, open_stage
 from wsss_bench.data.sources.base import Source
 from wsss_bench.metrics.per_image import ConfusionWriter
 from wsss_bench.readout import threshold_mask
 from wsss_bench.stages.panels import write_panels
 from wsss_bench.stages.parser import BY_HAND, FunctionParser
-from wsss_bench.stages.refine import require_files, seed_folder
-from wsss_bench.stages.run import StageInfo, open_stage
 from wsss_bench.stages.score import Figure, score_masks, score_seeds
 from wsss_bench.tracking import log_evaluation
 
-READOUTS = {f"{scales}-{post}": (scales, post) for scales in ("ss", "ms") for post in ("raw", "crf")}
 PANELS = 8
 
 
@@ -128,21 +127,6 @@ def evaluate(
                 log_evaluation(run.path, stage, resolved, content)
                 run.record(image_count=len(ids))
     print(table(rows, names), flush=True)
-
-
-def mask_folders(masks: Path, readout: tuple[str, str]) -> dict[tuple[str, str], Path]:
-    """The folders of PNGs in `masks` by (scales, post-processing).
-
-    A predict stage has one folder for each read-out; a refine stage, or a bare folder, has the PNGs
-    themselves, which are then called `readout`.
-    """
-    folder = Path(masks) / "masks" if (Path(masks) / "masks").is_dir() else Path(masks)
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"masks={str(masks)!r} is no folder; name a stage folder, or a folder with <image id>.png files"
-        )
-    found = {key: folder / name for name, key in READOUTS.items() if (folder / name).is_dir()}
-    return found or {readout: folder}
 
 
 def describe(

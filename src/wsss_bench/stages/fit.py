@@ -16,14 +16,13 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import LightningArgumentParser
 
-from wsss_bench.artifacts import write_atomically
+from wsss_bench.artifacts.files import write_atomically
+from wsss_bench.artifacts.layout import LAST
+from wsss_bench.artifacts.run import StageRun, open_stage
 from wsss_bench.callbacks import Progress
 from wsss_bench.methods.base import Method, check_checkpoint
 from wsss_bench.stages.lightning_cli import StageCLI, callbacks_of, is_first_rank, record_cost
-from wsss_bench.stages.run import StageRun, open_stage
 from wsss_bench.tracking import trainer_logger
-
-LAST = Path("checkpoints") / "last.ckpt"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -14,9 +14,9 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 
+from wsss_bench.artifacts.run import StageInfo, StageRun
 from wsss_bench.data.datamodule import WSSSDataModule
 from wsss_bench.methods.base import Method
-from wsss_bench.stages.run import StageInfo, StageRun
 
 # a stage's log is read after a failure: leave Lightning's tips and device tables out of it
 for known in (

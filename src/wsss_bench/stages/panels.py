@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from wsss_bench.artifacts import voc_palette, write_atomically
+from wsss_bench.artifacts.files import voc_palette, write_atomically
 
 SIDE = 160
 """Pixels of a panel's longer side."""

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
-from wsss_bench.stages.run import StageInfo
+from wsss_bench.artifacts.run import StageInfo
 
 BY_HAND = StageInfo()
 """The `stage` option of a stage that no plan asked for."""

@@ -12,14 +12,14 @@ from typing import Any
 from lightning.pytorch import Callback
 from lightning.pytorch.cli import LightningArgumentParser
 
-from wsss_bench.artifacts import mask_path, read_mask, read_seed, write_json
+from wsss_bench.artifacts.files import mask_path, read_mask, read_seed, write_json
+from wsss_bench.artifacts.layout import LAST
+from wsss_bench.artifacts.run import StageRun, open_stage
 from wsss_bench.callbacks import MaskWriter, Progress, SeedWriter
+from wsss_bench.crf.densecrf import CRFConfig, available
 from wsss_bench.inference import InferenceConfig, Product
 from wsss_bench.methods.base import Method
-from wsss_bench.refine.densecrf import CRFConfig, available
-from wsss_bench.stages.fit import LAST
 from wsss_bench.stages.lightning_cli import StageCLI, callbacks_of, is_first_rank, record_cost
-from wsss_bench.stages.run import StageRun, open_stage
 
 
 class PredictCLI(StageCLI):

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from wsss_bench.artifacts import mask_path, read_mask, read_seed, seed_path, write_mask
+from wsss_bench.artifacts.files import mask_path, read_mask, read_seed, seed_path, write_mask
+from wsss_bench.artifacts.layout import require_files, seed_folder
+from wsss_bench.artifacts.run import StageInfo, open_stage
+from wsss_bench.crf.pool import ImagePool
 from wsss_bench.data.sources.base import Source
 from wsss_bench.refine.base import Refiner, TrainedRefiner
-from wsss_bench.refine.pool import ImagePool
 from wsss_bench.stages.parser import BY_HAND, FunctionParser
-from wsss_bench.stages.run import StageInfo, open_stage
 from wsss_bench.types import ScoreMaps
 
 
@@ -99,21 +100,6 @@ def require_inputs(refiner: Refiner, image_ids: list[str], split: str) -> None:
 def write_refined(refiner: Refiner, image: np.ndarray, maps: ScoreMaps, folder: Path) -> None:
     """Refine one image and write its mask."""
     write_mask(folder, maps.image_id, refiner(image, maps))
-
-
-def seed_folder(stage: Path) -> Path:
-    """The folder with the npz files of a seed stage, or `stage` itself for a bare folder of them."""
-    return Path(stage) / "seeds" if (Path(stage) / "seeds").is_dir() else Path(stage)
-
-
-def require_files(missing: list[str], kind: str, folder: Path, split: str) -> None:
-    """Raise `FileNotFoundError` naming up to five images without a file."""
-    if missing:
-        shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
-        raise FileNotFoundError(
-            f"{folder} has no {kind} for {len(missing)} images of split {split!r}: {shown}; "
-            "run the stage that makes them to its end, or name another folder or split"
-        )
 
 
 def check_seed(maps: ScoreMaps, num_classes: int) -> None:

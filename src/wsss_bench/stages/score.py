@@ -12,7 +12,7 @@ from typing import IO, Any, Literal
 
 import numpy as np
 
-from wsss_bench.artifacts import mask_path, read_mask, read_seed
+from wsss_bench.artifacts.files import mask_path, read_mask, read_seed
 from wsss_bench.data.sources.base import Source
 from wsss_bench.metrics import functional
 from wsss_bench.metrics.miou import MeanIoU

@@ -1,4 +1,4 @@
-"""Class names in label order, and what is said to CLIP: files beside this."""
+"""Class names in label order, and prompt templates: the YAML files of this folder."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-OTHER_FILES = {"templates", "clims_prompts", "dalnet_prompts"}
-"""Files of this folder that are no vocabulary."""
+TEMPLATES = "templates"
+"""The one file of this folder that is not a vocabulary."""
 
 
 def load(name: str) -> tuple[str, ...]:
@@ -27,7 +27,7 @@ def templates(name: str) -> tuple[str, ...]:
     Raises:
         ValueError: no such list.
     """
-    lists = read("templates")
+    lists = read(TEMPLATES)
     if name not in lists:
         raise ValueError(f"no prompt templates {name!r}; known: {', '.join(sorted(lists))}")
     return tuple(lists[name])
@@ -47,7 +47,7 @@ def nouns(name: str) -> tuple[str, ...]:
 
 def _vocabulary(name: str) -> dict[str, Any]:
     files = resources.files(__name__).iterdir()
-    known = sorted({file.name[:-5] for file in files if file.name.endswith(".yaml")} - OTHER_FILES)
+    known = sorted({file.name[:-5] for file in files if file.name.endswith(".yaml")} - {TEMPLATES})
     if name not in known:
         raise ValueError(
             f"no vocabulary {name!r}; known: {', '.join(known)}. A folder of own data brings its classes.txt"
@@ -56,6 +56,6 @@ def _vocabulary(name: str) -> dict[str, Any]:
 
 
 @lru_cache
-def read(name: str) -> dict[str, Any]:
-    """Content of a YAML file of this folder."""
-    return yaml.safe_load(resources.files(__name__).joinpath(f"{name}.yaml").read_text(encoding="utf-8"))
+def read(name: str, package: str = __name__) -> dict[str, Any]:
+    """Content of `<name>.yaml` in the folder of a package, by default this one."""
+    return yaml.safe_load(resources.files(package).joinpath(f"{name}.yaml").read_text(encoding="utf-8"))

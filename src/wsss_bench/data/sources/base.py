@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from wsss_bench.artifacts import read_mask
+from wsss_bench.artifacts.files import read_mask
 from wsss_bench.types import IGNORE
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}|\$(\w+)")

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from wsss_bench import vocabulary as vocabularies
-from wsss_bench.artifacts import read_json
+from wsss_bench.artifacts.files import read_json
 from wsss_bench.data.sources.base import (
     Source,
     expand_root,

@@ -20,7 +20,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from wsss_bench.artifacts import write_atomically
+from wsss_bench.artifacts.files import write_atomically
 from wsss_bench.data.sources.base import Source, Unreadable, decode_image, expand_root
 
 IMAGES = ("jpg", "jpeg", "png", "webp")

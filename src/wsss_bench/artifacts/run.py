@@ -1,0 +1,172 @@
+"""The life of a stage: one process that reads folders and writes one folder.
+
+`open_stage` locks the folder, counts what the work costs and writes `stage.json` last, so that its presence means that the
+stage is complete. A killed stage is simply opened again; the cost of its earlier attempts is carried in `progress.json`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import platform
+import resource
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from wsss_bench.artifacts.files import read_json, write_json, write_manifest
+
+PACKAGES = (
+    "torch",
+    "lightning",
+    "timm",
+    "transformers",
+    "torchmetrics",
+    "albumentations",
+    "numpy",
+    "pydensecrf2",
+)
+PROGRESS = "progress.json"
+
+
+@dataclass
+class StageInfo:
+    """What the plan knows of a stage; empty for a stage that is run by hand.
+
+    Args:
+        experiment: Experiment that asked for the stage first (the W&B group).
+        label: Method, data set and seed, for people.
+        kind: What the plan calls the stage, where that is more than its command says: `seed`, `affinity`, `segment`.
+        fingerprint: sha256 of the resolved configuration and of the inputs' fingerprints.
+        inputs: Fingerprints of the stages it reads, by role.
+    """
+
+    experiment: str = ""
+    label: str = ""
+    kind: str = ""
+    fingerprint: str = ""
+    inputs: dict[str, str] = field(default_factory=dict)
+
+
+class StageRun:
+    """An open stage: its folder, and what it has measured so far."""
+
+    def __init__(self, out: Path, kind: str) -> None:
+        self.path = out
+        self.kind = kind
+        self.facts: dict[str, Any] = {}
+        self._started = time.monotonic()
+        self._written = float("-inf")
+        earlier = read_json(out / PROGRESS) if (out / PROGRESS).is_file() else {}
+        self._earlier_wall = float(earlier.get("wall_seconds", 0.0))
+        self._earlier_cpu = float(earlier.get("cpu_seconds", 0.0))
+        self._cpu_at_start = _cpu_seconds()
+
+    def record(self, **facts: Any) -> None:
+        """Add facts to the manifest (image count, parameters, GPU seconds, ...)."""
+        self.facts.update(facts)
+
+    def progress(self, done: int, total: int, unit: str) -> None:
+        """Tell how far the stage is; written at most once a second, for the runner and for a later attempt."""
+        now = time.monotonic()
+        if now - self._written < 1.0 and done < total:
+            return
+        self._written = now
+        write_json(self.path / PROGRESS, {"done": done, "total": total, "unit": unit, **self.cost()})
+
+    def cost(self) -> dict[str, float]:
+        """Wall and CPU seconds over all attempts, and the peak memory of this one in MB."""
+        usage = max(
+            resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        )
+        return {
+            "wall_seconds": round(self._earlier_wall + time.monotonic() - self._started, 3),
+            "cpu_seconds": round(self._earlier_cpu + _cpu_seconds() - self._cpu_at_start, 3),
+            "peak_memory_mb": round(usage / 1024, 1),
+        }
+
+
+def _cpu_seconds() -> float:
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+@contextmanager
+def open_stage(out: Path | str, kind: str, config: dict[str, Any], info: StageInfo) -> Iterator[StageRun]:
+    """Lock `out`, yield the open stage, and mark it complete if the body ends without an error.
+
+    Args:
+        out: The stage folder; made if absent.
+        kind: `train`, `seed`, `refine`, `predict` or `evaluate`; that of `info` goes before it.
+        config: The resolved configuration, recorded in the manifest. JSON types only.
+        info: What the plan knows of the stage.
+
+    Raises:
+        ValueError: another process is working in the same folder.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    with open(out / ".lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f"another process is working in {out}; wait for it or stop it") from error
+        for leftover in out.rglob(".*.tmp"):  # what a killed attempt was writing
+            leftover.unlink()
+        run = StageRun(out, info.kind or kind)
+        yield run
+        manifest = {
+            "kind": run.kind,
+            "label": info.label,
+            "experiment": info.experiment,
+            "fingerprint": info.fingerprint,
+            "inputs": info.inputs,
+            **run.cost(),
+            **run.facts,
+            "config": config,
+            "command": shlex.join(["wsss-bench", *sys.argv[1:]]),
+            "commit": commit(),
+            "host": socket.gethostname(),
+            "versions": versions(),
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+        write_manifest(out, manifest)
+
+
+@lru_cache(maxsize=1)
+def commit() -> str:
+    """Commit of the source tree, with `+` where it has local changes; empty outside a checkout."""
+    here = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", *arguments], cwd=here, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "--short=12", "HEAD") + (
+            "+" if git("status", "--porcelain", "--", ".") else ""
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+@lru_cache(maxsize=1)
+def versions() -> dict[str, str]:
+    """Python and the packages whose version can move a number."""
+    return {"python": platform.python_version(), **{package: _version(package) for package in PACKAGES}}
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "absent"

@@ -1,0 +1,124 @@
+"""Features that co-attention compares: any timm encoder, brought to one width and sign by three convolutions.
+
+The affinity of co-attention is an unscaled dot product, so that the width and the sign of the features set the temperature of
+its softmax. Three 3x3 convolutions with ReLU, the "extra convolutions" of MCIS, follow every encoder: behind them a ResNet or
+a ViT looks to the co-attention like the published VGG-16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import timm
+from torch import Tensor, nn
+
+from wsss_bench.methods.mcis.vgg import VGGStride8
+from wsss_bench.nn.resnet import ImageNetNormalize, ResNetStages, create_timm, read_recipe
+
+
+class PairFeatures(nn.Module):
+    """Encoder and adapter.
+
+    Args:
+        backbone: timm name, or recipe file, of a VGG (stride 8), a ResNet (dilated, BatchNorm fixed) or a ViT.
+        weights: `imagenet`, a checkpoint path, or None.
+        width: Channels C of the output.
+        output_stride: Of a ResNet.
+        dilated: Of a ResNet: dilate what has lost its stride. Without, a feature sees less of the image around it.
+        frozen_stages: Of a ResNet: stages without gradient, from the stem on.
+    """
+
+    def __init__(
+        self,
+        backbone: str = "vgg16.tv_in1k",
+        weights: str | None = "imagenet",
+        width: int = 512,
+        output_stride: int = 16,
+        dilated: bool = True,
+        frozen_stages: int = 0,
+    ) -> None:
+        super().__init__()
+        self.normalize = ImageNetNormalize()
+        name, _ = read_recipe(backbone)
+        family = timm.model_entrypoint(name.split(".")[0]).__module__.rpartition(".")[2]
+        if family not in _ENCODERS:
+            raise ValueError(
+                f"{backbone!r} is of timm's family {family!r}; co-attention knows the encoders {', '.join(_ENCODERS)}: choose "
+                "e.g. vgg16.tv_in1k, resnet50.tv_in1k or vit_small_patch16_224"
+            )
+        if frozen_stages and family != "resnet":
+            raise ValueError(
+                f"frozen_stages counts the stages of a ResNet, and {backbone!r} is none; leave it 0"
+            )
+        self.encoder = _ENCODERS[family](backbone, weights, output_stride, dilated, frozen_stages)
+        channels: list[int] = [self.encoder.channels, width, width, width]
+        convolutions = [
+            layer
+            for before, after in pairwise(channels)
+            for layer in (nn.Conv2d(before, after, 3, padding=1), nn.ReLU())
+        ]
+        self.adapter = nn.Sequential(*convolutions)
+        self.adapter.apply(he_fan_out)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """`(B, 3, H, W)` in [0, 1] -> F `(B, width, h, w)` >= 0."""
+        return self.adapter(self.encoder(self.normalize(image)))
+
+
+def he_fan_out(module: nn.Module) -> None:
+    """Initialise a convolution as VGG does: normal with variance 2 / (k * k * output channels), bias 0."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+class _ResNet(nn.Module):
+    def __init__(
+        self, backbone: str, weights: str | None, output_stride: int, dilated: bool, frozen_stages: int
+    ) -> None:
+        super().__init__()
+        # running statistics: batches are small, and the images of a pair must not see each other through them
+        self.stages = ResNetStages(
+            backbone, weights, output_stride, frozen_stages, fixed_batch_norm=True, dilated=dilated
+        )
+        self.channels: int = self.stages.channels
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.stages(image)[-1]
+
+
+class _ViT(nn.Module):
+    def __init__(self, backbone: str, weights: str | None, *_: object) -> None:
+        super().__init__()
+        net: Any = create_timm(backbone, weights, dynamic_img_size=True)
+        if isinstance(net.norm, nn.Identity):
+            raise ValueError(
+                f"{backbone!r} normalises its tokens after pooling alone; choose a ViT that normalises each, e.g. "
+                "vit_small_patch16_224 or deit_small_patch16_224"
+            )
+        self.net = net
+        self.channels: int = net.embed_dim
+        self.patch_size: int = net.patch_embed.patch_size[0]
+        self.prefix: int = net.num_prefix_tokens
+
+    def forward(self, image: Tensor) -> Tensor:
+        patch = self.patch_size
+        height, width = image.shape[-2:]
+        if height % patch or width % patch:
+            raise ValueError(
+                f"an image of {height}x{width} pixels does not divide into patches of {patch}; make data.transform.crop_size, "
+                "its products with self_scales, and model.init_args.side multiples of the patch size"
+            )
+        tokens = self.net.forward_features(image)[:, self.prefix :]  # after the final LayerNorm
+        return tokens.transpose(1, 2).unflatten(2, (height // patch, width // patch))
+
+
+_ENCODERS: dict[str, Callable[..., Any]] = {
+    "vgg": lambda backbone, weights, *_: VGGStride8(backbone, weights),
+    "resnet": _ResNet,
+    "vision_transformer": _ViT,
+    "deit": _ViT,
+}

@@ -1,0 +1,152 @@
+"""The network of the single-stage methods: ViT, two classifiers, and a decoder that learns from the classifiers' CAMs.
+
+Ru et al., ToCo, CVPR 2023, https://arxiv.org/abs/2303.01267, https://github.com/rulixiang/ToCo; SeCo, DuPL and MoRe share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from wsss_bench.methods.single_stage.par import PAR
+from wsss_bench.methods.single_stage.pseudo_labels import (
+    cam_to_label,
+    multi_scale_cams,
+    refine_pseudo_label,
+    valid_patches,
+)
+from wsss_bench.methods.single_stage.vit import Tokens, VisionTransformer
+from wsss_bench.nn.largefov import LargeFOV
+from wsss_bench.nn.resnet import ImageNetNormalize
+from wsss_bench.types import IGNORE, ImageBatch
+
+
+@dataclass(frozen=True)
+class CAMConfig:
+    """CAMs and pseudo labels of the training.
+
+    Args:
+        scales: Scales of the CAMs, relative to the crop; each must give whole patches.
+        low: Up to here background.
+        high: Above here a class.
+        aux_until: Step before which the decoder learns from the auxiliary CAM (12000 on COCO).
+    """
+
+    scales: tuple[float, ...] = (1.0, 0.5, 1.5)
+    low: float = 0.25
+    high: float = 0.7
+    aux_until: int = 0
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """The LargeFOV decoder.
+
+    Args:
+        width: Channels inside.
+        dilation: Of its 3x3 convolutions, in patches.
+        lr_scale: Its learning rate over that of the encoder.
+    """
+
+    width: int = 512
+    dilation: int = 5
+    lr_scale: float = 10.0
+
+
+class CAMs(NamedTuple):
+    """Normalised CAMs of a batch, `(B, C, H, W)` in [0, 1]."""
+
+    main: Tensor
+    auxiliary: Tensor
+
+
+class SingleStageNetwork(nn.Module):
+    """Encoder, main and auxiliary classifier without bias, and a LargeFOV decoder.
+
+    Images are `(B, 3, H, W)` in [0, 1]; ImageNet's statistics are applied here, whatever the pretraining of the ViT used.
+
+    Args:
+        num_classes: Foreground classes `C`.
+        backbone: timm ViT name, or a recipe file.
+        weights: `imagenet`, a checkpoint path, or None.
+        aux_layer: Block that feeds the auxiliary classifier.
+        decoder: The decoder.
+    """
+
+    def __init__(
+        self, num_classes: int, backbone: str, weights: str | None, aux_layer: int, decoder: DecoderConfig
+    ) -> None:
+        super().__init__()
+        self.normalize = ImageNetNormalize()
+        self.encoder = VisionTransformer(backbone, weights, aux_layer)
+        channels = self.encoder.channels
+        self.classifier = nn.Conv2d(channels, num_classes, 1, bias=False)
+        self.aux_classifier = nn.Conv2d(channels, num_classes, 1, bias=False)
+        self.decoder = LargeFOV(channels, 1 + num_classes, decoder.dilation, decoder.width)
+        self.decoder_lr_scale = decoder.lr_scale
+        self.par = PAR()
+
+    def encode(self, image: Tensor) -> Tokens:
+        """`(B, 3, H, W)` in [0, 1] -> tokens."""
+        return self.encoder(self.normalize(image))
+
+    def class_logits(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
+        """Main and auxiliary `(B, C)`: the classifiers on the spatial maximum of each channel."""
+        main, auxiliary = (maps.amax(dim=(2, 3), keepdim=True) for maps in (tokens.patches, tokens.auxiliary))
+        return self.classifier(main).flatten(1), self.aux_classifier(auxiliary).flatten(1)
+
+    def class_maps(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
+        """Main and auxiliary `(B, C, h, w)`: the classifiers at every patch."""
+        return self.classifier(tokens.patches), self.aux_classifier(tokens.auxiliary)
+
+    def cams(
+        self, maps_of: Callable[[Tokens], Sequence[Tensor]], image: Tensor, tokens: Tokens, config: CAMConfig
+    ) -> CAMs:
+        """Normalised CAMs of `image` `(B, 3, H, W)` in [0, 1], whose `tokens` are known already, without gradient.
+
+        `maps_of` gives main and auxiliary class maps (`class_maps`).
+        """
+
+        def forward(image: Tensor) -> Sequence[Tensor]:
+            return maps_of(self.encode(image))
+
+        with torch.no_grad():
+            return CAMs(*multi_scale_cams(forward, image, config.scales, known=maps_of(tokens)))
+
+    def segment(self, tokens: Tokens, size: Sequence[int] | None = None) -> Tensor:
+        """Decoder logits `(B, 1 + C, h, w)`, or at `size` (bilinear, align_corners=False)."""
+        logits = self.decoder(tokens.patches)
+        return (
+            logits
+            if size is None
+            else F.interpolate(logits, tuple(size), mode="bilinear", align_corners=False)
+        )
+
+    def patch_labels(self, batch: ImageBatch, cam: Tensor, config: CAMConfig) -> Tensor:
+        """Labels `(B, h, w)` of the patches in {0..C, 255}, from a CAM `(B, C, H, W)`."""
+        valid = valid_patches(batch.valid, self.encoder.patch_size)
+        cam = F.interpolate(cam, valid.shape[1:], mode="bilinear", align_corners=False)
+        return cam_to_label(cam, batch.labels, valid, config.low, config.high)
+
+    def pseudo_label(self, batch: ImageBatch, cams: CAMs, config: CAMConfig, step: int, start: int) -> Tensor:
+        """Mask `(B, H, W)` in {0..C, 255} that the decoder learns from at `step`; all 255 before `start`."""
+        if step < start:
+            return torch.full_like(batch.valid, IGNORE, dtype=torch.long)
+        cam = cams.auxiliary if step < config.aux_until else cams.main
+        return refine_pseudo_label(
+            batch.image, cam, batch.labels, batch.valid, config.low, config.high, self.par
+        )
+
+    def parameter_groups(self, head_lr_scale: float, *others: nn.Module) -> list[dict[str, Any]]:
+        """The encoder; the heads (`others` too) at `head_lr_scale` times its learning rate; the decoder at its own."""
+        heads = nn.ModuleList([self.classifier, self.aux_classifier, *others])
+        return [
+            {"params": list(self.encoder.parameters())},
+            {"params": list(heads.parameters()), "lr_scale": head_lr_scale},
+            {"params": list(self.decoder.parameters()), "lr_scale": self.decoder_lr_scale},
+        ]

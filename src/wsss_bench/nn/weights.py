@@ -1,0 +1,27 @@
+"""Where weights come from: a hub name, a path on disk, or a file shipped with the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PREFIX = "package:"
+ASSETS = Path(__file__).parents[1] / "assets"
+
+
+def locate(name: str) -> str:
+    """Turn a weight name of a config into what a loader takes.
+
+    Args:
+        name: `package:mini/clip` names a file or folder shipped in `wsss_bench/assets`; anything else (a hub name
+            such as `openai/clip-vit-base-patch16`, or a path) is returned as it is.
+
+    Raises:
+        FileNotFoundError: a `package:` name that is not shipped.
+    """
+    if not name.startswith(PREFIX):
+        return name
+    path = ASSETS / name.removeprefix(PREFIX)
+    if not path.exists():
+        shipped = sorted(str(p.relative_to(ASSETS)) for p in ASSETS.glob("*/*"))
+        raise FileNotFoundError(f"{name!r} is not shipped with wsss_bench; shipped: {', '.join(shipped)}")
+    return str(path)

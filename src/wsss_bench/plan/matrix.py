@@ -1,0 +1,83 @@
+"""The cells of an experiment: every row (method or variant) on every data set with every seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from wsss_bench.plan.config import ConfigFolder, Experiment, MethodFile, Variant
+from wsss_bench.plan.schema import ConfigError, nearest
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of the matrix.
+
+    Args:
+        row: Name in the table: the method's, or the variant's.
+        method: Name of the method's file.
+        dataset: Name of the data set's file.
+        seed: Seed of everything drawn at random.
+        content: The method's file with the overlay and all overrides merged in.
+    """
+
+    row: str
+    method: str
+    dataset: str
+    seed: int
+    content: MethodFile
+
+    @property
+    def is_variant(self) -> bool:
+        """Whether the row is an ablation, so that a published figure does not apply to it."""
+        return self.row != self.method
+
+
+def expand(experiment: Experiment, configs: ConfigFolder, trainer: dict[str, Any], file: Path) -> list[Cell]:
+    """All cells in table order. A method that trains nothing is deterministic: it runs with the first seed.
+
+    Args:
+        experiment: The matrix.
+        configs: Where methods and data sets are found.
+        trainer: Arguments of the trainer, below the overrides.
+        file: The experiment's file, for messages.
+
+    Raises:
+        ConfigError: an override or a variant that does not fit a method.
+    """
+    methods = configs.methods() if experiment.methods == "*" else list(experiment.methods)
+    rows = {name: Variant(name) for name in methods}
+    for name, variant in experiment.variants.items():
+        if name in rows:
+            raise ConfigError(
+                f"{file}: variants.{name}: a method has this name; give the variant one of its own"
+            )
+        _check_override(variant.override, file, f"variants.{name}.override")
+        rows[name] = variant
+    for name, override in experiment.override.items():
+        used = sorted({variant.method for variant in rows.values()})
+        if name not in used:
+            raise ConfigError(
+                f"{file}: override.{name}: not a method of this experiment; {nearest(name, used)}"
+            )
+        _check_override(override, file, f"override.{name}")
+    cells = []
+    for dataset in experiment.data:
+        for row, variant in rows.items():
+            override = experiment.override.get(variant.method, {})
+            content = configs.method(variant.method, dataset, trainer, override, variant.override)
+            seeds = experiment.seeds if content.bench.trains else experiment.seeds[:1]
+            cells += [Cell(row, variant.method, dataset, seed, content) for seed in seeds]
+    return cells
+
+
+def _check_override(override: dict[str, Any], file: Path, key: str) -> None:
+    known = [field.name for field in fields(MethodFile)]
+    for name, value in override.items():
+        if name not in known:
+            raise ConfigError(f"{file}: {key}.{name}: unknown key; {nearest(name, known)}")
+        if not isinstance(value, dict):
+            raise ConfigError(
+                f"{file}: {key}.{name}: expected a mapping; got {value!r} ({type(value).__name__})"
+            )

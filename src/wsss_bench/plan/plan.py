@@ -1,0 +1,234 @@
+"""From cells to a directed acyclic graph of unique stages, and what is left of it to do.
+
+A stage is named by what decides its result: `fingerprint` = sha256 of its kind, its configuration without any
+path of this machine's runs, and the fingerprints of the stages it reads. Two cells, or two experiments, that
+ask for the same result share the stage and its folder `runs/stages/<kind>-<label>-<fingerprint8>`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from wsss_bench.artifacts.files import is_complete, read_manifest, write_atomically
+from wsss_bench.plan.config import DataFile
+from wsss_bench.plan.matrix import Cell
+from wsss_bench.plan.schema import ConfigError
+
+COMMANDS = {
+    "train": "fit",
+    "seed": "predict",
+    "predict": "predict",
+    "refine": "refine",
+    "affinity": "fit",
+    "segment": "fit",
+    "evaluate": "evaluate",
+}
+PLACES = ("out", "stage", "warm_start", "checkpoint", "seeds", "masks", "network")
+"""Keys that say where things are, not what is computed."""
+
+PLAN_FILE = "plan.yaml"
+FAILURE_FILE = "failed.json"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One process to run.
+
+    Args:
+        kind: `train`, `seed`, `refine`, `affinity` (the network of a refiner), `segment` (the network that is
+            trained on pseudo masks), `predict` or `evaluate`.
+        label: Row, data set, seed and what tells it from its siblings, for people.
+        config: Content of `plan.yaml`: exactly the keys that its command takes.
+        inputs: Fingerprints of the stages it reads, by role.
+        fingerprint: sha256, hexadecimal.
+        path: Its folder.
+    """
+
+    kind: str
+    label: str
+    config: dict[str, Any]
+    inputs: dict[str, str]
+    fingerprint: str
+    path: Path
+
+    @property
+    def command(self) -> str:
+        """The `wsss-bench` command that runs it."""
+        return COMMANDS[self.kind]
+
+    @property
+    def arguments(self) -> list[str]:
+        """What to put behind `wsss-bench` to run it by hand."""
+        return [self.command, "--config", str(self.path / PLAN_FILE)]
+
+    @property
+    def name(self) -> str:
+        """Kind and label."""
+        return f"{self.kind} {self.label}"
+
+    @property
+    def state(self) -> str:
+        """`complete`, `failed` (its last attempt did), `resumes` (it was interrupted) or `new`."""
+        if is_complete(self.path):
+            return "complete"
+        if (self.path / FAILURE_FILE).is_file():
+            return "failed"
+        return "resumes" if (self.path / PLAN_FILE).is_file() else "new"
+
+    def write_plan(self) -> None:
+        """Write `plan.yaml` into the stage's folder."""
+        text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
+        write_atomically(self.path / PLAN_FILE, lambda file: file.write(text.encode()))
+
+
+@dataclass(frozen=True)
+class Product:
+    """Something of a cell that is scored.
+
+    Args:
+        cell: The cell.
+        kind: `seed`, `refined` or `segmentation`.
+        split: What it is scored on.
+        refiner: Name of the refiner of a refined product, or of the pseudo masks behind a segmentation.
+        evaluate: Fingerprint of the stage that scores it; None where `missing` says why there is none.
+        missing: Why it cannot be made here, in a few words (`no crf`).
+        extra: What it was given beyond the `extra` of its method: that of the segmenter.
+    """
+
+    cell: Cell
+    kind: str
+    split: str
+    refiner: str | None
+    evaluate: str | None
+    missing: str = ""
+    extra: tuple[str, ...] = ()
+
+
+@dataclass
+class Plan:
+    """All that an experiment asks for.
+
+    Args:
+        experiment: Its name: the stem of its file.
+        trainer: Arguments of the trainer it runs under.
+        jobs: Stages at a time, if it says so.
+        datasets: The data sets, by name.
+        segmenters: What multi-stage methods train on their pseudo masks, in words, by data set.
+        stages: Unique stages by fingerprint, inputs before those that read them.
+        products: What is scored, in table order.
+        notes: What a user should know before it starts, a sentence each.
+    """
+
+    experiment: str
+    trainer: dict[str, Any]
+    jobs: int | None
+    datasets: dict[str, DataFile]
+    stages: dict[str, Stage] = field(default_factory=dict)
+    products: list[Product] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    segmenters: dict[str, str] = field(default_factory=dict)
+
+    def chain(self, fingerprint: str) -> list[Stage]:
+        """The stage and everything it needs, inputs first."""
+        found: dict[str, Stage] = {}
+
+        def visit(key: str) -> None:
+            for parent in self.stages[key].inputs.values():
+                visit(parent)
+            found.setdefault(key, self.stages[key])
+
+        visit(fingerprint)
+        return list(found.values())
+
+
+class StageFolder:
+    """`runs/stages`: what earlier runs left there."""
+
+    def __init__(self, runs: Path) -> None:
+        self.root = runs / "stages"
+        self._by_key: dict[tuple[str, str], Path] = {}
+        for path in sorted(self.root.glob("*-*-*")):
+            kind, _, rest = path.name.partition("-")
+            self._by_key[kind, rest[-8:]] = path
+
+    def path(self, kind: str, label: str, fingerprint: str) -> Path:
+        """Folder of a stage: the one that exists for its fingerprint, whoever named it, or a new name.
+
+        Raises:
+            ConfigError: the folder belongs to another fingerprint with the same first eight digits.
+        """
+        path = self._by_key.get((kind, fingerprint[:8]))
+        if path is None:
+            return self.root / f"{kind}-{label}-{fingerprint[:8]}"
+        if is_complete(path) and read_manifest(path).get("fingerprint") != fingerprint:
+            raise ConfigError(f"{path} holds the result of another configuration; move it away and run again")
+        return path
+
+    @cached_property
+    def _seconds(self) -> dict[tuple[str, str], float]:
+        found: dict[tuple[str, str], tuple[str, float]] = {}
+        for path in self._by_key.values():
+            if is_complete(path):
+                manifest = read_manifest(path)
+                key = (str(manifest.get("kind")), _without_seed(str(manifest.get("label"))))
+                entry = (str(manifest.get("finished", "")), float(manifest.get("wall_seconds", 0.0)))
+                found[key] = max(found.get(key, entry), entry)
+        return {key: seconds for key, (_, seconds) in found.items()}
+
+    def estimate(self, stage: Stage) -> float | None:
+        """Wall seconds of the latest run of the same kind, row and data set with any seed, if any."""
+        return self._seconds.get((stage.kind, _without_seed(stage.label)))
+
+
+def _without_seed(label: str) -> str:
+    return re.sub(r"-s\d+(?=-|$)", "", label)
+
+
+def fingerprint_of(kind: str, config: dict[str, Any], inputs: dict[str, str]) -> str:
+    """sha256 of what decides a stage's result; the same for equal values in any order of keys."""
+    content = {
+        "kind": kind,
+        "config": {key: value for key, value in config.items() if key not in PLACES},
+        "inputs": inputs,
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def describe(plan: Plan, folder: StageFolder) -> Iterator[str]:
+    """The plan for people: a line a stage, with its state and its time in an earlier run, and the total."""
+    states = {"complete": "complete, skipped", "new": "new", "failed": "failed before, tried again"}
+    estimates = []
+    for stage in plan.stages.values():
+        state = stage.state
+        seconds = None if state == "complete" else folder.estimate(stage)
+        if state != "complete":
+            estimates.append(seconds)
+        duration = "" if state == "complete" else "?" if seconds is None else clock(seconds)
+        why = states.get(state, "interrupted, resumes")
+        yield f"  {stage.kind:<9}{stage.label:<36} {stage.fingerprint[:8]}  {duration:>8}  {why}"
+    known = [seconds for seconds in estimates if seconds is not None]
+    unknown = len(estimates) - len(known)
+    total = [clock(sum(known))] if known else []
+    total += [f"{unknown} of unknown length (?)"] if unknown else []
+    done = len(plan.stages) - len(estimates)
+    summary = f"{len(plan.stages)} stages: {done} complete, {len(estimates)} to run"
+    yield f"{summary}, stage time {' + '.join(total)}" if total else summary
+
+
+def clock(seconds: float) -> str:
+    """`45 s`, `3 min 20 s`, `2 h 05 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -1,0 +1,54 @@
+"""The pool of processes: bounded, and loud about what goes wrong."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from wsss_bench.crf.pool import ImagePool, available_workers
+
+
+def test_a_worker_that_dies_is_reported_with_what_was_under_way():
+    with pytest.raises(ValueError, match=r"died while the images first.*fewer workers"):  # noqa: SIM117
+        with ImagePool(1) as pool:
+            pool.run("first", os._exit, 9)
+
+
+def test_an_error_of_the_caller_is_not_hidden():
+    pool = ImagePool(1)
+    pool.run("first", os._exit, 9)
+    error = KeyError("mine")
+    pool.__exit__(KeyError, error, None)  # does not raise: Python goes on with the caller's error
+
+
+def test_no_more_than_two_images_a_worker_are_under_way(tmp_path):
+    with ImagePool(1) as pool:
+        for index in range(6):
+            pool.run(str(index), Path.touch, tmp_path / str(index))
+            assert len(pool._pending) <= 2
+    assert len(list(tmp_path.iterdir())) == 6
+
+
+def test_workers_are_counted_from_zero():
+    with pytest.raises(ValueError, match="workers"):
+        ImagePool(-1)
+
+
+def test_workers_do_not_import_torch():
+    code = (
+        "import sys, wsss_bench.refine.densecrf, wsss_bench.refine.threshold; print('torch' in sys.modules)"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "False"
+
+
+def test_a_stage_takes_its_share_of_the_cores(monkeypatch):
+    monkeypatch.setenv("WSSS_WORKERS", "8")
+    assert available_workers() == 8
+    monkeypatch.setenv("WSSS_WORKERS", "1")
+    assert available_workers() == 0
+    monkeypatch.setenv("WSSS_WORKERS", "all")
+    with pytest.raises(ValueError, match="WSSS_WORKERS is a number of processes"):
+        available_workers()

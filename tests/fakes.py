@@ -1,0 +1,103 @@
+"""Stages that write what real ones write, in no time, and a bench made of them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+from wsss_bench.artifacts.files import write_json, write_manifest
+
+
+def run_stage(arguments: list[str]) -> int:
+    """The target of a launcher: fails, sleeps or kills itself where the model's init_args say so."""
+    config = yaml.safe_load(Path(arguments[2]).read_text())
+    out, info = Path(config["out"]), config["stage"]
+    kind = out.name.split("-")[0]
+    with open(out / "attempts.txt", "a") as file:
+        file.write(f"{os.getpid()}\n")
+    behaviour = config.get("model", {}).get("init_args", {})
+    if kind == behaviour.get("at", "train"):
+        time.sleep(behaviour.get("sleep", 0.0))
+        if behaviour.get("signal"):
+            os.kill(os.getpid(), behaviour["signal"])
+        if "fail" in behaviour:
+            raise ValueError(behaviour["fail"])
+    print(f"{kind} of {info['label']} is done")
+    if kind == "evaluate":
+        write_json(out / "metrics.json", metrics(config))
+    if behaviour.get("forget"):
+        return 0
+    write_manifest(
+        out,
+        {
+            "kind": kind,
+            "label": info["label"],
+            "fingerprint": info["fingerprint"],
+            "inputs": info["inputs"],
+            "wall_seconds": 2.0,
+            "cpu_seconds": 1.0,
+            "peak_memory_mb": 100.0,
+            "params": 1000,
+            "crf": True,
+            "commit": "abc",
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        },
+    )
+    return 0
+
+
+def metrics(config: dict) -> dict:
+    """Figures that depend on nothing but the stage's fingerprint."""
+    miou = int(config["stage"]["fingerprint"][:4], 16) / 0xFFFF
+    prefix = f"{config['dataset']}-{config['split']}/n{config['count']}/labels-{config['labels']}"
+    rules = ["fixed", "heldout", "oracle"] if config["product"] == "seed" else ["na"]
+    readouts = [(config["scales"], config["post"])]
+    if config["product"] == "segmentation":
+        readouts = [("ss", "raw"), ("ss", "crf"), ("ms", "raw"), ("ms", "crf")]
+    figures = []
+    for scales, post in readouts:
+        for rule in rules:
+            value = {"fixed": config["threshold"], "heldout": round(miou, 2), "oracle": 0.4, "na": None}[rule]
+            shown = rule if value is None else f"{rule}-{value:.2f}"
+            figures.append(
+                {
+                    "protocol": f"{prefix}/{scales}/{post}/thr-{shown}/last",
+                    "labels": config["labels"],
+                    "scales": scales,
+                    "post": post,
+                    "rule": rule,
+                    "threshold": value,
+                    "checkpoint": "last",
+                    "n_images": config["count"],
+                    "miou": miou,
+                    "iou": [0.9, miou, None],
+                    "absent": ["dog"],
+                    "false_positive_background": 0.1,
+                    "false_negative_background": 0.2,
+                    "headline": rule == "fixed"
+                    or (rule == "na" and (scales, post) in (("ss", "raw"), readouts[0])),
+                }
+            )
+    return {
+        "dataset": config["dataset"],
+        "split": config["split"],
+        "product": config["product"],
+        "class_names": ["cat", "dog"],
+        "figures": figures,
+        "curve": None,
+    }
+
+
+if __name__ == "__main__":  # a bench of fake stages, for tests that kill it: fakes.py EXPERIMENT RUNS
+    from fakes import run_stage as target  # by its importable name, for the forked processes
+
+    from wsss_bench.bench.command import run_bench
+    from wsss_bench.bench.launchers import LocalLauncher
+    from wsss_bench.plan.planner import make_plan
+
+    experiment, runs = Path(sys.argv[1]), Path(sys.argv[2])
+    sys.exit(run_bench(make_plan(experiment, runs), runs, jobs=2, launcher=LocalLauncher(target, preload=())))

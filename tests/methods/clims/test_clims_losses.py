@@ -1,0 +1,90 @@
+"""The losses of CLIMS against arrays of the authors' code (clip_loss.py of both versions)."""
+
+import numpy as np
+import paths
+import pytest
+import torch
+from torch.nn import functional as F
+
+from wsss_bench.methods.clims.losses import (
+    area_regularization,
+    background_suppression,
+    background_text_matching,
+    clamp_similarity,
+    class_background_suppression,
+    object_text_matching,
+)
+
+GOLDEN = paths.GOLDEN / "clims"
+
+
+def leaf(array):
+    return torch.tensor(array, requires_grad=True)
+
+
+def assert_equal(actual, expected):
+    actual = actual.detach() if isinstance(actual, torch.Tensor) else actual
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("term", "loss"), [("max", object_text_matching), ("min", background_text_matching)])
+def test_matching_terms_equal_the_published_ones(term, loss):
+    golden = np.load(GOLDEN / "similarity_losses.npz")
+    similarity = leaf(golden["similarity"])
+    value = loss(clamp_similarity(similarity)).mean()
+    value.backward()
+    assert_equal(value, golden[f"{term}_margin0_loss"])
+    assert_equal(similarity.grad, golden[f"{term}_margin0_grad"])
+    outside = (similarity < 0) | (similarity == 1)
+    assert outside.any()
+    assert not similarity.grad[outside].any()
+
+
+@pytest.mark.parametrize("data", ["voc", "coco"])
+def test_suppression_equals_the_published_sum(data):
+    golden = np.load(GOLDEN / f"cbs_loss_{data}.npz")
+    features = leaf(golden["image_features"])
+    text = F.normalize(torch.tensor(golden["text_features"]), dim=-1)
+    cosine = F.normalize(features, dim=-1) @ text.T
+    assert_equal(cosine, golden["cosine"])
+    value = background_suppression(cosine, float(golden["threshold"]))
+    value.backward()
+    assert_equal(value, golden["loss"])
+    assert_equal(features.grad, golden["grad_image_features"])
+
+
+def test_suppression_leaves_scenery_below_the_threshold_alone():
+    cosine = leaf([[0.6, 0.2], [-0.5, 0.26]])
+    value = background_suppression(cosine, threshold=0.26)
+    value.backward()
+    assert value.item() == pytest.approx(-np.log(0.4), rel=1e-6)
+    assert_equal(cosine.grad, [[1 / 0.4, 0], [0, 0]])
+
+
+@pytest.mark.parametrize(("term", "loss"), [("max", object_text_matching), ("min", background_text_matching)])
+def test_camera_ready_terms_weigh_classes_and_do_not_clamp(term, loss):
+    golden = np.load(GOLDEN / "camera_ready_losses.npz")
+    similarity = leaf(golden["similarity"])
+    value = (torch.tensor(golden["class_weights"]) * loss(similarity)).mean()
+    value.backward()
+    assert_equal(value, golden[f"{term}_loss"])
+    assert_equal(similarity.grad, golden[f"{term}_grad"])
+
+
+def test_camera_ready_suppression_is_a_mean_over_the_prompts_of_the_class():
+    golden = np.load(GOLDEN / "camera_ready_losses.npz")
+    features = leaf(golden["image_features"])
+    texts = [torch.tensor(golden[f"text_features_{name}"]) for name in ("boat", "train")]
+    cosine = F.normalize(features, dim=-1) @ F.normalize(torch.cat(texts), dim=-1).T  # (5, 5 + 4)
+    belongs = torch.zeros(5, 9, dtype=torch.bool)
+    belongs[0, :5] = belongs[1, 5:] = True  # instances: boat, train, and three classes without prompts
+    value = class_background_suppression(cosine, belongs)
+    value.backward()
+    assert_equal(value, golden["cbs_loss"])
+    assert_equal(features.grad, golden["cbs_grad_image_features"])
+
+
+def test_area_counts_absent_classes():
+    activation = leaf(np.full((2, 3, 4, 5), 0.25, np.float32))
+    area_regularization(activation).backward()
+    assert_equal(activation.grad, np.full((2, 3, 4, 5), 1 / 120))

@@ -1,0 +1,125 @@
+"""Co-attention against the authors' arrays, and what a wrong one would get wrong."""
+
+import subprocess
+import sys
+
+import numpy as np
+import paths
+import pytest
+import torch
+
+from wsss_bench.methods.mcis import coattention
+from wsss_bench.methods.mcis.coattention import CoAttention
+
+GOLDEN = paths.GOLDEN / "mcis"
+
+
+def golden(name):
+    with np.load(GOLDEN / f"{name}.npz", allow_pickle=False) as file:
+        return {key: torch.from_numpy(file[key]) for key in file.files}
+
+
+def block(arrays):
+    module = CoAttention(8, 20).double()
+    names = {"affinity.weight": "W_linear_e", "classifier.weight": "W_gate", "mask.weight": "W_gate_merge"}
+    module.load_state_dict({own: arrays[name] for own, name in names.items()})
+    return module
+
+
+@pytest.fixture(params=["coattention_same_size", "coattention_unequal_size"])
+def arrays(request):
+    return golden(request.param)
+
+
+@pytest.mark.parametrize("limit", [2**26, 0])
+def test_attended_maps_masks_and_class_maps(arrays, limit, monkeypatch):
+    """`limit` 0 takes the path of affinities that do not fit."""
+    monkeypatch.setattr(coattention, "LARGEST_AFFINITY", limit)
+    module, first, second = block(arrays), arrays["feature1"], arrays["feature2"]
+    drawn = module(first, second)
+    for number, features, its_drawn in ((1, first, drawn[0]), (2, second, drawn[1])):
+        expected = {
+            f"feature{number}_att_flat": its_drawn.flatten(2),
+            f"mask_common{number}": module.common_mask(its_drawn),
+            f"co_map{number}": module.common_maps(its_drawn),
+            f"contrast_map{number}": module.contrast_maps(features, its_drawn),
+        }
+        for name, value in expected.items():
+            torch.testing.assert_close(value, arrays[name], rtol=0, atol=1e-9)
+
+
+def test_affinity_and_the_two_softmaxes(arrays):
+    """Every place, one at a time, shows the attention that draws it."""
+    module, first, second = block(arrays), arrays["feature1"], arrays["feature2"]
+    query = module.affinity(first.flatten(2).transpose(1, 2))
+    affinity = query @ second.flatten(2)
+    torch.testing.assert_close(affinity, arrays["affinity"], rtol=0, atol=1e-9)
+    drawn_1, drawn_2 = module(first, second)
+    for attention, source, drawn in (
+        (arrays["att_over_img1"], first, drawn_2),
+        (arrays["att_over_img2"], second, drawn_1),
+    ):
+        torch.testing.assert_close(attention.sum(dim=1), torch.ones_like(attention[:, 0]))
+        torch.testing.assert_close(source.flatten(2) @ attention, drawn.flatten(2), rtol=0, atol=1e-9)
+
+
+def test_both_paths_have_the_same_gradients(monkeypatch):
+    torch.manual_seed(0)
+    module = CoAttention(6, 3).double()
+    first, second = (
+        torch.rand(2, 6, *size, dtype=torch.float64, requires_grad=True) for size in ((3, 4), (5, 2))
+    )
+    gradients = []
+    for limit in (2**26, 0):
+        monkeypatch.setattr(coattention, "LARGEST_AFFINITY", limit)
+        drawn = module(first, second)
+        loss = sum(
+            module.contrast_maps(f, g).square().sum() for f, g in zip((first, second), drawn, strict=True)
+        )
+        gradients.append(torch.autograd.grad(loss, [first, second, *module.parameters()]))
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
+        assert one.any()
+
+
+PEAK_GROWTH = """
+import resource, torch
+from wsss_bench.methods.mcis.coattention import CoAttention
+torch.set_num_threads(1)
+module, features = CoAttention(8, 2), torch.rand(1, 8, 92, 92, requires_grad=True)
+sum(drawn.sum() for drawn in module(features[..., :4, :4], features[..., :4, :4])).backward()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+sum(drawn.sum() for drawn in module(features, features)).backward()
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10)
+"""
+
+
+def test_an_affinity_beyond_the_limit_is_never_held_in_memory():
+    """92 x 92 places: an affinity of 273 MiB, of which the other path holds several."""
+    done = subprocess.run([sys.executable, "-c", PEAK_GROWTH], capture_output=True, text=True, check=True)
+    assert coattention.LARGEST_AFFINITY < 92**4
+    assert float(done.stdout) < 100
+
+
+def test_a_partner_without_features_draws_nothing():
+    """There is no residual and no bias: nothing is common, and the mask is at one half."""
+    module = CoAttention(4, 3)
+    first, nothing = torch.rand(1, 4, 3, 3), torch.zeros(1, 4, 2, 2)
+    drawn, _ = module(first, nothing)
+    assert not module.common_maps(drawn).any()
+    assert (module.common_mask(drawn) == 0.5).all()
+    assert module.common_mask(drawn).shape == (1, 1, 3, 3)
+
+
+def test_the_heads_are_as_large_as_published():
+    counts = {name: p.numel() for name, p in CoAttention(512, 20).named_parameters()}
+    assert counts == {"affinity.weight": 512 * 512, "classifier.weight": 20 * 512, "mask.weight": 512}
+
+
+def test_large_affinities_survive_half_precision():
+    module = CoAttention(64, 2)
+    features = torch.full((1, 64, 2, 2), 200.0)
+    with torch.autocast("cpu", dtype=torch.float16):
+        drawn, _ = module(features.half(), features.half())
+    assert drawn.dtype == torch.float32
+    assert torch.isfinite(drawn).all()

@@ -1,0 +1,52 @@
+"""DALNet and ToCo on every data set: plans, the parsers of the stages, and what the YAMLs promise."""
+
+import paths
+import pytest
+import yaml
+
+from wsss_bench.plan.config import ConfigFolder
+from wsss_bench.plan.planner import make_plan
+from wsss_bench.stages.check import check
+
+CONFIGS = paths.CONFIGS
+
+
+@pytest.mark.parametrize("data", ["voc", "coco", "mini_coco"])
+def test_every_stage_of_a_plan_parses(data, tmp_path):
+    file = tmp_path / "single_stage.yaml"
+    file.write_text(yaml.safe_dump({"methods": ["dalnet", "toco"], "data": [data]}))
+    stages = list(make_plan(file, tmp_path, CONFIGS).stages.values())
+    assert {stage.kind for stage in stages} == {"train", "seed", "predict", "evaluate"}
+    for stage in stages:
+        check(stage.command, stage.config)
+        if stage.kind == "predict":
+            assert stage.config["product"] == "segmentation"
+
+
+@pytest.mark.parametrize("name", ["dalnet", "toco"])
+def test_schedules_are_the_published_ones_and_end_at_the_last_step(name):
+    folder = ConfigFolder(CONFIGS)
+    for data, steps, images in (("voc", 20000, 4), ("coco", 80000, 8)):
+        content = folder.method(name, data, {})
+        optim = content.model.init_args["optim"]
+        assert content.trainer == {
+            "max_steps": steps
+        }  # nothing that stops earlier or keeps a best checkpoint
+        assert content.data["global_batch_size"] == images
+        assert (optim["name"], optim["lr"], optim["weight_decay"], optim["warmup_steps"]) == (
+            "adamw",
+            6e-5,
+            1e-2,
+            1500,
+        )
+        assert content.data["transform"] == {"kind": "toco", "crop_size": 448, "scale": [0.5, 2.0]}
+        assert content.inference["pad_to"] == 16
+        assert content.bench.pipeline == "single_stage"
+
+
+def test_the_table_says_what_was_given():
+    folder = ConfigFolder(CONFIGS)
+    dalnet, toco = (folder.method(name, "voc", {}).bench for name in ("dalnet", "toco"))
+    assert (dalnet.supervision, set(dalnet.extra)) == ("image+text", {"clip", "imagenet_21k"})
+    assert (toco.supervision, set(toco.extra)) == ("image", {"imagenet_21k"})
+    assert (CONFIGS / "methods" / "dalnet.yaml").read_text().startswith("# DALNet (re-implementation)")

@@ -1,0 +1,91 @@
+"""CoDe's image segmenter against arrays of the official code, and what holds before training."""
+
+import pytest
+import torch
+from golden_clip import tensors, write_golden_clip
+from torch.nn import functional as F
+
+from wsss_bench.methods.text_grounding.gated_decoder import GatedDecoder
+from wsss_bench.methods.text_grounding.image_segmenter import ImageSegmenter, hard_masks
+from wsss_bench.nn.clip import CLIP
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    return CLIP(str(write_golden_clip(tmp_path_factory.mktemp("clip")))).requires_grad_(False)
+
+
+@pytest.mark.parametrize(("name", "double"), [("decoder_single", False), ("decoder_double", True)])
+def test_gated_decoder_is_the_official_one(name, double):
+    arrays = tensors(name)
+    decoder = GatedDecoder(32, double)
+    torch.testing.assert_close(decoder(arrays["x"]), arrays["y_gate0"], rtol=1e-5, atol=1e-6)
+    assert torch.equal(decoder(arrays["x"]), F.interpolate(arrays["x"], scale_factor=4, mode="nearest"))
+    official = {}
+    for ours, parameter in decoder.named_parameters():
+        _, layer, conv, part = ours.split(".", 3)
+        kind = {"gate": "gate__gate"}.get(part, part.replace(".", "__"))
+        official[ours] = f"net__{layer}__conv{'' if conv == '0' else 2}__{kind}"
+        with torch.no_grad():
+            parameter.copy_(arrays[f"w__{official[ours]}"])
+    out = decoder(arrays["x"])
+    torch.testing.assert_close(out, arrays["y"], rtol=1e-4, atol=1e-5)
+    out.square().mean().backward()
+    for ours, theirs in official.items():
+        if ours.endswith("gate"):
+            torch.testing.assert_close(
+                decoder.get_parameter(ours).grad, arrays[f"grad__{theirs}"], rtol=1e-4, atol=1e-5
+            )
+
+
+def test_decoder_of_a_large_clip_works_on_its_width_not_on_the_common_space():
+    with torch.device("meta"):
+        assert sum(p.numel() for p in GatedDecoder(768, double=False).parameters()) == 10_621_442
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+def test_hard_masks_are_the_official_gumbel_sigmoid(temperature):
+    arrays = tensors("gumbel")
+    key = f"tau{temperature}".replace(".", "p")
+    logits = arrays["logits"].requires_grad_()
+    hard = hard_masks(logits, arrays[f"uniform_{key}"], temperature)
+    assert set(hard.unique().tolist()) == {0.0, 1.0}
+    torch.testing.assert_close(hard, arrays[f"hard_{key}"], rtol=1e-4, atol=1e-5)
+    hard.sum().backward()
+    torch.testing.assert_close(logits.grad, arrays[f"grad_logits_of_hardsum_{key}"], rtol=1e-4, atol=1e-5)
+    soft = arrays[f"soft_{key}"]
+    torch.testing.assert_close(logits.grad, soft * (1 - soft) / temperature, rtol=1e-4, atol=1e-5)
+    assert (logits.grad[hard == 0] != 0).float().mean() > 0.9  # straight through; a saturated sample has none
+
+
+def test_mask_logits_are_the_official_ones(clip):
+    arrays = tensors("sim2mask")
+    segmenter = ImageSegmenter(clip, double=False, even_cosine=0.25)
+    assert segmenter.weight == arrays["w"]
+    assert segmenter.bias == arrays["b"]
+    logits = segmenter.weight * arrays["sim"] + segmenter.bias
+    torch.testing.assert_close(logits.sigmoid(), arrays["soft"], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close((logits.sigmoid() > 0.5).float(), arrays["hard_deterministic"])
+    torch.testing.assert_close(hard_masks(logits, arrays["uniform"]), arrays["hard_stochastic"])
+
+
+def test_before_training_it_is_the_value_only_reading_bit_for_bit(clip):
+    segmenter = ImageSegmenter(clip, double=True, even_cosine=0.25)
+    image = torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(0))
+    patches = clip.before_last_block(image)  # the input of the last block, not its output
+    with torch.no_grad():
+        pixels = segmenter(patches)
+        expected = F.interpolate(clip.dense(image), scale_factor=4, mode="nearest")
+    assert torch.equal(pixels, expected)
+    assert (pixels - F.interpolate(clip.dense(image), scale_factor=4, mode="bilinear")).abs().max() > 0.01
+
+
+def test_it_trains_a_copy_and_nothing_of_the_frozen_model(clip):
+    before = {name: value.clone() for name, value in clip.state_dict().items()}
+    segmenter = ImageSegmenter(clip, double=False, even_cosine=0.25)
+    assert all(parameter.requires_grad for parameter in segmenter.parameters())
+    optimizer = torch.optim.SGD(segmenter.parameters(), lr=1.0)
+    segmenter(clip.before_last_block(torch.rand(1, 3, 32, 32)))[:, 0].sum().backward()
+    optimizer.step()
+    assert all(torch.equal(value, before[name]) for name, value in clip.state_dict().items())
+    assert not torch.equal(segmenter.projection.weight, clip.model.visual_projection.weight)

@@ -1,0 +1,148 @@
+"""The shipped weights are the recorded ones and do what is claimed; the measures are right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import paths
+import pytest
+import torch
+import yaml
+
+from wsss_bench.mini.weights import figures as figures_module
+from wsss_bench.mini.weights.classifier import load_classifier
+from wsss_bench.mini.weights.figures import (
+    classifier_figures,
+    dense_miou,
+    localisation,
+    masked_figures,
+    mean_iou,
+    suppression_threshold,
+    zero_shot_accuracy,
+)
+from wsss_bench.mini.weights.probe import Probe, make_probe
+from wsss_bench.mini.weights.record import FILES, changed_files, read_records
+from wsss_bench.mini.weights.web import make_web
+from wsss_bench.mini.world.grammar import CLASS_NAMES, MATERIALS, Stream
+from wsss_bench.nn.clip import CLIP
+from wsss_bench.nn.weights import locate
+
+MINI = Path(locate("package:mini"))
+MODELS = ("clip", "resnet", "vit")
+
+
+@pytest.fixture(scope="module")
+def clip() -> CLIP:
+    return CLIP("package:mini/clip").requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def probe() -> Probe:
+    return make_probe(seed=11, stream=Stream.VAL, count=80)  # a world that no figure was read from
+
+
+def test_mean_iou_pools_pixels_and_ignores_the_border() -> None:
+    mask = np.array([[[0, 0, 1, 255]], [[1, 1, 1, 2]]], np.uint8)
+    prediction = np.array([[[0, 1, 1, 5]], [[1, 1, 0, 0]]])
+    # background 1/4, class one 3/5, class two 0/1; absent classes do not count
+    assert mean_iou(prediction, mask) == pytest.approx((1 / 4 + 3 / 5 + 0) / 3)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_shipped_files_are_the_recorded_ones(name: str) -> None:
+    assert changed_files(MINI, name) == []
+    record = read_records(MINI)[name]
+    assert set(record["sha256"]) == set(FILES[name])
+    assert record["recipe"]["samples"] == record["recipe"]["steps"] * record["recipe"]["batch"]
+
+
+def test_shipped_files_are_small_and_never_pickles() -> None:
+    files = [path for path in MINI.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 12e6
+    assert {path.suffix for path in files} == {".json", ".safetensors"}
+
+
+def test_recorded_figures_reach_the_targets() -> None:
+    figures = read_records(MINI)["clip"]["figures"]
+    for split, accuracy in (("val", 0.85), ("val_ood", 0.75)):
+        assert figures[f"zero_shot_accuracy/{split}"] >= accuracy
+        assert figures[f"object_above_background/{split}"] >= 0.97
+        assert figures[f"body_only/{split}"] >= 0.75
+    assert 38 <= figures["dense_miou/val"] <= 45
+
+
+def test_shipped_clip_names_objects_of_an_unseen_world(clip: CLIP, probe: Probe) -> None:
+    accuracy, count = zero_shot_accuracy(clip, probe)
+    assert count > 30
+    assert accuracy >= 0.85
+    figures = masked_figures(clip, probe)
+    assert figures["object_above_background"] >= 0.95
+    threshold = read_records(MINI)["clip"]["figures"]["background_threshold"]
+    assert 34 <= dense_miou(clip, probe, threshold) <= 49  # the recorded band, wider for 80 images
+
+
+def test_three_quarters_of_the_scenes_are_above_the_suppression_threshold(clip: CLIP) -> None:
+    web = make_web(seed=77, count=120)
+    threshold = suppression_threshold(clip, web)
+    materials = web.truth[:, len(CLASS_NAMES) :] == 1
+    scenes = np.flatnonzero(materials.any(1))
+    image = torch.from_numpy(web.image[scenes]).permute(0, 3, 1, 2).float() / 255
+    texts = clip.encode_text([f"a photo of a {MATERIALS[row.argmax()]}" for row in materials[scenes]])
+    with torch.no_grad():
+        own = (clip.encode_image(clip.normalize(image)) * texts).sum(1)
+    assert (own > threshold).float().mean().item() == pytest.approx(0.75, abs=0.01)
+    assert threshold == pytest.approx(
+        read_records(MINI)["clip"]["figures"]["suppression_threshold"], abs=0.06
+    )
+
+
+def test_clims_runs_with_the_recorded_threshold() -> None:
+    overlay = yaml.safe_load((paths.CONFIGS / "methods" / "clims.mini.yaml").read_text())
+    recorded = read_records(MINI)["clip"]["figures"]["suppression_threshold"]
+    assert overlay["model"]["init_args"]["threshold"] == round(recorded, 3)
+
+
+def test_shuffled_texts_break_the_names(clip: CLIP, probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = clip.encode_text
+    monkeypatch.setattr(clip, "encode_text", lambda sentences: texts(sentences).roll(1, 0))
+    assert zero_shot_accuracy(clip, probe)[0] < 0.2
+
+
+def test_unknown_words_do_little_harm(clip: CLIP) -> None:
+    plain, odd = clip.encode_text(["a photo of a cow", "a blurry photo of the weird cow"])
+    other = clip.encode_text(["a photo of a boat"])[0]
+    assert plain @ odd > 0.8
+    assert plain @ odd > plain @ other + 0.3
+
+
+@pytest.mark.parametrize(("name", "least"), [("resnet", 0.93), ("vit", 0.82)])
+def test_shipped_classifiers_know_an_unseen_web(name: str, least: float) -> None:
+    figures = classifier_figures(MINI, name, make_web(seed=77, count=120))
+    assert figures["held_out_images"] > 60
+    assert all(value >= least for key, value in figures.items() if key.startswith("accuracy"))
+
+
+def test_shipped_vit_has_a_class_token_apart_from_its_patches() -> None:
+    model, _ = load_classifier(MINI, "vit")
+    with torch.no_grad():
+        tokens = model.forward_features(torch.zeros(1, 3, 96, 96))
+    assert tokens.shape == (1, 145, 96)
+    assert not torch.allclose(tokens[:, 0], tokens[:, 1:].mean(1))
+
+
+def test_patches_of_the_shipped_vit_see_the_class_where_it_is(probe: Probe) -> None:
+    figures = localisation(MINI, "vit", {"few": probe})
+    assert figures["patch_auc/few"] > 0.8
+
+
+def test_localisation_is_chance_for_one_value_and_one_for_the_mask(
+    probe: Probe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask = torch.from_numpy(probe.mask)
+    own = torch.stack([(mask == label + 1).float() for label in range(8)], dim=1)
+    starts = iter(range(0, len(own), 50))
+    monkeypatch.setattr(figures_module, "patch_maps", lambda model, image: own[(s := next(starts)) : s + 50])
+    assert localisation(MINI, "vit", {"few": probe})["patch_auc/few"] == 1.0
+    monkeypatch.setattr(figures_module, "patch_maps", lambda model, image: torch.zeros(len(image), 8, 12, 12))
+    assert localisation(MINI, "vit", {"few": probe})["patch_auc/few"] == 0.5

@@ -1,0 +1,43 @@
+"""The parts of the ViT's pretraining: mosaics, their quarters, and the loss over nouns."""
+
+from __future__ import annotations
+
+import pytest
+import timm
+import torch
+
+from wsss_bench.mini.weights.vit import VIT, mosaic, noun_cross_entropy, quarter_logits
+
+
+def test_a_quarter_shows_its_own_picture() -> None:
+    value = torch.arange(1, 7).float()  # picture i has colour i and truth i
+    image = value[:, None, None, None].expand(6, 3, 96, 96)
+    made, truth = mosaic(image, value[:, None], 5, torch.Generator().manual_seed(0))
+    assert made.shape == (5, 3, 96, 96)
+    assert truth.shape == (5, 4, 1)
+    for number, (top, left) in enumerate(((0, 0), (0, 48), (48, 0), (48, 48))):
+        quarter = made[:, :, top : top + 48, left : left + 48]
+        torch.testing.assert_close(quarter, truth[:, number, :, None, None].expand_as(quarter))
+    assert len(set(truth[:, 0, 0].tolist())) == 5  # no picture twice at one place
+
+
+def test_the_truth_of_a_quarter_is_asked_of_its_patches() -> None:
+    model = timm.create_model(VIT.architecture.model, num_classes=14, **VIT.architecture.kwargs).eval()
+    patches = torch.zeros(1, 145, 96)
+    row, column = 7, 2  # lower left
+    patches[0, 1 + 12 * row + column] = 1.0
+    model.forward_features = lambda image: patches
+    with torch.no_grad():
+        logits = quarter_logits(model, torch.zeros(1, 3, 96, 96))
+        expected = model.head(torch.tensor([[0.0], [0.0], [1.0], [0.0]]).expand(4, 96))
+    torch.testing.assert_close(logits[0], expected)
+
+
+def test_uncertain_nouns_do_not_count() -> None:
+    logits = torch.tensor([[0.0, 50.0, -3.0]])
+    assert noun_cross_entropy(logits, torch.tensor([[1, -1, -1]])).item() == pytest.approx(
+        3 * 0.6931, abs=1e-3
+    )
+    assert noun_cross_entropy(logits, torch.tensor([[-1, 1, 0]])).item() == pytest.approx(
+        1.5 * 0.0486, abs=1e-3
+    )

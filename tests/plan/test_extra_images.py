@@ -1,0 +1,85 @@
+"""What a method is given beside the data set: in the plan of its pseudo masks, and in the column `extra`."""
+
+from __future__ import annotations
+
+import pytest
+
+from wsss_bench.plan.planner import make_plan
+from wsss_bench.plan.schema import ConfigError
+from wsss_bench.report.table import extra_of
+
+NET = {
+    "model": {"class_path": "fake.Net"},
+    "data": {"view": "mask"},
+    "bench": {"backbone": "R101"},
+}
+EXTRA = {
+    "web": {"source": {"class_path": "fake.Folder", "init_args": {"root": "web"}}, "may_be_anchor": False}
+}
+
+
+def plan_of(project):
+    project.write("configs/segmenters/net.yaml", NET)
+    project.write(
+        "configs/refine/saliency.yaml",
+        {"refiner": {"class_path": "fake.Saliency", "init_args": {"folder": "maps"}}, "extra": ["saliency"]},
+    )
+    override = {"data": {"extra": EXTRA}, "bench": {"extra": ["web_images"]}}
+    changes = {
+        "methods": ["cam"],
+        "refiners": ["threshold", "saliency"],
+        "pseudo_masks": "saliency",
+        "segmenter": "net",
+        "variants": {"cam-web": {"method": "cam", "override": override}},
+    }
+    return make_plan(project.experiment(**changes), project.runs)
+
+
+def test_seeds_masks_and_segmenter_have_the_extra_images_and_scores_have_not(project):
+    plan = plan_of(project)
+    stages = {(stage.kind, stage.label): stage.config for stage in plan.stages.values()}
+    source = stages["refine", "cam-web-toy-s0-saliency"]["source"]
+    assert source["class_path"] == "wsss_bench.data.sources.pool.Pool"
+    plain = stages["refine", "cam-toy-s0-saliency"]["source"]
+    assert source["init_args"] == {"main": plain, "split": "train", "extra": EXTRA}
+    assert stages["refine", "cam-web-toy-s0-threshold"]["source"] == plain  # nothing is trained on these
+    for kind, label in (
+        ("train", "cam-web-toy-s0"),
+        ("seed", "cam-web-toy-s0"),
+        ("segment", "cam-web-toy-s0-saliency-net"),
+    ):
+        assert stages[kind, label]["data"]["extra"] == EXTRA
+        assert "extra" not in stages[kind, label.replace("-web", "")]["data"]
+    for (kind, _), config in stages.items():
+        assert kind != "evaluate" or config["source"] == plain
+
+
+def test_further_images_that_the_row_does_not_tell_of_are_refused(project):
+    variants = {"cam-web": {"method": "cam", "override": {"data": {"extra": EXTRA}}}}
+    with pytest.raises(
+        ConfigError, match=r"cam-web trains on further images \(data.extra: web\).*bench\.extra"
+    ):
+        make_plan(project.experiment(methods=["cam"], variants=variants), project.runs)
+
+
+def test_masks_that_are_partial_train_a_segmenter_and_have_no_score(project):
+    content = {"refiner": {"class_path": "fake.Saliency"}, "scored": False, "extra": ["saliency"]}
+    project.write("configs/segmenters/net.yaml", NET)
+    project.write("configs/refine/partial.yaml", content)
+    changes = {"refiners": ["partial"], "pseudo_masks": "partial", "segmenter": "net"}
+    plan = make_plan(project.experiment(methods=["cam"], **changes), project.runs)
+    refined = [product for product in plan.products if product.kind == "refined"]
+    assert [(product.evaluate, product.missing) for product in refined] == [(None, "partial")]
+    kinds = [stage.kind for stage in plan.stages.values()]
+    assert kinds.count("refine") == kinds.count("segment") == 1
+
+
+def test_rows_say_what_they_were_given(project):
+    given = {
+        (product.cell.row, product.kind, product.refiner): extra_of(product)
+        for product in plan_of(project).products
+    }
+    assert given["cam", "seed", None] == given["cam", "refined", "threshold"] == ()
+    assert given["cam", "refined", "saliency"] == given["cam", "segmentation", "saliency"] == ("saliency",)
+    assert given["cam-web", "seed", None] == ("web_images",)
+    assert given["cam-web", "segmentation", "saliency"] == ("saliency", "web_images")

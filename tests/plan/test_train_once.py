@@ -1,0 +1,116 @@
+"""Caption methods: trained once on data of their own, scored on many data sets; variants that share a training."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+from project import DATA
+
+from wsss_bench.plan.planner import make_plan
+from wsss_bench.plan.schema import ConfigError
+
+SPEAKS = {
+    "model": {"class_path": "fake.Speaks", "init_args": {"pamr": True}},
+    "data": {"view": "caption"},
+    "bench": {"pipeline": "zero_shot", "supervision": "caption", "backbone": "ViT", "threshold": 0.5},
+}
+PAIRS = {
+    "data": {"source": {"class_path": "fake.Pairs"}, "val_split": None},
+    "protocol": {"dataset": "pairs", "counts": {}},
+}
+
+
+def scored_only(name):
+    content = copy.deepcopy(DATA)
+    content["data"]["source"]["init_args"]["root"] = f"${{WSSS_DATA}}/{name}"
+    content["protocol"] = {"dataset": name, "eval_splits": ["val"], "counts": {"val": 4}}
+    return content
+
+
+@pytest.fixture
+def openvocab(project):
+    project.write("configs/methods/speaks.yaml", SPEAKS)
+    project.write("configs/data/pairs.yaml", PAIRS)
+    for name in ("city", "stuff"):
+        project.write(f"configs/data/{name}.yaml", scored_only(name))
+    return project
+
+
+MATRIX = {
+    "methods": ["zero", "speaks"],
+    "data": ["toy", "city", "stuff"],
+    "train_on": "pairs",
+    "refiners": [],
+}
+
+
+def stages(plan, kind):
+    return [stage for stage in plan.stages.values() if stage.kind == kind]
+
+
+def test_one_training_serves_every_data_set(openvocab):
+    plan = make_plan(openvocab.experiment(**MATRIX, seeds=[0, 1]), openvocab.runs)
+    trained = stages(plan, "train")
+    assert [stage.label for stage in trained] == ["speaks-pairs-s0", "speaks-pairs-s1"]
+    assert trained[0].config["data"] == {
+        "view": "caption", "source": {"class_path": "fake.Pairs"}, "val_split": None,
+    }  # fmt: skip
+    predicted = [stage for stage in stages(plan, "predict") if stage.label.startswith("speaks")]
+    assert sorted(stage.label for stage in predicted) == sorted(
+        f"speaks-{place}" for place in (
+            "toy-s0-val", "toy-s0-val_ood", "city-s0-val", "stuff-s0-val",
+            "toy-s1-val", "toy-s1-val_ood", "city-s1-val", "stuff-s1-val",
+        )
+    )  # fmt: skip
+    for stage in predicted:
+        seed = stage.config["seed_everything"]
+        assert stage.inputs == {"checkpoint": trained[seed].fingerprint}
+    city = next(stage for stage in predicted if stage.label == "speaks-city-s0-val")
+    assert city.config["data"]["source"]["init_args"]["root"] == "${WSSS_DATA}/city"
+    assert city.config["scales"] == [0.75, 1.0, 1.25]
+
+
+def test_seeds_are_made_only_where_a_data_set_has_a_training_split(openvocab):
+    plan = make_plan(openvocab.experiment(**MATRIX), openvocab.runs)
+    assert {product.cell.dataset for product in plan.products if product.kind == "seed"} == {"toy"}
+    assert {product.cell.dataset for product in plan.products} == {"toy", "city", "stuff"}
+
+
+def test_a_variant_of_prediction_takes_the_training_of_its_method(openvocab):
+    variant = {"method": "speaks", "override": {"model": {"init_args": {"pamr": False}}}}
+    for same_training, trainings in ((True, 1), (False, 2)):
+        content = {**MATRIX, "variants": {"plain": {**variant, "same_training": same_training}}}
+        plan = make_plan(openvocab.experiment(**content), openvocab.runs)
+        assert len(stages(plan, "train")) == trainings
+        plain = next(stage for stage in stages(plan, "predict") if stage.label == "plain-city-s0-val")
+        assert plain.config["model"]["init_args"] == {"pamr": False}
+        trained = plan.stages[plain.inputs["checkpoint"]]
+        assert trained.config["model"]["init_args"] == {"pamr": same_training}
+
+
+def test_overlays_are_those_of_the_data_at_hand(openvocab):
+    openvocab.write("configs/methods/speaks.pairs.yaml", {"trainer": {"max_epochs": 7}})
+    openvocab.write("configs/methods/speaks.city.yaml", {"inference": {"short_side": 9}})
+    plan = make_plan(openvocab.experiment(**MATRIX), openvocab.runs)
+    assert stages(plan, "train")[0].config["trainer"]["max_epochs"] == 7
+    sides = {s.label: s.config["inference"] for s in stages(plan, "predict") if s.label.startswith("speaks")}
+    assert sides["speaks-city-s0-val"] == {"short_side": 9}
+    assert sides["speaks-stuff-s0-val"] == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"methods": ["cam"]}, r"cam\.yaml: a method that learns from captions may be trained on pairs"),
+        (
+            {"train_on": None, "data": ["city"]},
+            r"city\.yaml is only scored on .* but speaks trains; set train_on",
+        ),
+        ({"data": ["pairs"]}, r"data: nothing of pairs is scored .* name it as train_on"),
+        ({"train_on": "pears"}, r"pears\.yaml does not exist; did you mean 'pairs'"),
+    ],
+)
+def test_what_cannot_be_planned_says_why(openvocab, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        make_plan(openvocab.experiment(**{**MATRIX, **changes}), openvocab.runs)

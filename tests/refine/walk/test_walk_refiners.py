@@ -1,0 +1,214 @@
+"""IRNet and AffinityNet from labels to refined masks: the three stages on the small mini world, and bad seeds."""
+
+import numpy as np
+import paths
+import pytest
+import torch
+import yaml
+
+from wsss_bench.artifacts.files import mask_path, read_manifest, read_mask, write_seed
+from wsss_bench.crf import densecrf
+from wsss_bench.data.sources.voc import VOC
+from wsss_bench.plan.config import ConfigFolder
+from wsss_bench.refine.walk.affinitynet import AffinityNet, majority
+from wsss_bench.refine.walk.irn import IRNRefiner, walked_labels, walked_scores
+from wsss_bench.refine.walk.irnet import IRNet
+from wsss_bench.refine.walk.psa import PSARefiner
+from wsss_bench.stages import fit, refine
+from wsss_bench.types import MaskBatch, ScoreMaps
+
+FOLDER = ConfigFolder(paths.CONFIGS)
+GOLDEN = paths.GOLDEN / "clims"
+MINI = {"backbone": "package:mini/resnet.json", "weights": None}
+CLASSES = ("cat", "dog", "cow")
+
+
+def irnet():
+    return IRNet(CLASSES, output_stride=8, width=4, radius=4, **MINI)
+
+
+def affinitynet(**changes):
+    return AffinityNet(CLASSES, width=4, radius=4, **MINI, **changes)
+
+
+def batch(value=None):
+    """Two crops: a square of class 2 in each, its rim uncertain; or one value all over."""
+    generator = torch.Generator().manual_seed(0)
+    mask = torch.zeros(2, 64, 64, dtype=torch.int64)
+    mask[:, 16:56, 16:56], mask[:, 24:48, 24:48] = 255, 2
+    mask = mask if value is None else torch.full_like(mask, value)
+    image = torch.rand(2, 3, 64, 64, generator=generator)
+    return MaskBatch(["a", "b"], image, mask, torch.ones(2, 64, 64, dtype=torch.bool))
+
+
+def refiners():
+    pair = IRNRefiner(0.3), PSARefiner()
+    for refiner, network in zip(pair, (irnet(), affinitynet()), strict=True):
+        refiner.network = network.requires_grad_(False).eval()
+    return pair
+
+
+@pytest.mark.parametrize("network", [irnet, lambda: affinitynet(frozen_stages=5)])
+def test_a_frozen_backbone_does_not_move(network):
+    method = network().train()
+    before = {name: value.clone() for name, value in method.backbone.state_dict().items()}
+    sum(method.training_loss(batch()).values()).backward()
+    assert all(parameter.grad is None for parameter in method.backbone.parameters())
+    for name, value in method.backbone.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0)  # running statistics too
+    trained = [p for group in method.parameter_groups() for p in group["params"] if p.requires_grad]
+    assert {id(p) for p in trained} == {id(p) for p in method.parameters() if p.requires_grad}
+    assert all(p.grad is not None and p.grad.any() for p in trained)
+
+
+def test_affinitynet_trains_its_backbone_as_published_but_for_the_first_stages():
+    method = affinitynet().train()
+    sum(method.training_loss(batch()).values()).backward()
+    moved = [any(p.grad is not None for p in stage.parameters()) for stage in method.backbone.stages]
+    assert moved == [False, False, True, True, True]
+
+
+@pytest.mark.parametrize("network", [irnet, affinitynet])
+def test_labels_of_nothing_but_255_cost_nothing(network):
+    losses = network().train().training_loss(batch(255))
+    total = sum(losses.values())
+    assert total == 0
+    total.backward()  # still part of the graph, for ranks that wait for gradients
+
+
+def test_the_displacement_head_learns_ten_times_as_fast():
+    groups = irnet().parameter_groups()
+    assert [group.get("lr_scale", 1) for group in groups] == [1, 10]
+
+
+def test_a_cell_has_the_label_of_most_of_its_pixels():
+    mask = torch.full((1, 8, 16), 255)
+    mask[0, :, :5] = 3
+    mask[0, :, 8:11] = 2
+    assert majority(mask).tolist() == [[[3, 255]]]
+
+
+def test_walked_maps_become_labels_as_in_irn():
+    reference = np.load(GOLDEN / "irn_random_walk.npz")
+    walked = torch.from_numpy(reference["rw_r5_b10_e8"][:, 0])
+    size = tuple(reference["sem_seg_size"].tolist())
+    scores = walked_scores(walked, size, size)
+    np.testing.assert_allclose(scores, reference["rw_up"], rtol=1e-5, atol=1e-6)
+    best = walked_labels(scores, float(reference["sem_seg_bg_thres"]))
+    values = np.array([0, *(reference["sem_seg_keys_minus1"] + 1)])
+    np.testing.assert_array_equal(values[best], reference["sem_seg"])
+    # the level counts from the maximum over all classes, at the size of the image
+    peak = reference["rw_up"].max(axis=0).ravel()
+    assert peak.max() == pytest.approx(1)
+    middle = float(np.sort(peak)[[200, 201]].mean())
+    assert (walked_labels(scores, middle) == 0).sum() == 201
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 50), (37, 41), (40, 8)])
+@pytest.mark.parametrize("which", [0, 1])
+def test_bad_seeds_and_images_smaller_than_the_radius(which, size):
+    refiner = refiners()[which]
+    height, width = size
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    strided = np.zeros((2, -(-height // 4), -(-width // 4)), np.float16)
+    classes = np.array([2, 3], np.uint8)
+    never = ScoreMaps("never", classes, np.zeros((2, *size), np.float16), size, strided)
+    assert refiner(image, never).shape == size
+    assert not refiner(image, never).any()
+    dot = never._replace(scores=never.scores.copy(), strided=strided.copy())
+    dot.scores[1, 0, 0] = dot.strided[1, 0, 0] = 1
+    mask = refiner(image, dot)
+    assert mask.dtype == np.uint8
+    assert set(np.unique(mask)) <= {0, 3}
+    empty = np.zeros((0, 1, 1), np.float16)
+    assert not refiner(image, ScoreMaps("none", np.zeros(0, np.uint8), empty, size, empty)).any()
+
+
+@pytest.mark.parametrize("scale", [0.5, 2.0])
+def test_the_network_may_see_another_size(scale):
+    refiner = IRNRefiner(0.3, scale=scale)
+    refiner.network = refiners()[0].network
+    scores = np.zeros((1, 37, 42), np.float16)
+    scores[0, 8:24, 12:30] = 1
+    maps = ScoreMaps("a", np.array([2], np.uint8), scores, (37, 42), scores[:, ::4, ::4])
+    image = np.random.default_rng(0).integers(0, 256, (37, 42, 3), dtype=np.uint8)
+    mask = refiner(image, maps)
+    assert mask.shape == (37, 42)
+    assert mask[16, 20] == 2
+
+
+def test_scores_on_boundaries_start_the_walk_only_where_asked_for():
+    network = refiners()[0].network
+    torch.nn.init.zeros_(network.boundary.classifier.weight)
+    torch.nn.init.constant_(network.boundary.classifier.bias, 50.0)  # a boundary everywhere: nothing walks
+    scores = np.zeros((1, 32, 32), np.float16)
+    scores[0, 8:24, 12:28] = 1
+    maps = ScoreMaps("a", np.array([2], np.uint8), scores, (32, 32), scores[:, ::4, ::4])
+    image = np.zeros((32, 32, 3), np.uint8)
+    for from_boundaries in (False, True):
+        refiner = IRNRefiner(0.5, from_boundaries=from_boundaries)
+        refiner.network = network
+        mask = refiner(image, maps)
+        assert mask.any() == from_boundaries
+        assert (mask[10:22, 14:26] == 2 * from_boundaries).all()
+
+
+def test_what_the_walk_lacks_is_said():
+    irn, _ = refiners()
+    maps = ScoreMaps("old", np.array([1], np.uint8), np.ones((1, 8, 8), np.float16), (8, 8))
+    with pytest.raises(ValueError, match="'old' has no maps at stride 4"):
+        irn(np.zeros((8, 8, 3), np.uint8), maps)
+    with pytest.raises(ValueError, match="no network yet"):
+        IRNRefiner(0.3)(np.zeros((8, 8, 3), np.uint8), maps)
+    with pytest.raises(ValueError, match=r"threshold is in \(0, 1\), got 1.5"):
+        IRNRefiner(1.5)
+
+
+def run(stage, folder, name, config):
+    file = folder / f"{name}.yaml"
+    file.write_text(yaml.safe_dump({**config, "out": str(folder / name)}))
+    assert stage.main(["--config", str(file)]) == 0
+
+
+@pytest.mark.skipif(not densecrf.available(), reason="pydensecrf is not installed (make crf)")
+@pytest.mark.parametrize("name", ["irn", "psa"])
+def test_the_three_stages_run_and_a_second_run_skips_what_is_done(name, tmp_path, mini_data):
+    parts = FOLDER.refiner(name, "mini", FOLDER.trainer("cpu"))
+    source = FOLDER.data("mini").source
+    voc = VOC(mini_data / "mini" / "voc", vocabulary="mini")
+    ids = voc.ids("train")
+    for image_id in ids:  # seeds as good as they get
+        mask = voc.mask(image_id)
+        classes = np.unique(mask[(mask > 0) & (mask < 255)])
+        scores = (mask == classes[:, None, None]).astype(np.float16)
+        write_seed(tmp_path / "seeds", ScoreMaps(image_id, classes, scores, mask.shape, scores[:, ::4, ::4]))
+    common = {"source": source, "split": "train", "seeds": str(tmp_path), "workers": 0}
+    labels, network, refiner = (
+        {"class_path": part.class_path, "init_args": part.init_args}
+        for part in (parts.labels, parts.network.model, parts.refiner)
+    )
+    run(refine, tmp_path, "labels", {**common, "refiner": labels})
+    training = {"max_epochs": 1, "limit_train_batches": 2}
+    config = {
+        "model": network,
+        "data": {**parts.network.data, "source": source, "global_batch_size": 4},
+        "trainer": {**parts.network.trainer, **training},
+        "masks": str(tmp_path / "labels"),
+    }
+    run(fit, tmp_path, "network", config)
+    run(refine, tmp_path, "out", {**common, "refiner": refiner, "network": str(tmp_path / "network")})
+    masks = {image_id: read_mask(mask_path(tmp_path / "out" / "masks", image_id)) for image_id in ids}
+    hits = [(mask == voc.mask(image_id)).mean() for image_id, mask in masks.items()]
+    assert np.mean(hits) > 0.6
+    assert read_manifest(tmp_path / "out")["image_count"] == len(ids)
+    changed = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "masks").iterdir()}
+    mask_path(tmp_path / "out" / "masks", ids[1]).unlink()
+    (tmp_path / "out" / "stage.json").unlink()
+    run(refine, tmp_path, "out", {**common, "refiner": refiner, "network": str(tmp_path / "network")})
+    kept = [path for path, time in changed.items() if path.stat().st_mtime_ns == time]
+    assert len(kept) == len(ids) - 1
+    np.testing.assert_array_equal(read_mask(mask_path(tmp_path / "out" / "masks", ids[1])), masks[ids[1]])
+    other = {"irn": PSARefiner, "psa": IRNRefiner}[name]
+    run(fit, tmp_path, "network2", {**config, "trainer": {**config["trainer"], "limit_train_batches": 1}})
+    with pytest.raises(ValueError, match="but the config asks for"):
+        (other(0.3) if other is IRNRefiner else other()).load(tmp_path / "network2")
