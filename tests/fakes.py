@@ -26,7 +26,7 @@ def run_stage(arguments: list[str]) -> int:
             os.kill(os.getpid(), behaviour["signal"])
         if "fail" in behaviour:
             raise ValueError(behaviour["fail"])
-    print(f"{kind} of {info['label']} is done")
+    print(f"{kind} of {info['title']} is done")
     if kind == "evaluate":
         write_json(out / "metrics.json", metrics(config))
     if behaviour.get("forget"):
@@ -35,7 +35,7 @@ def run_stage(arguments: list[str]) -> int:
         out,
         {
             "kind": kind,
-            "label": info["label"],
+            "title": info["title"],
             "fingerprint": info["fingerprint"],
             "inputs": info["inputs"],
             "wall_seconds": 2.0,
@@ -53,7 +53,7 @@ def run_stage(arguments: list[str]) -> int:
 def metrics(config: dict) -> dict:
     """Figures that depend on nothing but the stage's fingerprint."""
     miou = int(config["stage"]["fingerprint"][:4], 16) / 0xFFFF
-    prefix = f"{config['dataset']}-{config['split']}/n{config['count']}/labels-{config['labels']}"
+    prefix = f"{config['dataset']}-{config['split']}/n{config['count']}/labels-{config['image_labels']}"
     rules = ["fixed", "heldout", "oracle"] if config["product"] == "seed" else ["na"]
     readouts = [(config["scales"], config["post"])]
     if config["product"] == "segmentation":
@@ -66,7 +66,7 @@ def metrics(config: dict) -> dict:
             figures.append(
                 {
                     "protocol": f"{prefix}/{scales}/{post}/thr-{shown}/last",
-                    "labels": config["labels"],
+                    "image_labels": config["image_labels"],
                     "scales": scales,
                     "post": post,
                     "rule": rule,

@@ -61,7 +61,12 @@ DATA = {
         "crf": {"iterations": 1},
     },
 }
-EXPERIMENT = {"methods": ["cam", "zero", "full"], "data": ["toy"], "seeds": [0], "refiners": ["threshold"]}
+EXPERIMENT = {
+    "methods": ["cam", "zero", "full"],
+    "data": ["toy"],
+    "random_seeds": [0],
+    "refiners": ["threshold"],
+}
 
 
 class Project:

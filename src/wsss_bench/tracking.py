@@ -30,7 +30,7 @@ def run_arguments(out: Path, kind: str, info: StageInfo, config: dict[str, Any])
         "project": os.environ.get("WANDB_PROJECT", PROJECT),
         "group": info.experiment or "by-hand",
         "job_type": kind,
-        "name": f"{kind}-{info.label or out.name}",
+        "name": f"{kind}-{info.title or out.name}",
         "id": out.name.replace("/", "-"),
         "resume": "allow" if mode() == "online" else None,
         "dir": str(out),

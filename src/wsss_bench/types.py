@@ -20,7 +20,7 @@ IGNORE = 255
 class ImageBatch(NamedTuple):
     """Images with image-level labels."""
 
-    image_id: list[str]
+    image_ids: list[str]
     image: Tensor  # (B, 3, H, W) float in [0, 1]; a method normalises for its own backbones
     labels: Tensor  # (B, C) float, multi-hot
     valid: Tensor  # (B, H, W) bool, False on padding
@@ -45,7 +45,7 @@ class GroupBatch(NamedTuple):
 class CaptionBatch(NamedTuple):
     """Images with one caption each."""
 
-    image_id: list[str]
+    image_ids: list[str]
     image: Tensor  # (B, 3, H, W) float in [0, 1]
     caption: list[str]
     valid: Tensor  # (B, H, W) bool
@@ -54,7 +54,7 @@ class CaptionBatch(NamedTuple):
 class MaskBatch(NamedTuple):
     """Images with masks: true ones for full supervision, pseudo masks for a segmenter."""
 
-    image_id: list[str]
+    image_ids: list[str]
     image: Tensor  # (B, 3, H, W) float in [0, 1]
     mask: Tensor  # (B, H, W) int64 in {0..C, 255}; padding is 255
     valid: Tensor  # (B, H, W) bool

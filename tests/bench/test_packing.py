@@ -86,12 +86,12 @@ def run(project, file: Path, machine: Machine) -> InProcess:
 
 def with_trainer(project, **trainer: object) -> Path:
     project.write("configs/trainer/special.yaml", {"trainer": trainer})
-    return project.experiment(trainer="special", seeds=[0, 1, 2])
+    return project.experiment(trainer="special", random_seeds=[0, 1, 2])
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_no_more_jobs_than_asked_for(project, jobs):
-    assert run(project, project.experiment(seeds=[0, 1, 2]), Machine(jobs)).most == jobs
+    assert run(project, project.experiment(random_seeds=[0, 1, 2]), Machine(jobs)).most == jobs
 
 
 def test_each_stage_has_a_gpu_of_its_own(project):
@@ -148,10 +148,10 @@ def test_the_machine(project, monkeypatch):
 
 
 def test_the_longest_stage_goes_first(project):
-    plan = make_plan(project.experiment(methods=["cam", "full"], seeds=[0]), project.runs)
+    plan = make_plan(project.experiment(methods=["cam", "full"], random_seeds=[0]), project.runs)
     for row, seconds in (("cam", 5.0), ("full", 50.0)):
         earlier = project.runs / "stages" / f"train-{row}-toy-s9-{row:0<8}"
-        write_manifest(earlier, {"kind": "train", "label": f"{row}-toy-s9", "wall_seconds": seconds})
+        write_manifest(earlier, {"kind": "train", "title": f"{row}-toy-s9", "wall_seconds": seconds})
     launcher = InProcess()
     Runner(plan, StageFolder(project.runs), Machine(1), launcher, Silent()).run()
     trains = [job.folder.name for job in launcher.jobs if job.arguments[0] == "fit"]

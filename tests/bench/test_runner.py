@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import paths
 import pytest
 from fakes import run_stage
 from project import Project
@@ -93,7 +94,7 @@ def test_two_benches_do_not_share_a_folder(project):
 
 def test_an_unbuildable_data_set_stops_the_bench(project):
     import yaml
-    from conftest import DATA
+    from project import DATA
 
     content = yaml.safe_load(yaml.safe_dump(DATA))
     content["protocol"]["prepare"] = ["no-such-command"]
@@ -103,7 +104,7 @@ def test_an_unbuildable_data_set_stops_the_bench(project):
 
 
 def start_bench(file: Path, runs: Path) -> subprocess.Popen[bytes]:
-    script = Path(__file__).with_name("fakes.py")
+    script = paths.ROOT / "tests" / "fakes.py"
     return subprocess.Popen([sys.executable, str(script), str(file), str(runs)], stdout=subprocess.DEVNULL)
 
 
@@ -150,7 +151,7 @@ def test_killed_at_random_moments_the_table_is_the_same(project, tmp_path):
 
 def test_interrupt_stops_the_stages_and_says_how_to_go_on(project):
     file = project.experiment(methods=["full"], override={"full": {"model": {"init_args": {"sleep": 30.0}}}})
-    script = Path(__file__).with_name("fakes.py")
+    script = paths.ROOT / "tests" / "fakes.py"
     process = subprocess.Popen(
         [sys.executable, str(script), str(file), str(project.runs)],
         stderr=subprocess.PIPE,

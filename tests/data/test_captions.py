@@ -252,7 +252,7 @@ def seen(root, workers=0, epoch_length=None):
     found = [
         (image_id, text)
         for batch in loader
-        for image_id, text in zip(batch.image_id, batch.caption, strict=True)
+        for image_id, text in zip(batch.image_ids, batch.caption, strict=True)
     ]
     return found, data
 

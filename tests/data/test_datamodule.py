@@ -97,13 +97,13 @@ def test_batches_are_identical_with_and_without_workers(source):
         return list(data.train_dataloader())
 
     for here, there in zip(epoch(0), epoch(2), strict=True):
-        assert here.image_id == there.image_id
+        assert here.image_ids == there.image_ids
         assert torch.equal(here.image, there.image)
 
 
 def test_validation_shows_whole_pictures_in_order(source):
     batches = list(WSSSDataModule(source, transform=SMALL, global_batch_size=2).val_dataloader())
-    assert [i for batch in batches for i in batch.image_id] == [f"val_{k}" for k in range(5)]
+    assert [i for batch in batches for i in batch.image_ids] == [f"val_{k}" for k in range(5)]
     # 40 x 56 pixels at long side 32
     assert batches[0].valid[0].any(dim=1).sum() == 23
     assert batches[0].valid[0].any(dim=0).sum() == 32
@@ -156,8 +156,8 @@ def test_a_trainer_that_would_share_out_the_shares_is_refused(source):
     with pytest.raises(ValueError, match=r"trainer\.use_distributed_sampler is true"):
         data.train_dataloader()
     connector.use_distributed_sampler = False
-    assert [len(batch.image_id) for batch in data.train_dataloader()] == [2, 2]
-    assert [sample for batch in data.val_dataloader() for sample in batch.image_id] == ["val_1", "val_3"]
+    assert [len(batch.image_ids) for batch in data.train_dataloader()] == [2, 2]
+    assert [sample for batch in data.val_dataloader() for sample in batch.image_ids] == ["val_1", "val_3"]
 
 
 class Recorder(LightningModule):
@@ -169,7 +169,7 @@ class Recorder(LightningModule):
         self.seen = []
 
     def training_step(self, batch, _):
-        self.seen.append((self.current_epoch, batch.image_id, batch.image.mean().item()))
+        self.seen.append((self.current_epoch, batch.image_ids, batch.image.mean().item()))
         return self.weight * batch.image.mean()
 
     def validation_step(self, batch, _):

@@ -6,7 +6,7 @@ from torch.utils.data import DataLoader
 
 from wsss_bench.artifacts.files import write_mask
 from wsss_bench.data.datamodule import GlobalBatchSampler
-from wsss_bench.data.references import ReferencePool
+from wsss_bench.data.references import ReferenceImages
 from wsss_bench.data.sources.base import Source
 from wsss_bench.data.sources.coco import COCO
 from wsss_bench.data.sources.folder import Folder
@@ -55,7 +55,7 @@ def test_image_batch(maskless):
     dataset = ImageView(maskless, maskless.ids("train"), TRANSFORM, 0)
     batch = dataset.collate([dataset[(0, 3)], dataset[(0, 1)]])
     assert isinstance(batch, ImageBatch)
-    assert batch.image_id == ["train_3", "train_1"]
+    assert batch.image_ids == ["train_3", "train_1"]
     assert batch.image.shape == (2, 3, 32, 32)
     assert batch.image.dtype == torch.float32
     assert batch.image.min() >= 0
@@ -155,8 +155,8 @@ def test_groups_are_of_one_class(maskless):
     assert isinstance(batch, GroupBatch)
     first, second, third = (images.labels for images in batch.images)
     assert (first * second * third).sum(dim=1).min() >= 1
-    assert len(set(batch.images[1].image_id)) > 2
-    assert batch.images[1].image_id != batch.images[2].image_id
+    assert len(set(batch.images[1].image_ids)) > 2
+    assert batch.images[1].image_ids != batch.images[2].image_ids
 
 
 def test_a_class_with_one_image_is_paired_with_itself_in_another_crop(folder_root):
@@ -171,7 +171,7 @@ def test_caption_batch_draws_one_sentence_anew_each_epoch(coco_root, maskless):
     dataset = CaptionView(maskless, maskless.ids("train"), TRANSFORM, 0)
     batch = dataset.collate([dataset[(0, index)] for index in range(3)])
     assert isinstance(batch, CaptionBatch)
-    assert [text.split(",")[0] for text in batch.caption] == batch.image_id
+    assert [text.split(",")[0] for text in batch.caption] == batch.image_ids
     assert {dataset[(epoch, 0)][2][-1] for epoch in range(30)} == set("0123")
     source = COCO(coco_root, vocabulary="mini")
     assert CaptionView(source, source.ids("val"), TRANSFORM, 0)[(0, 0)][2].endswith("of 4")
@@ -225,26 +225,26 @@ def test_worker_processes_change_nothing_and_never_go_stale(maskless):
         sampler.set_epoch(epoch)
         expected = [dataset[key] for key in sampler]
         batches = list(loader)
-        assert [i for batch in batches for i in batch.first.image_id] == [item[0][0] for item in expected]
+        assert [i for batch in batches for i in batch.first.image_ids] == [item[0][0] for item in expected]
         images = torch.cat([batch.second.image for batch in batches])
         assert torch.equal(images, torch.stack([item[1][1] for item in expected]))
 
 
 def test_references_are_drawn_by_class_and_do_not_depend_on_what_is_left(maskless):
     ids = maskless.ids("train")
-    pool = ReferencePool(maskless, ids, 10, seed=3)
+    pool = ReferenceImages(maskless, ids, 10, seed=3)
     sample = InferenceView(maskless, ids, True, pool)[(0, 0)]  # classes 0 and 4
     assert [reference.drawn_for for reference in sample.references] == [0] * 10 + [4] * 10
     for reference in sample.references:
         assert maskless.labels(reference.image_id)[reference.drawn_for] == 1
         assert np.array_equal(reference.labels, maskless.labels(reference.image_id))
         assert np.array_equal(reference.image, maskless.image(reference.image_id))
-    three = ReferencePool(maskless, ids, 3, seed=3)
+    three = ReferenceImages(maskless, ids, 3, seed=3)
     names = [reference.image_id for reference in sample.references]
     assert three.draw("train_0", maskless.labels("train_0")) == {0: names[:3], 4: names[10:13]}
     resumed = InferenceView(maskless, ["train_7", "train_0"], True, pool)[(0, 1)]
     assert [reference.image_id for reference in resumed.references] == names
-    other = ReferencePool(maskless, ids, 10, seed=4).draw("train_0", maskless.labels("train_0"))
+    other = ReferenceImages(maskless, ids, 10, seed=4).draw("train_0", maskless.labels("train_0"))
     assert other[0] + other[4] != names
     assert InferenceView(maskless, ids, False, pool)[(0, 0)].references == ()
 
@@ -252,5 +252,5 @@ def test_references_are_drawn_by_class_and_do_not_depend_on_what_is_left(maskles
 def test_a_class_with_too_few_images_repeats_them_and_one_without_any_has_no_reference():
     labels = np.eye(3, dtype=np.float32)[[0, 1, 1]]
     source = Labels(labels)
-    pool = ReferencePool(source, ["0", "1"], 5, seed=0)
+    pool = ReferenceImages(source, ["0", "1"], 5, seed=0)
     assert pool.draw("0", np.ones(3, np.float32)) == {0: ["0"] * 5, 1: ["1"] * 5}

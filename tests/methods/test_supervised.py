@@ -44,6 +44,6 @@ def test_a_batch_of_ignored_pixels_gives_zero_not_nan(method):
 
 def test_ranks_that_share_a_batch_evenly_have_its_loss(method):
     whole = batch_of(masks())
-    halves = [MaskBatch(whole.image_id[i::2], *(tensor[i::2] for tensor in whole[1:])) for i in range(2)]
+    halves = [MaskBatch(whole.image_ids[i::2], *(tensor[i::2] for tensor in whole[1:])) for i in range(2)]
     losses = [method.training_loss(half)["cross_entropy"] for half in halves]
     torch.testing.assert_close(sum(losses) / 2, method.training_loss(whole)["cross_entropy"])

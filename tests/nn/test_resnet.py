@@ -32,7 +32,7 @@ def test_resnet50_has_the_published_parameters_sizes_and_frozen_tensors():
 def test_batch_norm_of_clims_moves_and_that_of_irn_does_not():
     image = torch.randn(2, 3, 32, 32)
     for fixed in (True, False):
-        backbone = ResNetStages("resnet18", None, frozen_stages=1, fixed_batch_norm=fixed)
+        backbone = ResNetStages("resnet18", None, frozen_stages=1, freeze_bn=fixed)
         before = backbone.stages[0][1].running_mean.clone()
         backbone(image)
         assert torch.equal(before, backbone.stages[0][1].running_mean) == fixed

@@ -120,7 +120,7 @@ def test_typos_in_a_data_set(project, path, value, message):
         ({"methods": []}, "methods: expected at least one"),
         ({"methods": ["cam", "cam"]}, "names one twice"),
         ({"methods": ["camm"]}, r"camm.yaml does not exist; did you mean 'cam'"),
-        ({"seeds": ["0"]}, r"seeds\[0\]: expected a whole number; got '0'"),
+        ({"random_seeds": ["0"]}, r"random_seeds\[0\]: expected a whole number; got '0'"),
         ({"data": ["toi"]}, r"toi.yaml does not exist; did you mean 'toy'"),
         ({"refiners": ["tresh"]}, "tresh.yaml does not exist"),
         ({"trainer": "gpuu"}, "gpuu.yaml does not exist"),

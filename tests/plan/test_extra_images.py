@@ -24,7 +24,7 @@ def plan_of(project):
         "configs/refine/saliency.yaml",
         {"refiner": {"class_path": "fake.Saliency", "init_args": {"folder": "maps"}}, "extra": ["saliency"]},
     )
-    override = {"data": {"extra": EXTRA}, "bench": {"extra": ["web_images"]}}
+    override = {"data": {"extra_images": EXTRA}, "bench": {"extra": ["web_images"]}}
     changes = {
         "methods": ["cam"],
         "refiners": ["threshold", "saliency"],
@@ -37,27 +37,27 @@ def plan_of(project):
 
 def test_seeds_masks_and_segmenter_have_the_extra_images_and_scores_have_not(project):
     plan = plan_of(project)
-    stages = {(stage.kind, stage.label): stage.config for stage in plan.stages.values()}
+    stages = {(stage.kind, stage.title): stage.config for stage in plan.stages.values()}
     source = stages["refine", "cam-web-toy-s0-saliency"]["source"]
-    assert source["class_path"] == "wsss_bench.data.sources.pool.Pool"
+    assert source["class_path"] == "wsss_bench.data.sources.combined.CombinedSource"
     plain = stages["refine", "cam-toy-s0-saliency"]["source"]
-    assert source["init_args"] == {"main": plain, "split": "train", "extra": EXTRA}
+    assert source["init_args"] == {"main": plain, "split": "train", "extra_images": EXTRA}
     assert stages["refine", "cam-web-toy-s0-threshold"]["source"] == plain  # nothing is trained on these
     for kind, label in (
         ("train", "cam-web-toy-s0"),
         ("seed", "cam-web-toy-s0"),
         ("segment", "cam-web-toy-s0-saliency-net"),
     ):
-        assert stages[kind, label]["data"]["extra"] == EXTRA
-        assert "extra" not in stages[kind, label.replace("-web", "")]["data"]
+        assert stages[kind, label]["data"]["extra_images"] == EXTRA
+        assert "extra_images" not in stages[kind, label.replace("-web", "")]["data"]
     for (kind, _), config in stages.items():
         assert kind != "evaluate" or config["source"] == plain
 
 
 def test_further_images_that_the_row_does_not_tell_of_are_refused(project):
-    variants = {"cam-web": {"method": "cam", "override": {"data": {"extra": EXTRA}}}}
+    variants = {"cam-web": {"method": "cam", "override": {"data": {"extra_images": EXTRA}}}}
     with pytest.raises(
-        ConfigError, match=r"cam-web trains on further images \(data.extra: web\).*bench\.extra"
+        ConfigError, match=r"cam-web trains on further images \(data.extra_images: web\).*bench\.extra"
     ):
         make_plan(project.experiment(methods=["cam"], variants=variants), project.runs)
 
@@ -68,7 +68,7 @@ def test_masks_that_are_partial_train_a_segmenter_and_have_no_score(project):
     project.write("configs/refine/partial.yaml", content)
     changes = {"refiners": ["partial"], "pseudo_masks": "partial", "segmenter": "net"}
     plan = make_plan(project.experiment(methods=["cam"], **changes), project.runs)
-    refined = [product for product in plan.products if product.kind == "refined"]
+    refined = [product for product in plan.products if product.kind == "pseudo_mask"]
     assert [(product.evaluate, product.missing) for product in refined] == [(None, "partial")]
     kinds = [stage.kind for stage in plan.stages.values()]
     assert kinds.count("refine") == kinds.count("segment") == 1
@@ -79,7 +79,9 @@ def test_rows_say_what_they_were_given(project):
         (product.cell.row, product.kind, product.refiner): extra_of(product)
         for product in plan_of(project).products
     }
-    assert given["cam", "seed", None] == given["cam", "refined", "threshold"] == ()
-    assert given["cam", "refined", "saliency"] == given["cam", "segmentation", "saliency"] == ("saliency",)
+    assert given["cam", "seed", None] == given["cam", "pseudo_mask", "threshold"] == ()
+    assert (
+        given["cam", "pseudo_mask", "saliency"] == given["cam", "segmentation", "saliency"] == ("saliency",)
+    )
     assert given["cam-web", "seed", None] == ("web_images",)
     assert given["cam-web", "segmentation", "saliency"] == ("saliency", "web_images")

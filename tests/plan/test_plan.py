@@ -23,10 +23,14 @@ def kinds(plan) -> Counter:
 
 
 def test_counts_of_a_matrix(project):
-    plan = make_plan(project.experiment(seeds=[0, 1]), project.runs)
+    plan = make_plan(project.experiment(random_seeds=[0, 1]), project.runs)
     # cam and full: two seeds; zero trains nothing and runs once
     assert kinds(plan) == {"train": 4, "seed": 3, "refine": 2, "predict": 6, "evaluate": 2 + 2 + 1 + 6}
-    assert Counter(product.kind for product in plan.products) == {"seed": 3, "refined": 2, "segmentation": 6}
+    assert Counter(product.kind for product in plan.products) == {
+        "seed": 3,
+        "pseudo_mask": 2,
+        "segmentation": 6,
+    }
     order = list(plan.stages)
     for stage in plan.stages.values():
         assert all(order.index(key) < order.index(stage.fingerprint) for key in stage.inputs.values())
@@ -34,7 +38,7 @@ def test_counts_of_a_matrix(project):
 
 IRN = {
     "refiner": {"class_path": "fake.Walk", "init_args": {"threshold": None}},
-    "labels": {"class_path": "fake.Confident", "init_args": {"foreground": 0.3}},
+    "affinity_labels": {"class_path": "fake.Confident", "init_args": {"foreground": 0.3}},
     "network": {
         "model": {"class_path": "fake.IRNet"},
         "data": {"view": "mask", "global_batch_size": 32},
@@ -95,8 +99,8 @@ def test_a_multi_stage_method_to_its_end(project):
     products = [(p.kind, p.split, p.refiner, p.extra) for p in plan.products]
     assert products == [
         ("seed", "train", None, ()),
-        ("refined", "train", "threshold", ()),
-        ("refined", "train", "irn", ()),
+        ("pseudo_mask", "train", "threshold", ()),
+        ("pseudo_mask", "train", "irn", ()),
         ("segmentation", "val", "irn", ("coco_masks",)),
         ("segmentation", "val_ood", "irn", ("coco_masks",)),
     ]
@@ -105,11 +109,11 @@ def test_a_multi_stage_method_to_its_end(project):
 
 def test_a_fingerprint_follows_the_network_of_a_refiner(project):
     file = multi_stage(project)
-    before = {stage.label: key for key, stage in make_plan(file, project.runs).stages.items()}
+    before = {stage.title: key for key, stage in make_plan(file, project.runs).stages.items()}
     content = copy.deepcopy(IRN)
     content["network"]["trainer"]["max_epochs"] = 4
     project.write("configs/refine/irn.yaml", content)
-    after = {stage.label: key for key, stage in make_plan(file, project.runs / "elsewhere").stages.items()}
+    after = {stage.title: key for key, stage in make_plan(file, project.runs / "elsewhere").stages.items()}
     changed = {label for label in before if before[label] != after[label]}
     assert "cam-toy-s0-irn" in changed
     assert "cam-toy-s0-irn-net" in changed
@@ -122,7 +126,7 @@ def test_without_the_crf_the_segmenter_says_so_too(project):
     plan = make_plan(file, project.runs)
     marks = [(p.kind, p.split, p.missing) for p in plan.products if p.missing]
     assert marks == [
-        ("refined", "train", "no no_such_module"),
+        ("pseudo_mask", "train", "no no_such_module"),
         ("segmentation", "val", "no no_such_module"),
         ("segmentation", "val_ood", "no no_such_module"),
     ]
@@ -145,8 +149,8 @@ def test_masks_and_segmenter_that_do_not_fit(project, changes, message):
 
 def test_a_network_needs_labels(project):
     file = multi_stage(project)
-    project.write("configs/refine/irn.yaml", {key: value for key, value in IRN.items() if key != "labels"})
-    with pytest.raises(ConfigError, match="network and labels go together"):
+    project.write("configs/refine/irn.yaml", {key: value for key, value in IRN.items() if key != "affinity_labels"})
+    with pytest.raises(ConfigError, match="network and affinity_labels go together"):
         make_plan(file, project.runs)
 
 
@@ -174,7 +178,7 @@ def test_keys_of_each_command(project):
             "dataset",
             "split",
             "product",
-            "labels",
+            "image_labels",
             "scales",
             "post",
             "threshold",
@@ -228,7 +232,7 @@ def test_warm_start_shares_the_train_stage(project):
 
 def test_experiments_share_stages(project):
     one = make_plan(project.experiment("one"), project.runs)
-    two = make_plan(project.experiment("two", seeds=[0, 1]), project.runs)
+    two = make_plan(project.experiment("two", random_seeds=[0, 1]), project.runs)
     assert set(one.stages) < set(two.stages)
 
 
@@ -270,8 +274,8 @@ def test_fingerprints_follow_what_matters(project, change, same):
 
 
 def test_the_seed_changes_every_stage_of_a_trained_method(project):
-    zero = make_plan(project.experiment(methods=["cam"], seeds=[0]), project.runs)
-    one = make_plan(project.experiment(methods=["cam"], seeds=[1]), project.runs)
+    zero = make_plan(project.experiment(methods=["cam"], random_seeds=[0]), project.runs)
+    one = make_plan(project.experiment(methods=["cam"], random_seeds=[1]), project.runs)
     assert not set(zero.stages) & set(one.stages)
 
 
@@ -280,9 +284,11 @@ def test_a_refiner_without_its_module_is_left_out_and_said(project):
         "configs/refine/densecrf.yaml",
         {"refiner": {"class_path": "fake.CRF"}, "requires": ["no_such_module"]},
     )
-    plan = make_plan(project.experiment(methods=["cam"], refiners=["densecrf"], seeds=[0, 1]), project.runs)
+    plan = make_plan(
+        project.experiment(methods=["cam"], refiners=["densecrf"], random_seeds=[0, 1]), project.runs
+    )
     assert kinds(plan)["refine"] == 0
-    assert [product.missing for product in plan.products if product.kind == "refined"] == [
+    assert [product.missing for product in plan.products if product.kind == "pseudo_mask"] == [
         "no no_such_module"
     ] * 2
     assert len(plan.notes) == 1
@@ -301,7 +307,7 @@ def test_description_says_why_and_how_long(project):
     train, seed, *_ = make_plan(file, project.runs).stages.values()
     write_manifest(
         train.path,
-        {"kind": "train", "label": train.label, "fingerprint": train.fingerprint, "wall_seconds": 75.0},
+        {"kind": "train", "title": train.title, "fingerprint": train.fingerprint, "wall_seconds": 75.0},
     )
     seed.write_plan()
     lines = list(describe(make_plan(file, project.runs), StageFolder(project.runs)))
@@ -309,7 +315,7 @@ def test_description_says_why_and_how_long(project):
     assert lines[1].endswith("interrupted, resumes")
     assert lines[2].endswith("?  new")
     assert lines[-1] == "5 stages: 1 complete, 4 to run, stage time 4 of unknown length (?)"
-    plan = make_plan(project.experiment(methods=["cam"], seeds=[7]), project.runs)
+    plan = make_plan(project.experiment(methods=["cam"], random_seeds=[7]), project.runs)
     lines = list(describe(plan, StageFolder(project.runs)))
     assert "1 min 15 s  new" in lines[0]  # from the run with another seed
     assert lines[-1].endswith("stage time 1 min 15 s + 4 of unknown length (?)")
@@ -337,7 +343,7 @@ def test_clock():
 
 
 def test_a_dry_run_of_many_stages_imports_no_torch(project):
-    file = project.experiment(seeds=list(range(12)))
+    file = project.experiment(random_seeds=list(range(12)))
     program = (
         "import sys; from wsss_bench.cli import main; "
         f"status = main(['bench', {str(file)!r}, '--dry-run', '--runs', {str(project.runs)!r}]); "

@@ -32,7 +32,7 @@ def test_a_typo_in_a_method_stops_the_bench_before_any_stage(tmp_path):
     file.parent.mkdir()
     file.write_text(yaml.safe_dump(content))
     plan = make_plan(file, tmp_path, ROOT / "configs")
-    stages = [stage for stage in plan.stages.values() if stage.label == "cam-mini-s0"]
+    stages = [stage for stage in plan.stages.values() if stage.title == "cam-mini-s0"]
     with pytest.raises(ValueError, match="nothing was started") as caught:
         validate(stages, LocalLauncher(check_stages, preload=()))
     assert "train cam-mini-s0" in str(caught.value)

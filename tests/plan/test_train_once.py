@@ -50,14 +50,14 @@ def stages(plan, kind):
 
 
 def test_one_training_serves_every_data_set(openvocab):
-    plan = make_plan(openvocab.experiment(**MATRIX, seeds=[0, 1]), openvocab.runs)
+    plan = make_plan(openvocab.experiment(**MATRIX, random_seeds=[0, 1]), openvocab.runs)
     trained = stages(plan, "train")
-    assert [stage.label for stage in trained] == ["speaks-pairs-s0", "speaks-pairs-s1"]
+    assert [stage.title for stage in trained] == ["speaks-pairs-s0", "speaks-pairs-s1"]
     assert trained[0].config["data"] == {
         "view": "caption", "source": {"class_path": "fake.Pairs"}, "val_split": None,
     }  # fmt: skip
-    predicted = [stage for stage in stages(plan, "predict") if stage.label.startswith("speaks")]
-    assert sorted(stage.label for stage in predicted) == sorted(
+    predicted = [stage for stage in stages(plan, "predict") if stage.title.startswith("speaks")]
+    assert sorted(stage.title for stage in predicted) == sorted(
         f"speaks-{place}" for place in (
             "toy-s0-val", "toy-s0-val_ood", "city-s0-val", "stuff-s0-val",
             "toy-s1-val", "toy-s1-val_ood", "city-s1-val", "stuff-s1-val",
@@ -66,7 +66,7 @@ def test_one_training_serves_every_data_set(openvocab):
     for stage in predicted:
         seed = stage.config["seed_everything"]
         assert stage.inputs == {"checkpoint": trained[seed].fingerprint}
-    city = next(stage for stage in predicted if stage.label == "speaks-city-s0-val")
+    city = next(stage for stage in predicted if stage.title == "speaks-city-s0-val")
     assert city.config["data"]["source"]["init_args"]["root"] == "${WSSS_DATA}/city"
     assert city.config["scales"] == [0.75, 1.0, 1.25]
 
@@ -83,7 +83,7 @@ def test_a_variant_of_prediction_takes_the_training_of_its_method(openvocab):
         content = {**MATRIX, "variants": {"plain": {**variant, "same_training": same_training}}}
         plan = make_plan(openvocab.experiment(**content), openvocab.runs)
         assert len(stages(plan, "train")) == trainings
-        plain = next(stage for stage in stages(plan, "predict") if stage.label == "plain-city-s0-val")
+        plain = next(stage for stage in stages(plan, "predict") if stage.title == "plain-city-s0-val")
         assert plain.config["model"]["init_args"] == {"pamr": False}
         trained = plan.stages[plain.inputs["checkpoint"]]
         assert trained.config["model"]["init_args"] == {"pamr": same_training}
@@ -94,7 +94,7 @@ def test_overlays_are_those_of_the_data_at_hand(openvocab):
     openvocab.write("configs/methods/speaks.city.yaml", {"inference": {"short_side": 9}})
     plan = make_plan(openvocab.experiment(**MATRIX), openvocab.runs)
     assert stages(plan, "train")[0].config["trainer"]["max_epochs"] == 7
-    sides = {s.label: s.config["inference"] for s in stages(plan, "predict") if s.label.startswith("speaks")}
+    sides = {s.title: s.config["inference"] for s in stages(plan, "predict") if s.title.startswith("speaks")}
     assert sides["speaks-city-s0-val"] == {"short_side": 9}
     assert sides["speaks-stuff-s0-val"] == {}
 

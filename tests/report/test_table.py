@@ -14,7 +14,7 @@ from wsss_bench.artifacts.files import write_json, write_manifest
 from wsss_bench.metrics.per_image import ConfusionWriter
 from wsss_bench.plan.config import DataFile, MethodFile
 from wsss_bench.plan.matrix import Cell
-from wsss_bench.plan.plan import Plan, Product, Stage
+from wsss_bench.plan.plan import Plan, ScoredProduct, Stage
 from wsss_bench.plan.schema import read_as
 from wsss_bench.report.command import publish
 from wsss_bench.report.differences import differences, miou_of_draws
@@ -51,7 +51,7 @@ class World:
         self, kind: str, cell: Cell, inputs: dict[str, Stage], suffix: str = "", **facts: object
     ) -> Stage:
         """A complete stage, or one without its manifest where `state` is `new` or `failed`."""
-        label = f"{cell.row}-toy-s{cell.seed}{suffix}"
+        label = f"{cell.row}-toy-s{cell.random_seed}{suffix}"
         fingerprint = f"{kind}-{label}"
         path = self.root / "stages" / fingerprint
         path.mkdir(parents=True, exist_ok=True)
@@ -71,8 +71,8 @@ class World:
         stage = self.stage("evaluate", cell, {"masks": made_by}, f"-{product}-{split}", **facts)
         metrics = {"class_names": ["cat", "dog"], "figures": figures}
         write_json(stage.path / "metrics.json", metrics)
-        refiner = figures[0]["post"] if product == "refined" and figures else None
-        self.plan.products.append(Product(cell, product, split, refiner, stage.fingerprint))
+        refiner = figures[0]["post"] if product == "pseudo_mask" and figures else None
+        self.plan.products.append(ScoredProduct(cell, product, split, refiner, stage.fingerprint))
         return stage
 
 
@@ -139,7 +139,7 @@ def test_mean_deviation_and_gap(world):
         "protocol": "toy-train/n10/labels-given/ss/raw/thr-fixed-0.20/last",
         "miou_mean": 52.0,
         "miou_std": 2.0,  # sqrt((2^2 + 0 + 2^2) / 2)
-        "n_seeds": 3,
+        "n_runs": 3,
         "n_images": 10,
         "supervision": "image",
         "backbone": "R50",
@@ -153,7 +153,7 @@ def test_mean_deviation_and_gap(world):
     }
     # thresholds chosen on data differ from seed to seed and share a row; a paper meets the headline only
     assert heldout["protocol"] == "toy-train/n8/labels-given/ss/raw/thr-heldout/last"
-    assert (heldout["n_seeds"], heldout["n_images"], heldout["paper_miou"], heldout["gap"]) == (
+    assert (heldout["n_runs"], heldout["n_images"], heldout["paper_miou"], heldout["gap"]) == (
         3,
         8,
         None,
@@ -196,7 +196,7 @@ def add_clims(world: World, warm: Stage) -> None:
         {
             "dataset": "toy",
             "split": "train",
-            "product": "refined",
+            "product": "pseudo_mask",
             "miou": 70.5,
             "source": "Z",
             "post": "irn",
@@ -219,7 +219,7 @@ def add_clims(world: World, warm: Stage) -> None:
     network = world.stage("affinity", cell, {"masks": labels}, "-irn", cpu_seconds=5.0)
     masks = world.stage("refine", cell, {"seeds": seeds, "network": network}, "-irn", cpu_seconds=2.0)
     refined = figure(0.7, post="irn", split="toy-train", n_images=10)
-    world.score(cell, "refined", "train", [refined], masks)
+    world.score(cell, "pseudo_mask", "train", [refined], masks)
     segmenter = world.stage("segment", cell, {"masks": masks}, "-irn-net", cpu_seconds=100.0)
     predicted = world.stage("predict", cell, {"checkpoint": segmenter}, "-irn-net", cpu_seconds=7.0)
     world.score(cell, "segmentation", "val", readouts(0.65), predicted)
@@ -232,7 +232,7 @@ def test_a_method_of_many_stages(world):
     add_clims(world, world.plan.stages["train-cam-toy-s0"])
     board = collect(world.plan)
     extras = {row["product"]: row["extra"] for row in as_records(board) if row["method"] == "clims"}
-    assert extras == {"seed": "clip", "refined": "clip", "segmentation": "clip coco_masks"}
+    assert extras == {"seed": "clip", "pseudo_mask": "clip", "segmentation": "clip coco_masks"}
     page = render(world.plan, board, differences(board))
     assert "Multi-stage methods: net (R101, coco_masks) on the masks of irn." in page
     assert "**image-level, extra: clip coco_masks, ss/raw**" in page
@@ -245,7 +245,7 @@ def test_a_method_of_many_stages(world):
     ]
     values = [[cell.strip() for cell in line.strip("|").split("|")][1:] for line in published]
     assert values == [
-        ["refined", "train", "ss irn", "70.0 (1)", "70.5", "-0.5", "Z"],
+        ["pseudo_mask", "train", "ss irn", "70.0 (1)", "70.5", "-0.5", "Z"],
         ["segmentation", "val", "ss crf", "65.0 (1)", "69.0", "-4.0", "Z"],
     ]
 
@@ -284,7 +284,7 @@ def full_world(world: World) -> None:
     world.score(broken, "seed", "train", [], seeds, state="new")
     pending = world.cell("pending")
     world.score(pending, "seed", "train", [], world.stage("seed", pending, {}, state="new"), state="new")
-    world.plan.products.append(Product(better, "refined", "train", "densecrf", None, "no crf"))
+    world.plan.products.append(ScoredProduct(better, "pseudo_mask", "train", "densecrf", None, "no crf"))
     floor = world.cell("zero", pipeline="zero_shot", supervision="none", trains=False, remark="rebuilt")
     ceiling = world.cell("full", pipeline="upper_bound", supervision="mask")
     for cell, miou in ((floor, 0.4), (ceiling, 0.8)):
@@ -375,9 +375,9 @@ def test_files(world, capsys):
     assert tuple(rows[0]) == COLUMNS
     details = json.loads((folder / "leaderboard.json").read_text())
     assert [row["miou_mean"] for row in details["rows"]] == [float(row["miou_mean"]) for row in rows]
-    first = details["rows"][0]["seeds"][0]
+    first = details["rows"][0]["runs"][0]
     assert first["iou"] == {"background": 90.0, "cat": 50.0, "dog": None}
-    assert (first["false_positive_background"], first["threshold"], first["seed"]) == (12.5, 0.2, 0)
+    assert (first["false_positive_background"], first["threshold"], first["random_seed"]) == (12.5, 0.2, 0)
     assert first["stages"][-1].endswith("evaluate-cam-toy-s0-seed-train")
     assert {"method": "broken", "reason": "failed"}.items() <= details["missing"][0].items()
     assert (folder / "leaderboard.png").read_bytes()[:4] == b"\x89PNG"

@@ -110,7 +110,7 @@ def gradients(rank, ranks, store, results):
     torch.manual_seed(0)
     method = DeepLabV2(("a", "b"), loss="balanced", **TINY).train()
     whole = batch()
-    share = MaskBatch(whole.image_id[rank::ranks], *(tensor[rank::ranks] for tensor in whole[1:]))
+    share = MaskBatch(whole.image_ids[rank::ranks], *(tensor[rank::ranks] for tensor in whole[1:]))
     method.training_loss(share)["segmentation"].backward()
     found = torch.cat([p.grad.flatten() for p in method.parameters() if p.requires_grad])
     distributed.all_reduce(found)

@@ -34,7 +34,7 @@ def source():
 def test_three_threshold_rules_from_one_pass(source, tmp_path, stride):
     write_seeds(source, tmp_path / "seed" / "seeds", stride)
     evaluate(
-        source, "val", seeds=tmp_path / "seed", dataset="fake", labels="given", scales="ms",
+        source, "val", seeds=tmp_path / "seed", dataset="fake", image_labels="given", scales="ms",
         threshold=0.305, holdout=2, count=7, out=tmp_path / "out", resolved={},
     )  # fmt: skip
     result = metrics(tmp_path / "out")

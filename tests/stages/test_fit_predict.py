@@ -35,7 +35,7 @@ def fit_config(out, epochs=3, **changes):
             "init_args": {
                 "backbone": "resnet10t",
                 "weights": None,
-                "fixed_batch_norm": False,
+                "freeze_bn": False,
                 "frozen_stages": 0,
                 "optim": {"name": "adamw", "lr": 1e-3},
             },
@@ -305,7 +305,7 @@ def test_a_typo_in_the_optimiser_is_named(tmp_path, mini_data, capsys):
 
 def test_wandb_writes_an_offline_run(tmp_path, mini_data, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
-    stage = {"experiment": "e", "label": "cam-mini-s1", "fingerprint": "f", "inputs": {}}
+    stage = {"experiment": "e", "title": "cam-mini-s1", "fingerprint": "f", "inputs": {}}
     run(fit, tmp_path, fit_config(tmp_path / "train-cam", epochs=1, stage=stage))
     assert list((tmp_path / "train-cam" / "wandb").glob("offline-run-*/*.wandb"))
     monkeypatch.setenv("WANDB_MODE", "somewhere")

@@ -66,7 +66,7 @@ def test_masks_are_those_of_the_refiner_and_score_like_the_seeds(source, tmp_pat
         "val",
         masks=tmp_path / "out",
         post="threshold",
-        product="refined",
+        product="pseudo_mask",
         out=tmp_path / "a",
         resolved={},
     )
@@ -130,7 +130,7 @@ def test_the_crf_from_the_command_line(source, tmp_path):
             },
         },
         "out": str(tmp_path / "out"),
-        "stage": {"experiment": "e", "label": "l", "fingerprint": "f", "inputs": {"seeds": "s"}},
+        "stage": {"experiment": "e", "title": "l", "fingerprint": "f", "inputs": {"seeds": "s"}},
     }
     parse(config)
     (tmp_path / "plan.yaml").write_text(json.dumps(config))

@@ -43,14 +43,14 @@ class StageInfo:
 
     Args:
         experiment: Experiment that asked for the stage first (the W&B group).
-        label: Method, data set and seed, for people.
+        title: Method, data set and seed, for people.
         kind: What the plan calls the stage, where that is more than its command says: `seed`, `affinity`, `segment`.
         fingerprint: sha256 of the resolved configuration and of the inputs' fingerprints.
         inputs: Fingerprints of the stages it reads, by role.
     """
 
     experiment: str = ""
-    label: str = ""
+    title: str = ""
     kind: str = ""
     fingerprint: str = ""
     inputs: dict[str, str] = field(default_factory=dict)
@@ -125,7 +125,7 @@ def open_stage(out: Path | str, kind: str, config: dict[str, Any], info: StageIn
         yield run
         manifest = {
             "kind": run.kind,
-            "label": info.label,
+            "title": info.title,
             "experiment": info.experiment,
             "fingerprint": info.fingerprint,
             "inputs": info.inputs,

@@ -79,7 +79,7 @@ class LiveReporter:
         self._next = now + LIVE_SECONDS
         table = Table(box=None, pad_edge=False, show_header=False)
         for one in active:
-            table.add_row(one.stage.kind, one.stage.label, how_far(one))
+            table.add_row(one.stage.kind, one.stage.title, how_far(one))
         waiting = total - done - failed - len(active)
         table.add_row(
             "[bold]bench[/]",

@@ -13,9 +13,9 @@ import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Sampler
 
-from wsss_bench.data.references import ReferencePool, Table
+from wsss_bench.data.references import ReferenceImages, Table
 from wsss_bench.data.sources.base import Source
-from wsss_bench.data.sources.pool import ExtraSource, Pool
+from wsss_bench.data.sources.combined import CombinedSource, ExtraImages
 from wsss_bench.data.transforms import Transform, TransformConfig
 from wsss_bench.data.views import (
     CaptionView,
@@ -161,7 +161,7 @@ class WSSSDataModule(LightningDataModule):
         epoch_length: Optimiser steps of an epoch; None for a pass over the split. Checkpoints are written at the
             end of epochs: a shorter one lets a long pass be resumed inside.
         num_workers: Loading processes of each rank.
-        extra: Further images that join the training split, by name (`sources.pool`).
+        extra_images: Further images that join the training split, by name (`sources.combined`).
         seed: Of order, augmentation, pairs, references and captions.
     """
 
@@ -178,7 +178,7 @@ class WSSSDataModule(LightningDataModule):
         drop_last: bool = True,
         epoch_length: int | None = None,
         num_workers: int = 0,
-        extra: dict[str, ExtraSource] | None = None,
+        extra_images: dict[str, ExtraImages] | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -186,7 +186,7 @@ class WSSSDataModule(LightningDataModule):
             raise ValueError(
                 f"data.masks is given, but data.view is {view!r}, which reads no masks; set data.view: mask"
             )
-        self.source = Pool(source, train_split, extra) if extra else source
+        self.source = CombinedSource(source, train_split, extra_images) if extra_images else source
         self.view = view
         self.transform = transform
         self.val_transform = val_transform or replace(transform, kind="resize", self_scales=None)
@@ -231,12 +231,12 @@ class WSSSDataModule(LightningDataModule):
             self.source,
             self.source.ids(split) if ids is None else ids,
             labelled,
-            self._reference_pool(references) if references and labelled else None,
+            self._reference_images(references) if references and labelled else None,
         )
 
     def reference_table(self, split: str, count: int) -> Table:
         """The references of every image of `split`, as `predict_on` with labels gives them along."""
-        pool = self._reference_pool(count)
+        pool = self._reference_images(count)
         return {
             image_id: pool.draw(image_id, self.source.labels(image_id)) for image_id in self.source.ids(split)
         }
@@ -304,16 +304,18 @@ class WSSSDataModule(LightningDataModule):
         source, augmentation = self.source, Transform(transform)
         if self.view == "mask":
             return MaskView(source, source.ids(split), augmentation, self.seed, self.masks)
-        ids = source.anchors(split) if isinstance(source, Pool) else source.ids(split)
+        ids = source.anchors(split) if isinstance(source, CombinedSource) else source.ids(split)
         if self.view in _PAIRED:
             return _PAIRED[self.view](source, ids, augmentation, self.seed, self._partners(split))
         return _VIEWS[self.view](source, ids, augmentation, self.seed)
 
     def _partners(self, split: str) -> list[str]:
-        return self.source.partners(split) if isinstance(self.source, Pool) else self.source.ids(split)
+        return (
+            self.source.partners(split) if isinstance(self.source, CombinedSource) else self.source.ids(split)
+        )
 
-    def _reference_pool(self, count: int) -> ReferencePool:
-        return ReferencePool(self.source, self._partners(self.train_split), count, self.seed)
+    def _reference_images(self, count: int) -> ReferenceImages:
+        return ReferenceImages(self.source, self._partners(self.train_split), count, self.seed)
 
     def _place(self) -> tuple[int, int]:
         """Rank and number of ranks; a single process where there is no trainer."""

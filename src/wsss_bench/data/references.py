@@ -12,7 +12,7 @@ Table = dict[str, dict[int, list[str]]]
 """Image id -> class -> ids of its references."""
 
 
-class ReferencePool:
+class ReferenceImages:
     """Draws references by class (MCIS, Sun et al., ECCV 2020): evenly from the images of the class, with replacement.
 
     The image itself may be drawn, as in the authors' code. What is drawn for a class of an image depends on the seed, the

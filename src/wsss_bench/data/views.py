@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from wsss_bench.artifacts.files import mask_path, read_mask
-from wsss_bench.data.references import ReferencePool, members
+from wsss_bench.data.references import ReferenceImages, members
 from wsss_bench.data.sources.base import Source, Unreadable, unknown_values
 from wsss_bench.data.transforms import Transform
 from wsss_bench.types import (
@@ -307,7 +307,7 @@ class InferenceView(Dataset):
     """
 
     def __init__(
-        self, source: Source, ids: list[str], labelled: bool, references: ReferencePool | None = None
+        self, source: Source, ids: list[str], labelled: bool, references: ReferenceImages | None = None
     ) -> None:
         self.references = references
         self.source = source

@@ -206,7 +206,7 @@ def _qualified_name(method: type) -> str:
 
 def _image_ids(batch: Any) -> list[str]:
     if hasattr(batch, "first"):
-        return [*batch.first.image_id, *batch.second.image_id]
+        return [*batch.first.image_ids, *batch.second.image_ids]
     if hasattr(batch, "images"):
-        return [image_id for images in batch.images for image_id in images.image_id]
-    return list(batch.image_id)
+        return [image_id for images in batch.images for image_id in images.image_ids]
+    return list(batch.image_ids)

@@ -34,7 +34,7 @@ class CAM(Method):
         weights: `imagenet`, a checkpoint path, or None for random weights.
         output_stride: Stride of the maps.
         frozen_stages: Stages without gradient: 3 in IRN (stem, layer1, layer2), 1 in CLIMS' copy (stem).
-        fixed_batch_norm: Running statistics in training too, as in IRN.
+        freeze_bn: Running statistics in training too, as in IRN.
         head_lr_scale: Learning rate of the classifier over that of the backbone.
     """
 
@@ -49,12 +49,12 @@ class CAM(Method):
         weights: str | None = "imagenet",
         output_stride: int = 16,
         frozen_stages: int = 3,
-        fixed_batch_norm: bool = True,
+        freeze_bn: bool = True,
         head_lr_scale: float = 10.0,
     ) -> None:
         super().__init__(class_names, optim)
         self.normalize = ImageNetNormalize()
-        self.backbone = ResNetStages(backbone, weights, output_stride, frozen_stages, fixed_batch_norm)
+        self.backbone = ResNetStages(backbone, weights, output_stride, frozen_stages, freeze_bn)
         self.head = nn.Conv2d(self.backbone.channels, len(self.class_names), 1, bias=False)
         self.head_lr_scale = head_lr_scale
 

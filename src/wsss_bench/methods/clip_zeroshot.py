@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from wsss_bench.methods.base import Method
 from wsss_bench.nn.clip import CLIP
-from wsss_bench.nn.clip_text import refuse_silent_names
+from wsss_bench.nn.clip_text import require_known_words
 from wsss_bench.vocabulary import templates as prompt_templates
 
 
@@ -59,7 +59,7 @@ class CLIPZeroShot(Method):
                 f"words names classes that the data source does not have: {', '.join(sorted(unknown))}"
             )
         spoken = [words.get(name, name) for name in self.class_names]
-        refuse_silent_names(self.clip, spoken)
+        require_known_words(self.clip, spoken)
         self.prompts = [
             [template.format(name) for template in prompt_templates(templates)] for name in spoken
         ]

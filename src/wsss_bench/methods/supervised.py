@@ -27,7 +27,7 @@ class Supervised(Method):
         backbone: timm ResNet name, or a recipe file.
         weights: `imagenet`, a checkpoint path, or None.
         output_stride: Stride of the last stage.
-        fixed_batch_norm: Running statistics of the pretraining in the backbone, as in DeepLab; the decoder has GroupNorm.
+        freeze_bn: Running statistics of the pretraining in the backbone, as in DeepLab; the decoder has GroupNorm.
         width: Channels of the decoder.
         decoder_lr_scale: Learning rate of the decoder over that of the backbone.
     """
@@ -42,13 +42,13 @@ class Supervised(Method):
         backbone: str = "resnet50.tv_in1k",
         weights: str | None = "imagenet",
         output_stride: int = 16,
-        fixed_batch_norm: bool = True,
+        freeze_bn: bool = True,
         width: int = 128,
         decoder_lr_scale: float = 10.0,
     ) -> None:
         super().__init__(class_names, optim)
         self.normalize = ImageNetNormalize()
-        self.backbone = ResNetStages(backbone, weights, output_stride, fixed_batch_norm=fixed_batch_norm)
+        self.backbone = ResNetStages(backbone, weights, output_stride, freeze_bn=freeze_bn)
         self.decoder = SemanticFPN(self.backbone.stage_channels, len(self.class_names) + 1, width)
         self.decoder_lr_scale = decoder_lr_scale
 

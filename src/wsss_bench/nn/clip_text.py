@@ -116,7 +116,7 @@ def template_embeddings(clip: CLIP, names: Sequence[str], templates: Sequence[st
     return F.normalize(embeddings.unflatten(0, (len(names), len(templates))).mean(dim=1), dim=-1)
 
 
-def refuse_silent_names(clip: CLIP, class_names: Sequence[str]) -> None:
+def require_known_words(clip: CLIP, class_names: Sequence[str]) -> None:
     """Check that every class name says something to CLIP.
 
     Raises:

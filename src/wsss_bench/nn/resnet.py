@@ -90,7 +90,7 @@ class ResNetStages(nn.Module):
         output_stride: 4, 8, 16 or 32; the last stages lose their stride.
         frozen_stages: How many stages, from the stem on, get no gradient. IRN's CAM: 3 (stem, layer1, layer2);
             CLIMS: 1 (stem).
-        fixed_batch_norm: Always use running statistics (IRN). Otherwise ordinary BatchNorm, also in frozen stages (CLIMS).
+        freeze_bn: Always use running statistics (IRN). Otherwise ordinary BatchNorm, also in frozen stages (CLIMS).
         dilated: Dilate what has lost its stride (DeepLab: layers at 1, 1, 2, 4 for output stride 8), or not (CAM, IRN).
     """
 
@@ -100,7 +100,7 @@ class ResNetStages(nn.Module):
         weights: str | None = "imagenet",
         output_stride: int = 16,
         frozen_stages: int = 0,
-        fixed_batch_norm: bool = False,
+        freeze_bn: bool = False,
         dilated: bool = False,
     ) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class ResNetStages(nn.Module):
         self.stage_channels: list[int] = [info["num_chs"] for info in net.feature_info]
         self.channels: int = net.num_features
         self.frozen_stages = frozen_stages
-        self.fixed_batch_norm = fixed_batch_norm
+        self.freeze_bn = freeze_bn
         self.stages[:frozen_stages].requires_grad_(False)
         self.to(memory_format=torch.channels_last)  # a tenth faster on CPUs, more with bf16 on both
         self.train()  # a trainer may never call it: new modules are in training mode already
@@ -129,7 +129,7 @@ class ResNetStages(nn.Module):
     def train(self, mode: bool = True) -> ResNetStages:
         """Training mode; BatchNorm stays in evaluation mode where it is fixed."""
         super().train(mode)
-        if self.fixed_batch_norm:
+        if self.freeze_bn:
             for module in self.modules():
                 if isinstance(module, nn.BatchNorm2d):
                     module.eval()

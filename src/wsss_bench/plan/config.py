@@ -29,12 +29,12 @@ class ClassSpec:
 
 
 @dataclass(frozen=True)
-class PaperFigure:
+class PublishedResult:
     """A published figure, in percent. Without `scales` and `post` it is compared with our headline."""
 
     dataset: str
     split: str
-    product: Literal["seed", "refined", "segmentation"]
+    product: Literal["seed", "pseudo_mask", "segmentation"]
     miou: float
     source: str
     scales: str | None = None
@@ -65,7 +65,7 @@ class MethodHints:
     threshold: float | None = None
     warm_start: str | None = None
     remark: str = ""
-    paper: list[PaperFigure] = field(default_factory=list)
+    paper: list[PublishedResult] = field(default_factory=list)
 
     @property
     def role(self) -> str:
@@ -149,7 +149,7 @@ class RefinerFile:
 
     Args:
         refiner: The class; an init argument `threshold: null` takes the method's fixed threshold.
-        labels: Another refiner, whose masks `network` is trained on.
+        affinity_labels: Another refiner, whose masks `network` is trained on.
         network: Of a refiner that trains one of its own (IRNet, AffinityNet).
         requires: Modules that must be installed; without them the refined cells say so and nothing else
             fails.
@@ -158,7 +158,7 @@ class RefinerFile:
     """
 
     refiner: ClassSpec
-    labels: ClassSpec | None = None
+    affinity_labels: ClassSpec | None = None
     network: NetworkSpec | None = None
     requires: list[str] = field(default_factory=list)
     scored: bool = True
@@ -210,7 +210,7 @@ class Experiment:
         data: Names of `configs/data`.
         train_on: Another of them, with captions, that methods are trained on once for all of `data`; null trains on
             each data set that is scored.
-        seeds: One run of every trained method for each.
+        random_seeds: One run of every trained method for each.
         refiners: Names of `configs/refine`, applied to the seeds of multi-stage methods.
         pseudo_masks: The refiner among them whose masks the segmenter is trained on.
         segmenter: Name in `configs/segmenters`; null ends multi-stage methods at their pseudo masks.
@@ -223,7 +223,7 @@ class Experiment:
     methods: list[str] | str
     data: list[str]
     train_on: str | None = None
-    seeds: list[int] = field(default_factory=lambda: [0])
+    random_seeds: list[int] = field(default_factory=lambda: [0])
     refiners: list[str] = field(default_factory=list)
     pseudo_masks: str | None = None
     segmenter: str | None = None
@@ -252,7 +252,7 @@ def read_experiment(path: Path) -> Experiment:
     for key, values in (
         ("methods", experiment.methods),
         ("data", experiment.data),
-        ("seeds", experiment.seeds),
+        ("random_seeds", experiment.random_seeds),
     ):
         if not values:
             raise ConfigError(f"{path}: {key}: expected at least one; got an empty list")
@@ -303,9 +303,9 @@ class ConfigFolder:
         if "network" in content:
             content = merge(content, {"network": {"trainer": trainer}})
         refiner = read_as(RefinerFile, content, files)
-        if (refiner.network is None) != (refiner.labels is None):
+        if (refiner.network is None) != (refiner.affinity_labels is None):
             raise ConfigError(
-                f"{files}: network and labels go together: the masks of the refiner `labels` are what `network` "
+                f"{files}: network and affinity_labels go together: the masks of the refiner `affinity_labels` are what `network` "
                 "is trained on; give both or none"
             )
         return refiner

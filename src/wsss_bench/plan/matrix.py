@@ -18,14 +18,14 @@ class Cell:
         row: Name in the table: the method's, or the variant's.
         method: Name of the method's file.
         dataset: Name of the data set's file.
-        seed: Seed of everything drawn at random.
+        random_seed: Random seed of everything drawn at random.
         content: The method's file with the overlay and all overrides merged in.
     """
 
     row: str
     method: str
     dataset: str
-    seed: int
+    random_seed: int
     content: MethodFile
 
     @property
@@ -67,8 +67,10 @@ def expand(experiment: Experiment, configs: ConfigFolder, trainer: dict[str, Any
         for row, variant in rows.items():
             override = experiment.override.get(variant.method, {})
             content = configs.method(variant.method, dataset, trainer, override, variant.override)
-            seeds = experiment.seeds if content.bench.trains else experiment.seeds[:1]
-            cells += [Cell(row, variant.method, dataset, seed, content) for seed in seeds]
+            random_seeds = experiment.random_seeds if content.bench.trains else experiment.random_seeds[:1]
+            cells += [
+                Cell(row, variant.method, dataset, random_seed, content) for random_seed in random_seeds
+            ]
     return cells
 
 

@@ -2,7 +2,7 @@
 
 A stage is named by what decides its result: `fingerprint` = sha256 of its kind, its configuration without any
 path of this machine's runs, and the fingerprints of the stages it reads. Two cells, or two experiments, that
-ask for the same result share the stage and its folder `runs/stages/<kind>-<label>-<fingerprint8>`.
+ask for the same result share the stage and its folder `runs/stages/<kind>-<title>-<fingerprint8>`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Stage:
     Args:
         kind: `train`, `seed`, `refine`, `affinity` (the network of a refiner), `segment` (the network that is
             trained on pseudo masks), `predict` or `evaluate`.
-        label: Row, data set, seed and what tells it from its siblings, for people.
+        title: Row, data set, seed and what tells it from its siblings, for people.
         config: Content of `plan.yaml`: exactly the keys that its command takes.
         inputs: Fingerprints of the stages it reads, by role.
         fingerprint: sha256, hexadecimal.
@@ -54,7 +54,7 @@ class Stage:
     """
 
     kind: str
-    label: str
+    title: str
     config: dict[str, Any]
     inputs: dict[str, str]
     fingerprint: str
@@ -72,8 +72,8 @@ class Stage:
 
     @property
     def name(self) -> str:
-        """Kind and label."""
-        return f"{self.kind} {self.label}"
+        """Kind and title."""
+        return f"{self.kind} {self.title}"
 
     @property
     def state(self) -> str:
@@ -91,12 +91,12 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Product:
+class ScoredProduct:
     """Something of a cell that is scored.
 
     Args:
         cell: The cell.
-        kind: `seed`, `refined` or `segmentation`.
+        kind: `seed`, `pseudo_mask` or `segmentation`.
         split: What it is scored on.
         refiner: Name of the refiner of a refined product, or of the pseudo masks behind a segmentation.
         evaluate: Fingerprint of the stage that scores it; None where `missing` says why there is none.
@@ -133,7 +133,7 @@ class Plan:
     jobs: int | None
     datasets: dict[str, DataFile]
     stages: dict[str, Stage] = field(default_factory=dict)
-    products: list[Product] = field(default_factory=list)
+    products: list[ScoredProduct] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     segmenters: dict[str, str] = field(default_factory=dict)
 
@@ -160,7 +160,7 @@ class StageFolder:
             kind, _, rest = path.name.partition("-")
             self._by_key[kind, rest[-8:]] = path
 
-    def path(self, kind: str, label: str, fingerprint: str) -> Path:
+    def path(self, kind: str, title: str, fingerprint: str) -> Path:
         """Folder of a stage: the one that exists for its fingerprint, whoever named it, or a new name.
 
         Raises:
@@ -168,7 +168,7 @@ class StageFolder:
         """
         path = self._by_key.get((kind, fingerprint[:8]))
         if path is None:
-            return self.root / f"{kind}-{label}-{fingerprint[:8]}"
+            return self.root / f"{kind}-{title}-{fingerprint[:8]}"
         if is_complete(path) and read_manifest(path).get("fingerprint") != fingerprint:
             raise ConfigError(f"{path} holds the result of another configuration; move it away and run again")
         return path
@@ -179,18 +179,18 @@ class StageFolder:
         for path in self._by_key.values():
             if is_complete(path):
                 manifest = read_manifest(path)
-                key = (str(manifest.get("kind")), _without_seed(str(manifest.get("label"))))
+                key = (str(manifest.get("kind")), _without_seed(str(manifest.get("title"))))
                 entry = (str(manifest.get("finished", "")), float(manifest.get("wall_seconds", 0.0)))
                 found[key] = max(found.get(key, entry), entry)
         return {key: seconds for key, (_, seconds) in found.items()}
 
     def estimate(self, stage: Stage) -> float | None:
         """Wall seconds of the latest run of the same kind, row and data set with any seed, if any."""
-        return self._seconds.get((stage.kind, _without_seed(stage.label)))
+        return self._seconds.get((stage.kind, _without_seed(stage.title)))
 
 
-def _without_seed(label: str) -> str:
-    return re.sub(r"-s\d+(?=-|$)", "", label)
+def _without_seed(title: str) -> str:
+    return re.sub(r"-s\d+(?=-|$)", "", title)
 
 
 def fingerprint_of(kind: str, config: dict[str, Any], inputs: dict[str, str]) -> str:
@@ -214,7 +214,7 @@ def describe(plan: Plan, folder: StageFolder) -> Iterator[str]:
             estimates.append(seconds)
         duration = "" if state == "complete" else "?" if seconds is None else clock(seconds)
         why = states.get(state, "interrupted, resumes")
-        yield f"  {stage.kind:<9}{stage.label:<36} {stage.fingerprint[:8]}  {duration:>8}  {why}"
+        yield f"  {stage.kind:<9}{stage.title:<36} {stage.fingerprint[:8]}  {duration:>8}  {why}"
     known = [seconds for seconds in estimates if seconds is not None]
     unknown = len(estimates) - len(known)
     total = [clock(sum(known))] if known else []

@@ -15,9 +15,9 @@ from wsss_bench.plan.config import (
     read_experiment,
 )
 from wsss_bench.plan.matrix import Cell, expand
-from wsss_bench.plan.plan import Plan, Product, Stage, StageFolder
+from wsss_bench.plan.plan import Plan, ScoredProduct, Stage, StageFolder
 from wsss_bench.plan.schema import ConfigError
-from wsss_bench.plan.stage_configs import StageConfigs, label_of, scales_of
+from wsss_bench.plan.stage_configs import StageConfigs, scales_of, title_of
 
 
 def make_plan(file: Path, runs: Path, configs: Path | None = None) -> Plan:
@@ -71,9 +71,9 @@ class _Builder(StageConfigs):
         """All stages and products of a cell."""
         hints = cell.content.bench
         protocol, _ = self.data(cell)
-        if cell.content.data.get("extra") and not hints.extra:
+        if cell.content.data.get("extra_images") and not hints.extra:
             raise ConfigError(
-                f"{cell.row} trains on further images (data.extra: {', '.join(cell.content.data['extra'])}) that its row does "
+                f"{cell.row} trains on further images (data.extra_images: {', '.join(cell.content.data['extra_images'])}) that its row does "
                 "not tell of; name them in bench.extra, e.g. [web_images]"
             )
         train = self._train(self._trained(cell)) if hints.trains else None
@@ -105,7 +105,7 @@ class _Builder(StageConfigs):
         own = variant.override if variant and row == cell.row else {}
         dataset = target or cell.dataset
         content = self.configs.method(cell.method, dataset, self.plan.trainer, override, own)
-        return Cell(row, cell.method, dataset, cell.seed, content)
+        return Cell(row, cell.method, dataset, cell.random_seed, content)
 
     def _multi_stage(self, cell: Cell, train: Stage | None) -> None:
         """Seeds, pseudo masks of each refiner, and a segmenter trained on those of one of them.
@@ -135,10 +135,10 @@ class _Builder(StageConfigs):
                     f"configs/methods/{cell.method}.yaml: bench.warm_start: {name} has no train stage"
                 )
             warm_start = self._train(
-                Cell(name, name, cell.dataset, cell.seed, content), (*users, cell.method)
+                Cell(name, name, cell.dataset, cell.random_seed, content), (*users, cell.method)
             )
         config = self.sections(cell) | {"warm_start": str(warm_start.path) if warm_start else None}
-        return self.stage("train", label_of(cell), config, {"warm_start": warm_start})
+        return self.stage("train", title_of(cell), config, {"warm_start": warm_start})
 
     def _seeds(self, cell: Cell, train: Stage | None, split: str) -> Stage:
         """Seeds of `split`, which holds the scored images."""
@@ -153,14 +153,14 @@ class _Builder(StageConfigs):
         config = {
             **self.evaluation(cell, protocol.train_split, "seed"),
             "seeds": str(seed.path),
-            "labels": "given",
+            "image_labels": "given",
             "scales": scales_of(cell),
             "post": "raw",
             "threshold": hints.threshold,
             "holdout": protocol.holdout,
         }
-        scored = self.stage("evaluate", label_of(cell, "seed"), config, {"seeds": seed})
-        self.plan.products.append(Product(cell, "seed", protocol.train_split, None, scored.fingerprint))
+        scored = self.stage("evaluate", title_of(cell, "seed"), config, {"seeds": seed})
+        self.plan.products.append(ScoredProduct(cell, "seed", protocol.train_split, None, scored.fingerprint))
         return seed
 
     def _refined(
@@ -171,31 +171,33 @@ class _Builder(StageConfigs):
         mark = self._lacks(name, refiner)
         if mark:
             self.plan.products.append(
-                Product(cell, "refined", scored_on, name, None, mark, tuple(refiner.extra))
+                ScoredProduct(cell, "pseudo_mask", scored_on, name, None, mark, tuple(refiner.extra))
             )
             return None
         network = None
-        if refiner.network is not None and refiner.labels is not None:
-            labels = self._refine(cell, seed, refiner.labels, f"{name}-labels", trained_on=True)
+        if refiner.network is not None and refiner.affinity_labels is not None:
+            labels = self._refine(cell, seed, refiner.affinity_labels, f"{name}-labels", trained_on=True)
             network = self._fit("affinity", cell, refiner.network, labels, name)
         masks = self._refine(cell, seed, refiner.refiner, name, network, trained_on=chosen)
         if not refiner.scored:
             self.plan.products.append(
-                Product(cell, "refined", scored_on, name, None, "partial", tuple(refiner.extra))
+                ScoredProduct(cell, "pseudo_mask", scored_on, name, None, "partial", tuple(refiner.extra))
             )
             return masks
         config = {
-            **self.evaluation(cell, scored_on, "refined"),
+            **self.evaluation(cell, scored_on, "pseudo_mask"),
             "masks": str(masks.path),
-            "labels": "given",
+            "image_labels": "given",
             "scales": scales_of(cell),
             "post": name,
             "threshold": None,
             "holdout": 0,
         }
-        scored = self.stage("evaluate", label_of(cell, name), config, {"masks": masks})
+        scored = self.stage("evaluate", title_of(cell, name), config, {"masks": masks})
         self.plan.products.append(
-            Product(cell, "refined", scored_on, name, scored.fingerprint, extra=tuple(refiner.extra))
+            ScoredProduct(
+                cell, "pseudo_mask", scored_on, name, scored.fingerprint, extra=tuple(refiner.extra)
+            )
         )
         return masks
 
@@ -222,14 +224,16 @@ class _Builder(StageConfigs):
         }
         if network is not None:
             config["network"] = str(network.path)
-        return self.stage("refine", label_of(cell, suffix), config, {"seeds": seed, "network": network})
+        return self.stage("refine", title_of(cell, suffix), config, {"seeds": seed, "network": network})
 
     def _fit(self, kind: str, cell: Cell, spec: NetworkSpec, masks: Stage, suffix: str) -> Stage:
         """A network trained on the masks of a refine stage."""
         config = self.network(cell, spec) | {"masks": str(masks.path)}
-        if extra := cell.content.data.get("extra"):  # pseudo masks of the images that the method has had too
-            config["data"] = config["data"] | {"extra": extra}
-        return self.stage(kind, label_of(cell, suffix), config, {"masks": masks})
+        if extra_images := cell.content.data.get(
+            "extra_images"
+        ):  # pseudo masks of the images that the method has had too
+            config["data"] = config["data"] | {"extra_images": extra_images}
+        return self.stage(kind, title_of(cell, suffix), config, {"masks": masks})
 
     def _segmenter(
         self, cell: Cell, masks: Stage | None, refiner: str, name: str, given: Sequence[str]
@@ -244,7 +248,9 @@ class _Builder(StageConfigs):
         if masks is None:
             mark = self.plan.products[-1].missing
             for split in protocol.eval_splits:
-                self.plan.products.append(Product(cell, "segmentation", split, refiner, None, mark, extra))
+                self.plan.products.append(
+                    ScoredProduct(cell, "segmentation", split, refiner, None, mark, extra)
+                )
             return
         trained = self._fit("segment", cell, spec, masks, f"{refiner}-{name}")
         for split in protocol.eval_splits:
@@ -258,7 +264,7 @@ class _Builder(StageConfigs):
                 "scales": protocol.scales,
             }
             suffix = f"{refiner}-{name}-{split}"
-            predicted = self.stage("predict", label_of(cell, suffix), predict, {"checkpoint": trained})
+            predicted = self.stage("predict", title_of(cell, suffix), predict, {"checkpoint": trained})
             self._score_masks(cell, predicted, split, suffix, refiner, extra)
 
     def _lacks(self, name: str, refiner: RefinerFile) -> str:
@@ -288,15 +294,15 @@ class _Builder(StageConfigs):
         config = {
             **self.evaluation(cell, split, "segmentation"),
             "masks": str(masks.path),
-            "labels": "none",
+            "image_labels": "none",
             "scales": "ss",  # of a bare folder of masks; a stage folder says it for each of its read-outs
             "post": "raw",
             "threshold": None,
             "holdout": 0,
         }
-        scored = self.stage("evaluate", label_of(cell, suffix), config, {"masks": masks})
+        scored = self.stage("evaluate", title_of(cell, suffix), config, {"masks": masks})
         self.plan.products.append(
-            Product(cell, "segmentation", split, refiner, scored.fingerprint, extra=extra)
+            ScoredProduct(cell, "segmentation", split, refiner, scored.fingerprint, extra=extra)
         )
 
     def _predict(
@@ -311,4 +317,4 @@ class _Builder(StageConfigs):
         }
         if product == "segmentation":  # seeds do not depend on how masks are read out
             config |= {"crf": protocol.crf, "scales": protocol.scales}
-        return self.stage(kind, label_of(cell, suffix), config, {"checkpoint": train})
+        return self.stage(kind, title_of(cell, suffix), config, {"checkpoint": train})

@@ -26,7 +26,7 @@ class StageConfigs:
     def network(self, cell: Cell, spec: NetworkSpec) -> dict[str, Any]:
         """A network, its data and its trainer."""
         return {
-            "seed_everything": cell.seed,
+            "seed_everything": cell.random_seed,
             "model": {"class_path": spec.model.class_path, "init_args": spec.model.init_args},
             "data": merge(spec.data, self.plan.datasets[cell.dataset].data),
             "trainer": spec.trainer,
@@ -47,11 +47,11 @@ class StageConfigs:
     def training_source(self, cell: Cell) -> dict[str, Any]:
         """The source of seeds and pseudo masks: the data set, with the extra images that the method has in training."""
         _, source = self.data(cell)
-        extra = cell.content.data.get("extra")
-        if not extra:
+        extra_images = cell.content.data.get("extra_images")
+        if not extra_images:
             return source
-        arguments = {"main": source, "split": self.training_split(cell), "extra": extra}
-        return {"class_path": "wsss_bench.data.sources.pool.Pool", "init_args": arguments}
+        arguments = {"main": source, "split": self.training_split(cell), "extra_images": extra_images}
+        return {"class_path": "wsss_bench.data.sources.combined.CombinedSource", "init_args": arguments}
 
     def training_split(self, cell: Cell) -> str:
         """The split that networks are trained on; it may hold more images than the one that is scored."""
@@ -63,15 +63,15 @@ class StageConfigs:
         data = self.plan.datasets[cell.dataset]
         return data.protocol, data.source
 
-    def stage(self, kind: str, label: str, config: dict[str, Any], reads: dict[str, Stage | None]) -> Stage:
+    def stage(self, kind: str, title: str, config: dict[str, Any], reads: dict[str, Stage | None]) -> Stage:
         """The stage of the plan with this configuration, added if it is new."""
         inputs = {role: stage.fingerprint for role, stage in reads.items() if stage is not None}
         fingerprint = fingerprint_of(kind, config, inputs)
         if fingerprint not in self.plan.stages:
-            path = self.folder.path(kind, label, fingerprint)
+            path = self.folder.path(kind, title, fingerprint)
             info = {
                 "experiment": self.plan.experiment,
-                "label": label,
+                "title": title,
                 "kind": kind,
                 "fingerprint": fingerprint,
                 "inputs": inputs,
@@ -79,13 +79,13 @@ class StageConfigs:
             config = json.loads(
                 json.dumps({**config, "out": str(path), "stage": info})
             )  # no shared parts: no YAML anchors
-            self.plan.stages[fingerprint] = Stage(kind, label, config, inputs, fingerprint, path)
+            self.plan.stages[fingerprint] = Stage(kind, title, config, inputs, fingerprint, path)
         return self.plan.stages[fingerprint]
 
 
-def label_of(cell: Cell, suffix: str | None = None) -> str:
+def title_of(cell: Cell, suffix: str | None = None) -> str:
     """Row, data set, seed, and what else tells a stage of a cell apart."""
-    return "-".join(part for part in (cell.row, cell.dataset, f"s{cell.seed}", suffix) if part)
+    return "-".join(part for part in (cell.row, cell.dataset, f"s{cell.random_seed}", suffix) if part)
 
 
 def scales_of(cell: Cell) -> str:

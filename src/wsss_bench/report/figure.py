@@ -11,7 +11,7 @@ from wsss_bench.report.table import Leaderboard, Row
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = {"seed": "#4c72b0", "refined": "#55a868", "segmentation": "#c44e52"}
+COLOURS = {"seed": "#4c72b0", "pseudo_mask": "#55a868", "segmentation": "#c44e52"}
 LINES = {"floor": ":", "ceiling": "--"}
 
 

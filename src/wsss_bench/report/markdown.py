@@ -68,7 +68,9 @@ class _Page:
                 self.hints.setdefault(product.cell.row, product.cell.content.bench)
                 self.products.setdefault(product.kind, set()).add(product.cell.row)
                 # refiners are columns, so what one of them alone was given cannot stand over the rows
-                extra = product.cell.content.bench.extra if product.kind == "refined" else extra_of(product)
+                extra = (
+                    product.cell.content.bench.extra if product.kind == "pseudo_mask" else extra_of(product)
+                )
                 self.extras[product.cell.row, product.kind] = " ".join(sorted(extra))
                 if product.refiner and product.refiner not in self.refiners:
                     self.refiners.append(product.refiner)
@@ -84,7 +86,7 @@ class _Page:
                 "oracle†": {"product": "seed", "split": train, "rule": "oracle"},
             }
             for name in self.refiners:
-                columns[name] = {"product": "refined", "split": train, "refiner": name}
+                columns[name] = {"product": "pseudo_mask", "split": train, "refiner": name}
             parts += [
                 f"### Seeds and pseudo masks: {self.protocol.dataset}-{train}, image labels given, "
                 "ranked by `seed fixed`",
@@ -217,7 +219,8 @@ class _Page:
     def _seconds(self, method: str, seed: Row | None, mask: Row | None) -> list[str]:
         """Seconds of each step on the way: training, seeds, each refiner with all it trains, segmenter, read-outs."""
         refined = [
-            self.find(method, "refined", self.protocol.train_split, refiner=name) for name in self.refiners
+            self.find(method, "pseudo_mask", self.protocol.train_split, refiner=name)
+            for name in self.refiners
         ]
         steps = [
             (seed or mask, ("train",)),

@@ -17,12 +17,12 @@ from typing import Any
 
 from wsss_bench.artifacts.files import is_complete, read_json, read_manifest, write_atomically, write_json
 from wsss_bench.metrics.stats import summarize
-from wsss_bench.plan.config import MethodHints, PaperFigure
-from wsss_bench.plan.plan import Plan, Product, Stage
+from wsss_bench.plan.config import MethodHints, PublishedResult
+from wsss_bench.plan.plan import Plan, ScoredProduct, Stage
 
 METRICS = "metrics.json"
 COLUMNS = (
-    "method", "dataset", "split", "product", "protocol", "miou_mean", "miou_std", "n_seeds", "n_images",
+    "method", "dataset", "split", "product", "protocol", "miou_mean", "miou_std", "n_runs", "n_images",
     "supervision", "backbone", "extra", "params", "seconds", "peak_memory_mb", "paper_miou", "gap", "commit",
 )  # fmt: skip
 """Columns of `leaderboard.csv`: a promise to whoever reads it."""
@@ -33,7 +33,7 @@ class Score:
     """One figure of one seed.
 
     Args:
-        seed: Seed of the cell.
+        random_seed: Random seed of the cell.
         miou: Percent.
         iou: Percent by class name, background first; None where a class occurs in neither truth nor
             prediction.
@@ -50,7 +50,7 @@ class Score:
         stages: Folders, inputs first, the scoring last.
     """
 
-    seed: int
+    random_seed: int
     miou: float
     iou: dict[str, float | None]
     false_positive_background: float | None
@@ -75,7 +75,7 @@ class Row:
         base: The method, of a variant that which it varies.
         dataset: Data set.
         split: What it is scored on.
-        product: `seed`, `refined` or `segmentation`.
+        product: `seed`, `pseudo_mask` or `segmentation`.
         refiner: Of a refined product, or of the pseudo masks behind a segmentation.
         protocol: Protocol id; of a threshold that differs from seed to seed only the rule is in it.
         scales: `ss` or `ms`.
@@ -102,7 +102,7 @@ class Row:
     headline: bool
     hints: MethodHints
     extra: tuple[str, ...]
-    paper: PaperFigure | None
+    paper: PublishedResult | None
     planned: int
     scores: tuple[Score, ...]
 
@@ -149,7 +149,7 @@ class Leaderboard:
 
 def collect(plan: Plan) -> Leaderboard:
     """Read what is done of a plan."""
-    found: dict[Any, list[tuple[Product, dict[str, Any], Score]]] = {}
+    found: dict[Any, list[tuple[ScoredProduct, dict[str, Any], Score]]] = {}
     planned: dict[Any, int] = defaultdict(int)
     reasons: dict[Any, str] = {}
     for product in plan.products:
@@ -190,7 +190,7 @@ def collect(plan: Plan) -> Leaderboard:
     return Leaderboard(rows, reasons)
 
 
-def extra_of(product: Product) -> tuple[str, ...]:
+def extra_of(product: ScoredProduct) -> tuple[str, ...]:
     """What a product's method and segmenter were given beyond the usual, sorted."""
     return tuple(sorted({*product.cell.content.bench.extra, *product.extra}))
 
@@ -205,7 +205,7 @@ def stem(protocol: str) -> str:
     return re.sub(r"/thr-([a-z]+)-[^/]*", r"/thr-\1", protocol)
 
 
-def _read(plan: Plan, product: Product) -> tuple[str, list[tuple[dict[str, Any], Score]]]:
+def _read(plan: Plan, product: ScoredProduct) -> tuple[str, list[tuple[dict[str, Any], Score]]]:
     """The figures of a product, or the reason why there are none."""
     if product.evaluate is None:
         return product.missing, []
@@ -220,7 +220,7 @@ def _read(plan: Plan, product: Product) -> tuple[str, list[tuple[dict[str, Any],
     figures = []
     for index, figure in enumerate(metrics["figures"]):
         score = Score(
-            seed=product.cell.seed,
+            random_seed=product.cell.random_seed,
             miou=100.0 * figure["miou"],
             iou={name: _percent(value) for name, value in zip(classes, figure["iou"], strict=True)},
             false_positive_background=_percent(figure.get("false_positive_background")),
@@ -256,7 +256,7 @@ def _percent(value: float | None) -> float | None:
     return None if value is None else 100.0 * value
 
 
-def _paper(hints: MethodHints, product: Product, figure: dict[str, Any]) -> PaperFigure | None:
+def _paper(hints: MethodHints, product: ScoredProduct, figure: dict[str, Any]) -> PublishedResult | None:
     """The published figure with this read-out; one that does not say its read-out meets the headline only."""
     for paper in hints.paper:
         if (paper.dataset, paper.split, paper.product) != (product.cell.dataset, product.split, product.kind):
@@ -282,7 +282,7 @@ def as_records(board: Leaderboard) -> list[dict[str, Any]]:
             "protocol": row.protocol,
             "miou_mean": _rounded(row.miou_mean),
             "miou_std": _rounded(row.miou_std),
-            "n_seeds": len(row.scores),
+            "n_runs": len(row.scores),
             "n_images": row.scores[0].n_images,
             "supervision": row.hints.supervision,
             "backbone": row.hints.backbone,
@@ -321,9 +321,9 @@ def write_details(board: Leaderboard, differences: Sequence[Any], path: Path) ->
     """
     rows = []
     for row, record in zip(board.rows, as_records(board), strict=True):
-        seeds = [
+        runs = [
             {
-                "seed": score.seed,
+                "random_seed": score.random_seed,
                 "miou": _rounded(score.miou),
                 "iou": {name: _rounded(value) for name, value in score.iou.items()},
                 "false_positive_background": _rounded(score.false_positive_background),
@@ -338,7 +338,7 @@ def write_details(board: Leaderboard, differences: Sequence[Any], path: Path) ->
             for score in row.scores
         ]
         source = {"paper_source": row.paper.source} if row.paper else {}
-        rows.append({**record, **source, "rule": row.rule, "headline": row.headline, "seeds": seeds})
+        rows.append({**record, **source, "rule": row.rule, "headline": row.headline, "runs": runs})
     names = ("method", "dataset", "product", "split", "refiner")
     missing = [{**dict(zip(names, key, strict=True)), "reason": reason} for key, reason in board.gaps.items()]
     write_json(path, {"rows": rows, "missing": missing, "differences": [asdict(one) for one in differences]})

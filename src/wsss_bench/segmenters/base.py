@@ -57,7 +57,7 @@ class Segmenter(Method):
     ) -> None:
         super().__init__(class_names, optim)
         self.normalize = ImageNetNormalize()
-        self.backbone = ResNetStages(backbone, weights, output_stride, fixed_batch_norm=True, dilated=True)
+        self.backbone = ResNetStages(backbone, weights, output_stride, freeze_bn=True, dilated=True)
         for module in self.backbone.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.requires_grad_(False)

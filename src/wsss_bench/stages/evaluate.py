@@ -32,8 +32,8 @@ def evaluate(
     seeds: Path | None = None,
     masks: Path | None = None,
     dataset: str | None = None,
-    product: Literal["seed", "refined", "segmentation"] | None = None,
-    labels: Literal["given", "none"] = "none",
+    product: Literal["seed", "pseudo_mask", "segmentation"] | None = None,
+    image_labels: Literal["given", "none"] = "none",
     scales: Literal["ss", "ms"] = "ss",
     post: str = "raw",
     threshold: float | None = None,
@@ -54,7 +54,7 @@ def evaluate(
         masks: Refine or predict stage, or a folder of indexed PNGs.
         dataset: Name of the data set in the protocol id; the class of the source if absent.
         product: What is scored; by default seed for seeds, segmentation for masks.
-        labels: Whether image labels were given when it was made.
+        image_labels: Whether image labels were given when it was made.
         scales: Single or multi-scale; a predict stage says it for each of its read-outs.
         post: Post-processing: raw, crf or the name of a refiner; a predict stage says it for each of its
             read-outs.
@@ -111,7 +111,7 @@ def evaluate(
             else:
                 figures = score_masks(source, ids, folders, headline, writer, tell)
             names = ("background", *source.class_names)
-            rows = [describe(figure, head, labels, checkpoint_rule, names) for figure in figures]
+            rows = [describe(figure, head, image_labels, checkpoint_rule, names) for figure in figures]
             if run is not None:
                 kind = product or ("seed" if seeds is not None else "segmentation")
                 content = {
@@ -130,18 +130,18 @@ def evaluate(
 
 
 def describe(
-    figure: Figure, head: dict[str, str], labels: str, checkpoint_rule: str, names: tuple[str, ...]
+    figure: Figure, head: dict[str, str], image_labels: str, checkpoint_rule: str, names: tuple[str, ...]
 ) -> dict[str, Any]:
     """A figure as metrics.json holds it, with its protocol id."""
     values = figure.values()
     known = list(zip(names, values["iou"], strict=True))[0 if figure.background else 1 :]
     protocol = (
-        f"{head['dataset']}-{head['split']}/n{figure.n_images}/labels-{labels}/{figure.scales}/{figure.post}/"
+        f"{head['dataset']}-{head['split']}/n{figure.n_images}/labels-{image_labels}/{figure.scales}/{figure.post}/"
         f"{figure.threshold_id}/{checkpoint_rule}"
     )
     return {
         "protocol": protocol,
-        "labels": labels,
+        "image_labels": image_labels,
         "scales": figure.scales,
         "post": figure.post,
         "rule": figure.rule,

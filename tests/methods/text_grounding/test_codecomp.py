@@ -42,7 +42,7 @@ TERMS = {
 CLASSES = ("aeroplane", "bird", "boat", "bus", "car", "cow", "sheep", "train")
 MINI = {
     "clip": "package:mini/clip", "statistics": "clip", "nouns": "mini", "context": "a photo of a", "context_length": 4,
-    "noun_templates": "mini_sentences", "even_cosine": 0.39,
+    "noun_templates": "mini_sentences", "cosine_threshold": 0.39,
 }  # fmt: skip
 
 
@@ -476,7 +476,7 @@ def test_the_background_is_at_two_fifths_with_pamr_and_at_one_half_without():
 def test_training_finds_the_words_of_the_nouns_and_leaves_clip_as_it_was(tmp_path, capsys):
     torch.manual_seed(0)
     method = CoDe(
-        CLASSES, OptimConfig(name="adamw", lr=2e-3, weight_decay=0.05), **MINI, joint_from=3,
+        CLASSES, OptimConfig(name="adamw", lr=2e-3, weight_decay=0.05), **MINI, decoder_only_steps=3,
         reading=MaskReading(templates="mini", pamr_dilations=()),
     )  # fmt: skip
     frozen = {name: value.clone() for name, value in method.grounding.clip.state_dict().items()}
@@ -493,7 +493,7 @@ def test_training_finds_the_words_of_the_nouns_and_leaves_clip_as_it_was(tmp_pat
         enable_model_summary=False, gradient_clip_val=5.0, callbacks=[Watch()], default_root_dir=tmp_path,
     )  # fmt: skip
     trainer.fit(method, DataLoader(batches, batch_size=None))
-    assert blocks[0] == blocks[3] != blocks[4]  # the block moves from the step of index joint_from on
+    assert blocks[0] == blocks[3] != blocks[4]  # the block moves from the step of index decoder_only_steps on
     assert all(torch.equal(value, frozen[name]) for name, value in method.grounding.clip.state_dict().items())
     assert not any("frozen" in name or "clip" in name for name in method.state_dict())
     left_out, shown = map(

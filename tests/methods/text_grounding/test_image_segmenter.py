@@ -60,7 +60,7 @@ def test_hard_masks_are_the_official_gumbel_sigmoid(temperature):
 
 def test_mask_logits_are_the_official_ones(clip):
     arrays = tensors("sim2mask")
-    segmenter = ImageSegmenter(clip, double=False, even_cosine=0.25)
+    segmenter = ImageSegmenter(clip, double=False, cosine_threshold=0.25)
     assert segmenter.weight == arrays["w"]
     assert segmenter.bias == arrays["b"]
     logits = segmenter.weight * arrays["sim"] + segmenter.bias
@@ -70,7 +70,7 @@ def test_mask_logits_are_the_official_ones(clip):
 
 
 def test_before_training_it_is_the_value_only_reading_bit_for_bit(clip):
-    segmenter = ImageSegmenter(clip, double=True, even_cosine=0.25)
+    segmenter = ImageSegmenter(clip, double=True, cosine_threshold=0.25)
     image = torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(0))
     patches = clip.before_last_block(image)  # the input of the last block, not its output
     with torch.no_grad():
@@ -82,7 +82,7 @@ def test_before_training_it_is_the_value_only_reading_bit_for_bit(clip):
 
 def test_it_trains_a_copy_and_nothing_of_the_frozen_model(clip):
     before = {name: value.clone() for name, value in clip.state_dict().items()}
-    segmenter = ImageSegmenter(clip, double=False, even_cosine=0.25)
+    segmenter = ImageSegmenter(clip, double=False, cosine_threshold=0.25)
     assert all(parameter.requires_grad for parameter in segmenter.parameters())
     optimizer = torch.optim.SGD(segmenter.parameters(), lr=1.0)
     segmenter(clip.before_last_block(torch.rand(1, 3, 32, 32)))[:, 0].sum().backward()

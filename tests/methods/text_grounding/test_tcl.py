@@ -14,7 +14,7 @@ CLASSES = ("bird", "cow", "car")
 @pytest.fixture(scope="module")
 def method():
     reading = MaskReading(templates="mini", pamr_dilations=(1, 2))
-    return TCL(CLASSES, clip="package:mini/clip", statistics="clip", even_cosine=0.39, reading=reading)
+    return TCL(CLASSES, clip="package:mini/clip", statistics="clip", cosine_threshold=0.39, reading=reading)
 
 
 def batch_of(captions, size=32):
@@ -28,7 +28,7 @@ def test_constants_are_those_of_the_paper(method):
     assert (
         sum(isinstance(module, GatedConvolution) for module in method.modules()) == 4
     )  # two in each of two layers
-    assert method.joint_from == 30_000
+    assert method.decoder_only_steps == 30_000
 
 
 def test_terms_weigh_as_configured(method):

@@ -47,7 +47,7 @@ class CLIMSCameraReady(Method):
         backbone: timm ResNet name, or a recipe file.
         weights: `imagenet`, a checkpoint path, or None; a warm start from CAM replaces the backbone's.
         output_stride: Stride of the maps.
-        fixed_batch_norm: Running statistics in training too. Published: False. Scale and shift never move.
+        freeze_bn: Running statistics in training too. Published: False. Scale and shift never move.
         clip: Hub name, folder (of the fine-tuned model), or `package:mini/clip`.
         prompts: Name of a set in `methods/clims/prompts.yaml`, or template, classes and background nouns by class.
         loss_weights: Of the four terms.
@@ -64,7 +64,7 @@ class CLIMSCameraReady(Method):
         backbone: str = "resnet50.tv_in1k",
         weights: str | None = "imagenet",
         output_stride: int = 16,
-        fixed_batch_norm: bool = False,
+        freeze_bn: bool = False,
         clip: str = "openai/clip-vit-base-patch32",
         prompts: str | Prompts = "camera_ready_voc",
         loss_weights: LossWeights = PUBLISHED,
@@ -82,8 +82,8 @@ class CLIMSCameraReady(Method):
             raise ValueError(
                 f"class_weight names classes that the data source does not have: {', '.join(sorted(unknown))}"
             )
-        self.backbone = ResNetStages(backbone, weights, output_stride, fixed_batch_norm=fixed_batch_norm)
-        self.head = CameraReadyHead(self.backbone.channels, len(self.class_names), fixed_batch_norm)
+        self.backbone = ResNetStages(backbone, weights, output_stride, freeze_bn=freeze_bn)
+        self.head = CameraReadyHead(self.backbone.channels, len(self.class_names), freeze_bn)
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.requires_grad_(False)
@@ -131,13 +131,13 @@ class CameraReadyHead(nn.Sequential):
     Args:
         channels: Of the features.
         classes: Number of foreground classes.
-        fixed_batch_norm: Always use the initial statistics, 0 and 1.
+        freeze_bn: Always use the initial statistics, 0 and 1.
     """
 
-    def __init__(self, channels: int, classes: int, fixed_batch_norm: bool) -> None:
+    def __init__(self, channels: int, classes: int, freeze_bn: bool) -> None:
         bottleneck = Bottleneck(channels, channels // 4, act_layer=nn.LeakyReLU)
         super().__init__(bottleneck, nn.Conv2d(channels, classes + 1, 1, bias=False))
-        self.fixed_batch_norm = fixed_batch_norm
+        self.freeze_bn = freeze_bn
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, std=0.01)
@@ -146,7 +146,7 @@ class CameraReadyHead(nn.Sequential):
     def train(self, mode: bool = True) -> CameraReadyHead:
         """Training mode; BatchNorm stays in evaluation mode where it is fixed."""
         super().train(mode)
-        if self.fixed_batch_norm:
+        if self.freeze_bn:
             for module in self.modules():
                 if isinstance(module, nn.BatchNorm2d):
                     module.eval()

@@ -50,7 +50,7 @@ class CLIMS(Method):
         weights: `imagenet`, a checkpoint path, or None; a warm start replaces them.
         output_stride: Stride of the maps.
         frozen_stages: Stages without gradient; 1 is the stem.
-        fixed_batch_norm: Running statistics in training too. Published: False, also in the frozen stem.
+        freeze_bn: Running statistics in training too. Published: False, also in the frozen stem.
         head_lr_scale: Learning rate of the head over that of the backbone.
         clip: Hub name, folder, or `package:mini/clip`.
         prompts: Name of a set in `methods/clims/prompts.yaml`, or template, classes and background nouns.
@@ -69,7 +69,7 @@ class CLIMS(Method):
         weights: str | None = "imagenet",
         output_stride: int = 16,
         frozen_stages: int = 1,
-        fixed_batch_norm: bool = False,
+        freeze_bn: bool = False,
         head_lr_scale: float = 10.0,
         clip: str = "openai/clip-vit-base-patch32",
         prompts: str | Prompts = "voc",
@@ -88,7 +88,7 @@ class CLIMS(Method):
                 f"background prompt {noun!r} says the class {name!r}, which it will suppress", stacklevel=2
             )
         self.normalize = ImageNetNormalize()
-        self.backbone = ResNetStages(backbone, weights, output_stride, frozen_stages, fixed_batch_norm)
+        self.backbone = ResNetStages(backbone, weights, output_stride, frozen_stages, freeze_bn)
         self.head = nn.Conv2d(self.backbone.channels, len(self.class_names), 1, bias=False)
         self.head_lr_scale = head_lr_scale
         self.matcher = TextMatcher(load_clip(clip), prompts.class_sentences, prompts.background_sentences)

@@ -82,7 +82,7 @@ class _ResNet(nn.Module):
         super().__init__()
         # running statistics: batches are small, and the images of a pair must not see each other through them
         self.stages = ResNetStages(
-            backbone, weights, output_stride, frozen_stages, fixed_batch_norm=True, dilated=dilated
+            backbone, weights, output_stride, frozen_stages, freeze_bn=True, dilated=dilated
         )
         self.channels: int = self.stages.channels
 

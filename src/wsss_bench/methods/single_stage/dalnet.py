@@ -266,7 +266,7 @@ class DALNet(SingleStageMethod):
         if self.loss.ccl:
             noise = None
             if self.ccl.bg_patches:
-                noise = image_noise(batch.image_id, step, patches.shape[1:2], patches.device)
+                noise = image_noise(batch.image_ids, step, patches.shape[1:2], patches.device)
             found = prototypes(patches, _from(self.start.ccl, step, mask), self.ccl.bg_patches, noise)
             both = image_to_text(found, *texts, self.ccl.tau, self.ccl.class_negatives) + text_to_image(
                 found, self.text_foreground, self.ccl.tau, self.ccl.gather

@@ -134,7 +134,7 @@ class ToCo(SingleStageMethod):
         """CTC of the image, another view of it and its local crops; the image's own tokens are used again."""
         self._average_teacher()
         image, count = batch.image, self.ctc.crops
-        noise = image_noise(batch.image_id, step, [5 + image.shape[2] * image.shape[3]], image.device)
+        noise = image_noise(batch.image_ids, step, [5 + image.shape[2] * image.shape[3]], image.device)
         region = region_mask(auxiliary_cam, batch.labels, self.cam.low, self.cam.high)
         crops = local_crops(image, region, noise[:, 5:], count, self.ctc.crop_size)
         second = self.network.encode(resized_view(image, noise[:, :5])).class_token

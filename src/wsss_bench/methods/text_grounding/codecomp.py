@@ -41,7 +41,7 @@ from wsss_bench.nn.clip_text import (
     NounPrompt,
     Tokens,
     embed_words,
-    refuse_silent_names,
+    require_known_words,
     sentence_embedding,
     template_embeddings,
     text_states,
@@ -105,9 +105,9 @@ class CoDe(Method):
         context: Words that the noun prompt starts from.
         context_length: Its learned vectors.
         noun_templates: Name of the prompt templates of L_kg.
-        even_cosine: Cosine at which a mask is undecided, before training.
+        cosine_threshold: Cosine at which a mask is undecided, before training.
         loss_weights: Of the terms.
-        joint_from: Step from which the copy of CLIP's block is trained too.
+        decoder_only_steps: Step from which the copy of CLIP's block is trained too.
         reading: How masks are read.
     """
 
@@ -126,18 +126,18 @@ class CoDe(Method):
         context: str = "a photo of",
         context_length: int = 16,
         noun_templates: str = "full_imagenet_80",
-        even_cosine: float = 0.25,
+        cosine_threshold: float = 0.25,
         loss_weights: LossWeights = LossWeights(),
-        joint_from: int = 30_000,
+        decoder_only_steps: int = 30_000,
         reading: MaskReading = MaskReading(),
     ) -> None:
         super().__init__(class_names, optim)
         frozen = CLIP(clip)
-        refuse_silent_names(frozen, self.class_names)
+        require_known_words(frozen, self.class_names)
         self.nouns = nouns
         self.nouns_per_caption = nouns_per_caption
         self.noun_templates = prompt_templates(noun_templates)
-        self.grounding = Grounding(frozen, statistics, double=False, even_cosine=even_cosine)
+        self.grounding = Grounding(frozen, statistics, double=False, cosine_threshold=cosine_threshold)
         self.noun_prompt = NounPrompt(frozen, context, context_length)
         self.text_segmenter = TextSegmenter(frozen)
         self.region_prompt = RegionPrompt(frozen.image_size)
@@ -146,7 +146,7 @@ class CoDe(Method):
         self.image_noun_scale = nn.Parameter(torch.tensor(LOG_SCALE))
         self.highlight_scale = nn.Parameter(torch.tensor(LOG_SCALE))
         self.loss_weights = loss_weights
-        self.joint_from = joint_from
+        self.decoder_only_steps = decoder_only_steps
         self.reading = reading
         with torch.no_grad():
             text = template_embeddings(frozen, self.class_names, prompt_templates(reading.templates))
@@ -176,7 +176,7 @@ class CoDe(Method):
 
     def on_after_backward(self) -> None:
         """First stage: the block rests."""
-        if self.global_step < self.joint_from:
+        if self.global_step < self.decoder_only_steps:
             self.grounding.drop_block_gradients()
 
     def on_train_epoch_end(self) -> None:
@@ -201,7 +201,7 @@ class CoDe(Method):
         """
         seed = torch.initial_seed() - self.global_rank  # the base seeds every epoch, and the ranks apart
         samples = []
-        for row, (image_id, caption) in enumerate(zip(batch.image_id, batch.caption, strict=True)):
+        for row, (image_id, caption) in enumerate(zip(batch.image_ids, batch.caption, strict=True)):
             nouns = self._extract_nouns(caption)
             if len(nouns) < self.nouns_per_caption:
                 continue

@@ -44,17 +44,17 @@ class Grounding(nn.Module):
         clip: Gets no gradient and enters no checkpoint.
         statistics: Normalise images as ImageNet's (published) or as CLIP was trained.
         double: See `GatedDecoder`.
-        even_cosine: See `ImageSegmenter`.
+        cosine_threshold: See `ImageSegmenter`.
     """
 
     def __init__(
-        self, clip: CLIP, statistics: Literal["imagenet", "clip"], double: bool, even_cosine: float
+        self, clip: CLIP, statistics: Literal["imagenet", "clip"], double: bool, cosine_threshold: float
     ) -> None:
         super().__init__()
         self.frozen = Frozen(clip)
         self.imagenet = ImageNetNormalize() if statistics == "imagenet" else None
-        self.segmenter = ImageSegmenter(clip, double, even_cosine)
-        self.even_cosine = even_cosine
+        self.segmenter = ImageSegmenter(clip, double, cosine_threshold)
+        self.cosine_threshold = cosine_threshold
 
     @property
     def clip(self) -> CLIP:
@@ -117,7 +117,7 @@ class Grounding(nn.Module):
             scores = pamr(guide, scores, dilations=reading.pamr_dilations)
         if reading.knowledge:
             cosines = torch.einsum("bdhw,cd->bchw", self.clip.read_patches(patches), knowledge_text)
-            known = torch.sigmoid(SLOPE * (cosines - self.even_cosine))
+            known = torch.sigmoid(SLOPE * (cosines - self.cosine_threshold))
             known = F.interpolate(known, size, mode="bilinear", align_corners=False)
             scores = reading.knowledge * known + (1 - reading.knowledge) * scores
         return scores

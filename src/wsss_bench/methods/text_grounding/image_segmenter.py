@@ -26,10 +26,10 @@ class ImageSegmenter(nn.Module):
     Args:
         clip: Where the copies come from.
         double: See `GatedDecoder`.
-        even_cosine: Cosine at which a pixel is as likely in a mask as out of it, before training.
+        cosine_threshold: Cosine at which a pixel is as likely in a mask as out of it, before training.
     """
 
-    def __init__(self, clip: CLIP, double: bool, even_cosine: float) -> None:
+    def __init__(self, clip: CLIP, double: bool, cosine_threshold: float) -> None:
         super().__init__()
         vision = clip.model.vision_model
         self.block = deepcopy(vision.encoder.layers[-1])
@@ -42,7 +42,7 @@ class ImageSegmenter(nn.Module):
         self.projection = deepcopy(clip.model.visual_projection)
         self.requires_grad_(True)
         self.weight = nn.Parameter(torch.tensor(SLOPE))
-        self.bias = nn.Parameter(torch.tensor(-SLOPE * even_cosine))
+        self.bias = nn.Parameter(torch.tensor(-SLOPE * cosine_threshold))
 
     def forward(self, patches: Tensor) -> Tensor:
         """Patch tokens before CLIP's last block `(B, width, h, w)` -> unit pixel features `(B, D, 4h, 4w)`."""

@@ -33,7 +33,7 @@ from wsss_bench.methods.text_grounding.losses import grounding_terms
 from wsss_bench.nn.clip import CLIP
 from wsss_bench.nn.clip_text import (
     embed_words,
-    refuse_silent_names,
+    require_known_words,
     sentence_embedding,
     template_embeddings,
     tokenize,
@@ -67,9 +67,9 @@ class TCL(Method):
         optim: Optimiser; vectors have no weight decay.
         clip: Hub name, folder, or `package:mini/clip`.
         statistics: Normalise images as ImageNet's (published) or as CLIP was trained.
-        even_cosine: Cosine at which a mask is undecided, before training.
+        cosine_threshold: Cosine at which a mask is undecided, before training.
         loss_weights: Of the terms.
-        joint_from: Step from which the copy of CLIP's block is trained too.
+        decoder_only_steps: Step from which the copy of CLIP's block is trained too.
         reading: How masks are read; both branches use its templates.
     """
 
@@ -83,19 +83,19 @@ class TCL(Method):
         optim: OptimConfig = OptimConfig(name="adamw", lr=7.5e-5, weight_decay=0.05),
         clip: str = "openai/clip-vit-base-patch16",
         statistics: Literal["imagenet", "clip"] = "imagenet",
-        even_cosine: float = 0.25,
+        cosine_threshold: float = 0.25,
         loss_weights: LossWeights = LossWeights(),
-        joint_from: int = 30_000,
+        decoder_only_steps: int = 30_000,
         reading: MaskReading = MaskReading(),
     ) -> None:
         super().__init__(class_names, optim)
         frozen = CLIP(clip)
-        refuse_silent_names(frozen, self.class_names)
-        self.grounding = Grounding(frozen, statistics, double=True, even_cosine=even_cosine)
+        require_known_words(frozen, self.class_names)
+        self.grounding = Grounding(frozen, statistics, double=True, cosine_threshold=cosine_threshold)
         self.feature_text_scale = nn.Parameter(torch.tensor(LOG_SCALE))
         self.image_text_scale = nn.Parameter(torch.tensor(LOG_SCALE))
         self.loss_weights = loss_weights
-        self.joint_from = joint_from
+        self.decoder_only_steps = decoder_only_steps
         self.reading = reading
         with torch.no_grad():
             text = template_embeddings(frozen, self.class_names, prompt_templates(reading.templates))
@@ -118,7 +118,7 @@ class TCL(Method):
         )
         row = torch.arange(len(kept), device=logits.device)
         seed = torch.initial_seed() - self.global_rank  # the base seeds every epoch, and the ranks apart
-        generators = [image_generator(seed, batch.image_id[k]) for k in kept]
+        generators = [image_generator(seed, batch.image_ids[k]) for k in kept]
         uniform = uniform_draws(generators, pixels.shape[2:], pixels)
         mask = hard_masks(logits[row, first + row], uniform)  # (P, h, w)
         seen = self.grounding.embed_image(image * enlarge_mask(mask[:, None], image))  # (P, D)
@@ -145,5 +145,5 @@ class TCL(Method):
 
     def on_after_backward(self) -> None:
         """First stage: the block rests."""
-        if self.global_step < self.joint_from:
+        if self.global_step < self.decoder_only_steps:
             self.grounding.drop_block_gradients()

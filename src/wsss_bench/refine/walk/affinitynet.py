@@ -60,7 +60,7 @@ class AffinityNet(Method):
     ) -> None:
         super().__init__(class_names, optim)
         self.normalize = ImageNetNormalize()
-        self.backbone = ResNetStages(backbone, weights, STRIDE, frozen_stages, fixed_batch_norm=True)
+        self.backbone = ResNetStages(backbone, weights, STRIDE, frozen_stages, freeze_bn=True)
         widths = (width, 2 * width, 4 * width)
         self.laterals = nn.ModuleList(
             [

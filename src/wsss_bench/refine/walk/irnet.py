@@ -56,7 +56,7 @@ class IRNet(Method):
     ) -> None:
         super().__init__(class_names, optim)
         self.normalize = ImageNetNormalize()
-        self.backbone = ResNetStages(backbone, weights, output_stride, frozen_stages=5, fixed_batch_norm=True)
+        self.backbone = ResNetStages(backbone, weights, output_stride, frozen_stages=5, freeze_bn=True)
         strides = stage_strides(output_stride)
         self.boundary = BoundaryHead(self.backbone.stage_channels, strides, width)
         self.displacement = DisplacementHead(self.backbone.stage_channels, strides, width)

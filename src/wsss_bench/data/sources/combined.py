@@ -11,7 +11,7 @@ from wsss_bench.data.sources.base import Source, nearest_names
 
 
 @dataclass
-class ExtraSource:
+class ExtraImages:
     """Further images, and what they are for. The defaults are those of MCIS' code: the same as the images they join.
 
     Args:
@@ -29,32 +29,32 @@ class ExtraSource:
     gets_pseudo_label: bool = True
 
 
-class Pool(Source):
+class CombinedSource(Source):
     """A source whose training split is joined by further images. Its other splits are those of the main source.
 
     Args:
         main: The data set. Its training images are anchors and partners and get pseudo labels.
         split: Its training split.
-        extra: What joins that split, by name.
+        extra_images: What joins that split, by name.
 
     Raises:
         ValueError: an extra source with classes that the main one has not, or with image ids that are taken.
     """
 
-    def __init__(self, main: Source, split: str, extra: dict[str, ExtraSource]) -> None:
+    def __init__(self, main: Source, split: str, extra_images: dict[str, ExtraImages]) -> None:
         self.main = main
         self.split = split
-        self.extra = extra
+        self.extra_images = extra_images
         self.class_names = main.class_names
         self.has_background = main.has_background
-        self._columns = {name: self._columns_of(name, item) for name, item in extra.items()}
-        self._ids = {name: item.source.ids(item.split) for name, item in extra.items()}
+        self._columns = {name: self._columns_of(name, item) for name, item in extra_images.items()}
+        self._ids = {name: item.source.ids(item.split) for name, item in extra_images.items()}
         self._origin = {image_id: name for name, ids in self._ids.items() for image_id in ids}
         everything = [*main.ids(split), *(image_id for ids in self._ids.values() for image_id in ids)]
         if len(set(everything)) < len(everything):
             twice = sorted(image_id for image_id, count in Counter(everything).items() if count > 1)
             raise ValueError(
-                f"data.extra: the image ids {', '.join(twice[:5])} are in more than one of the sources {', '.join(extra)} and "
+                f"data.extra_images: the image ids {', '.join(twice[:5])} are in more than one of the sources {', '.join(extra_images)} and "
                 f"split {split!r}; rename the files of one, since what stages write is named after them"
             )
 
@@ -93,20 +93,20 @@ class Pool(Source):
         return self._source(image_id).captions(image_id)
 
     def _source(self, image_id: str) -> Source:
-        return self.extra[self._origin[image_id]].source if image_id in self._origin else self.main
+        return self.extra_images[self._origin[image_id]].source if image_id in self._origin else self.main
 
     def _with_extra(self, split: str, role: str) -> list[str]:
         ids = self.main.ids(split)
         if split != self.split:
             return ids
-        joined = [self._ids[name] for name, item in self.extra.items() if getattr(item, role)]
+        joined = [self._ids[name] for name, item in self.extra_images.items() if getattr(item, role)]
         return [*ids, *(image_id for ids in joined for image_id in ids)]
 
-    def _columns_of(self, name: str, item: ExtraSource) -> list[int]:
+    def _columns_of(self, name: str, item: ExtraImages) -> list[int]:
         unknown = [c for c in item.source.class_names if c not in self.class_names]
         if unknown:
             raise ValueError(
-                f"data.extra.{name} has {len(unknown)} classes that the data set has not, first {unknown[0]!r} "
+                f"data.extra_images.{name} has {len(unknown)} classes that the data set has not, first {unknown[0]!r} "
                 f"({nearest_names(unknown[0], self.class_names)}); take them and their images off its lists, or rename them"
             )
         return [self.class_names.index(c) for c in item.source.class_names]

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from wsss_bench.data.datamodule import WSSSDataModule
+from wsss_bench.data.sources.combined import CombinedSource, ExtraImages
 from wsss_bench.data.sources.folder import Folder
-from wsss_bench.data.sources.pool import ExtraSource, Pool
 from wsss_bench.data.sources.voc import VOC
 from wsss_bench.data.transforms import TransformConfig
 
@@ -34,7 +34,7 @@ def web(tmp_path):
 
 
 def test_extra_images_join_the_training_split_only(main, web):
-    pool = Pool(main, "train", {"web": ExtraSource(web)})
+    pool = CombinedSource(main, "train", {"web": ExtraImages(web)})
     for ids in (pool.ids("train"), pool.anchors("train"), pool.partners("train")):
         assert ids == [*main.ids("train"), "web_0", "web_1"]
     assert pool.ids("val") == pool.anchors("val") == main.ids("val")
@@ -52,7 +52,7 @@ def test_extra_images_join_the_training_split_only(main, web):
     [("may_be_anchor", "anchors"), ("may_be_partner", "partners"), ("gets_pseudo_label", "ids")],
 )
 def test_each_role_can_be_taken_away(role, listing, main, web):
-    pool = Pool(main, "train", {"web": ExtraSource(web, **{role: False})})
+    pool = CombinedSource(main, "train", {"web": ExtraImages(web, **{role: False})})
     listings = {name: len(getattr(pool, name)("train")) for name in ("anchors", "partners", "ids")}
     assert listings == {name: 10 if name == listing else 12 for name in listings}
 
@@ -60,31 +60,31 @@ def test_each_role_can_be_taken_away(role, listing, main, web):
 def test_bad_extra_sources_are_named(main, tmp_path):
     foreign = folder(tmp_path / "a", [("x", "zebra")], classes=("zebra", "bird"))
     with pytest.raises(
-        ValueError, match=r"data.extra.own has 1 classes that the data set has not, first 'zebra'"
+        ValueError, match=r"data.extra_images.own has 1 classes that the data set has not, first 'zebra'"
     ):
-        Pool(main, "train", {"own": ExtraSource(foreign)})
+        CombinedSource(main, "train", {"own": ExtraImages(foreign)})
     taken = folder(tmp_path / "b", [("train_3", "bird")])
     with pytest.raises(ValueError, match="image ids train_3 are in more than one of the sources"):
-        Pool(main, "train", {"own": ExtraSource(taken)})
+        CombinedSource(main, "train", {"own": ExtraImages(taken)})
 
 
 def test_pairs_take_their_anchors_and_partners_from_the_pool(main, web):
-    extra = {"web": ExtraSource(web, may_be_anchor=False)}
-    data = WSSSDataModule(main, "pair", SQUARE, global_batch_size=5, val_split=None, extra=extra)
+    extra = {"web": ExtraImages(web, may_be_anchor=False)}
+    data = WSSSDataModule(main, "pair", SQUARE, global_batch_size=5, val_split=None, extra_images=extra)
     firsts, seconds = set(), set()
     loader = data.train_dataloader()
     for epoch in range(8):
         loader.sampler.set_epoch(epoch)
         for batch in loader:
-            firsts |= set(batch.first.image_id)
-            seconds |= set(batch.second.image_id)
+            firsts |= set(batch.first.image_ids)
+            seconds |= set(batch.second.image_ids)
             assert (batch.first.labels * batch.second.labels).sum(dim=1).min() >= 1
     assert firsts == set(main.ids("train"))
     assert seconds >= {"web_0", "web_1"}
 
 
 def test_seeds_are_made_of_what_gets_pseudo_labels(main, web):
-    data = WSSSDataModule(main, "pair", SQUARE, extra={"web": ExtraSource(web)})
+    data = WSSSDataModule(main, "pair", SQUARE, extra_images={"web": ExtraImages(web)})
     data.predict_on("train", labelled=True, references=2)
     samples = {sample.image_id: sample for sample in data.predict_dataloader()}
     assert set(samples) == {*main.ids("train"), "web_0", "web_1"}
