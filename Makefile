@@ -5,12 +5,18 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 EXPERIMENT ?= experiments/mini.yaml
 RUNS ?= runs
+# versions that the tests ran with; empty takes the newest that setup.cfg admits
+CONSTRAINTS ?= constraints/tested.txt
+WORKERS ?= 2
 ARGS ?=
+PIP_INSTALL = $(BIN)/pip install --progress-bar off $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
+CRF = 'pydensecrf2>=1.1'
+PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup
 export NO_ALBUMENTATIONS_UPDATE = 1
 export WSSS_DATA ?= data
 
 .DEFAULT_GOAL := help
-.PHONY: help install crf bench plan table test lint data data-check perf clean
+.PHONY: help install crf bench plan table check test lint data data-check perf clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -18,17 +24,17 @@ help:  ## list the targets
 install: $(VENV)/.installed  ## create .venv and install the package with all it needs
 
 # made again when the dependencies change; a half-finished installation leaves no stamp
-$(VENV)/.installed: setup.cfg pyproject.toml
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(not (3, 10) <= v[:2] <= (3, 12) and f"wsss_bench needs Python 3.10 to 3.12, found {v.major}.{v.minor}; set PYTHON=python3.11")'
+$(VENV)/.installed: setup.cfg pyproject.toml $(CONSTRAINTS)
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(not (3, 10) <= v[:2] <= (3, 13) and f"wsss_bench needs Python 3.10 to 3.13, found {v.major}.{v.minor}; set PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --progress-bar off -e '.[dev]'
-	@$(BIN)/pip install --progress-bar off 'pydensecrf2>=1.1' > $(VENV)/crf.log 2>&1 \
-		|| echo "The CRF extension could not be built (log: $(VENV)/crf.log). Everything else works; CRF read-outs stay empty until 'make crf' succeeds."
+	$(PIP_INSTALL) -e '.[dev]'
+	@$(PIP_INSTALL) $(CRF) > $(VENV)/crf.log 2>&1 \
+		|| echo "The CRF extension could not be built (log: $(VENV)/crf.log). Everything else works; CRF read-outs stay empty until 'make crf' succeeds. It needs a C++ compiler and Python 3.12 or older."
 	@touch $@
 
-crf: $(VENV)/.installed  ## build the CRF extension (needs a C++ compiler)
-	$(BIN)/pip install 'pydensecrf2>=1.1'
+crf: $(VENV)/.installed  ## build the CRF extension (needs a C++ compiler and Python 3.10 to 3.12)
+	$(PIP_INSTALL) $(CRF)
 
 bench: install  ## run a benchmark matrix: make bench [EXPERIMENT=experiments/voc.yaml] [ARGS='--jobs 2']
 	@$(BIN)/wsss-bench bench $(EXPERIMENT) --runs $(RUNS) $(ARGS)
@@ -45,8 +51,11 @@ data: install  ## make the mini world
 data-check: install  ## check a data set: make data-check DATA=configs/data/voc.yaml
 	@$(BIN)/wsss-bench data check --config $(or $(DATA),configs/data/mini.yaml)
 
-test: install  ## run the tests (no network, no GPU)
-	$(BIN)/python -m pytest $(ARGS)
+check: lint  ## linter, types and the fast tests: a minute, before every commit
+	$(PYTEST) -m 'not slow' $(ARGS)
+
+test: install  ## all tests (no network, no GPU)
+	$(PYTEST) $(ARGS)
 
 lint: install  ## linter and type checker
 	$(BIN)/ruff check src tests benchmarks

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from ranks import RankPair
 
 from wsss_bench.artifacts.files import write_mask
 
@@ -19,6 +21,25 @@ os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 os.environ["WANDB_MODE"] = "disabled"
 
 pytest_plugins = ["project"]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Which tests stay together on one of `pytest -n` workers: those of a file, which share its fixtures, and those
+    that need the two ranks, so that these are started once.
+    """
+    for item in items:
+        group = "ranks" if "rank_pair" in getattr(item, "fixturenames", ()) else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.fixture(scope="session")
+def rank_pair(tmp_path_factory: pytest.TempPathFactory, mini_data: Path) -> Iterator[RankPair]:
+    """Two processes of one gloo group, which read the small mini world too."""
+    pair = RankPair(tmp_path_factory.mktemp("ranks") / "store")
+    yield pair
+    pair.close()
+
 
 MINI_CLASSES = ("aeroplane", "bird", "boat", "bus", "car", "cow", "sheep", "train")
 TRAIN, VAL = [f"train_{k}" for k in range(10)], [f"val_{k}" for k in range(5)]

@@ -3,8 +3,9 @@
 A new method is tested by being there: nothing is added to this file.
 """
 
-import subprocess
-import sys
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import paths
@@ -56,9 +57,18 @@ def run(stage, tmp_path, config, name="config.yaml"):
     assert stage.main(["--config", str(path)]) == 0
 
 
-def built(name, tmp_path):
-    cli = FitCLI(config_of(name, tmp_path / "out"))
+@cache
+def parsed(name):
+    """Method and data module, built by the command line's parser; most of a second."""
+    cli = FitCLI(config_of(name, Path("nothing is written")))
     return cli.model, cli.datamodule
+
+
+def built(name):
+    """The method with its first weights, a copy that a test may train, and its data module."""
+    method, data = parsed(name)
+    torch.manual_seed(0)
+    return deepcopy(method), data
 
 
 def is_overridden(method, name):
@@ -83,8 +93,8 @@ def behind_closed_gates(method):
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_a_training_step_reaches_every_trainable_parameter(name, tmp_path, mini_data):
-    method, data = built(name, tmp_path)
+def test_a_training_step_reaches_every_trainable_parameter(name, mini_data):
+    method, data = built(name)
     method.train()
     losses = method.training_loss(next(iter(data.train_dataloader())))
     assert losses
@@ -103,8 +113,8 @@ def test_a_training_step_reaches_every_trainable_parameter(name, tmp_path, mini_
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_a_few_steps_lower_the_loss(name, tmp_path, mini_data):
-    method, data = built(name, tmp_path)
+def test_a_few_steps_lower_the_loss(name, mini_data):
+    method, data = built(name)
     method.train()
     batch = next(iter(data.train_dataloader()))
     optimizer = build_optimizer(method.parameter_groups(), method.optim)
@@ -120,8 +130,8 @@ def test_a_few_steps_lower_the_loss(name, tmp_path, mini_data):
 
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("size", [(96, 96), (80, 104)])
-def test_maps_have_the_right_shape_and_range(name, size, tmp_path, mini_data):
-    method, data = built(name, tmp_path)
+def test_maps_have_the_right_shape_and_range(name, size, mini_data):
+    method, data = built(name)
     method.eval()
     image = torch.rand(2, 3, *size)
     with torch.no_grad():
@@ -138,8 +148,8 @@ def test_maps_have_the_right_shape_and_range(name, size, tmp_path, mini_data):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_segmentation_does_not_depend_on_labels(name, tmp_path, mini_data):
-    method, _ = built(name, tmp_path)
+def test_segmentation_does_not_depend_on_labels(name, mini_data):
+    method, _ = built(name)
     if not is_overridden(method, "segmentation_logits"):
         pytest.skip("has no segmentation")
     method.eval()
@@ -180,16 +190,21 @@ def test_stages_run_and_a_checkpoint_brings_the_same_maps_back(name, tmp_path, m
         np.testing.assert_array_equal(first, second)
 
 
+def train_on_a_rank(rank, config):
+    fit.main(["--config", config])
+
+
 @pytest.mark.parametrize("name", TRAINED)
-def test_two_ranks_train_what_one_process_trains(name, tmp_path, mini_data):
-    method = built(name, tmp_path)[0]
-    states = [method.state_dict()]
+def test_two_ranks_train_what_one_process_trains(name, tmp_path, mini_data, rank_pair):
+    method = built(name)[0]
+    start = method.state_dict()
     # Once a gate has opened a little, neighbours in an enlarged cell differ by less than float32 resolves, and the total
     # variation asks for the sign of that: its gradient of a gate is up to 13 % off. In CoDe a gate of two ranks then ends 6 %
     # of its way from that of one process; in float64 1e-14 of it, in float32 without variation 1e-5. So methods with gates are
     # compared in float64.
     precision, tolerance = ("64-true", 1e-6) if behind_closed_gates(method) else ("32-true", 0.01)
-    for devices in (1, 2):
+
+    def short_training(devices):
         trainer = {
             "limit_train_batches": 2,
             "precision": precision,
@@ -199,14 +214,15 @@ def test_two_ranks_train_what_one_process_trains(name, tmp_path, mini_data):
         }
         config = config_of(name, tmp_path / f"{devices}", trainer=trainer)
         config["model"]["init_args"]["optim"] |= {"name": "sgd", "lr": 0.01, "warmup_steps": 0}
-        path = tmp_path / f"{devices}.yaml"
-        path.write_text(yaml.safe_dump(config))
-        command = [sys.executable, "-m", "wsss_bench", "fit", "--config", str(path)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=240)
-        assert done.returncode == 0, done.stderr
-        assert read_manifest(tmp_path / f"{devices}")["world_size"] == devices
-        states.append(torch.load(tmp_path / f"{devices}" / LAST, weights_only=True)["state_dict"])
-    start, single, double = states
+        return config
+
+    run(fit, tmp_path, short_training(1), "1.yaml")
+    (tmp_path / "2.yaml").write_text(yaml.safe_dump(short_training(2)))
+    rank_pair.call(train_on_a_rank, str(tmp_path / "2.yaml"))
+    single, double = (
+        torch.load(tmp_path / devices / LAST, weights_only=True)["state_dict"] for devices in ("1", "2")
+    )
+    assert [read_manifest(tmp_path / devices)["world_size"] for devices in ("1", "2")] == [1, 2]
     moved = 0
     for key, value in single.items():
         step, difference = (value - start[key]).double().norm(), (value - double[key]).double().norm()
