@@ -1,4 +1,4 @@
-"""ASPP and the scales of DeepLabV2 against arrays of deeplab-pytorch, LargeFOV against ToCo's."""
+"""ASPP and multi-scale inputs of DeepLabV2 against arrays of deeplab-pytorch, LargeFOV against ToCo."""
 
 import numpy as np
 import paths
@@ -21,14 +21,14 @@ def test_aspp_sums_its_branches():
     torch.testing.assert_close(aspp(DEEPLAB["aspp_input"]), DEEPLAB["aspp_output"], rtol=1e-4, atol=1e-5)
 
 
-def test_aspp_starts_small_and_without_bias():
+def test_aspp_initialisation_has_small_weights_and_zero_bias():
     aspp = ASPP(256, 21)
     weights = torch.cat([branch.weight.flatten() for branch in aspp.branches])
     assert weights.std().item() == pytest.approx(0.01, rel=0.02)
     assert not any(branch.bias.any() for branch in aspp.branches)
 
 
-def test_scales_and_their_maximum():
+def test_multi_scale_logits_and_their_maximum():
     network = nn.Conv2d(3, 4, 3, stride=4, padding=1)
     network.weight.data, network.bias.data = DEEPLAB["msc_weight"], DEEPLAB["msc_bias"]
     outputs = multi_scale_logits(network, DEEPLAB["msc_input"], (0.5, 0.75))
@@ -37,13 +37,13 @@ def test_scales_and_their_maximum():
     torch.testing.assert_close(outputs[-1], DEEPLAB["msc_eval"], rtol=1e-5, atol=1e-6)
 
 
-def test_without_further_scales_there_is_one_output():
+def test_without_additional_scales_there_is_one_output():
     network = nn.Conv2d(3, 4, 3)
     (only,) = multi_scale_logits(network, DEEPLAB["msc_input"], ())
     torch.testing.assert_close(only, network(DEEPLAB["msc_input"]))
 
 
-def test_largefov_is_that_of_toco():
+def test_largefov_equals_the_decoder_of_toco():
     golden = np.load(GOLDEN / "single_stage" / "largefov.npz")
     decoder = LargeFOV(6, 4)
     assert [name for name, _ in decoder.named_parameters()] == golden["param_names"].tolist()
@@ -56,7 +56,7 @@ def test_largefov_is_that_of_toco():
     )
 
 
-def test_largefov_of_the_first_deeplab_sees_25_pixels_and_keeps_the_size():
+def test_largefov_of_deeplab_v1_has_a_field_of_view_of_25_pixels_and_keeps_the_size():
     head = LargeFOV(2, 3, dilation=12, width=4, kernel_sizes=(3, 1), bias=True)
     for parameter in head.parameters():
         parameter.data.fill_(1.0)

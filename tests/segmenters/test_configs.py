@@ -1,4 +1,4 @@
-"""What every segmenter of `configs/segmenters` must do, checked through its own YAML on the small mini world."""
+"""Tests that every segmenter of `configs/segmenters` must pass, with its own YAML on the small mini world."""
 
 import shutil
 
@@ -87,7 +87,7 @@ def test_a_few_steps_lower_the_loss(name, tmp_path, mini_data):
 
 
 @pytest.mark.parametrize("name", ON_MINI)
-def test_segmentation_does_not_depend_on_labels_and_fits_any_size(name, tmp_path, mini_data):
+def test_segmentation_is_independent_of_image_labels_and_accepts_any_image_size(name, tmp_path, mini_data):
     method, data = built(name, tmp_path)
     method.eval()
     image = np.random.default_rng(0).integers(0, 256, (53, 70, 3), dtype=np.uint8)
@@ -100,7 +100,7 @@ def test_segmentation_does_not_depend_on_labels_and_fits_any_size(name, tmp_path
 
 
 @pytest.mark.parametrize("name", ON_MINI)
-def test_pseudo_masks_are_trained_on_and_a_checkpoint_brings_the_prediction_back(name, tmp_path, mini_data):
+def test_training_on_pseudo_masks_and_predicting_from_the_checkpoint(name, tmp_path, mini_data):
     train, refined = tmp_path / "train", tmp_path / "refined"
     source = built(name, tmp_path)[1].source
     for image_id in source.ids("train"):

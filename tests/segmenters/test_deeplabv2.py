@@ -1,4 +1,4 @@
-"""DeepLabV2 and LargeFOV as segmenters: what is trained, how fast, and on which outputs."""
+"""DeepLabV2 and LargeFOV as segmenters: trained parameters, learning rates, losses."""
 
 import multiprocessing
 
@@ -27,7 +27,7 @@ def batch():
     return MaskBatch(["a", "b"], torch.rand(2, 3, 32, 40, generator=generator), mask, mask != 255)
 
 
-def test_rate_is_a_staircase_of_ten_steps():
+def test_learning_rate_changes_every_ten_steps():
     optimizer = build_optimizer(
         [{"params": [nn.Parameter(torch.zeros(1))]}], DeepLabV2(("a", "b"), **TINY).optim
     )
@@ -41,7 +41,7 @@ def test_rate_is_a_staircase_of_ten_steps():
 
 
 @pytest.mark.parametrize("segmenter", [DeepLabV2, DeepLabLargeFOV])
-def test_backbone_head_and_biases_learn_at_the_published_rates(segmenter):
+def test_backbone_head_and_biases_have_the_published_learning_rates(segmenter):
     method = segmenter(("a", "b"), **TINY)
     groups = build_optimizer(method.parameter_groups(), method.optim).param_groups
     assert [(g["lr"], g["weight_decay"]) for g in groups] == [
@@ -55,7 +55,7 @@ def test_backbone_head_and_biases_learn_at_the_published_rates(segmenter):
 
 
 @pytest.mark.parametrize("segmenter", [DeepLabV2, DeepLabLargeFOV])
-def test_batch_norm_keeps_its_statistics_and_its_affine_parameters(segmenter):
+def test_batch_norm_statistics_and_affine_parameters_are_frozen(segmenter):
     method = segmenter(("a", "b"), **TINY).train()
     norms = [m for m in method.backbone.modules() if isinstance(m, nn.BatchNorm2d)]
     before = [norm.running_mean.clone() for norm in norms]
@@ -84,7 +84,7 @@ def test_deeplab_sums_the_losses_of_three_scales_and_their_maximum(name, loss):
     assert [tuple(m.shape[-2:]) for m in maps] == [(4, 5), (2, 3), (3, 4), (4, 5)]
 
 
-def test_largefov_compares_at_the_size_of_the_mask():
+def test_largefov_loss_is_at_the_size_of_the_mask():
     method = DeepLabLargeFOV(("a", "b"), width=16, **TINY).eval()
     logits = method.segmentation_logits(batch().image)
     assert logits.shape == (2, 3, 4, 5)
@@ -105,7 +105,7 @@ def test_resnet101_is_dilated_as_published():
 
 
 def gradients(rank, ranks, store, results):
-    """Gradients of this rank's share of the batch, averaged over ranks as data-parallel training does it."""
+    """Gradients of this rank's share of the batch, averaged over ranks as in data-parallel training."""
     distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=ranks)
     torch.manual_seed(0)
     method = DeepLabV2(("a", "b"), loss="balanced", **TINY).train()
@@ -121,7 +121,7 @@ def gradients(rank, ranks, store, results):
 
 def test_two_ranks_have_the_gradient_of_one_process(tmp_path):
     for ranks in (1, 2):
-        # forked, because torch is loaded already
+        # fork, because torch is already loaded
         context = multiprocessing.get_context("fork")
         paths = (tmp_path / f"store{ranks}", tmp_path / f"{ranks}.npy")
         processes = [context.Process(target=gradients, args=(rank, ranks, *paths)) for rank in range(ranks)]
@@ -132,5 +132,5 @@ def test_two_ranks_have_the_gradient_of_one_process(tmp_path):
             assert process.exitcode == 0
     single, double = (np.load(tmp_path / f"{ranks}.npy") for ranks in (1, 2))
     assert np.abs(single).max() > 0.01
-    # the first image has far fewer counted pixels than the second: a mean of the ranks' own means would differ
+    # the first image has far fewer labelled pixels than the second: a mean of the means per rank would differ
     assert np.linalg.norm(single - double) < 1e-4 * np.linalg.norm(single)

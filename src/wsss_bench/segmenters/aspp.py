@@ -1,7 +1,7 @@
-"""The head of DeepLabV2 and its view of an image at several scales.
+"""ASPP, the head of DeepLabV2, and its multi-scale inputs (MSC).
 
-Chen et al., "DeepLab: Semantic Image Segmentation with Deep Convolutional Nets, Atrous Convolution, and Fully Connected
-CRFs", TPAMI 2018, https://arxiv.org/abs/1606.00915, in the PyTorch form of
+Chen et al., "DeepLab: Semantic Image Segmentation with Deep Convolutional Nets, Atrous Convolution, and Fully
+Connected CRFs", TPAMI 2018, https://arxiv.org/abs/1606.00915, in the PyTorch form of
 https://github.com/kazuto1011/deeplab-pytorch, which the WSSS literature trains.
 """
 
@@ -15,12 +15,13 @@ from torch.nn import functional as F
 
 
 class ASPP(nn.Module):
-    """Atrous spatial pyramid pooling: parallel dilated 3x3 convolutions straight to the classes, summed.
+    """Atrous spatial pyramid pooling of DeepLabV2: the sum of parallel atrous 3x3 convolutions to class
+    logits.
 
     Args:
-        channels: Channels of the features.
-        num_outputs: Channels of the output.
-        rates: Dilation of each branch, in pixels of the features.
+        channels: Number of feature channels.
+        num_outputs: Number of output channels.
+        rates: Atrous rate (dilation) of each branch, in pixels of the feature map.
     """
 
     def __init__(self, channels: int, num_outputs: int, rates: Sequence[int] = (6, 12, 18, 24)) -> None:
@@ -40,12 +41,16 @@ class ASPP(nn.Module):
 def multi_scale_logits(
     network: Callable[[Tensor], Tensor], image: Tensor, scales: Sequence[float] = (0.5, 0.75)
 ) -> list[Tensor]:
-    """Logits of an image at scale 1 and at each of `scales`, and their maximum at the size of the first, in this order.
+    """Logits of one network for an image at several scales (MSC, multi-scale inputs).
 
     Args:
         network: `(B, 3, H, W)` -> `(B, K, h, w)`.
         image: `(B, 3, H, W)`, normalised.
-        scales: Further scales; without any, the result is the logits at scale 1 alone.
+        scales: Scales in addition to 1.
+
+    Returns:
+        The logits at scale 1, at each of `scales`, and their pixelwise maximum at the size of the first.
+        Without `scales`, only the logits at scale 1.
     """
     logits = [network(image)]  # (B, K, h, w)
     if not scales:
@@ -55,5 +60,5 @@ def multi_scale_logits(
         for scale in scales
     ]
     size = logits[0].shape[-2:]
-    enlarged = [F.interpolate(small, size, mode="bilinear", align_corners=False) for small in logits[1:]]
-    return [*logits, torch.stack([logits[0], *enlarged]).amax(dim=0)]
+    resized = [F.interpolate(scaled, size, mode="bilinear", align_corners=False) for scaled in logits[1:]]
+    return [*logits, torch.stack([logits[0], *resized]).amax(dim=0)]

@@ -1,7 +1,8 @@
 """What all segmenters share: a dilated ResNet, a head, and the optimisation of DeepLab.
 
-A segmenter is the second stage of a multi-stage method: a network trained on pseudo masks, which are then forgotten. It is a
-`Method` like any other, so that `fit` and `predict` run it; with true masks it gives the ceiling of the second stage.
+A segmenter is the second stage of a multi-stage method: a network trained on pseudo masks, which are not used
+at inference. It is a `Method`, so that `fit` and `predict` run it. Trained on ground-truth masks, it gives an
+upper bound for the second stage.
 """
 
 from __future__ import annotations
@@ -23,22 +24,24 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 DEEPLAB_OPTIM = OptimConfig(name="sgd", lr=2.5e-4, weight_decay=5e-4, momentum=0.9, power=0.9, decay_every=10)
-"""DeepLabV2's schedule as the WSSS literature runs it."""
+"""Optimiser and schedule of DeepLabV2 as used in the WSSS literature."""
 
 
 class Segmenter(Method):
-    """ResNet at output stride 8, dilated, with frozen BatchNorm, and a head that a subclass sets.
+    """Dilated ResNet with frozen BatchNorm, and a head that a subclass sets.
 
-    Weights of the head learn ten times as fast as the backbone; its biases twenty times, without weight decay (DeepLab).
+    As in DeepLab, the head's weights have 10 times the learning rate of the backbone (`head_lr_scale`), its
+    biases 20 times, without weight decay.
 
     Args:
         class_names: Foreground classes, in label order.
-        optim: Optimiser of the backbone; see above for the head.
+        optim: Optimiser and learning rate of the backbone; see above for the head.
         backbone: timm ResNet name, or a recipe file.
         weights: `imagenet`, a checkpoint path in timm's names, or None.
-        output_stride: Stride of the features; what loses its stride is dilated.
+        output_stride: Stride of the features; removed strides are replaced by dilation.
         loss: `cross_entropy`, or `balanced` between background and foreground.
-        head_lr_scale: Learning rate of the head's weights over that of the backbone; biases get twice as much.
+        head_lr_scale: Learning rate of the head's weights divided by that of the backbone; biases have twice
+            that rate.
     """
 
     supervision = "mask"

@@ -1,13 +1,15 @@
-"""DeepLabV2 on ResNet-101: what multi-stage WSSS trains on its pseudo masks.
+"""DeepLabV2 on ResNet-101, the usual segmentation network of multi-stage WSSS.
 
-Chen et al., "DeepLab: Semantic Image Segmentation with Deep Convolutional Nets, Atrous Convolution, and Fully Connected
-CRFs", TPAMI 2018, https://arxiv.org/abs/1606.00915, as https://github.com/kazuto1011/deeplab-pytorch trains it. The image is
-seen at 1, 0.5 and 0.75 of its size by one network; their maximum is the prediction, and all four outputs are trained.
+Chen et al., "DeepLab: Semantic Image Segmentation with Deep Convolutional Nets, Atrous Convolution, and Fully
+Connected CRFs", TPAMI 2018, https://arxiv.org/abs/1606.00915, as trained by
+https://github.com/kazuto1011/deeplab-pytorch. One network processes the image at scales 1, 0.5 and 0.75
+(MSC). The maximum of the logits is the prediction; the loss is the sum over all four outputs.
 
-Departures: timm's ResNet has its stride in the 3x3 convolution and a max-pool without ceil mode, where the Caffe network has
-them in the first 1x1 convolution and with it, so that sizes of maps may differ by one; images are RGB, normalised by
-ImageNet's statistics, not BGR minus a mean. Checkpoints of deeplab-pytorch have other names and do not load. Ten images are
-one batch, not two of five: the loss is a mean over the pixels of all ten.
+Departures: timm's ResNet has the stride of a bottleneck in the 3x3 convolution and its max-pooling has no
+ceil mode; the Caffe network has the stride in the first 1x1 convolution and uses ceil mode, so that map sizes
+may differ by one. Images are RGB with ImageNet normalisation, not BGR minus a mean. Checkpoints of
+deeplab-pytorch have other parameter names and do not load. Ten images are one batch, not two of five: the
+loss is a mean over the pixels of all ten.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from wsss_bench.types import MaskBatch
 
 
 class DeepLabV2(Segmenter):
-    """Dilated ResNet with atrous spatial pyramid pooling, over several scales.
+    """Dilated ResNet with atrous spatial pyramid pooling (ASPP) and multi-scale inputs (MSC).
 
     Args:
         class_names: Foreground classes, in label order.
@@ -34,10 +36,11 @@ class DeepLabV2(Segmenter):
         backbone: timm ResNet name, or a recipe file.
         weights: `imagenet`, a checkpoint path in timm's names, or None.
         output_stride: Stride of the features.
-        rates: Dilation of each branch of the head, in pixels of the features.
-        scales: Scales of the image beside 1.
-        loss: `cross_entropy`, or `balanced` between background and foreground (CLIMS from ImageNet weights).
-        head_lr_scale: Learning rate of the head's weights over that of the backbone; biases get twice as much.
+        rates: Atrous rate of each ASPP branch, in pixels of the feature map.
+        scales: Scales of the image in addition to 1.
+        loss: `cross_entropy`, or `balanced` between background and foreground (CLIMS with ImageNet weights).
+        head_lr_scale: Learning rate of the head's weights divided by that of the backbone; biases have twice
+            that rate.
     """
 
     def __init__(

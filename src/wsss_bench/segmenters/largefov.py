@@ -1,11 +1,12 @@
-"""DeepLab-LargeFOV on ResNet-101: the segmenter of MCIS, OAA and other methods of their time.
+"""DeepLab-LargeFOV on ResNet-101, the segmenter of MCIS, OAA and other methods of that time.
 
 Chen et al., "Semantic Image Segmentation with Deep Convolutional Nets and Fully Connected CRFs", ICLR 2015,
-https://arxiv.org/abs/1412.7062. The original is VGG-16 whose fc6 is a 3x3 convolution of dilation 12; on ResNet-101 the same
-head follows the features of output stride 8. One scale; logits are enlarged to the mask before the loss.
+https://arxiv.org/abs/1412.7062. The original is a VGG-16 with fc6 as a 3x3 convolution of dilation 12. On
+ResNet-101 the same head follows the features of output stride 8. Images have one scale; logits are upsampled
+to the size of the mask before the loss.
 
-Departures: the backbone of DeepLabV2 of this package (see there) in place of the Caffe network; no dropout; new weights in
-PyTorch's default initialisation.
+Departures: the ResNet of `deeplabv2.py` (see there) in place of the Caffe network; no dropout; the head
+starts from PyTorch's default initialisation.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from wsss_bench.types import MaskBatch
 
 
 class DeepLabLargeFOV(Segmenter):
-    """Dilated ResNet with one dilated convolution of a large field of view.
+    """Dilated ResNet with a LargeFOV head: one dilated convolution with a large field of view.
 
     Args:
         class_names: Foreground classes, in label order.
@@ -31,10 +32,11 @@ class DeepLabLargeFOV(Segmenter):
         backbone: timm ResNet name, or a recipe file.
         weights: `imagenet`, a checkpoint path in timm's names, or None.
         output_stride: Stride of the features.
-        dilation: Of the 3x3 convolution, in pixels of the features.
-        width: Channels of the head.
+        dilation: Dilation of the 3x3 convolution, in pixels of the feature map.
+        width: Number of hidden channels of the head.
         loss: `cross_entropy`, or `balanced` between background and foreground.
-        head_lr_scale: Learning rate of the head's weights over that of the backbone; its bias gets twice as much.
+        head_lr_scale: Learning rate of the head's weights divided by that of the backbone; its bias has twice
+            that rate.
     """
 
     def __init__(
@@ -55,9 +57,8 @@ class DeepLabLargeFOV(Segmenter):
 
     def training_loss(self, batch: MaskBatch) -> dict[str, Tensor]:
         logits = self.segmentation_logits(batch.image)
-        logits = F.interpolate(
-            logits, batch.mask.shape[1:], mode="bilinear", align_corners=False
-        )  # (B, 1 + C, H, W)
+        # (B, 1 + C, H, W)
+        logits = F.interpolate(logits, batch.mask.shape[1:], mode="bilinear", align_corners=False)
         return {"segmentation": self.loss(logits, batch.mask)}
 
     def segmentation_logits(self, image: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The camera-ready form of CLIMS: its head, what never moves, and what belongs to a class."""
+"""The camera-ready version of CLIMS: head, untrained parameters, class weights, class-related background."""
 
 import copy
 
@@ -34,7 +34,7 @@ def batch(labels, valid=True):
     return ImageBatch([str(n) for n in range(count)], torch.rand(count, 3, 64, 64), labels, padding)
 
 
-def test_head_is_a_bottleneck_and_one_map_more_than_classes(method):
+def test_head_is_a_bottleneck_with_one_unused_map(method):
     assert method.head[0].conv1.weight.shape[0] == method.backbone.channels // 4
     assert method.head[1].weight.shape[:2] == (9, method.backbone.channels)
     assert isinstance(method.head[0].act3, nn.LeakyReLU)
@@ -45,10 +45,10 @@ def test_head_is_a_bottleneck_and_one_map_more_than_classes(method):
     assert (gradient[1:] > 0).all()
 
 
-def test_scale_and_shift_of_batch_norm_are_in_no_group(method):
+def test_scale_and_shift_of_batch_norm_are_not_trained(method):
     (group,) = method.parameter_groups()
-    moving = [p for p in group["params"] if p.requires_grad]
-    assert {p.ndim for p in moving} == {4}
+    trained = [p for p in group["params"] if p.requires_grad]
+    assert {p.ndim for p in trained} == {4}
 
 
 def test_padding_is_zero_for_both_networks(method):
@@ -58,30 +58,30 @@ def test_padding_is_zero_for_both_networks(method):
     assert not seen[0].any()
 
 
-def test_weights_of_classes_and_scenery_enter_as_published(method):
-    """Boat (weighted 3, with water) and bus (weighted 1, without scenery) at cosines worked out by hand."""
+def test_class_weights_and_class_related_background_enter_as_published(method):
+    """Boat (weight 3, background prompt water) and bus (weight 1, no background prompt), computed by hand."""
     method.loss_weights = LossWeights(1.0, 1.0, 1.0, 1.0)
     nouns = torch.tensor([[0.9, 0.5, 0.9], [0.9, 0.9, 0.9]])  # sky, water, railway
-    cosines = Similarities(torch.tensor([2, 3]), torch.tensor([0.5, 0.25]), torch.tensor([0.5, 0.75]), nouns)
-    method.matcher.forward = lambda *_: cosines
+    s_oo, s_bo = torch.tensor([0.5, 0.25]), torch.tensor([0.5, 0.75])
+    similarities = Similarities(torch.tensor([2, 3]), s_oo, s_bo, nouns)
+    method.matcher.forward = lambda *_: similarities
     losses = method.training_loss(batch(torch.eye(8)[2:4]))
     log2 = torch.tensor(2.0).log().item()
-    assert losses["object_text"].item() == pytest.approx(
-        (3 + 2) * log2 / 2
-    )  # over 2 pairs, not over the weight 4
-    assert losses["background_text"].item() == pytest.approx((3 + 2) * log2 / 2)
-    assert losses["suppression"].item() == pytest.approx(log2)
+    # divided by the 2 pairs, not by the sum of weights, 4
+    assert losses["otm"].item() == pytest.approx((3 + 2) * log2 / 2)
+    assert losses["btm"].item() == pytest.approx((3 + 2) * log2 / 2)
+    assert losses["cbs"].item() == pytest.approx(log2)
 
 
-def test_a_batch_without_labels_trains_the_area_alone(method):
+def test_a_batch_without_labels_has_only_the_area_regularization(method):
     losses = method.training_loss(batch(torch.zeros(2, 8)))
     assert [loss.item() for loss in losses.values()][:3] == [0, 0, 0]
-    assert losses["area"] > 0
+    assert losses["reg"] > 0
     sum(losses.values()).backward()
     assert torch.isfinite(method.head[1].weight.grad).all()
 
 
-def test_what_does_not_fit_is_refused():
+def test_wrong_prompts_and_class_weights_are_refused():
     with pytest.raises(ValueError, match="one list for all classes, which only the improved version reads"):
         CLIMSCameraReady(MINI, prompts="mini", **ARGUMENTS)
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""CLIMS against one training step of the authors' code (step/train_clims.py), and what must not stop it."""
+"""CLIMS against one training step of the authors' code (step/train_clims.py), and its special cases."""
 
 import copy
 from types import SimpleNamespace
@@ -14,7 +14,7 @@ from wsss_bench.methods.cam import CAM
 from wsss_bench.methods.clims.improved import CLIMS
 from wsss_bench.methods.clims.losses import LossWeights
 from wsss_bench.methods.clims.prompts import Prompts
-from wsss_bench.methods.clims.text_matcher import TextMatcher, masked_images
+from wsss_bench.methods.clims.text_matcher import TextMatcher, object_and_background_regions
 from wsss_bench.stages.fit import warm_start
 from wsss_bench.types import ImageBatch
 from wsss_bench.vocabulary import load
@@ -51,8 +51,8 @@ class FakeCLIP(nn.Module):
         super().__init__()
         self.model = SimpleNamespace(text_model=None, text_projection=None)
 
-    def encode_text(self, sentences):
-        name = "class" if len(sentences) == 20 else "background"
+    def encode_text(self, prompts):
+        name = "class" if len(prompts) == 20 else "background"
         return F.normalize(golden(f"{name}_text_features"), dim=-1)
 
     def encode_image(self, image):
@@ -60,8 +60,8 @@ class FakeCLIP(nn.Module):
         return F.normalize(features.tanh() + golden("fake_common"), dim=-1)
 
 
-class Given:
-    """Stands in for the class maps: its sigmoid is a given tensor."""
+class FakeClassMaps:
+    """Replaces the class maps; their sigmoid is a given tensor."""
 
     def __init__(self, activation):
         self.activation = activation
@@ -81,7 +81,7 @@ def method(shipped):
 
 
 def published_step(weights):
-    """Losses of the golden step, with leaves for the activation and the image."""
+    """Losses of the golden step, with activation and image as leaves of the autograd graph."""
     alpha, beta, gamma, delta = weights
     method = CLIMS(
         load("voc"), clip="package:mini/clip", loss_weights=LossWeights(alpha, beta, gamma, delta), **NETWORK
@@ -89,11 +89,11 @@ def published_step(weights):
     activation, image = golden("activation").requires_grad_(), golden("image").requires_grad_()
     method.matcher = TextMatcher(FakeCLIP(), ["class"] * 20, ["background"] * 10)
     method.normalize = nn.Identity()
-    method._class_maps = lambda _: Given(activation)
+    method._class_maps = lambda _: FakeClassMaps(activation)
     return method.training_loss(batch_of(image, golden("label"))), activation, image
 
 
-def test_objective_and_its_gradients_equal_the_published_step():
+def test_total_loss_and_gradients_equal_the_published_step():
     losses, activation, image = published_step(GOLDEN["hyper"].tolist())
     total = sum(losses.values())
     total.backward()
@@ -104,7 +104,7 @@ def test_objective_and_its_gradients_equal_the_published_step():
 
 @pytest.mark.parametrize(
     ("name", "term"),
-    [("object_text", "L_OTM"), ("background_text", "L_BTM"), ("suppression", "L_CBS"), ("area", "L_REG")],
+    [("otm", "L_OTM"), ("btm", "L_BTM"), ("cbs", "L_CBS"), ("reg", "L_REG")],
 )
 def test_every_term_equals_the_published_one(name, term):
     losses, activation, _ = published_step([1.0] * 4)
@@ -113,16 +113,18 @@ def test_every_term_equals_the_published_one(name, term):
     np.testing.assert_allclose(activation.grad, GOLDEN[f"grad_x_{term}"], rtol=1e-5, atol=1e-6)
 
 
-def test_pairs_crops_and_similarities_equal_the_published_ones():
+def test_pairs_regions_and_similarities_equal_the_published_ones():
     activation, image, labels = golden("activation"), golden("image"), golden("label")
-    which, label = labels.nonzero(as_tuple=True)
-    assert (which * 20 + label).tolist() == GOLDEN["foreground_index"].tolist()
-    crops = masked_images(activation[which, label], image, which, FakeCLIP.image_size)
-    for crop, name in zip(crops.chunk(2), ("object_images", "background_images"), strict=True):
-        np.testing.assert_allclose(crop, GOLDEN[name], rtol=1e-5, atol=1e-6)
-    cosines = TextMatcher(FakeCLIP(), ["class"] * 20, ["background"] * 10)(activation, image, labels)
+    image_index, label = labels.nonzero(as_tuple=True)
+    assert (image_index * 20 + label).tolist() == GOLDEN["foreground_index"].tolist()
+    regions = object_and_background_regions(
+        activation[image_index, label], image, image_index, FakeCLIP.image_size
+    )
+    for region, name in zip(regions.chunk(2), ("object_images", "background_images"), strict=True):
+        np.testing.assert_allclose(region, GOLDEN[name], rtol=1e-5, atol=1e-6)
+    similarities = TextMatcher(FakeCLIP(), ["class"] * 20, ["background"] * 10)(activation, image, labels)
     names = ("similarity_object", "similarity_background", "similarity_object_bgprompts")
-    for cosine, name in zip(cosines[1:], names, strict=True):
+    for cosine, name in zip(similarities[1:], names, strict=True):
         np.testing.assert_allclose(cosine, GOLDEN[name].squeeze(), rtol=1e-5, atol=1e-6)
 
 
@@ -138,13 +140,13 @@ def test_network_is_the_published_one():
     batch_norm = method.train().backbone.stages[0][1]
     before = batch_norm.running_mean.clone()
     method.backbone.stages[0](torch.rand(2, 3, 32, 32))
-    assert not torch.equal(batch_norm.running_mean, before)  # frozen, and still in training mode
+    assert not torch.equal(batch_norm.running_mean, before)  # no gradient, but still in training mode
     method.backbone.to("meta")
     for size, side in FACTS["input_output_sizes"].tolist():
         assert method.backbone(torch.rand(1, 3, size, size, device="meta"))[-1].shape[2:] == (side, side)
 
 
-def test_clip_gets_no_gradient_no_optimiser_slot_and_no_place_in_the_checkpoint(method):
+def test_clip_has_no_gradient_and_is_in_no_optimiser_and_no_checkpoint(method):
     sum(
         method.training_loss(batch_of(torch.rand(2, 3, 64, 64), labels_of((0, 1), (1, 2)))).values()
     ).backward()
@@ -157,7 +159,7 @@ def test_clip_gets_no_gradient_no_optimiser_slot_and_no_place_in_the_checkpoint(
     assert method.head.weight.grad[[1, 2]].abs().sum() > 0
 
 
-def test_sentences_are_encoded_once_and_each_crop_once(method, monkeypatch):
+def test_prompts_are_encoded_once_and_each_region_once(method, monkeypatch):
     clip, seen = method.matcher.clip, []
     encode = clip.encode_image
     monkeypatch.setattr(clip, "encode_image", lambda image: seen.append(image.shape) or encode(image))
@@ -168,31 +170,34 @@ def test_sentences_are_encoded_once_and_each_crop_once(method, monkeypatch):
     assert not hasattr(clip.model, "text_model")
 
 
-def test_padding_and_masked_pixels_are_zero_in_what_clip_sees(method):
+def test_padding_and_masked_pixels_are_zero_in_the_clip_input(method):
     image = torch.rand(1, 3, 64, 64)
-    image[..., 40:] = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)  # what the transforms pad with
-    crops = masked_images(torch.zeros(1, 8, 8), method.normalize(image), torch.tensor([0]), 64)
-    assert not crops[0].any()
-    assert not crops[1, :, :, 41:].any()
-    assert crops[1, :, :, :39].any()
+    # the transforms pad with the mean colour of ImageNet
+    image[..., 40:] = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
+    regions = object_and_background_regions(
+        torch.zeros(1, 8, 8), method.normalize(image), torch.tensor([0]), 64
+    )
+    assert not regions[0].any()
+    assert not regions[1, :, :, 41:].any()
+    assert regions[1, :, :, :39].any()
 
 
-def test_maps_are_read_without_sigmoid(method):
+def test_seed_maps_have_no_sigmoid(method):
     maps = method.eval().seed_maps(torch.rand(1, 3, 64, 64))
     assert (maps == 0).any()
 
 
-def test_a_batch_without_labels_trains_the_area_alone(method):
+def test_a_batch_without_labels_has_only_the_area_regularization(method):
     losses = method.training_loss(batch_of(torch.rand(2, 3, 64, 64), labels_of()))
-    assert [losses[name].item() for name in ("object_text", "background_text", "suppression")] == [0, 0, 0]
-    assert losses["area"] > 0
+    assert [losses[name].item() for name in ("otm", "btm", "cbs")] == [0, 0, 0]
+    assert losses["reg"] > 0
     sum(losses.values()).backward()
     assert all(torch.isfinite(p.grad).all() for p in method.parameters() if p.requires_grad)
     assert method.head.weight.grad.any()
 
 
 @pytest.mark.parametrize("size", [(64, 64), (8, 8), (1, 1)])
-def test_one_pair_is_enough_at_any_size(method, size):
+def test_one_pair_trains_at_any_image_size(method, size):
     method.eval()  # batch statistics need more than one value
     losses = method.training_loss(batch_of(torch.rand(1, 3, *size), labels_of((0, 5), count=1)))
     sum(losses.values()).backward()
@@ -206,7 +211,7 @@ def test_an_object_of_one_pixel_and_an_empty_background_have_finite_losses(metho
     activation = torch.full((1, 8, 12, 12), value)
     activation[0, 4, 5, 5] = 1.0
     activation.requires_grad_()
-    method._class_maps = lambda _: Given(activation)
+    method._class_maps = lambda _: FakeClassMaps(activation)
     losses = method.training_loss(batch_of(torch.rand(1, 3, 96, 96), labels_of((0, 4), count=1)))
     sum(losses.values()).backward()
     assert torch.isfinite(activation.grad).all()
@@ -221,7 +226,7 @@ def save_cam(path, class_names):
     return cam
 
 
-def test_the_checkpoint_of_cam_fits_whole(method, tmp_path, capsys):
+def test_a_cam_checkpoint_loads_completely(method, tmp_path, capsys):
     cam = save_cam(tmp_path / "last.ckpt", MINI)
     warm_start(method, tmp_path / "last.ckpt")
     count = len(cam.state_dict())
@@ -245,12 +250,12 @@ def test_prompts_that_do_not_fit_are_refused():
         CLIMS(MINI, clip="package:mini/clip", prompts="camera_ready_mini", **NETWORK)
 
 
-def test_background_that_says_a_class_is_warned_about():
+def test_a_background_prompt_that_names_a_class_gives_a_warning():
     prompts = Prompts("a photo of a {}", list(MINI), ["water", "Trains"])
-    with pytest.warns(UserWarning, match="background prompt 'Trains' says the class 'train'"):
+    with pytest.warns(UserWarning, match="background prompt 'Trains' names the class 'train'"):
         CLIMS(MINI, clip="package:mini/clip", prompts=prompts, **NETWORK)
 
 
-def test_a_missing_clip_is_named(tmp_path):
+def test_a_missing_clip_is_reported_by_name(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"model\.init_args\.clip: no CLIP .*nowhere"):
         CLIMS(MINI, clip=str(tmp_path / "nowhere"), prompts="mini", **NETWORK)

@@ -11,7 +11,7 @@ from wsss_bench.methods.clims.losses import (
     background_suppression,
     background_text_matching,
     clamp_similarity,
-    class_background_suppression,
+    class_related_background_suppression,
     object_text_matching,
 )
 
@@ -41,7 +41,7 @@ def test_matching_terms_equal_the_published_ones(term, loss):
 
 
 @pytest.mark.parametrize("data", ["voc", "coco"])
-def test_suppression_equals_the_published_sum(data):
+def test_cbs_equals_the_published_sum(data):
     golden = np.load(GOLDEN / f"cbs_loss_{data}.npz")
     features = leaf(golden["image_features"])
     text = F.normalize(torch.tensor(golden["text_features"]), dim=-1)
@@ -53,7 +53,7 @@ def test_suppression_equals_the_published_sum(data):
     assert_equal(features.grad, golden["grad_image_features"])
 
 
-def test_suppression_leaves_scenery_below_the_threshold_alone():
+def test_cbs_ignores_background_prompts_below_the_threshold():
     cosine = leaf([[0.6, 0.2], [-0.5, 0.26]])
     value = background_suppression(cosine, threshold=0.26)
     value.backward()
@@ -62,7 +62,7 @@ def test_suppression_leaves_scenery_below_the_threshold_alone():
 
 
 @pytest.mark.parametrize(("term", "loss"), [("max", object_text_matching), ("min", background_text_matching)])
-def test_camera_ready_terms_weigh_classes_and_do_not_clamp(term, loss):
+def test_camera_ready_matching_terms_have_class_weights_and_no_clamp(term, loss):
     golden = np.load(GOLDEN / "camera_ready_losses.npz")
     similarity = leaf(golden["similarity"])
     value = (torch.tensor(golden["class_weights"]) * loss(similarity)).mean()
@@ -71,20 +71,21 @@ def test_camera_ready_terms_weigh_classes_and_do_not_clamp(term, loss):
     assert_equal(similarity.grad, golden[f"{term}_grad"])
 
 
-def test_camera_ready_suppression_is_a_mean_over_the_prompts_of_the_class():
+def test_camera_ready_cbs_is_a_mean_over_the_class_related_prompts():
     golden = np.load(GOLDEN / "camera_ready_losses.npz")
     features = leaf(golden["image_features"])
     texts = [torch.tensor(golden[f"text_features_{name}"]) for name in ("boat", "train")]
     cosine = F.normalize(features, dim=-1) @ F.normalize(torch.cat(texts), dim=-1).T  # (5, 5 + 4)
-    belongs = torch.zeros(5, 9, dtype=torch.bool)
-    belongs[0, :5] = belongs[1, 5:] = True  # instances: boat, train, and three classes without prompts
-    value = class_background_suppression(cosine, belongs)
+    class_related = torch.zeros(5, 9, dtype=torch.bool)
+    # pairs: boat, train, and three classes without prompts
+    class_related[0, :5] = class_related[1, 5:] = True
+    value = class_related_background_suppression(cosine, class_related)
     value.backward()
     assert_equal(value, golden["cbs_loss"])
     assert_equal(features.grad, golden["cbs_grad_image_features"])
 
 
-def test_area_counts_absent_classes():
+def test_area_regularization_includes_absent_classes():
     activation = leaf(np.full((2, 3, 4, 5), 0.25, np.float32))
     area_regularization(activation).backward()
     assert_equal(activation.grad, np.full((2, 3, 4, 5), 1 / 120))

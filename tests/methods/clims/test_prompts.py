@@ -1,8 +1,8 @@
-"""Prompts of CLIMS: whole, in label order, refused where they do not fit, and warned about where they say a class."""
+"""Prompts of CLIMS: complete, in label order, checked against the classes and for nouns that name a class."""
 
 import pytest
 
-from wsss_bench.methods.clims.prompts import Prompts, clims_prompts, suspicious_background
+from wsss_bench.methods.clims.prompts import Prompts, background_nouns_naming_a_class, clims_prompts
 from wsss_bench.vocabulary import load
 
 
@@ -18,33 +18,33 @@ from wsss_bench.vocabulary import load
 )
 def test_sets_have_a_word_for_every_class(name, vocabulary, classes, background):
     prompts = clims_prompts(name, load(vocabulary))
-    assert (len(prompts.class_sentences), len(prompts.background_sentences)) == (classes, background)
-    # the words stand in label order: most are the names themselves
+    assert (len(prompts.class_prompts), len(prompts.background_prompts)) == (classes, background)
+    # the words are in label order: most equal the class names
     same = [word == label for word, label in zip(prompts.classes, load(vocabulary), strict=True)]
     assert sum(same) >= 0.8 * classes
 
 
-def test_sentences_are_the_published_ones():
+def test_prompts_are_the_published_ones():
     prompts = clims_prompts("voc", load("voc"))
-    assert prompts.class_sentences[14:16] == ["a photo of player.", "a photo of potted plant."]
-    assert prompts.background_sentences[0] == "a photo of tree."
-    assert clims_prompts("camera_ready_voc", load("voc")).class_sentences[14] == "a photo of person"
+    assert prompts.class_prompts[14:16] == ["a photo of player.", "a photo of potted plant."]
+    assert prompts.background_prompts[0] == "a photo of tree."
+    assert clims_prompts("camera_ready_voc", load("voc")).class_prompts[14] == "a photo of person"
 
 
-def test_published_background_nouns_that_say_a_class_are_found():
-    found = suspicious_background(clims_prompts("coco", load("coco")), load("coco"))
+def test_published_background_nouns_that_name_a_class_are_found():
+    found = background_nouns_naming_a_class(clims_prompts("coco", load("coco")), load("coco"))
     people = {noun for noun, name in found if name == "person"}
     assert people == {"men", "child", "officer", "baseball player", "girl", "boy", "woman", "baby"}
     assert {("bat", "baseball bat"), ("tennis ball", "sports ball"), ("street sign", "stop sign")} <= set(
         found
     )
-    assert suspicious_background(clims_prompts("voc", load("voc")), load("voc")) == []
+    assert background_nouns_naming_a_class(clims_prompts("voc", load("voc")), load("voc")) == []
 
 
 @pytest.mark.parametrize("noun", ["Potted Plants", "potted-plant", "pottedplant", "house plant", "buses"])
-def test_case_plural_and_spacing_do_not_hide_a_class(noun):
+def test_case_plural_and_spacing_are_ignored(noun):
     prompts = Prompts("a photo of {}", ["potted plant", "bus"], [noun, "glass"])
-    assert [found for found, _ in suspicious_background(prompts, ["pottedplant", "bus"])] == [noun]
+    assert [found for found, _ in background_nouns_naming_a_class(prompts, ["pottedplant", "bus"])] == [noun]
 
 
 def test_prompts_that_do_not_fit_the_classes_are_refused():

@@ -1,4 +1,4 @@
-"""Co-attention against the authors' arrays, and what a wrong one would get wrong."""
+"""Co-attention against the authors' arrays: values, gradients, memory and edge cases."""
 
 import subprocess
 import sys
@@ -33,34 +33,34 @@ def arrays(request):
 
 @pytest.mark.parametrize("limit", [2**26, 0])
 def test_attended_maps_masks_and_class_maps(arrays, limit, monkeypatch):
-    """`limit` 0 takes the path of affinities that do not fit."""
+    """With `limit` 0 the affinity is never stored."""
     monkeypatch.setattr(coattention, "LARGEST_AFFINITY", limit)
     module, first, second = block(arrays), arrays["feature1"], arrays["feature2"]
-    drawn = module(first, second)
-    for number, features, its_drawn in ((1, first, drawn[0]), (2, second, drawn[1])):
+    attended_1, attended_2 = module(first, second)
+    for number, features, attended in ((1, first, attended_1), (2, second, attended_2)):
         expected = {
-            f"feature{number}_att_flat": its_drawn.flatten(2),
-            f"mask_common{number}": module.common_mask(its_drawn),
-            f"co_map{number}": module.common_maps(its_drawn),
-            f"contrast_map{number}": module.contrast_maps(features, its_drawn),
+            f"feature{number}_att_flat": attended.flatten(2),
+            f"mask_common{number}": module.common_object_mask(attended),
+            f"co_map{number}": module.common_class_maps(attended),
+            f"contrast_map{number}": module.unshared_class_maps(features, attended),
         }
         for name, value in expected.items():
             torch.testing.assert_close(value, arrays[name], rtol=0, atol=1e-9)
 
 
 def test_affinity_and_the_two_softmaxes(arrays):
-    """Every place, one at a time, shows the attention that draws it."""
+    """The recorded attention of every position gives the attended features."""
     module, first, second = block(arrays), arrays["feature1"], arrays["feature2"]
     query = module.affinity(first.flatten(2).transpose(1, 2))
     affinity = query @ second.flatten(2)
     torch.testing.assert_close(affinity, arrays["affinity"], rtol=0, atol=1e-9)
-    drawn_1, drawn_2 = module(first, second)
-    for attention, source, drawn in (
-        (arrays["att_over_img1"], first, drawn_2),
-        (arrays["att_over_img2"], second, drawn_1),
+    attended_1, attended_2 = module(first, second)
+    for attention, source, attended in (
+        (arrays["att_over_img1"], first, attended_2),
+        (arrays["att_over_img2"], second, attended_1),
     ):
         torch.testing.assert_close(attention.sum(dim=1), torch.ones_like(attention[:, 0]))
-        torch.testing.assert_close(source.flatten(2) @ attention, drawn.flatten(2), rtol=0, atol=1e-9)
+        torch.testing.assert_close(source.flatten(2) @ attention, attended.flatten(2), rtol=0, atol=1e-9)
 
 
 def test_both_paths_have_the_same_gradients(monkeypatch):
@@ -72,9 +72,10 @@ def test_both_paths_have_the_same_gradients(monkeypatch):
     gradients = []
     for limit in (2**26, 0):
         monkeypatch.setattr(coattention, "LARGEST_AFFINITY", limit)
-        drawn = module(first, second)
+        attended = module(first, second)
         loss = sum(
-            module.contrast_maps(f, g).square().sum() for f, g in zip((first, second), drawn, strict=True)
+            module.unshared_class_maps(f, g).square().sum()
+            for f, g in zip((first, second), attended, strict=True)
         )
         gradients.append(torch.autograd.grad(loss, [first, second, *module.parameters()]))
     for one, other in zip(*gradients, strict=True):
@@ -87,39 +88,39 @@ import resource, torch
 from wsss_bench.methods.mcis.coattention import CoAttention
 torch.set_num_threads(1)
 module, features = CoAttention(8, 2), torch.rand(1, 8, 92, 92, requires_grad=True)
-sum(drawn.sum() for drawn in module(features[..., :4, :4], features[..., :4, :4])).backward()
+sum(attended.sum() for attended in module(features[..., :4, :4], features[..., :4, :4])).backward()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-sum(drawn.sum() for drawn in module(features, features)).backward()
+sum(attended.sum() for attended in module(features, features)).backward()
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10)
 """
 
 
 def test_an_affinity_beyond_the_limit_is_never_held_in_memory():
-    """92 x 92 places: an affinity of 273 MiB, of which the other path holds several."""
+    """92 x 92 positions: an affinity of 273 MiB, of which the other path stores several."""
     done = subprocess.run([sys.executable, "-c", PEAK_GROWTH], capture_output=True, text=True, check=True)
     assert coattention.LARGEST_AFFINITY < 92**4
     assert float(done.stdout) < 100
 
 
-def test_a_partner_without_features_draws_nothing():
-    """There is no residual and no bias: nothing is common, and the mask is at one half."""
+def test_a_partner_with_zero_features_gives_zero_maps():
+    """There is no residual and no bias: common class maps are zero, and the mask is one half."""
     module = CoAttention(4, 3)
-    first, nothing = torch.rand(1, 4, 3, 3), torch.zeros(1, 4, 2, 2)
-    drawn, _ = module(first, nothing)
-    assert not module.common_maps(drawn).any()
-    assert (module.common_mask(drawn) == 0.5).all()
-    assert module.common_mask(drawn).shape == (1, 1, 3, 3)
+    first, partner = torch.rand(1, 4, 3, 3), torch.zeros(1, 4, 2, 2)
+    attended, _ = module(first, partner)
+    assert not module.common_class_maps(attended).any()
+    assert (module.common_object_mask(attended) == 0.5).all()
+    assert module.common_object_mask(attended).shape == (1, 1, 3, 3)
 
 
-def test_the_heads_are_as_large_as_published():
+def test_the_heads_have_the_published_size():
     counts = {name: p.numel() for name, p in CoAttention(512, 20).named_parameters()}
     assert counts == {"affinity.weight": 512 * 512, "classifier.weight": 20 * 512, "mask.weight": 512}
 
 
-def test_large_affinities_survive_half_precision():
+def test_large_affinities_do_not_overflow_in_half_precision():
     module = CoAttention(64, 2)
     features = torch.full((1, 64, 2, 2), 200.0)
     with torch.autocast("cpu", dtype=torch.float16):
-        drawn, _ = module(features.half(), features.half())
-    assert drawn.dtype == torch.float32
-    assert torch.isfinite(drawn).all()
+        attended, _ = module(features.half(), features.half())
+    assert attended.dtype == torch.float32
+    assert torch.isfinite(attended).all()

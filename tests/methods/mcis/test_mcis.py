@@ -13,7 +13,7 @@ from torch import nn
 from wsss_bench.artifacts.files import read_json
 from wsss_bench.artifacts.run import open_stage
 from wsss_bench.methods.mcis import localization
-from wsss_bench.methods.mcis.losses import common_and_different, contrast_loss
+from wsss_bench.methods.mcis.losses import common_and_unshared_labels, contrastive_coattention_loss
 from wsss_bench.methods.mcis.mcis import MCIS, PUBLISHED
 from wsss_bench.methods.mcis.vgg import at_stride_8
 from wsss_bench.methods.optim import build_optimizer, build_schedule
@@ -37,8 +37,8 @@ NAMES = {
 """Ours -> the authors'."""
 TERMS = {
     "basic": "basic12", "common": "common12", "contrast_first": "contrast1", "contrast_second": "contrast2",
-    "basic_flip": "basic_flip", "common_flip": "co_flip", "basic_0.75x": "basic_0.75", "common_0.75x": "co_0.75",
-    "basic_2x": "basic_2x", "common_2x": "co_2x",
+    "basic_flip": "basic_flip", "basic_0.75x": "basic_0.75", "basic_2x": "basic_2x",
+    "common_flip": "co_flip", "common_0.75x": "co_0.75", "common_2x": "co_2x",
 }  # fmt: skip
 
 
@@ -83,25 +83,27 @@ def test_forward_pass_of_the_whole_network():
     with torch.no_grad():
         for pair, second in (("pair12", "x2"), ("pair1large", "x_large")):
             features = [method.features(arrays[name]) for name in ("x1", second)]
-            drawn = method.coattention(*features)
+            attended = method.coattention(*features)
             cams = [method.head(f) for f in features]
-            common = [method.coattention.common_maps(g) for g in drawn]
-            contrast = [method.coattention.contrast_maps(f, g) for f, g in zip(features, drawn, strict=True)]
+            common = [method.coattention.common_class_maps(g) for g in attended]
+            unshared = [
+                method.coattention.unshared_class_maps(f, g) for f, g in zip(features, attended, strict=True)
+            ]
             maps |= {
                 f"{pair}/logits": torch.cat([m.mean((2, 3)) for m in cams]),
-                f"{pair}/co_logits": torch.cat([m.mean((2, 3)) for m in (*common, *contrast)]),
+                f"{pair}/co_logits": torch.cat([m.mean((2, 3)) for m in (*common, *unshared)]),
             }
             for side in (1, 2):
                 maps |= {
                     f"{pair}/feature{side}": features[side - 1],
-                    f"{pair}/feature{side}_att_flat": drawn[side - 1].flatten(2),
-                    f"{pair}/mask_common{side}": method.coattention.common_mask(drawn[side - 1]),
+                    f"{pair}/feature{side}_att_flat": attended[side - 1].flatten(2),
+                    f"{pair}/mask_common{side}": method.coattention.common_object_mask(attended[side - 1]),
                     f"{pair}/cam{side}": cams[side - 1],
                     f"{pair}/co_map{side}": common[side - 1],
-                    f"{pair}/contrast_map{side}": contrast[side - 1],
+                    f"{pair}/contrast_map{side}": unshared[side - 1],
                 }
     recorded = {name for name in arrays if name.startswith("pair") and not name.endswith("/affinity")}
-    assert set(maps) == recorded  # the affinity is compared in tests/nn/test_coattention.py
+    assert set(maps) == recorded  # the affinity is compared in test_coattention.py
     for name, value in maps.items():
         torch.testing.assert_close(value, arrays[name], rtol=0, atol=1e-9, msg=name)
 
@@ -125,7 +127,7 @@ def pair_batch(arrays, which):
     return PairBatch(*sides, {"flip": image(0, 8).flip(-1), "0.75x": image(0, 6), "2x": image(0, 16)})
 
 
-def at_their_start(arrays):
+def initial_state(arrays):
     """Network, optimiser and schedule of the recorded training."""
     method = tiny(arrays, "init/")
     optim = type(PUBLISHED)(**(vars(PUBLISHED) | {"milestones": (1 / 4, 3 / 4)}))
@@ -134,9 +136,9 @@ def at_their_start(arrays):
 
 
 def test_eight_training_steps(monkeypatch):
-    """Losses, gates, learning rates and weights of the authors' training loop, in their four epochs of two steps."""
+    """Losses, learning rates, gradients, weights of the authors' training loop: 4 epochs of 2 steps."""
     arrays = golden("train_loop")
-    method, optimizer, schedule = at_their_start(arrays)
+    method, optimizer, schedule = initial_state(arrays)
     names = arrays["loss_term_names"].tolist()
     for step in range(8):
         epoch = step // 2
@@ -169,9 +171,9 @@ def test_eight_training_steps(monkeypatch):
 
 
 def test_logits_and_labels_of_the_terms(monkeypatch):
-    """What each loss is given, in the first step with contrastive losses."""
+    """Logits and labels of each loss, in the first step with contrastive co-attention losses."""
     arrays = golden("train_loop")
-    method, optimizer, schedule = at_their_start(arrays)
+    method, optimizer, schedule = initial_state(arrays)
     for step in range(4):
         monkeypatch.setattr(MCIS, "current_epoch", step // 2)
         optimizer.zero_grad()
@@ -185,8 +187,8 @@ def test_logits_and_labels_of_the_terms(monkeypatch):
         given.append(tuple(pair))
         return torch.zeros(())
 
-    monkeypatch.setattr("wsss_bench.methods.mcis.mcis.stacked_loss", record)
-    monkeypatch.setattr("wsss_bench.methods.mcis.mcis.contrast_loss", record)
+    monkeypatch.setattr("wsss_bench.methods.mcis.mcis.classification_loss", record)
+    monkeypatch.setattr("wsss_bench.methods.mcis.mcis.contrastive_coattention_loss", record)
     method.training_loss(pair_batch(arrays, 0))
     views = [f"{kind}_{view}" for view in ("flip", "0.75", "2x") for kind in ("basic", "co")]
     for name, (logits, targets) in zip(
@@ -196,7 +198,7 @@ def test_logits_and_labels_of_the_terms(monkeypatch):
         torch.testing.assert_close(logits.detach(), arrays[f"step4/pred/{name}"], rtol=0, atol=1e-12)
 
 
-def test_the_mask_has_a_zero_gradient_in_warm_up_and_the_partner_one_through_the_common_term():
+def test_in_warm_up_the_mask_has_a_zero_gradient_and_the_common_loss_reaches_the_partner():
     arrays = golden("train_loop")
     method = tiny(arrays, "init/", contrastive_from_epoch=2)
     batch = pair_batch(arrays, 0)
@@ -209,20 +211,20 @@ def test_the_mask_has_a_zero_gradient_in_warm_up_and_the_partner_one_through_the
     assert not method.coattention.mask.weight.grad.any()
 
 
-def test_an_empty_difference_asks_for_nothing_left_unless_the_whole_batch_is_empty():
+def test_images_without_unshared_classes_count_unless_the_whole_batch_has_none():
     first = torch.zeros(2, 20)
     first[0, [14, 6]] = 1
     first[1, 3] = 1
     second = torch.zeros(2, 20)
     second[0, 14] = second[1, 3] = 1
-    common, alone, partner_alone = common_and_different(first, second)
+    common, unshared, partner_unshared = common_and_unshared_labels(first, second)
     assert common.nonzero().tolist() == [[0, 14], [1, 3]]
-    assert alone.nonzero().tolist() == [[0, 6]]
-    assert not partner_alone.any()
+    assert unshared.nonzero().tolist() == [[0, 6]]
+    assert not partner_unshared.any()
     logits = torch.zeros(2, 20)
-    logits[1] = 5.0  # the row with the empty difference still shows everything
-    assert contrast_loss(logits, alone) > 2
-    assert contrast_loss(logits, partner_alone) == 0
+    logits[1] = 5.0  # the image without unshared classes still shows all classes
+    assert contrastive_coattention_loss(logits, unshared) > 2
+    assert contrastive_coattention_loss(logits, partner_unshared) == 0
 
 
 def test_parameter_groups_are_the_published_ones():
@@ -262,8 +264,8 @@ def test_every_encoder_trains_and_makes_seeds(backbone, options):
     image = first.image
     views = {
         "flip": image.flip(-1),
-        "0.75x": localization.squash(image, 24),
-        "2x": localization.squash(image, 64),
+        "0.75x": localization.resize_to_square(image, 24),
+        "2x": localization.resize_to_square(image, 64),
     }
     sum(method.training_loss(PairBatch(first, second, views)).values()).backward()
     without = [n for n, p in method.named_parameters() if p.requires_grad and p.grad is None]
@@ -312,10 +314,10 @@ def test_seeds_over_self_views_and_references(recorded_seeds, monkeypatch):
     fused = []
     fuse = localization.fuse_maps
     monkeypatch.setattr(
-        "wsss_bench.methods.mcis.mcis.squash", lambda image, side: blocks(0, sides[side])[None]
+        "wsss_bench.methods.mcis.mcis.resize_to_square", lambda image, side: blocks(0, sides[side])[None]
     )
     monkeypatch.setattr(
-        "wsss_bench.methods.mcis.localization.squash",
+        "wsss_bench.methods.mcis.localization.resize_to_square",
         lambda image, side: blocks(int(image[0, 0, 0, 0] * 255 + 0.5), 32)[None],
     )
     monkeypatch.setattr(
@@ -328,8 +330,8 @@ def test_seeds_over_self_views_and_references(recorded_seeds, monkeypatch):
     with torch.no_grad():
         seeds = method.seed_maps(torch.zeros(1, 3, 256, 256), None, references)
     names = (
-        "self_orig_from_flip", "self_flip_from_orig_unflipped", "self_s075_from_orig_to32", "self_s2_from_orig_to32",
-        "related_mean_class_merged",
+        "self_orig_from_flip", "self_flip_from_orig_unflipped", "self_s075_from_orig_to32",
+        "self_s2_from_orig_to32", "related_mean_class_merged",
     )  # fmt: skip
     for name, maps in zip(names, fused[0], strict=True):
         # references are drawn for the two classes of the image
@@ -346,29 +348,29 @@ def test_seeds_over_self_views_and_references(recorded_seeds, monkeypatch):
         assert np.percentile(difference, 99) <= 2
 
 
-def test_a_reference_speaks_for_the_class_it_was_drawn_for_only(recorded_seeds):
+def test_a_reference_changes_only_the_class_it_was_drawn_for(recorded_seeds):
     _, method, _ = recorded_seeds
     method.side = 64
-    method.coattention.classifier.weight.data.abs_()  # every class is seen somewhere
+    method.coattention.classifier.weight.data.abs_()  # every class has a positive map
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     pixels = np.random.default_rng(0).integers(0, 256, (50, 40, 3), dtype=np.uint8)
     reference = Reference("other", pixels, np.ones(20, np.float32), 7)
     with torch.no_grad():
-        alone, beside = (method.seed_maps(image, None, refs) for refs in ((), (reference,)))
+        without, with_one = (method.seed_maps(image, None, refs) for refs in ((), (reference,)))
         twice = method.seed_maps(image, None, (reference, reference))
 
-    def peaks(maps):
+    def normalized(maps):
         return maps / (maps.amax((2, 3), keepdim=True) + 1e-9)
 
-    changed = (peaks(alone) - peaks(beside)).abs().amax((0, 2, 3)) > 1e-5
+    changed = (normalized(without) - normalized(with_one)).abs().amax((0, 2, 3)) > 1e-5
     assert changed.nonzero().flatten().tolist() == [7]
-    torch.testing.assert_close(beside, twice)
+    torch.testing.assert_close(with_one, twice)
     method.coattention.classifier.weight.data.zero_()
     assert not method.seed_maps(image, None, (reference,)).any()
     method.side = 256
 
 
-def test_the_seed_stage_writes_down_its_references(tmp_path, mini_data):
+def test_the_seed_stage_records_its_references(tmp_path, mini_data):
     configs = ConfigFolder(paths.CONFIGS)
     content = configs.method("mcis", "mini", configs.trainer("cpu"))
     config = {

@@ -1,14 +1,15 @@
-"""CLIMS as in the tables of its paper.
+"""CLIMS in the camera-ready version, which produced the tables of the paper.
 
 Xie et al., "CLIMS: Cross Language Image Matching for Weakly Supervised Semantic Segmentation", CVPR 2022,
-https://arxiv.org/abs/2203.02668, the camera-ready version: `previous_version/` of https://github.com/CVI-SZU/CLIMS.
+https://arxiv.org/abs/2203.02668; code: `previous_version/` of https://github.com/CVI-SZU/CLIMS.
 
-Against the improved version (`clims.py`): a new head of a residual bottleneck and one unused map, CLIP's image statistics for
-both networks, no clamp on similarities, heavier pairs of some classes, and scenery that belongs to a class, without a
-threshold.
+Differences from the improved version (`improved.py`): a new head with a residual bottleneck and one unused
+map; CLIP's image statistics for both networks; no clamp on the similarities; higher weights for the pairs of
+some classes; class-related background prompts and no threshold in CBS.
 
-The published numbers need a CLIP that was fine-tuned on captions made of VOC's labels; `clip` takes the folder of one.
-Departures as in `clims.py`, and: a cosine that is not positive stops the run (published: NaN).
+The published numbers need a CLIP that was fine-tuned on captions made of VOC's image labels; `clip` takes the
+folder of such a model. Departures as in `improved.py`, and: a cosine that is not positive stops the run
+(published: NaN).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from wsss_bench.methods.clims.losses import (
     LossWeights,
     area_regularization,
     background_text_matching,
-    class_background_suppression,
+    class_related_background_suppression,
     object_text_matching,
 )
 from wsss_bench.methods.clims.prompts import Prompts, clims_prompts
@@ -35,23 +36,28 @@ from wsss_bench.methods.optim import OptimConfig
 from wsss_bench.nn.resnet import ResNetStages
 from wsss_bench.types import ImageBatch
 
-PUBLISHED = LossWeights(object_text=10.0, background_text=25.0, suppression=29.5, area=1.15)
+PUBLISHED = LossWeights(otm=10.0, btm=25.0, cbs=29.5, reg=1.15)
+"""Weights of the camera-ready version on VOC."""
 
 
 class CLIMSCameraReady(Method):
-    """ResNet with a bottleneck head, trained through a fine-tuned CLIP.
+    """ResNet with a bottleneck head, trained with the losses of a fine-tuned CLIP.
 
     Args:
         class_names: Foreground classes, in label order.
-        optim: Optimiser, one learning rate for all (published: the groups at 10 and 20 times it are empty).
+        optim: Optimiser, one learning rate for all parameters (in the published code the groups with 10 and
+            20 times the learning rate are empty).
         backbone: timm ResNet name, or a recipe file.
-        weights: `imagenet`, a checkpoint path, or None; a warm start from CAM replaces the backbone's.
-        output_stride: Stride of the maps.
-        freeze_bn: Running statistics in training too. Published: False. Scale and shift never move.
+        weights: `imagenet`, a checkpoint path, or None. A warm start from CAM replaces those of the backbone.
+        output_stride: Stride of the class maps.
+        freeze_bn: Use the running BatchNorm statistics in training too. Published: False. Scale and shift are
+            never trained.
         clip: Hub name, folder (of the fine-tuned model), or `package:mini/clip`.
-        prompts: Name of a set in `methods/clims/prompts.yaml`, or template, classes and background nouns by class.
-        loss_weights: Of the four terms.
-        class_weight: Weight of the two matching terms for pairs of a class, 1 if not listed. They are not divided by its sum.
+        prompts: Name of a set in `methods/clims/prompts.yaml`, or template, classes and background nouns by
+            class.
+        loss_weights: Weights of the four loss terms.
+        class_weight: Weight of OTM and BTM for the pairs of a class, 1 if not listed. The mean over pairs is
+            not divided by the sum of these weights.
     """
 
     supervision = "image+text"
@@ -74,8 +80,8 @@ class CLIMSCameraReady(Method):
         prompts = clims_prompts(prompts, self.class_names)
         if isinstance(prompts.background, list):
             raise ValueError(
-                "prompts.background is one list for all classes, which only the improved version reads; give nouns by "
-                "class, or use clims"
+                "prompts.background is one list for all classes, which only the improved version reads; give "
+                "nouns by class, or use clims"
             )
         class_weight = class_weight or {}
         if unknown := set(class_weight) - set(self.class_names):
@@ -87,12 +93,12 @@ class CLIMSCameraReady(Method):
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.requires_grad_(False)
-        self.matcher = TextMatcher(load_clip(clip), prompts.class_sentences, prompts.background_sentences)
+        self.matcher = TextMatcher(load_clip(clip), prompts.class_prompts, prompts.background_prompts)
         self.loss_weights = loss_weights
         nouns = [prompts.background.get(name, []) for name in self.class_names]
-        belongs = torch.tensor([[noun in own for noun in prompts.background_words] for own in nouns])
-        self.belongs: Tensor  # (C, J) bool, background nouns of a class
-        self.register_buffer("belongs", belongs, persistent=False)
+        class_related = torch.tensor([[noun in own for noun in prompts.background_words] for own in nouns])
+        self.class_related: Tensor  # (C, J) bool, whether a background noun is class-related for a class
+        self.register_buffer("class_related", class_related, persistent=False)
         weight = torch.tensor([class_weight.get(name, 1.0) for name in self.class_names])
         self.class_weight: Tensor  # (C,)
         self.register_buffer("class_weight", weight, persistent=False)
@@ -100,17 +106,18 @@ class CLIMSCameraReady(Method):
     def training_loss(self, batch: ImageBatch) -> dict[str, Tensor]:
         image = self._normalize(batch.image) * batch.valid[:, None]
         activation = self._class_maps(image).sigmoid()  # (B, C, h, w)
-        cosines = self.matcher(activation, image, batch.labels)
-        instance = self.class_weight[cosines.label]  # (M,)
-        found = instance * object_text_matching(cosines.object_text)
-        missed = instance * background_text_matching(cosines.background_text)
-        scenery = class_background_suppression(cosines.object_background, self.belongs[cosines.label])
+        similarities = self.matcher(activation, image, batch.labels)
+        pair_weight = self.class_weight[similarities.label]  # (M,)
+        class_related = self.class_related[similarities.label]  # (M, J)
+        otm = pair_weight * object_text_matching(similarities.s_oo)
+        btm = pair_weight * background_text_matching(similarities.s_bo)
+        cbs = class_related_background_suppression(similarities.s_ob, class_related)
         weights = self.loss_weights
         return {
-            "object_text": weights.object_text * mean_over_ranks(found),
-            "background_text": weights.background_text * mean_over_ranks(missed),
-            "suppression": weights.suppression * sum_over_ranks(scenery),
-            "area": weights.area * area_regularization(activation),
+            "otm": weights.otm * mean_over_ranks(otm),
+            "btm": weights.btm * mean_over_ranks(btm),
+            "cbs": weights.cbs * sum_over_ranks(cbs),
+            "reg": weights.reg * area_regularization(activation),
         }
 
     def seed_maps(
@@ -126,12 +133,14 @@ class CLIMSCameraReady(Method):
 
 
 class CameraReadyHead(nn.Sequential):
-    """A residual bottleneck with leaky ReLU, then one map per class and one that nothing reads (channel 0, as published).
+    """A residual bottleneck with leaky ReLU, then a 1x1 convolution to `1 + classes` maps.
+
+    Channel 0 is unused, as published.
 
     Args:
-        channels: Of the features.
+        channels: Channels of the features.
         classes: Number of foreground classes.
-        freeze_bn: Always use the initial statistics, 0 and 1.
+        freeze_bn: Always use the initial BatchNorm statistics, mean 0 and variance 1.
     """
 
     def __init__(self, channels: int, classes: int, freeze_bn: bool) -> None:
@@ -144,7 +153,7 @@ class CameraReadyHead(nn.Sequential):
         self.train()
 
     def train(self, mode: bool = True) -> CameraReadyHead:
-        """Training mode; BatchNorm stays in evaluation mode where it is fixed."""
+        """Set the training mode; with `freeze_bn`, BatchNorm stays in evaluation mode."""
         super().train(mode)
         if self.freeze_bn:
             for module in self.modules():

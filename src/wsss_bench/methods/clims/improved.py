@@ -1,15 +1,18 @@
-"""CLIMS: class maps that CLIP agrees with.
+"""CLIMS: class activation maps trained with a frozen CLIP (improved version).
 
 Xie et al., "CLIMS: Cross Language Image Matching for Weakly Supervised Semantic Segmentation", CVPR 2022,
-https://arxiv.org/abs/2203.02668, in the improved version of https://github.com/CVI-SZU/CLIMS (commit f9546d3); the version of
-the paper's tables is `clims_camera_ready.py`.
+https://arxiv.org/abs/2203.02668, in the improved version of https://github.com/CVI-SZU/CLIMS (commit
+f9546d3). The version of the paper's tables is in `camera_ready.py`.
 
-A CAM network goes on without pooling: the sigmoid of its maps cuts each image into object and background of each class that it
-holds. A frozen CLIP must find the class in the object, must not find it in the background, and must not find scenery in the
-object; the maps must be small. At inference the same network is read like a CAM.
+A CAM network is trained further without global pooling. The sigmoid of its maps splits an image, for each
+class present, into an object region and a background region. A frozen CLIP compares them with text: the
+object region must match the class (OTM), the background region must not (BTM), and the object region must not
+match co-occurring background (CBS). An area term keeps the maps small (REG). At inference the network is used
+like a CAM.
 
-Departures from the code, each told in docs/why_it_differs.md: the means and the sum are over the global batch whatever the
-number of ranks; a batch without labels has zero losses; CLIP runs in the trainer's precision; SGD momentum 0 by default.
+Departures from the authors' code, explained in docs/why_it_differs.md: means and sums run over the global
+batch for any number of ranks; the CLIP losses of a batch without labels are zero; CLIP runs in the trainer's
+precision; SGD momentum is 0 by default.
 """
 
 from __future__ import annotations
@@ -30,32 +33,35 @@ from wsss_bench.methods.clims.losses import (
     clamp_similarity,
     object_text_matching,
 )
-from wsss_bench.methods.clims.prompts import Prompts, clims_prompts, suspicious_background
+from wsss_bench.methods.clims.prompts import Prompts, background_nouns_naming_a_class, clims_prompts
 from wsss_bench.methods.clims.text_matcher import TextMatcher, load_clip
 from wsss_bench.methods.optim import OptimConfig
 from wsss_bench.nn.resnet import ImageNetNormalize, ResNetStages
 from wsss_bench.types import ImageBatch
 
-PUBLISHED = LossWeights(object_text=10.0, background_text=24.0, suppression=1.0, area=0.2)
-"""On VOC."""
+PUBLISHED = LossWeights(otm=10.0, btm=24.0, cbs=1.0, reg=0.2)
+"""Weights of the improved version on VOC."""
 
 
 class CLIMS(Method):
-    """CAM network trained through CLIP. Parameter names are those of `CAM`, so that its checkpoint loads whole.
+    """CAM network trained with CLIP losses.
+
+    Parameter names equal those of `CAM`, so that a CAM checkpoint loads completely.
 
     Args:
         class_names: Foreground classes, in label order.
-        optim: Optimiser; the head runs at `head_lr_scale` times its learning rate.
+        optim: Optimiser and learning rate of the backbone; see `head_lr_scale` for the head.
         backbone: timm ResNet name, or a recipe file.
         weights: `imagenet`, a checkpoint path, or None; a warm start replaces them.
-        output_stride: Stride of the maps.
-        frozen_stages: Stages without gradient; 1 is the stem.
-        freeze_bn: Running statistics in training too. Published: False, also in the frozen stem.
-        head_lr_scale: Learning rate of the head over that of the backbone.
+        output_stride: Stride of the class maps.
+        frozen_stages: Number of backbone stages without gradient; 1 freezes the stem.
+        freeze_bn: Use the running BatchNorm statistics in training too. Published: False, also in the frozen
+            stem.
+        head_lr_scale: Learning rate of the head divided by that of the backbone.
         clip: Hub name, folder, or `package:mini/clip`.
         prompts: Name of a set in `methods/clims/prompts.yaml`, or template, classes and background nouns.
-        loss_weights: Of the four terms.
-        threshold: Cosine above which an object counts as showing a background noun.
+        loss_weights: Weights of the four loss terms.
+        threshold: Cosine between object region and background prompt above which CBS penalises the pair.
     """
 
     supervision = "image+text"
@@ -80,36 +86,36 @@ class CLIMS(Method):
         prompts = clims_prompts(prompts, self.class_names)
         if isinstance(prompts.background, dict):
             raise ValueError(
-                "prompts.background is by class, which only the camera-ready version reads; give one list of nouns, or use "
-                "clims_camera_ready"
+                "prompts.background is by class, which only the camera-ready version reads; give one list "
+                "of nouns, or use clims_camera_ready"
             )
-        for noun, name in suspicious_background(prompts, self.class_names):
+        for noun, name in background_nouns_naming_a_class(prompts, self.class_names):
             warnings.warn(
-                f"background prompt {noun!r} says the class {name!r}, which it will suppress", stacklevel=2
+                f"background prompt {noun!r} names the class {name!r}; CBS will suppress this class",
+                stacklevel=2,
             )
         self.normalize = ImageNetNormalize()
         self.backbone = ResNetStages(backbone, weights, output_stride, frozen_stages, freeze_bn)
         self.head = nn.Conv2d(self.backbone.channels, len(self.class_names), 1, bias=False)
         self.head_lr_scale = head_lr_scale
-        self.matcher = TextMatcher(load_clip(clip), prompts.class_sentences, prompts.background_sentences)
+        self.matcher = TextMatcher(load_clip(clip), prompts.class_prompts, prompts.background_prompts)
         self.loss_weights = loss_weights
         self.threshold = threshold
 
     def training_loss(self, batch: ImageBatch) -> dict[str, Tensor]:
-        image = self.normalize(
-            batch.image
-        )  # CLIP is shown ImageNet's statistics too: a masked-out pixel is their mean
+        # CLIP also sees ImageNet-normalised images: a masked-out pixel (0) has the mean colour of ImageNet
+        image = self.normalize(batch.image)
         activation = self._class_maps(image).sigmoid()  # (B, C, h, w)
-        cosines = self.matcher(activation, image, batch.labels)
-        found = object_text_matching(clamp_similarity(cosines.object_text))
-        missed = background_text_matching(clamp_similarity(cosines.background_text))
-        scenery = background_suppression(cosines.object_background, self.threshold)
+        similarities = self.matcher(activation, image, batch.labels)
+        otm = object_text_matching(clamp_similarity(similarities.s_oo))
+        btm = background_text_matching(clamp_similarity(similarities.s_bo))
+        cbs = background_suppression(similarities.s_ob, self.threshold)
         weights = self.loss_weights
         return {
-            "object_text": weights.object_text * mean_over_ranks(found),
-            "background_text": weights.background_text * mean_over_ranks(missed),
-            "suppression": weights.suppression * sum_over_ranks(scenery),
-            "area": weights.area * area_regularization(activation),
+            "otm": weights.otm * mean_over_ranks(otm),
+            "btm": weights.btm * mean_over_ranks(btm),
+            "cbs": weights.cbs * sum_over_ranks(cbs),
+            "reg": weights.reg * area_regularization(activation),
         }
 
     def seed_maps(

@@ -1,9 +1,10 @@
-r"""The losses of CLIMS: what CLIP must and must not see in a masked image.
+r"""The loss terms of CLIMS: OTM, BTM, CBS and REG.
 
 Xie et al., "CLIMS: Cross Language Image Matching for Weakly Supervised Semantic Segmentation", CVPR 2022,
-https://arxiv.org/abs/2203.02668, equations 4 to 8; reductions as in https://github.com/CVI-SZU/CLIMS (the paper writes sums
-over classes). All similarities :math:`s` are cosines of unit CLIP embeddings, without temperature. `M` counts the positive
-(image, class) pairs of a batch, `J` the background sentences.
+https://arxiv.org/abs/2203.02668, equations 4 to 8. Reductions follow https://github.com/CVI-SZU/CLIMS (the
+paper writes sums over classes). All similarities :math:`s` are cosines of unit CLIP embeddings, without
+temperature. `M` is the number of positive (image, class) pairs in a batch, `J` the number of background
+prompts.
 """
 
 from __future__ import annotations
@@ -21,74 +22,81 @@ class LossWeights:
     """Weights of the four terms.
 
     Args:
-        object_text: Of L_OTM, alpha.
-        background_text: Of L_BTM, beta.
-        suppression: Of L_CBS, gamma; of a sum over the global batch.
-        area: Of L_REG, delta.
+        otm: Weight of the object region and text label matching loss L_OTM (alpha in the paper).
+        btm: Weight of the background region and text label matching loss L_BTM (beta).
+        cbs: Weight of the co-occurring background suppression loss L_CBS (gamma), which is a sum over the
+            global batch.
+        reg: Weight of the area regularization L_REG (delta).
     """
 
-    object_text: float
-    background_text: float
-    suppression: float
-    area: float
+    otm: float
+    btm: float
+    cbs: float
+    reg: float
 
 
 def clamp_similarity(similarity: Tensor) -> Tensor:
-    """Cosines kept in [1e-4, 0.9999], where a logarithm of them is defined; no gradient outside (improved version)."""
+    """Clamp cosines to [1e-4, 0.9999], so that the logarithms below are finite (improved version).
+
+    The gradient is zero outside this range.
+    """
     return similarity.clamp(EPSILON, 1 - EPSILON)
 
 
 def object_text_matching(similarity: Tensor) -> Tensor:
-    r"""The masked-in object must match the sentence of its class: :math:`-\log s_{oo}`.
+    r"""L_OTM: the object region must match the prompt of its class, :math:`-\log s^{oo}`.
 
     Args:
-        similarity: `(M,)` cosine of object image and own class, positive (`clamp_similarity`).
+        similarity: `(M,)` cosine of object region and class prompt, positive (see `clamp_similarity`).
 
     Returns:
-        `(M,)`, one loss a pair.
+        `(M,)`, one loss per pair.
     """
     return -similarity.log()
 
 
 def background_text_matching(similarity: Tensor) -> Tensor:
-    r"""What the mask leaves out must not match it: :math:`-\log(1 - s_{bo})`.
+    r"""L_BTM: the background region must not match the prompt of the class, :math:`-\log(1 - s^{bo})`.
 
     Args:
-        similarity: `(M,)` cosine of background image and the same class, below 1.
+        similarity: `(M,)` cosine of background region and class prompt, below 1.
 
     Returns:
-        `(M,)`, one loss a pair.
+        `(M,)`, one loss per pair.
     """
     return -torch.log1p(-similarity)
 
 
 def background_suppression(similarity: Tensor, threshold: float) -> Tensor:
-    r"""The object must not match the scenery: :math:`-\sum_{m,j} [s_{mj} > t] \log(1 - s_{mj})` (improved version).
+    r"""L_CBS of the improved version: the object region must not match the co-occurring background.
+
+    :math:`-\sum_{m,j} [s^{ob}_{mj} > t] \log(1 - s^{ob}_{mj})`; all classes share the background prompts.
 
     Args:
-        similarity: `(M, J)` cosine of object image and background sentence, below 1.
-        threshold: Cosine above which the sentence counts as seen; the indicator has no gradient.
+        similarity: `(M, J)` cosine of object region and background prompt, below 1.
+        threshold: Cosine `t` above which a prompt contributes. The indicator has no gradient.
 
     Returns:
-        Scalar, a **sum**: it grows with the number of pairs and of sentences, as published.
+        Scalar, a **sum**: it grows with the number of pairs and of prompts, as in the authors' code.
     """
     return -torch.log1p(-similarity[similarity > threshold]).sum()
 
 
-def class_background_suppression(similarity: Tensor, belongs: Tensor) -> Tensor:
-    r"""The object must not match the scenery of its own class (camera-ready version, no threshold).
+def class_related_background_suppression(similarity: Tensor, class_related: Tensor) -> Tensor:
+    r"""L_CBS of the camera-ready version: class-related background prompts, no threshold.
 
     Args:
-        similarity: `(M, J)` cosine of object image and background sentence, below 1.
-        belongs: `(M, J)` bool, whether the sentence is one of the pair's class.
+        similarity: `(M, J)` cosine of object region and background prompt, below 1.
+        class_related: `(M, J)` bool, whether the prompt is class-related background of the pair's class.
 
     Returns:
-        Scalar, the sum over pairs of the mean over the sentences of the class; pairs without sentences count nothing.
+        Scalar, the sum over pairs of the mean over the prompts of the class. Pairs of a class without
+        background prompts contribute 0.
     """
-    own = belongs.to(similarity.dtype)
-    return (-torch.log1p(-similarity) * own / own.sum(dim=1, keepdim=True).clamp(min=1)).sum()
+    mask = class_related.to(similarity.dtype)
+    return (-torch.log1p(-similarity) * mask / mask.sum(dim=1, keepdim=True).clamp(min=1)).sum()
 
 
 def area_regularization(activation: Tensor) -> Tensor:
-    """Maps must be small: the mean of `(B, C, h, w)` activations in (0, 1), absent classes and padding included."""
+    """L_REG: the mean of `(B, C, h, w)` activations in (0, 1), including absent classes and padding."""
     return activation.mean()

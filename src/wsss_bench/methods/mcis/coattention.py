@@ -1,11 +1,13 @@
-"""Co-attention between the feature maps of two images, and what is read off it.
+"""Co-attention between the feature maps of two images, and the class maps computed from it.
 
 Sun et al., "Mining Cross-Image Semantics for Weakly Supervised Semantic Segmentation" (MCIS), ECCV 2020,
 https://arxiv.org/abs/2007.01947, section 3.1; https://github.com/GuoleiSun/MCIS_wsss (commit 1fc8f75).
 
-A bilinear affinity, neither scaled nor normalised, compares every place of one image with every place of the other. Each
-image is then drawn anew from the features of the other alone: there is no residual and no projection of values. The drawing
-must show the classes that the two have in common; blotted out of the image's own features, it must leave the others.
+A bilinear affinity, neither scaled nor normalised, compares every position of one image with every position
+of the other. Co-attention then rebuilds the feature map of each image from the features of its partner only:
+there is no residual and no value projection. These attended features are classified as the common classes of
+the pair. Contrastive co-attention masks the common objects out of the image's own features, which are then
+classified as the unshared classes.
 """
 
 from __future__ import annotations
@@ -15,15 +17,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 LARGEST_AFFINITY = 2**26
-"""Entries `B * HW_1 * HW_2` up to which the affinity is held in memory (256 MiB in float32, and as much for each softmax)."""
+"""Largest number of entries `B * HW_1 * HW_2` for which the affinity matrix is stored.
+
+This is 256 MiB in float32, and as much for each of the two softmaxes.
+"""
 
 
 class CoAttention(nn.Module):
-    """Affinity, mask and classifier, one of each for both images of a pair. No bias anywhere: nothing in, nothing out.
+    """Affinity, mask and classifier, shared by the two images of a pair.
+
+    No layer has a bias: zero features give zero attended features and zero class maps.
 
     Args:
-        channels: Width C of the features.
-        num_classes: Foreground classes K.
+        channels: Number of feature channels C.
+        num_classes: Number of foreground classes K.
     """
 
     def __init__(self, channels: int, num_classes: int) -> None:
@@ -33,15 +40,16 @@ class CoAttention(nn.Module):
         self.mask = nn.Conv2d(channels, 1, 1, bias=False)  # w_B
 
     def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-        """Each image drawn from the features of the other: `G_1` and `G_2`.
+        """Attended features `G_1` and `G_2` of both images.
 
-        With P = F_1^T W_P F_2, G_1 = F_2 softmax(P^T) lies on the grid of the first image and G_2 = F_1 softmax(P) on that of
-        the second; each softmax runs over the places that are looked at.
+        With the affinity P = F_1^T W_P F_2, G_1 = F_2 softmax(P^T) lies on the grid of the first image and
+        G_2 = F_1 softmax(P) on the grid of the second. Each softmax runs over the positions of the attended
+        image, the partner.
 
-        Computed in float32 at least, because dot products of hundreds of unscaled channels overflow half precision. Time is
-        O(HW_1 HW_2 C). Memory is O(HW_1 HW_2) up to `LARGEST_AFFINITY` entries (P is computed once and serves both
-        directions), and beyond that O(HW_1 + HW_2) where PyTorch has a fused kernel for it: blocks of P are computed when
-        they are needed, in either direction and again in the backward pass.
+        Computed at least in float32, because unscaled dot products over hundreds of channels overflow half
+        precision. Time is O(HW_1 HW_2 C). Up to `LARGEST_AFFINITY` entries, memory is O(HW_1 HW_2), and P is
+        computed once for both directions. Beyond that, memory is O(HW_1 + HW_2) where PyTorch has a fused
+        attention kernel, which recomputes blocks of P for each direction and in the backward pass.
 
         Args:
             first: `(B, C, H_1, W_1)` features F_1.
@@ -52,35 +60,44 @@ class CoAttention(nn.Module):
         """
         precision = torch.promote_types(first.dtype, torch.float32)
         with torch.autocast(first.device.type, enabled=False):
-            places_1, places_2 = (
-                f.to(precision).flatten(2).transpose(1, 2) for f in (first, second)
-            )  # (B, HW, C)
-            query = self.affinity(places_1)  # F_1^T W_P
-            if len(query) * places_1.shape[1] * places_2.shape[1] <= LARGEST_AFFINITY:
-                affinity = query @ places_2.transpose(1, 2)  # P (B, HW_1, HW_2)
-                drawn_1 = affinity.softmax(dim=2) @ places_2
-                drawn_2 = affinity.transpose(1, 2).softmax(dim=2) @ places_1
+            # (B, HW, C) each
+            positions_1, positions_2 = (f.to(precision).flatten(2).transpose(1, 2) for f in (first, second))
+            query = self.affinity(positions_1)  # F_1^T W_P
+            if len(query) * positions_1.shape[1] * positions_2.shape[1] <= LARGEST_AFFINITY:
+                affinity = query @ positions_2.transpose(1, 2)  # P (B, HW_1, HW_2)
+                attended_1 = affinity.softmax(dim=2) @ positions_2
+                attended_2 = affinity.transpose(1, 2).softmax(dim=2) @ positions_1
             else:
-                drawn_1, drawn_2 = _fused(query, places_2, places_2), _fused(places_2, query, places_1)
+                attended_1 = _fused_attention(query, positions_2, positions_2)
+                attended_2 = _fused_attention(positions_2, query, positions_1)
         return (
-            drawn_1.transpose(1, 2).unflatten(2, first.shape[2:]),
-            drawn_2.transpose(1, 2).unflatten(2, second.shape[2:]),
+            attended_1.transpose(1, 2).unflatten(2, first.shape[2:]),
+            attended_2.transpose(1, 2).unflatten(2, second.shape[2:]),
         )
 
-    def common_maps(self, drawn: Tensor) -> Tensor:
-        """`G` `(B, C, H, W)` -> `(B, K, H, W)` maps of the common classes; their spatial mean is the logit."""
-        return self.classifier(drawn)
+    def common_class_maps(self, attended: Tensor) -> Tensor:
+        """`G` `(B, C, H, W)` -> `(B, K, H, W)` maps of the common classes; their spatial mean is a logit."""
+        return self.classifier(attended)
 
-    def common_mask(self, drawn: Tensor) -> Tensor:
-        """`G` `(B, C, H, W)` -> `B` `(B, 1, H, W)` in (0, 1): where the image shows what it has in common."""
-        return self.mask(drawn).sigmoid()
+    def common_object_mask(self, attended: Tensor) -> Tensor:
+        """`G` `(B, C, H, W)` -> `B` `(B, 1, H, W)` in (0, 1), a class-agnostic mask of common objects."""
+        return self.mask(attended).sigmoid()
 
-    def contrast_maps(self, features: Tensor, drawn: Tensor) -> Tensor:
-        """`F` and `G`, both `(B, C, H, W)`, of one image -> `(B, K, H, W)` maps of what is left of F outside `B`."""
-        return self.classifier(features * (1 - self.common_mask(drawn)))
+    def unshared_class_maps(self, features: Tensor, attended: Tensor) -> Tensor:
+        """Contrastive co-attention: class maps of the image features outside the mask of the common objects.
+
+        Args:
+            features: `(B, C, H, W)` features F of an image.
+            attended: `(B, C, H, W)` its attended features G.
+
+        Returns:
+            `(B, K, H, W)` maps of the unshared classes, computed from F * (1 - B).
+        """
+        return self.classifier(features * (1 - self.common_object_mask(attended)))
 
 
-def _fused(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Attention without scale, all `(B, HW, C)`. Fused kernels want a dimension of heads, and contiguous channels."""
+def _fused_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attention without scaling, all tensors `(B, HW, C)`."""
+    # fused kernels need a head dimension and contiguous channels
     query, key, value = (tensor.contiguous().unsqueeze(1) for tensor in (query, key, value))
     return F.scaled_dot_product_attention(query, key, value, scale=1.0).squeeze(1)

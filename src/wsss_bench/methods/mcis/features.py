@@ -1,8 +1,9 @@
-"""Features that co-attention compares: any timm encoder, brought to one width and sign by three convolutions.
+"""Features for co-attention: a timm encoder followed by three convolutions.
 
-The affinity of co-attention is an unscaled dot product, so that the width and the sign of the features set the temperature of
-its softmax. Three 3x3 convolutions with ReLU, the "extra convolutions" of MCIS, follow every encoder: behind them a ResNet or
-a ViT looks to the co-attention like the published VGG-16.
+The affinity of co-attention is an unscaled dot product, so the number of channels and the sign of the
+features determine the temperature of its softmax. MCIS appends three 3x3 convolutions with ReLU, its "extra
+convolutions", to VGG-16. Here they follow every encoder, so that features of a ResNet or a ViT have the same
+width and sign as those of the published VGG-16.
 """
 
 from __future__ import annotations
@@ -19,15 +20,17 @@ from wsss_bench.nn.resnet import ImageNetNormalize, ResNetStages, create_timm, r
 
 
 class PairFeatures(nn.Module):
-    """Encoder and adapter.
+    """Encoder, and an adapter of three convolutions.
 
     Args:
-        backbone: timm name, or recipe file, of a VGG (stride 8), a ResNet (dilated, BatchNorm fixed) or a ViT.
+        backbone: timm name, or recipe file, of a VGG (stride 8), a ResNet (BatchNorm with running statistics)
+            or a ViT.
         weights: `imagenet`, a checkpoint path, or None.
-        width: Channels C of the output.
-        output_stride: Of a ResNet.
-        dilated: Of a ResNet: dilate what has lost its stride. Without, a feature sees less of the image around it.
-        frozen_stages: Of a ResNet: stages without gradient, from the stem on.
+        width: Number of output channels C.
+        output_stride: For a ResNet: stride of the features.
+        dilated: For a ResNet: replace removed strides by dilation. Without dilation the receptive field is
+            smaller.
+        frozen_stages: For a ResNet: number of stages without gradient; 1 freezes the stem.
     """
 
     def __init__(
@@ -45,13 +48,12 @@ class PairFeatures(nn.Module):
         family = timm.model_entrypoint(name.split(".")[0]).__module__.rpartition(".")[2]
         if family not in _ENCODERS:
             raise ValueError(
-                f"{backbone!r} is of timm's family {family!r}; co-attention knows the encoders {', '.join(_ENCODERS)}: choose "
-                "e.g. vgg16.tv_in1k, resnet50.tv_in1k or vit_small_patch16_224"
+                f"{backbone!r} is of timm's family {family!r}; MCIS supports the encoders "
+                f"{', '.join(_ENCODERS)}: choose e.g. vgg16.tv_in1k, resnet50.tv_in1k or "
+                "vit_small_patch16_224"
             )
         if frozen_stages and family != "resnet":
-            raise ValueError(
-                f"frozen_stages counts the stages of a ResNet, and {backbone!r} is none; leave it 0"
-            )
+            raise ValueError(f"frozen_stages is for a ResNet only, and {backbone!r} is not one; set it to 0")
         self.encoder = _ENCODERS[family](backbone, weights, output_stride, dilated, frozen_stages)
         channels: list[int] = [self.encoder.channels, width, width, width]
         convolutions = [
@@ -76,11 +78,13 @@ def he_fan_out(module: nn.Module) -> None:
 
 
 class _ResNet(nn.Module):
+    """`(B, 3, H, W)`, normalised -> `(B, channels, h, w)` features of the last stage of a ResNet."""
+
     def __init__(
         self, backbone: str, weights: str | None, output_stride: int, dilated: bool, frozen_stages: int
     ) -> None:
         super().__init__()
-        # running statistics: batches are small, and the images of a pair must not see each other through them
+        # running statistics: batches are small, and batch statistics would mix the two images of a pair
         self.stages = ResNetStages(
             backbone, weights, output_stride, frozen_stages, freeze_bn=True, dilated=dilated
         )
@@ -91,13 +95,15 @@ class _ResNet(nn.Module):
 
 
 class _ViT(nn.Module):
+    """`(B, 3, H, W)`, normalised -> `(B, channels, H // patch, W // patch)` patch tokens of a ViT."""
+
     def __init__(self, backbone: str, weights: str | None, *_: object) -> None:
         super().__init__()
         net: Any = create_timm(backbone, weights, dynamic_img_size=True)
         if isinstance(net.norm, nn.Identity):
             raise ValueError(
-                f"{backbone!r} normalises its tokens after pooling alone; choose a ViT that normalises each, e.g. "
-                "vit_small_patch16_224 or deit_small_patch16_224"
+                f"{backbone!r} normalises only the pooled token; choose a ViT that normalises every token, "
+                "e.g. vit_small_patch16_224 or deit_small_patch16_224"
             )
         self.net = net
         self.channels: int = net.embed_dim
@@ -109,8 +115,9 @@ class _ViT(nn.Module):
         height, width = image.shape[-2:]
         if height % patch or width % patch:
             raise ValueError(
-                f"an image of {height}x{width} pixels does not divide into patches of {patch}; make data.transform.crop_size, "
-                "its products with self_scales, and model.init_args.side multiples of the patch size"
+                f"an image of {height}x{width} pixels cannot be divided into patches of {patch}; "
+                "set data.transform.crop_size, its products with self_scales, and model.init_args.side to "
+                "multiples of the patch size"
             )
         tokens = self.net.forward_features(image)[:, self.prefix :]  # after the final LayerNorm
         return tokens.transpose(1, 2).unflatten(2, (height // patch, width // patch))

@@ -1,12 +1,13 @@
-"""MCIS in groups of three: an experiment that its authors left in their repository.
+"""MCIS in groups of three: an unpublished experiment in the repository of its authors.
 
-`CoattentionModel10` of https://github.com/GuoleiSun/MCIS_wsss (commit 1fc8f75); neither the paper (Sun et al., ECCV 2020) nor
-a released script uses it, and no figure is known. Three images of one class send each other co-attention messages; the classes
-that they have in common must be read off what comes out.
+`CoattentionModel10` of https://github.com/GuoleiSun/MCIS_wsss (commit 1fc8f75). Neither the paper (Sun et
+al., ECCV 2020) nor a released script uses it, and no result is known. Three images of one class exchange
+co-attention messages; the resulting features are classified as the common classes of the group.
 
-The network is theirs. Ours, because nothing is released: the labels (the classes that all three have in common), the loss
-(basic plus common), and the seeds (the image in a group with its mirror image and its smaller view, and in one with each
-reference and the one after it, fused as in MCIS).
+The network is theirs. The rest is ours, because nothing is released: the labels (the classes that all three
+images have in common), the loss (basic plus common), and the seeds. For seeds, the image forms one group with
+its mirror image and its smaller view, and one group with each pair of consecutive references; the maps are
+fused as in MCIS.
 """
 
 from __future__ import annotations
@@ -20,27 +21,27 @@ from torch import Tensor, nn
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.mcis.features import PairFeatures, he_fan_out
 from wsss_bench.methods.mcis.group_coattention import GroupCoAttention
-from wsss_bench.methods.mcis.localization import fuse_maps, related_maps, squash
-from wsss_bench.methods.mcis.losses import stacked_loss
+from wsss_bench.methods.mcis.localization import fuse_maps, mean_reference_maps, resize_to_square
+from wsss_bench.methods.mcis.losses import classification_loss
 from wsss_bench.methods.optim import OptimConfig
 from wsss_bench.types import GroupBatch, Reference
 
 
 class MCISGroup(Method):
-    """Classifier with co-attention messages among three images.
+    """Classifier with co-attention messages between three images.
 
     Args:
         class_names: Foreground classes, in label order.
         optim: Optimiser of the encoder.
-        backbone: timm name, or recipe file, of a VGG, a ResNet or a ViT (`nn/pair_features.py`).
+        backbone: timm name, or recipe file, of a VGG, a ResNet or a ViT (`features.py`).
         weights: `imagenet`, a checkpoint path, or None.
-        output_stride: Of a ResNet.
-        dilated: Of a ResNet: dilate what has lost its stride.
-        frozen_stages: Of a ResNet: stages without gradient, from the stem on.
-        width: Channels of the features that are compared.
-        rounds: Rounds of messages.
-        new_lr_scale: Learning rate of what is not pretrained over that of the encoder.
-        side: Side of the square that images are squashed to for their seeds, in pixels.
+        output_stride: For a ResNet: stride of the features.
+        dilated: For a ResNet: replace removed strides by dilation.
+        frozen_stages: For a ResNet: number of stages without gradient; 1 freezes the stem.
+        width: Number of feature channels for co-attention.
+        rounds: Number of message-passing rounds.
+        new_lr_scale: Learning rate of parameters that are not pretrained, divided by that of the encoder.
+        side: Side of the square that images are resized to for seeds, in pixels.
     """
 
     supervision = "image"
@@ -72,36 +73,49 @@ class MCISGroup(Method):
         features = [self.features(images.image) for images in batch.images]
         labels = [images.labels for images in batch.images]
         common = labels[0] * labels[1] * labels[2]
-        basic = [self.head(feature).mean(dim=(2, 3)) for feature in features]
-        shared = [maps.mean(dim=(2, 3)) for maps in self.group(features)]
-        return {"basic": stacked_loss(basic, labels), "common": stacked_loss(shared, [common] * 3)}
+        basic_logits = [self.head(feature).mean(dim=(2, 3)) for feature in features]
+        common_logits = [maps.mean(dim=(2, 3)) for maps in self.group(features)]
+        return {
+            "basic": classification_loss(basic_logits, labels),
+            "common": classification_loss(common_logits, [common] * 3),
+        }
 
     def seed_maps(
         self, image: Tensor, labels: Tensor | None = None, references: Sequence[Reference] = ()
     ) -> Tensor:
-        """`(B, 3, H, W)` -> `(B, C, h, w)` over the whole image, squashed to a square: `inference.pad_to: 1` reads them so."""
-        square = squash(image, self.side)
+        """`(B, 3, H, W)` -> `(B, C, h, w)` maps of the whole image, which is resized to a square first.
+
+        Use it with `inference.pad_to: 1`: the maps span the image without padding.
+        """
+        square = resize_to_square(image, self.side)
         anchor = self.features(square)
-        views = [self.features(square.flip(-1)), self.features(squash(image, round(0.75 * self.side)))]
+        smaller = resize_to_square(image, round(0.75 * self.side))
+        views = [self.features(square.flip(-1)), self.features(smaller)]
         maps = [self.group([anchor, *views])[0]]
         if references:
             maps.append(
-                related_maps(lambda others: self._beside(anchor, others), references, self.side, image)
+                mean_reference_maps(
+                    lambda images: self._maps_with(images, anchor), references, self.side, image
+                )
             )
         return fuse_maps(torch.stack(maps))
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         pretrained = list(self.features.encoder.parameters())
-        known = {id(parameter) for parameter in pretrained}
-        new = [parameter for parameter in self.parameters() if id(parameter) not in known]
+        pretrained_ids = {id(parameter) for parameter in pretrained}
+        new = [parameter for parameter in self.parameters() if id(parameter) not in pretrained_ids]
         return [{"params": pretrained}, {"params": new, "lr_scale": self.new_lr_scale}]
 
-    def _beside(self, anchor: Tensor, others: Tensor) -> Tensor:
-        """Maps of the B anchors, each in a group with one of `(R, 3, side, side)` images and the next; `(B, R, K, h, w)`."""
-        features = self.features(others)
-        following = [*range(1, len(features)), 0]
+    def _maps_with(self, references: Tensor, anchor: Tensor) -> Tensor:
+        """Class maps `(B, R, K, h, w)` of B anchors, each in R groups with two references.
+
+        Group r holds the anchor and references r and r + 1 of `(R, 3, side, side)`; the last reference is
+        followed by the first.
+        """
+        features = self.features(references)
+        successor = [*range(1, len(features)), 0]
         maps = [
             self.group([anchor, *(features[k : k + 1].expand_as(anchor) for k in pair)])[0]
-            for pair in enumerate(following)
+            for pair in enumerate(successor)
         ]
         return torch.stack(maps, dim=1)

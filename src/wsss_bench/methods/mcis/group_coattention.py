@@ -1,7 +1,7 @@
-"""Messages among the feature maps of three images: the unreleased group variant of MCIS.
+"""Co-attention messages between the feature maps of three images: the unpublished group variant of MCIS.
 
-`CoattentionModel10` of https://github.com/GuoleiSun/MCIS_wsss (commit 1fc8f75, `models/vgg_backup.py`), which no published
-script and no paper that we know of uses.
+`CoattentionModel10` of https://github.com/GuoleiSun/MCIS_wsss (commit 1fc8f75, `models/vgg_backup.py`). No
+released script and no paper that we know of uses it.
 """
 
 from __future__ import annotations
@@ -16,38 +16,38 @@ from wsss_bench.methods.mcis.coattention import CoAttention
 
 
 class GroupCoAttention(nn.Module):
-    """Co-attention, read and written in rounds, with one set of weights for all images and rounds.
+    """Message passing with co-attention; all images and rounds share one set of weights.
 
-    In a round each image is drawn from the features of the two others, G_{i<-j} and G_{i<-k}; the message is
-    m_i = W_f [G_{i<-j}; G_{i<-k}] and the new feature h_i = ReLU(W_u [m_i; h_i]). All messages of a round read the features of
-    the round before.
+    In each round, co-attention gives the attended features G_{i<-j} and G_{i<-k} of image i from the two
+    others. The message is m_i = W_f [G_{i<-j}; G_{i<-k}] and the updated feature h_i = ReLU(W_u [m_i; h_i]).
+    All messages of a round use the features of the previous round.
 
     Args:
-        channels: Width C of the features.
-        num_classes: Foreground classes K.
-        rounds: How often messages are passed.
+        channels: Number of feature channels C.
+        num_classes: Number of foreground classes K.
+        rounds: Number of message-passing rounds.
     """
 
     def __init__(self, channels: int, num_classes: int, rounds: int = 3) -> None:
         super().__init__()
         self.coattention = CoAttention(channels, num_classes)
-        del self.coattention.mask  # nothing is contrasted
+        del self.coattention.mask  # no contrastive co-attention
         self.fusion = nn.Conv2d(2 * channels, channels, 1, bias=False)  # W_f
         self.update = nn.Conv2d(2 * channels, channels, 1, bias=False)  # W_u
         self.rounds = rounds
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Three `(B, C, H_i, W_i)` features -> three `(B, K, H_i, W_i)` maps of the classes that the group has in common."""
+        """Three `(B, C, H_i, W_i)` features -> three `(B, K, H_i, W_i)` maps of the common classes."""
         states = list(features)
         for _ in range(self.rounds):
-            # P of (i, j) is not that of (j, i) transposed: the receiver always comes first
-            drawn = [
+            # the affinity of (i, j) is not the transpose of that of (j, i): the receiving image comes first
+            attended = [
                 [self.coattention(states[i], states[j])[0] for j in range(len(states)) if j != i]
                 for i in range(len(states))
             ]
-            messages = [self.fusion(torch.cat(pair, dim=1)) for pair in drawn]
+            messages = [self.fusion(torch.cat(pair, dim=1)) for pair in attended]
             states = [
                 F.relu(self.update(torch.cat([message, state], dim=1)))
                 for message, state in zip(messages, states, strict=True)
             ]
-        return [self.coattention.common_maps(state) for state in states]
+        return [self.coattention.common_class_maps(state) for state in states]

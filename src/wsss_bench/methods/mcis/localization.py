@@ -1,7 +1,7 @@
-"""From the maps that an image gets beside other images to one map per class.
+"""Fusion of the class maps of one image, computed with several partners, into one map per class.
 
-Sun et al., "Mining Cross-Image Semantics for Weakly Supervised Semantic Segmentation" (MCIS), ECCV 2020, section 3.3;
-https://github.com/GuoleiSun/MCIS_wsss (`scripts/test.py`).
+Sun et al., "Mining Cross-Image Semantics for Weakly Supervised Semantic Segmentation" (MCIS), ECCV 2020,
+section 3.3; https://github.com/GuoleiSun/MCIS_wsss (`scripts/test.py`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ from torch.nn import functional as F
 from wsss_bench.types import Reference
 
 
-def squash(image: Tensor, side: int) -> Tensor:
-    """`(B, 3, H, W)` -> `(B, 3, side, side)`, bilinear with antialiasing, which is PIL's up to the rounding of bytes."""
+def resize_to_square(image: Tensor, side: int) -> Tensor:
+    """`(B, 3, H, W)` -> `(B, 3, side, side)`, without keeping the aspect ratio.
+
+    Bilinear with antialiasing, which equals PIL's bilinear filter up to rounding to bytes.
+    """
     if image.shape[-2:] == (side, side):
         return image
     return F.interpolate(image, (side, side), mode="bilinear", antialias=True, align_corners=False)
@@ -27,47 +30,52 @@ def resize_maps(maps: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(maps, tuple(size), mode="bicubic", align_corners=False)
 
 
-def fuse_maps(maps: Tensor, present: float = 0.1) -> Tensor:
-    """Mean of the positive parts of several maps, each divided by its own peak.
+def fuse_maps(maps: Tensor, min_probability: float = 0.1) -> Tensor:
+    """Mean of the positive parts of several maps, each divided by its own maximum.
 
-    The spatial mean of a map is the logit of its class: where its sigmoid is not above `present`, the map is left out of the
-    sum but still counted. The first map is never left out.
+    The spatial mean of a map is the logit of its class. Where the sigmoid of the logit is not above
+    `min_probability`, the map is replaced by zeros; it still counts in the mean. The first map is always
+    used.
 
     Args:
-        maps: `(M, B, K, h, w)` raw maps, the M kinds in their order.
-        present: Probability in [0, 1].
+        maps: `(M, B, K, h, w)` raw maps of M partners.
+        min_probability: Class probability in [0, 1].
 
     Returns:
         `(B, K, h, w)` in [0, 1].
     """
-    maps = maps.to(torch.promote_types(maps.dtype, torch.float32))  # 8 bits of bfloat16 are too few to add in
-    shown = maps.mean(dim=(3, 4), keepdim=True).sigmoid() > present
-    shown[0] = True
+    # bfloat16 is too coarse for sums
+    maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
+    used = maps.mean(dim=(3, 4), keepdim=True).sigmoid() > min_probability
+    used[0] = True
     positive = maps.relu()
-    return (shown * positive / (positive.amax(dim=(3, 4), keepdim=True) + 1e-8)).mean(dim=0)
+    return (used * positive / (positive.amax(dim=(3, 4), keepdim=True) + 1e-8)).mean(dim=0)
 
 
-def related_maps(
-    common_maps: Callable[[Tensor], Tensor], references: Sequence[Reference], side: int, like: Tensor
+def mean_reference_maps(
+    maps_with: Callable[[Tensor], Tensor], references: Sequence[Reference], side: int, like: Tensor
 ) -> Tensor:
-    """Mean map of each class over the references that were drawn for it; zeros for a class without any.
+    """Mean map of each class over the reference images drawn for this class.
+
+    A class without references has zeros.
 
     Args:
-        common_maps: `(R, 3, side, side)` references -> `(B, R, K, h, w)` maps of B images beside each of them.
+        maps_with: `(R, 3, side, side)` references -> `(B, R, K, h, w)` class maps of B images, each paired
+            with each reference.
         references: At least one; an image that was drawn several times is computed once.
-        side: Side of the square that references are squashed to.
-        like: A tensor of the wanted device and precision.
+        side: Side of the square that references are resized to, in pixels.
+        like: A tensor with the wanted device and precision.
 
     Returns:
         `(B, K, h, w)`.
     """
     images = {reference.image_id: reference.image for reference in references}
     squares = [
-        squash(torch.from_numpy(image.transpose(2, 0, 1)).to(like)[None] / 255, side)
+        resize_to_square(torch.from_numpy(image.transpose(2, 0, 1)).to(like)[None] / 255, side)
         for image in images.values()
     ]
-    maps = common_maps(torch.cat(squares))
-    weights = maps.new_zeros(maps.shape[1:3])  # (R, K) how often each was drawn for each class
+    maps = maps_with(torch.cat(squares))
+    weights = maps.new_zeros(maps.shape[1:3])  # (R, K) how often each reference was drawn for each class
     order = list(images)
     for reference in references:
         weights[order.index(reference.image_id), reference.drawn_for] += 1

@@ -1,6 +1,7 @@
-"""Labels of a pair of images: what it has in common, and what each image has alone.
+"""Labels and losses of an image pair: common and unshared classes.
 
-Sun et al., "Mining Cross-Image Semantics for Weakly Supervised Semantic Segmentation" (MCIS), ECCV 2020, sections 3.1 and 3.2.
+Sun et al., "Mining Cross-Image Semantics for Weakly Supervised Semantic Segmentation" (MCIS), ECCV 2020,
+sections 3.1 and 3.2.
 """
 
 from __future__ import annotations
@@ -12,27 +13,36 @@ from torch.nn import functional as F
 from wsss_bench.losses.ranks import summed_over_ranks
 
 
-def common_and_different(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Multi-hot `(B, C)` labels -> common classes `l1 AND l2`, and those of the first and of the second image alone."""
+def common_and_unshared_labels(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Split the labels of a pair into common and unshared classes.
+
+    Args:
+        first: `(B, C)` multi-hot labels `l1` of the first images.
+        second: `(B, C)` multi-hot labels `l2` of the second images.
+
+    Returns:
+        Three `(B, C)` multi-hot tensors: common classes `l1 AND l2`, unshared classes of the first images,
+        unshared classes of the second images.
+    """
     common = first * second
     return common, first - common, second - common
 
 
-def contrast_loss(logits: Tensor, difference: Tensor) -> Tensor:
-    """Classification of what is left of an image without what it shares with its partner.
+def contrastive_coattention_loss(logits: Tensor, unshared: Tensor) -> Tensor:
+    """Multi-label loss of contrastive co-attention, for features outside the mask of the common objects.
 
-    The mean over *all* rows and classes: an image whose difference is empty must have nothing left. Only where not one image
-    of the global batch has a class of its own, the loss is 0 (with gradients that are zero, not absent, so that weight decay
-    and momentum go on).
+    The mean runs over *all* rows and classes: an image without unshared classes must show no class. The loss
+    is 0 only if no image of the global batch has an unshared class. Its gradients are then zero, not absent,
+    so that weight decay and momentum still act.
 
     Args:
-        logits: `(B, C)`.
-        difference: `(B, C)` multi-hot, the classes that the partner has not.
+        logits: `(B, C)` logits of the unshared class maps.
+        unshared: `(B, C)` multi-hot, the classes of the image that its partner does not have.
     """
-    active, _ = summed_over_ranks(difference.any().to(logits.dtype))
-    return active.clamp(max=1) * F.multilabel_soft_margin_loss(logits, difference)
+    active, _ = summed_over_ranks(unshared.any().to(logits.dtype))
+    return active.clamp(max=1) * F.multilabel_soft_margin_loss(logits, unshared)
 
 
-def stacked_loss(logits: list[Tensor], labels: list[Tensor]) -> Tensor:
-    """Multi-label soft margin loss, the mean over the rows of several `(B, C)` together and over classes."""
+def classification_loss(logits: list[Tensor], labels: list[Tensor]) -> Tensor:
+    """Multi-label soft margin loss of several `(B, C)` logits: one mean over all their rows and classes."""
     return F.multilabel_soft_margin_loss(torch.cat(logits), torch.cat(labels))

@@ -1,16 +1,18 @@
-"""MCIS: a classifier that compares images.
+"""MCIS: a classifier with co-attention between images.
 
-Sun, Wang, Dai and Van Gool, "Mining Cross-Image Semantics for Weakly Supervised Semantic Segmentation", ECCV 2020,
-https://arxiv.org/abs/2007.01947; https://github.com/GuoleiSun/MCIS_wsss (commit 1fc8f75), which decides where paper and code
-differ.
+Sun, Wang, Dai and Van Gool, "Mining Cross-Image Semantics for Weakly Supervised Semantic Segmentation", ECCV
+2020, https://arxiv.org/abs/2007.01947; https://github.com/GuoleiSun/MCIS_wsss (commit 1fc8f75), which decides
+where paper and code differ.
 
-Two images that share a class are drawn anew from each other's features (`nn/coattention.py`). The drawings must be classified
-as the classes in common; what a mask leaves of an image without them, as the classes that its partner has not. An image also
-has itself as partner: mirrored, smaller and larger. Seeds are the maps of the common classes, over these views and over other
-images of the class.
+For two images that share a class, co-attention rebuilds each feature map from the features of the partner
+(`coattention.py`). The attended features are classified as the common classes of the pair (co-attention). The
+features outside the mask of the common objects are classified as the unshared classes (contrastive
+co-attention). Each image is also paired with views of itself: mirrored, smaller and larger. Seeds are the
+maps of the common classes, fused over these views and over reference images of the class.
 
-Departures, each told in docs/why_it_differs.md: the features of the anchor are computed once for its four pairs (the same
-numbers in fewer passes); whether a contrastive loss is open is decided over all ranks; maps stay in floating point.
+Departures from the authors' code, explained in docs/why_it_differs.md: the features of the first image (the
+anchor) are computed once for its four pairs (the same numbers in fewer passes); whether a contrastive loss is
+active is decided over all ranks; maps stay in floating point.
 """
 
 from __future__ import annotations
@@ -24,14 +26,25 @@ from torch import Tensor, nn
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.mcis.coattention import CoAttention
 from wsss_bench.methods.mcis.features import PairFeatures, he_fan_out
-from wsss_bench.methods.mcis.localization import fuse_maps, related_maps, resize_maps, squash
-from wsss_bench.methods.mcis.losses import common_and_different, contrast_loss, stacked_loss
+from wsss_bench.methods.mcis.localization import (
+    fuse_maps,
+    mean_reference_maps,
+    resize_maps,
+    resize_to_square,
+)
+from wsss_bench.methods.mcis.losses import (
+    classification_loss,
+    common_and_unshared_labels,
+    contrastive_coattention_loss,
+)
 from wsss_bench.methods.optim import OptimConfig
 from wsss_bench.types import PairBatch, Reference
 
 PUBLISHED = OptimConfig("sgd", 1e-3, 5e-4, momentum=0.9, nesterov=True, milestones=(5 / 11, 10 / 11))
-"""Of the authors' code, for 11 epochs: a tenth of the rate from the start of epochs 5 and 10. They run 15 epochs and take the
-checkpoint after 11, which is the same."""
+"""Schedule of the authors' code for 11 epochs: learning rate divided by 10 at the start of epochs 5 and 10.
+
+They run 15 epochs and use the checkpoint after 11, which gives the same weights.
+"""
 
 
 class MCIS(Method):
@@ -39,18 +52,18 @@ class MCIS(Method):
 
     Args:
         class_names: Foreground classes, in label order.
-        optim: Optimiser of the encoder; see `new_lr_scale` and `bias_lr_scale` for the rest.
-        backbone: timm name, or recipe file, of a VGG, a ResNet or a ViT (`nn/pair_features.py`).
+        optim: Optimiser of the encoder; see `new_lr_scale` and `bias_lr_scale` for the other parameters.
+        backbone: timm name, or recipe file, of a VGG, a ResNet or a ViT (`features.py`).
         weights: `imagenet`, a checkpoint path, or None.
-        output_stride: Of a ResNet.
-        dilated: Of a ResNet: dilate what has lost its stride.
-        frozen_stages: Of a ResNet: stages without gradient, from the stem on.
-        width: Channels of the features that are compared.
-        contrastive_from_epoch: First epoch, from 0, with the contrastive losses.
-        new_lr_scale: Learning rate of what is not pretrained over that of the encoder.
-        bias_lr_scale: Learning rate of biases over that of the weights beside them.
-        side: Side of the square that images are squashed to for their seeds, in pixels.
-        self_scales: Sides of further views of the image at that, over `side`.
+        output_stride: For a ResNet: stride of the features.
+        dilated: For a ResNet: replace removed strides by dilation.
+        frozen_stages: For a ResNet: number of stages without gradient; 1 freezes the stem.
+        width: Number of feature channels for co-attention.
+        contrastive_from_epoch: First epoch, counted from 0, with the contrastive co-attention losses.
+        new_lr_scale: Learning rate of parameters that are not pretrained, divided by that of the encoder.
+        bias_lr_scale: Learning rate of biases divided by that of the weights of the same layer.
+        side: Side of the square that images are resized to for seeds, in pixels.
+        self_scales: Scales of further views of the image for seeds, as multiples of `side`.
     """
 
     supervision = "image"
@@ -85,50 +98,60 @@ class MCIS(Method):
 
     def training_loss(self, batch: PairBatch) -> dict[str, Tensor]:
         labels, partner_labels = batch.first.labels, batch.second.labels
-        anchor = self.features(batch.first.image)  # F_1 (B, C, h, w), shared by the pair and all self pairs
+        # F_1 (B, C, h, w), used in the pair with the partner and in all pairs with self views
+        anchor = self.features(batch.first.image)
         partner = self.features(batch.second.image)
         logits = _logits(self.head(anchor))
-        common, alone, partner_alone = common_and_different(labels, partner_labels)
+        common, unshared, partner_unshared = common_and_unshared_labels(labels, partner_labels)
 
-        drawn, partner_drawn = self.coattention(anchor, partner)
+        attended, partner_attended = self.coattention(anchor, partner)
         losses = {
-            "basic": stacked_loss([logits, _logits(self.head(partner))], [labels, partner_labels]),
-            "common": stacked_loss(
-                [self._common(drawn), self._common(partner_drawn)],
-                [common, common],
+            "basic": classification_loss([logits, _logits(self.head(partner))], [labels, partner_labels]),
+            "common": classification_loss(
+                [self._common_logits(attended), self._common_logits(partner_attended)], [common, common]
             ),
         }
         for name, image in batch.self_views.items():
             view = self.features(image)
-            both = self.coattention(anchor, view)
-            losses[f"basic_{name}"] = stacked_loss([logits, _logits(self.head(view))], [labels, labels])
-            losses[f"common_{name}"] = stacked_loss([self._common(one) for one in both], [labels, labels])
+            view_attended = self.coattention(anchor, view)
+            losses[f"basic_{name}"] = classification_loss(
+                [logits, _logits(self.head(view))], [labels, labels]
+            )
+            losses[f"common_{name}"] = classification_loss(
+                [self._common_logits(features) for features in view_attended], [labels, labels]
+            )
 
-        # during warm-up zero, but not absent: the authors' mask decays in it
-        is_open = float(self.current_epoch >= self.contrastive_from_epoch)
-        for name, features, its_drawn, difference in (
-            ("contrast_first", anchor, drawn, alone),
-            ("contrast_second", partner, partner_drawn, partner_alone),
+        # zero during warm-up, but not absent: in the authors' code the mask has weight decay from the start
+        active = float(self.current_epoch >= self.contrastive_from_epoch)
+        for name, features, attended_features, unshared_labels in (
+            ("contrast_first", anchor, attended, unshared),
+            ("contrast_second", partner, partner_attended, partner_unshared),
         ):
-            remaining = _logits(self.coattention.contrast_maps(features, its_drawn))
-            losses[name] = is_open * contrast_loss(remaining, difference)
+            unshared_logits = _logits(self.coattention.unshared_class_maps(features, attended_features))
+            losses[name] = active * contrastive_coattention_loss(unshared_logits, unshared_labels)
         return losses
 
     def seed_maps(
         self, image: Tensor, labels: Tensor | None = None, references: Sequence[Reference] = ()
     ) -> Tensor:
-        """`(B, 3, H, W)` -> `(B, C, h, w)` over the whole image, squashed to a square: `inference.pad_to: 1` reads them so."""
-        square = squash(image, self.side)
+        """`(B, 3, H, W)` -> `(B, C, h, w)` maps of the whole image, which is resized to a square first.
+
+        Use it with `inference.pad_to: 1`: the maps span the image without padding.
+        """
+        square = resize_to_square(image, self.side)
         anchor = self.features(square)
-        drawn, mirror_drawn = self.coattention(anchor, self.features(square.flip(-1)))
-        maps = [self.coattention.common_maps(drawn), self.coattention.common_maps(mirror_drawn).flip(-1)]
+        attended, mirror_attended = self.coattention(anchor, self.features(square.flip(-1)))
+        class_maps = self.coattention.common_class_maps
+        maps = [class_maps(attended), class_maps(mirror_attended).flip(-1)]
         for scale in self.self_scales:
-            view = self.features(squash(image, round(self.side * scale)))
-            view_maps = self.coattention.common_maps(self.coattention(anchor, view)[1])
+            view = self.features(resize_to_square(image, round(self.side * scale)))
+            view_maps = class_maps(self.coattention(anchor, view)[1])
             maps.append(resize_maps(view_maps, anchor.shape[2:]))
         if references:
             maps.append(
-                related_maps(lambda others: self._beside(anchor, others), references, self.side, image)
+                mean_reference_maps(
+                    lambda images: self._maps_with(images, anchor), references, self.side, image
+                )
             )
         return fuse_maps(torch.stack(maps))
 
@@ -142,15 +165,15 @@ class MCIS(Method):
             groups.setdefault(scale, []).append(parameter)
         return [{"params": parameters, "lr_scale": scale} for scale, parameters in groups.items()]
 
-    def _common(self, drawn: Tensor) -> Tensor:
-        return _logits(self.coattention.common_maps(drawn))
+    def _common_logits(self, attended: Tensor) -> Tensor:
+        return _logits(self.coattention.common_class_maps(attended))
 
-    def _beside(self, anchor: Tensor, others: Tensor) -> Tensor:
-        """Maps of the B anchors beside each of `(R, 3, side, side)` images, `(B, R, K, h, w)`."""
-        size = (len(anchor), len(others))
-        beside = self.features(others).repeat(size[0], 1, 1, 1)
-        drawn, _ = self.coattention(anchor.repeat_interleave(size[1], dim=0), beside)
-        return self.coattention.common_maps(drawn).unflatten(0, size)
+    def _maps_with(self, references: Tensor, anchor: Tensor) -> Tensor:
+        """`(B, R, K, h, w)` maps of B anchors, each paired with each of `(R, 3, side, side)` references."""
+        size = (len(anchor), len(references))
+        partners = self.features(references).repeat(size[0], 1, 1, 1)
+        attended, _ = self.coattention(anchor.repeat_interleave(size[1], dim=0), partners)
+        return self.coattention.common_class_maps(attended).unflatten(0, size)
 
 
 def _logits(maps: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
-"""VGG-16 at stride 8, as OAA and MCIS read it.
+"""VGG-16 at output stride 8, as in OAA and MCIS.
 
-Simonyan and Zisserman, ICLR 2015, for the network, which is timm's; Jiang et al., "Integral Object Mining via Online Attention
-Accumulation" (OAA), ICCV 2019, https://github.com/PengtaoJiang/OAA-PyTorch, for the changes: the fourth pooling keeps the
-size, the convolutions after it are dilated by 2, the fifth pooling is left out.
+Simonyan and Zisserman, ICLR 2015, for the network, which is timm's; Jiang et al., "Integral Object Mining via
+Online Attention Accumulation" (OAA), ICCV 2019, https://github.com/PengtaoJiang/OAA-PyTorch, for the changes:
+the fourth pooling has stride 1, the convolutions after it have dilation 2, and the fifth pooling is removed.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from wsss_bench.nn.resnet import create_timm
 
 
 class VGGStride8(nn.Module):
-    """The convolutions of timm's VGG, without batch norm, at stride 8; their indices are torchvision's.
+    """The convolutional layers of a timm VGG without BatchNorm, at stride 8; layer indices equal
+    torchvision's.
 
     Args:
         backbone: timm name of a VGG.
         weights: `imagenet`, a checkpoint path, or None.
 
     Attributes:
-        channels: Of the output.
+        channels: Number of output channels.
     """
 
     def __init__(self, backbone: str = "vgg16.tv_in1k", weights: str | None = "imagenet") -> None:
@@ -30,7 +31,8 @@ class VGGStride8(nn.Module):
         net: Any = create_timm(backbone, weights)
         if any(isinstance(module, nn.BatchNorm2d) for module in net.modules()):
             raise ValueError(
-                f"{backbone!r} has BatchNorm, in whose statistics the images of a batch meet; choose e.g. vgg16.tv_in1k"
+                f"{backbone!r} has BatchNorm, whose batch statistics would mix the images of a pair; "
+                "choose e.g. vgg16.tv_in1k"
             )
         self.features = at_stride_8(net.features)
         self.channels: int = [m for m in self.features if isinstance(m, nn.Conv2d)][-1].out_channels
@@ -41,7 +43,11 @@ class VGGStride8(nn.Module):
 
 
 def at_stride_8(features: nn.Sequential) -> nn.Sequential:
-    """The layers of a VGG with its fourth and fifth pooling changed as above; weights are kept."""
+    """Change the fourth and fifth pooling of a VGG as described above; weights are kept.
+
+    Raises:
+        ValueError: the network does not have five pooling layers.
+    """
     layers = list(features)
     pools = [index for index, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]
     if len(pools) != 5:

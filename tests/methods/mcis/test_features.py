@@ -6,7 +6,7 @@ from wsss_bench.methods.mcis.features import PairFeatures
 from wsss_bench.methods.mcis.vgg import VGGStride8, at_stride_8
 
 
-def test_vgg_has_stride_8_and_the_published_plan():
+def test_vgg_has_stride_8_and_the_published_layers():
     features = VGGStride8("vgg16", None).features
     convolutions = {i: m for i, m in enumerate(features) if isinstance(m, nn.Conv2d)}
     assert sorted(convolutions) == [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28]  # as in torchvision
@@ -22,7 +22,7 @@ def test_vgg_has_stride_8_and_the_published_plan():
     ("backbone", "stride"),
     [("vgg16", 8), ("resnet18", 8), ("package:mini/resnet.json", 8), ("vit_tiny_patch16_224", 16)],
 )
-def test_every_encoder_ends_in_the_same_features(backbone, stride):
+def test_every_encoder_gives_features_of_the_same_width_and_sign(backbone, stride):
     module = PairFeatures(backbone, None, width=12, output_stride=8)
     features = module(torch.rand(2, 3, 32, 48))
     assert features.shape == (2, 12, 32 // stride, 48 // stride)
@@ -33,22 +33,22 @@ def test_every_encoder_ends_in_the_same_features(backbone, stride):
     assert not first.bias.any()
 
 
-def test_a_resnet_can_be_left_as_it_is_and_undilated():
+def test_a_resnet_can_be_frozen_and_undilated():
     module = PairFeatures("resnet18", None, 12, output_stride=4, dilated=False, frozen_stages=5)
     convolutions = [m for m in module.encoder.modules() if isinstance(m, nn.Conv2d)]
     assert {m.dilation for m in convolutions} == {(1, 1)}
     assert not any(p.requires_grad for p in module.encoder.parameters())
     assert module(torch.rand(1, 3, 32, 32)).shape == (1, 12, 8, 8)
-    with pytest.raises(ValueError, match="'vgg16' is none; leave it 0"):
+    with pytest.raises(ValueError, match="'vgg16' is not one; set it to 0"):
         PairFeatures("vgg16", None, 12, frozen_stages=2)
 
 
 def test_unknown_families_and_sizes_are_refused():
     with pytest.raises(ValueError, match="'vgg11_bn' has BatchNorm"):
         PairFeatures("vgg11_bn", None)
-    with pytest.raises(ValueError, match="'convnext'; co-attention knows the encoders vgg, resnet"):
+    with pytest.raises(ValueError, match="'convnext'; MCIS supports the encoders vgg, resnet"):
         PairFeatures("convnext_tiny", None)
-    with pytest.raises(ValueError, match="normalises its tokens after pooling alone"):
+    with pytest.raises(ValueError, match="normalises only the pooled token"):
         PairFeatures("vit_base_patch16_rpn_224", None, 8)
-    with pytest.raises(ValueError, match="40x32 pixels does not divide into patches of 16"):
+    with pytest.raises(ValueError, match="40x32 pixels cannot be divided into patches of 16"):
         PairFeatures("vit_tiny_patch16_224", None, 8)(torch.rand(1, 3, 40, 32))
