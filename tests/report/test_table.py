@@ -69,7 +69,7 @@ class World:
         self, cell: Cell, product: str, split: str, figures: list[dict], made_by: Stage, **facts: object
     ) -> Stage:
         stage = self.stage("evaluate", cell, {"masks": made_by}, f"-{product}-{split}", **facts)
-        metrics = {"class_names": ["cat", "dog"], "figures": figures}
+        metrics = {"class_names": ["cat", "dog"], "rows": figures}
         write_json(stage.path / "metrics.json", metrics)
         refiner = figures[0]["post"] if product == "pseudo_mask" and figures else None
         self.plan.products.append(ScoredProduct(cell, product, split, refiner, stage.fingerprint))

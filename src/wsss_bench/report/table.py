@@ -218,7 +218,7 @@ def _read(plan: Plan, product: ScoredProduct) -> tuple[str, list[tuple[dict[str,
     manifests = [read_manifest(stage.path) for stage in chain if is_complete(stage.path)]
     cost = _cost(chain[:-1])
     figures = []
-    for index, figure in enumerate(metrics["figures"]):
+    for index, figure in enumerate(metrics["rows"]):
         score = Score(
             random_seed=product.cell.random_seed,
             miou=100.0 * figure["miou"],
