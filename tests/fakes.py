@@ -1,4 +1,4 @@
-"""Stages that write what real ones write, in no time, and a bench made of them."""
+"""Fake stages that write the files of real ones without computing anything, and a bench that runs them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wsss_bench.artifacts.metrics import Metrics, ScoredRow, write_metrics
 
 
 def run_stage(arguments: list[str]) -> int:
-    """The target of a launcher: fails, sleeps or kills itself where the model's init_args say so."""
+    """The target of a launcher; the model's `init_args` can make it fail, sleep or kill itself."""
     config = yaml.safe_load(Path(arguments[2]).read_text())
     out, info = Path(config["out"]), config["stage"]
     kind = out.name.split("-")[0]
@@ -88,7 +88,7 @@ def metrics(config: dict) -> Metrics:
     )
 
 
-if __name__ == "__main__":  # a bench of fake stages, for tests that kill it: fakes.py EXPERIMENT RUNS
+if __name__ == "__main__":  # a bench of fake stages, for tests that kill it
     from fakes import run_stage as target  # by its importable name, for the forked processes
 
     from wsss_bench.bench.command import run_bench

@@ -95,7 +95,7 @@ def test_coco_sizes_fit_in_memory():
     assert peak < 150e6  # the matrices themselves would be 525 MB
 
 
-def test_matrices_survive_the_disk(tmp_path):
+def test_per_image_matrices_are_read_back_as_written(tmp_path):
     matrices = random_matrices(6, 4, 1, 60)
     matrices[2] = 0  # an image that is all 255
     names = [f"image-{n}" for n in range(6)]

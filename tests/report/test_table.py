@@ -1,4 +1,4 @@
-"""The leaderboard from hand-made stages: every number below was worked out on paper."""
+"""The leaderboard from hand-made stage folders; the expected numbers were computed by hand."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ def test_a_variant_has_no_published_result(world):
 
 
 def add_clims(world: World, warm: Stage) -> None:
-    """A multi-stage method to its end: seeds, IRN masks, a segmenter with data of its own."""
+    """A multi-stage method with all steps: seeds, IRN masks, and a segmenter with extra data."""
     paper = [
         {
             "dataset": "toy",
@@ -245,7 +245,7 @@ def add_clims(world: World, warm: Stage) -> None:
     world.plan.segmenters["toy"] = "net (R101, coco_masks) on the masks of irn"
 
 
-def test_a_method_of_many_stages(world):
+def test_cost_and_published_results_of_a_method_with_many_stages(world):
     add_cam(world, 0, 0.50)
     add_clims(world, world.plan.stages["train-cam-toy-s0"])
     board = world.leaderboard()
@@ -357,7 +357,7 @@ def test_the_page(world):
     assert cells(page, "cam", "Cost")[1:] == [
         *("R50", "-", "1.50 M", "10", "4", "-", "-", "-", "14", "300", "abc")
     ]
-    assert cells(page, "cam", "Published figures")[1:] == [
+    assert cells(page, "cam", "Published results")[1:] == [
         *("seed", "train", "ss raw, fixed", "51.0 ± 1.4 (2)", "48.3", "+2.7", "IRN")
     ]
     tables = [line for line in page.splitlines() if line.startswith("|")]
@@ -401,7 +401,7 @@ def test_files(world, capsys):
     assert (folder / "leaderboard.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_nothing_done_is_a_table_too(world):
+def test_an_experiment_without_results_has_a_table(world):
     cell = world.cell("cam")
     world.score(cell, "seed", "train", [], world.stage("seed", cell, {}, state="new"), state="new")
     publish(world.plan, world.root)

@@ -1,4 +1,4 @@
-"""The evaluate stage against counts made here in the plainest way, and on input that it must refuse."""
+"""The evaluate stage against plain counts of pixels, and on input that it must refuse."""
 
 import json
 
@@ -46,14 +46,14 @@ def test_three_threshold_rules_from_one_pass(source, tmp_path, stride):
         }
         return pooled(source, names, masks.__getitem__)
 
-    held = sorted(holdout_ids(ids, 2))
-    rest = [name for name in ids if name not in held]
+    chosen_on = sorted(holdout_ids(ids, 2))
+    others = [name for name in ids if name not in chosen_on]
     grid = thresholds_with(0.305)
     curve = [float(mean_iou(naive(t, ids))) for t in grid]
     best = grid[int(np.argmax(curve))]
-    chosen = grid[int(np.argmax([mean_iou(naive(t, held)) for t in grid]))]
+    chosen = grid[int(np.argmax([mean_iou(naive(t, chosen_on)) for t in grid]))]
     assert result["curve"] == {"threshold": grid, "miou": pytest.approx(curve)}
-    expected = [("fixed", 0.305, ids), ("heldout", chosen, rest), ("oracle", best, ids)]
+    expected = [("fixed", 0.305, ids), ("heldout", chosen, others), ("oracle", best, ids)]
     for index, (row, (rule, threshold, names)) in enumerate(zip(result["rows"], expected, strict=True)):
         matrix = naive(threshold, names)
         assert (row["rule"], row["threshold"], row["n_images"]) == (rule, threshold, len(names))
@@ -63,7 +63,7 @@ def test_three_threshold_rules_from_one_pass(source, tmp_path, stride):
         stored = read_per_image(tmp_path / "out" / "confusions.npz", index, 4)
         np.testing.assert_array_equal(stored.class_sums().sum(0)[4:8], matrix.sum(1))
         np.testing.assert_array_equal(
-            stored.class_sums()[ids.index(rest[0])][:4], naive(threshold, rest[:1]).diagonal()
+            stored.class_sums()[ids.index(others[0])][:4], naive(threshold, others[:1]).diagonal()
         )
     assert [row["protocol"] for row in result["rows"]] == [
         "fake-val/n7/labels-given/ms/raw/thr-fixed-0.30/last",
@@ -101,7 +101,7 @@ def test_every_read_out_is_scored_and_the_single_scale_raw_one_ranks(source, tmp
     assert "fake-val/n7/labels-none/ss/raw/thr-na/last: mIoU" in capsys.readouterr().out
 
 
-def test_masks_of_any_code_base_are_scored_from_the_command_line(source, tmp_path, capsys):
+def test_a_folder_of_masks_is_scored_from_the_command_line(source, tmp_path, capsys):
     write_masks(source, tmp_path)
     arguments = ["--masks", str(tmp_path), "--source.class_path", "fake_source.FakeSource", "--split", "val"]
     assert main(arguments) == 0
@@ -138,7 +138,7 @@ def test_the_same_input_gives_the_same_bytes_also_after_a_kill(source, tmp_path,
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-def test_the_held_out_images_follow_from_their_names():
+def test_the_holdout_images_depend_on_their_ids_only():
     ids = [f"image{index}" for index in range(50)]
     assert holdout_ids(ids, 5) == holdout_ids(ids[::-1], 5)
     assert len(holdout_ids(ids, 5)) == 5
@@ -274,7 +274,7 @@ class WithoutBackground(FakeSource):
         return np.where(truth == 0, np.uint8(255), truth)
 
 
-def test_without_background_the_mean_is_over_the_classes_and_a_predicted_one_is_refused(tmp_path):
+def test_without_background_the_mean_is_over_the_classes_and_predicted_background_is_refused(tmp_path):
     source = WithoutBackground()
     for name in source.ids("val"):  # one wrong class everywhere: right where the truth is 1
         write_mask(tmp_path / "masks", name, np.full(source.mask(name).shape, 1, np.uint8))

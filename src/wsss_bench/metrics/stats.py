@@ -16,7 +16,7 @@ from wsss_bench.metrics.per_image import PerImageConfusions
 LEVEL = 95
 """Probability mass of an interval, percent."""
 BLOCK = 50
-"""Resampled image sets that are held in memory at a time."""
+"""Number of resampled image sets in memory at a time."""
 
 
 class Summary(NamedTuple):

@@ -125,8 +125,8 @@ class Row:
     def mean(self, value: Callable[[RunScore], float | None]) -> float | None:
         """Mean of a value over the runs; None if a run lacks it."""
         values = [value(run) for run in self.runs]
-        known = [one for one in values if one is not None]
-        return summarize(known).mean if len(known) == len(values) else None
+        present = [one for one in values if one is not None]
+        return summarize(present).mean if len(present) == len(values) else None
 
 
 @dataclass(frozen=True)

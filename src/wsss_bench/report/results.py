@@ -111,7 +111,7 @@ def _read_row(folder: Path, metrics: Metrics, index: int) -> ScoredResult:
 
 
 def _cost(stages: Sequence[Stage], manifests: Manifests) -> Cost:
-    """Cost of the stages; nothing is known of it where one of their manifests is gone."""
+    """Cost of the stages; an empty one where a manifest is gone."""
     found: list[dict[str, Any]] = []
     by_kind: dict[str, float] = defaultdict(float)
     for stage in stages:

@@ -24,4 +24,4 @@ def published_section(results: DatasetResults) -> list[str]:
                     row.published.source,
                 ]
             )
-    return [f"### Published figures on {results.dataset}", aligned(lines)] if len(lines) > 1 else []
+    return [f"### Published results on {results.dataset}", aligned(lines)] if len(lines) > 1 else []
