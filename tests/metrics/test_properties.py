@@ -1,4 +1,4 @@
-"""Properties of the counts on random small masks and score maps: equal to the plainest count, and additive."""
+"""Properties of the counts on random small masks and score maps."""
 
 import numpy as np
 from hypothesis import given, settings

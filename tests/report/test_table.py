@@ -169,7 +169,7 @@ def test_mean_deviation_and_gap(world):
         "gap": 3.7,
         "commit": "abc",
     }
-    # thresholds chosen on data differ between runs and share a row; a published result meets the headline only
+    # thresholds chosen on data differ between runs and share a row; only the headline has a published result
     assert heldout["protocol"] == "toy-train/n8/labels-given/ss/raw/thr-heldout/last"
     assert (heldout["n_runs"], heldout["n_images"], heldout["paper_miou"], heldout["gap"]) == (
         3,

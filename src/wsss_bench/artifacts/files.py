@@ -6,9 +6,9 @@
 | mask | `masks/[<read-out>/]<id>.png` | indexed 8 bit, VOC palette, 0..C and 255, original size |
 | manifest | `stage.json` | written last; its presence means that the stage is complete |
 
-The formats of an evaluation are in `artifacts.metrics` and `metrics.per_image`. Every write goes to a temporary
-name in the same folder, is synced and then renamed. If the process is killed or the disk is full, the old file,
-the new file or no file is there, but never a part of one.
+The formats of an evaluation are in `artifacts.metrics` and `metrics.per_image`. Every write goes to a
+temporary name in the same folder, is synced and then renamed. If the process is killed or the disk is full,
+the old file, the new file or no file is there, but never a part of one.
 """
 
 from __future__ import annotations
@@ -139,8 +139,8 @@ def read_mask(path: Path | str) -> np.ndarray:
         with Image.open(path) as image:
             if image.mode not in ("P", "L"):
                 raise ValueError(
-                    f"{path} is a {image.mode} image; a mask is an indexed (P) or 8 bit grey (L) PNG whose pixel "
-                    "values are class indices. Save it with a palette, not as colours."
+                    f"{path} is a {image.mode} image; a mask is an indexed (P) or 8 bit grey (L) PNG whose "
+                    "pixel values are class indices. Save it with a palette, not as colours."
                 )
             return np.asarray(image)
     except OSError as error:
@@ -165,4 +165,5 @@ def read_manifest(stage: Path | str) -> dict[str, Any]:
     """
     if not is_complete(stage):
         raise FileNotFoundError(f"{stage} has no {MANIFEST}: the stage did not complete; run it again")
-    return read_json(Path(stage) / MANIFEST)
+    content: dict[str, Any] = read_json(Path(stage) / MANIFEST)
+    return content

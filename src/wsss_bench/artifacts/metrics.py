@@ -96,7 +96,8 @@ def read_metrics(stage: Path) -> Metrics:
         return Metrics(**{**content, "class_names": tuple(content["class_names"]), "rows": rows})
     except (KeyError, TypeError) as error:
         raise ValueError(
-            f"{stage / METRICS} does not have the expected keys ({error}); delete its stage folder and run again"
+            f"{stage / METRICS} does not have the expected keys ({error}); "
+            "delete its stage folder and run again"
         ) from error
 
 

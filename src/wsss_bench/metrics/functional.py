@@ -1,10 +1,10 @@
 """Confusion matrices, IoU and background rates. Pure functions of numpy arrays, without torch.
 
-All scores of the suite follow one convention: one confusion matrix over all pixels of the data set; background
-counts as a class; target 255 is ignored; IoU = TP / (truth + prediction - TP). The mean is over the classes
-that occur in target or prediction, so a class that is predicted but absent counts 0. chainercv and torchmetrics'
-macro Jaccard index do the same; DeepLab's `scores` drops such a class, and other code averages the IoU of
-single images.
+All scores of the suite follow one convention: one confusion matrix over all pixels of the data set;
+background counts as a class; target 255 is ignored; IoU = TP / (truth + prediction - TP). The mean is over
+the classes that occur in target or prediction, so a class that is predicted but absent counts 0. chainercv and
+torchmetrics' macro Jaccard index do the same; DeepLab's `scores` drops such a class, and other code averages
+the IoU of single images.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ import numpy as np
 from wsss_bench.types import IGNORE
 
 EXACT = 2**24
-"""`cv2.calcHist` counts in float32, which is exact for integers up to here; larger images are counted in parts.
-"""
+"""`cv2.calcHist` counts in float32, exact for integers up to here; larger images are counted in parts."""
 
 
 def confusion(prediction: np.ndarray, target: np.ndarray, num_classes: int, image_id: str = "") -> np.ndarray:
@@ -87,7 +86,8 @@ def iou(matrix: np.ndarray) -> np.ndarray:
 def iou_from_sums(hits: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """IoU from the pixels of each class that are right, true and predicted; NaN where there are none."""
     union = truth + predicted - hits
-    return np.divide(hits, union, out=np.full(union.shape, np.nan), where=union > 0)
+    ratio: np.ndarray = np.divide(hits, union, out=np.full(union.shape, np.nan), where=union > 0)
+    return ratio
 
 
 def mean_iou(matrix: np.ndarray) -> np.ndarray:
@@ -100,7 +100,8 @@ def mean_over_present(values: np.ndarray) -> np.ndarray:
     present = ~np.isnan(values)
     count = present.sum(-1)
     total = np.where(present, values, 0.0).sum(-1)
-    return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
+    mean: np.ndarray = np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
+    return mean
 
 
 def false_positive_background(matrix: np.ndarray) -> float:

@@ -15,9 +15,9 @@ class MeanIoU(Metric):
     """Mean intersection over union of one confusion matrix over all pixels of a data set.
 
     Equal to `torchmetrics.classification.MulticlassJaccardIndex(average="macro", ignore_index=255)`, whose
-    mean is also over the classes that occur in target or prediction. Differences: counts are int64, ratios are
-    float64, a predicted 255 is an error, and the IoU of each class is returned too. The convention is described
-    in `metrics.functional`.
+    mean is also over the classes that occur in target or prediction. Differences: counts are int64, ratios
+    are float64, a predicted 255 is an error, and the IoU of each class is returned too. The convention is
+    described in `metrics.functional`.
 
     Args:
         num_classes: K, background included.

@@ -3,8 +3,8 @@
 They are written and read as sparse entries, so that the matrices never stand in memory together. Arrays:
 
 - `image_id` (n,): the images;
-- for row i of `metrics.json`, the entries of the matrices that are not zero: `i/image` (N,) int32 (position in
-  `image_id`), `i/gt` and `i/pred` (N,) uint8, `i/count` (N,) int32.
+- for row i of `metrics.json`, the entries of the matrices that are not zero: `i/image` (N,) int32 (position
+  in `image_id`), `i/gt` and `i/pred` (N,) uint8, `i/count` (N,) int32.
 
 An image that a row leaves out (the held-out part) has no entry there.
 """
@@ -126,6 +126,6 @@ def _write_array(
     member.compress_type = zipfile.ZIP_DEFLATED
     with archive.open(member, "w", force_zip64=True) as file:
         header = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": (number,)}
-        np.lib.format.write_array_header_1_0(file, header)  # type: ignore[arg-type]
+        np.lib.format.write_array_header_1_0(file, header)
         for block in blocks:
             file.write(np.ascontiguousarray(block).tobytes())

@@ -53,8 +53,8 @@ def summarize(values: Sequence[float]) -> Summary:
 def resample(runs: Sequence[PerImageConfusions], samples: int = 1000, random_seed: int = 0) -> ResampledMIoU:
     """mIoU of a method on sets of n images that are drawn with replacement from its n images.
 
-    The pixels of a set are pooled before the IoU is taken. The sets depend on the number of images, the number
-    of sets and the random seed only, so that two methods are scored on the same sets.
+    The pixels of a set are pooled before the IoU is taken. The sets depend on the number of images, the
+    number of sets and the random seed only, so that two methods are scored on the same sets.
 
     Args:
         runs: Per-image confusion matrices of each run (random seed) of the method, of the same images in any
@@ -78,8 +78,8 @@ def resample(runs: Sequence[PerImageConfusions], samples: int = 1000, random_see
 def difference_interval(first: ResampledMIoU, second: ResampledMIoU) -> Interval:
     """95 % percentile bootstrap interval of the mIoU of `first` minus that of `second`.
 
-    Both are on the same resampled image sets. The images are the unit that varies; the interval does not cover
-    the spread over random seeds.
+    Both are on the same resampled image sets. The images are the unit that varies; the interval does not
+    cover the spread over random seeds.
 
     Raises:
         ValueError: the two sides have different images or classes.

@@ -2,8 +2,8 @@
 
 A pixel is foreground at threshold t if its best score is strictly above t (ties go to background, as in IRN's
 argmax over [t, maps]); its class does not depend on t. Hence the joint histogram of (how many thresholds the
-best score exceeds, winning class, truth) gives the confusion matrices at all thresholds, and its size does not
-depend on the number of images.
+best score exceeds, winning class, truth) gives the confusion matrices at all thresholds, and its size does
+not depend on the number of images.
 """
 
 from __future__ import annotations
@@ -93,7 +93,8 @@ class ThresholdSweep:
         above = np.cumsum(self.counts[::-1], axis=0)[::-1][1:].copy()  # (T, winner, truth): exceeded > t
         everything = self.counts.sum(axis=(0, 1))  # (truth,)
         above[:, 0] = everything - above[:, 1:].sum(axis=1)
-        return above.transpose(0, 2, 1)
+        matrices: np.ndarray = above.transpose(0, 2, 1)
+        return matrices
 
     def confusion_at(self, index: int, counts: ImageCounts) -> np.ndarray:
         """`(K, K)` int64 confusion matrix of one image at `thresholds[index]`."""
@@ -106,7 +107,7 @@ class ThresholdSweep:
         return flat.astype(np.int64).reshape(self.num_classes, self.num_classes)
 
     def _best(self, scores: np.ndarray, image_id: str) -> tuple[np.ndarray, np.ndarray]:
-        """Number of thresholds that the best score exceeds, and the position of its map; both `(H, W)` uint8."""
+        """Number of thresholds below the best score, and the position of its map; both `(H, W)` uint8."""
         half = scores.dtype == np.float16
         values = scores.view(np.uint16) if half else scores.astype(np.float32, copy=False)
         if half and values.max() > _INFINITY:  # -0.0 is allowed; negative, infinite or NaN is refused below

@@ -28,7 +28,7 @@ def csv_text(board: Leaderboard) -> str:
 
 
 def json_content(board: Leaderboard, differences: Iterable[Difference]) -> dict[str, Any]:
-    """Content of `leaderboard.json`: the rows of the CSV, each with its runs; what is missing; differences."""
+    """Content of `leaderboard.json`: rows of the CSV with their runs, what is missing, differences."""
     rows = []
     for row, record in zip(board.rows, as_records(board), strict=True):
         source = {"paper_source": row.published.source} if row.published else {}

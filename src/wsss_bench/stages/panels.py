@@ -1,4 +1,4 @@
-"""A picture of an evaluation: image, truth and prediction of a few images, in the colours of the VOC palette."""
+"""A picture of an evaluation: image, truth and prediction of a few images, with the VOC palette."""
 
 from __future__ import annotations
 

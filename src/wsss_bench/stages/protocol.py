@@ -46,7 +46,7 @@ class EvaluationProtocol:
         )
 
     def row(self, score: Score, source: Source) -> ScoredRow:
-        """A score as `metrics.json` holds it. The background rates are None on a data set without background."""
+        """The row of `metrics.json`. Both background rates are None on a data set without background."""
         result = score.metric.compute()
         matrix = result["confusion"].cpu().numpy()
         iou = tuple(_or_none(value) for value in result["iou"].tolist())

@@ -5,18 +5,19 @@ from __future__ import annotations
 from wsss_bench.report.leaderboard import Leaderboard
 
 ALWAYS = (
-    "mIoU in percent; background counts as a class where the data set has one. Scores are mean ± sample standard "
-    "deviation over random seeds (number of runs). Ranks hold inside one block only: one data set, one track, the "
-    "same extra data, one protocol.",
+    "mIoU in percent; background counts as a class where the data set has one. Scores are mean ± sample "
+    "standard deviation over random seeds (number of runs). Ranks hold inside one block only: one data set, "
+    "one track, the same extra data, one protocol.",
     "Thresholds of seeds: `fixed` is the threshold in the method's file, and ranks; `heldout` was chosen on "
-    "training images that are left out of the score; † `oracle` was chosen on the scored images, so it is an upper "
-    "bound and not a result.",
+    "training images that are left out of the score; † `oracle` was chosen on the scored images, so it is an "
+    "upper bound and not a result.",
     "ss: one scale; ms: several scales with flip; crf: DenseCRF, with one setting for each data set.",
-    "bg FP: share of the true background that is predicted as foreground; bg FN: share of the true foreground that "
-    "is predicted as background; both in percent, of the score that ranks; `-` where a data set has no background.",
-    "Seconds are CPU time, or GPU time where there is a GPU. `train` includes the training of the method that a "
-    "warm start begins with; the column of a refiner includes its affinity labels and the training of its network; "
-    "`total` is everything that leads to the last product, without scoring.",
+    "bg FP: share of the true background that is predicted as foreground; bg FN: share of the true "
+    "foreground that is predicted as background; both in percent, of the score that ranks; `-` where a data "
+    "set has no background.",
+    "Seconds are CPU time, or GPU time where there is a GPU. `train` includes the training of the method "
+    "that a warm start begins with; the column of a refiner includes its affinity labels and the training of its "
+    "network; `total` is everything that leads to the last product, without scoring.",
 )
 
 

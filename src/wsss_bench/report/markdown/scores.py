@@ -1,7 +1,7 @@
 """The tables of scores: seeds with pseudo masks, and segmentation.
 
-A ranking covers one block of a table: methods of one data set, one track (what a method learns from), the same
-extra data and the same protocol.
+A ranking covers one block of a table: methods of one data set, one track (what a method learns from), the
+same extra data and the same protocol.
 """
 
 from __future__ import annotations
