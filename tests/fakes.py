@@ -1,4 +1,4 @@
-"""Stages that write what real ones write, in no time, and a bench made of them."""
+"""Fake stages that write the files of real ones without computing anything, and a bench that runs them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from pathlib import Path
 
 import yaml
 
-from wsss_bench.artifacts.files import write_json, write_manifest
+from wsss_bench.artifacts.files import write_manifest
+from wsss_bench.artifacts.metrics import Metrics, ScoredRow, write_metrics
 
 
 def run_stage(arguments: list[str]) -> int:
-    """The target of a launcher: fails, sleeps or kills itself where the model's init_args say so."""
+    """The target of a launcher; the model's `init_args` can make it fail, sleep or kill itself."""
     config = yaml.safe_load(Path(arguments[2]).read_text())
     out, info = Path(config["out"]), config["stage"]
     kind = out.name.split("-")[0]
@@ -28,7 +29,7 @@ def run_stage(arguments: list[str]) -> int:
             raise ValueError(behaviour["fail"])
     print(f"{kind} of {info['title']} is done")
     if kind == "evaluate":
-        write_json(out / "metrics.json", metrics(config))
+        write_metrics(out, metrics(config))
     if behaviour.get("forget"):
         return 0
     write_manifest(
@@ -50,49 +51,44 @@ def run_stage(arguments: list[str]) -> int:
     return 0
 
 
-def metrics(config: dict) -> dict:
-    """Figures that depend on nothing but the stage's fingerprint."""
+def metrics(config: dict) -> Metrics:
+    """Scores that follow from the fingerprint of the stage."""
     miou = int(config["stage"]["fingerprint"][:4], 16) / 0xFFFF
     prefix = f"{config['dataset']}-{config['split']}/n{config['count']}/labels-{config['image_labels']}"
     rules = ["fixed", "heldout", "oracle"] if config["product"] == "seed" else ["na"]
     readouts = [(config["scales"], config["post"])]
     if config["product"] == "segmentation":
         readouts = [("ss", "raw"), ("ss", "crf"), ("ms", "raw"), ("ms", "crf")]
-    figures = []
+    rows = []
     for scales, post in readouts:
         for rule in rules:
             value = {"fixed": config["threshold"], "heldout": round(miou, 2), "oracle": 0.4, "na": None}[rule]
             shown = rule if value is None else f"{rule}-{value:.2f}"
-            figures.append(
-                {
-                    "protocol": f"{prefix}/{scales}/{post}/thr-{shown}/last",
-                    "image_labels": config["image_labels"],
-                    "scales": scales,
-                    "post": post,
-                    "rule": rule,
-                    "threshold": value,
-                    "checkpoint": "last",
-                    "n_images": config["count"],
-                    "miou": miou,
-                    "iou": [0.9, miou, None],
-                    "absent": ["dog"],
-                    "false_positive_background": 0.1,
-                    "false_negative_background": 0.2,
-                    "headline": rule == "fixed"
-                    or (rule == "na" and (scales, post) in (("ss", "raw"), readouts[0])),
-                }
+            ranks = (scales, post) in (("ss", "raw"), readouts[0])
+            rows.append(
+                ScoredRow(
+                    protocol=f"{prefix}/{scales}/{post}/thr-{shown}/last",
+                    image_labels=config["image_labels"],
+                    scales=scales,
+                    post=post,
+                    rule=rule,
+                    threshold=value,
+                    checkpoint="last",
+                    n_images=config["count"],
+                    miou=miou,
+                    iou=(0.9, miou, None),
+                    false_positive_background=0.1,
+                    false_negative_background=0.2,
+                    absent=("dog",),
+                    headline=rule == "fixed" or (rule == "na" and ranks),
+                )
             )
-    return {
-        "dataset": config["dataset"],
-        "split": config["split"],
-        "product": config["product"],
-        "class_names": ["cat", "dog"],
-        "figures": figures,
-        "curve": None,
-    }
+    return Metrics(
+        config["dataset"], config["split"], config["product"], ("cat", "dog"), tuple(rows), curve=None
+    )
 
 
-if __name__ == "__main__":  # a bench of fake stages, for tests that kill it: fakes.py EXPERIMENT RUNS
+if __name__ == "__main__":  # a bench of fake stages, for tests that kill it
     from fakes import run_stage as target  # by its importable name, for the forked processes
 
     from wsss_bench.bench.command import run_bench

@@ -1,7 +1,7 @@
-"""Weights & Biases: on by default, offline by default, one run a stage (group = experiment, job type = stage).
+"""Weights & Biases: one offline run for each stage (group = experiment, job type = kind of stage).
 
-`WANDB_MODE=online` sends the same content to a server, `WANDB_MODE=disabled` writes nothing. Reported numbers never come
-from here; they come from `metrics.json`.
+`WANDB_MODE=online` sends the same content to a server, `WANDB_MODE=disabled` writes nothing. The leaderboard
+never reads from here; its numbers come from `metrics.json`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from wsss_bench.artifacts.metrics import PANELS, Metrics
 from wsss_bench.artifacts.run import StageInfo
 
 PROJECT = "wsss_bench"
@@ -24,7 +25,10 @@ def mode() -> str:
 
 
 def run_arguments(out: Path, kind: str, info: StageInfo, config: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of `wandb.init` for a stage; the run id is the stage, so that an attempt that resumes joins its run."""
+    """Arguments of `wandb.init` for a stage.
+
+    The id of the run is the name of the stage folder, so that a resumed stage continues its run.
+    """
     (out / "wandb").mkdir(parents=True, exist_ok=True)
     return {
         "project": os.environ.get("WANDB_PROJECT", PROJECT),
@@ -54,12 +58,12 @@ def trainer_logger(out: Path, kind: str, info: StageInfo, config: dict[str, Any]
     )
 
 
-def log_evaluation(out: Path, info: StageInfo, config: dict[str, Any], metrics: dict[str, Any]) -> None:
-    """One run with the figures, a per-class table and the image panels of an evaluate stage.
+def log_evaluation(out: Path, info: StageInfo, config: dict[str, Any], metrics: Metrics) -> None:
+    """Log an evaluate stage as one run: the scores, a table of IoU per class, and the image panels.
 
     Args:
         out: The stage folder, which holds `panels.png`.
-        info: What the plan knows of the stage.
+        info: What the plan records about the stage.
         config: The resolved configuration.
         metrics: Content of its `metrics.json`.
     """
@@ -67,14 +71,13 @@ def log_evaluation(out: Path, info: StageInfo, config: dict[str, Any], metrics: 
         return
     import wandb
 
-    with wandb.init(
-        **run_arguments(out, "evaluate", info, config), settings=wandb.Settings(silent=True)
-    ) as run:
+    arguments = run_arguments(out, "evaluate", info, config)
+    with wandb.init(**arguments, settings=wandb.Settings(silent=True)) as run:
         table = wandb.Table(columns=["protocol", "class", "iou"])
-        names = ["background", *metrics["class_names"]]
-        for figure in metrics["figures"]:
-            for name, value in zip(names, figure["iou"], strict=True):
-                table.add_data(figure["protocol"], name, value)
-            run.summary[figure["protocol"]] = figure["miou"]
-        panels = wandb.Image(str(out / "panels.png"), caption="image, truth, prediction")
+        names = ("background", *metrics.class_names)
+        for row in metrics.rows:
+            for name, value in zip(names, row.iou, strict=True):
+                table.add_data(row.protocol, name, value)
+            run.summary[row.protocol] = row.miou
+        panels = wandb.Image(str(out / PANELS), caption="image, truth, prediction")
         run.log({"per_class": table, "panels": panels})

@@ -1,4 +1,4 @@
-"""Files that stages exchange: exact round trips, readable by others, nothing half-written."""
+"""Files that stages exchange: exact round trips, formats that other programs read, no partial files."""
 
 import json
 

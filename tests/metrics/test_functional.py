@@ -1,4 +1,4 @@
-"""Confusion matrices and their ratios, by hand and against other counts."""
+"""Confusion matrices, IoU and background rates, against values computed by hand and other code."""
 
 import numpy as np
 import paths
@@ -56,7 +56,7 @@ def test_counts_beyond_what_float32_holds_are_exact():
     assert confusion(np.zeros_like(target), target, 2).tolist() == [[4099 * 4097 - 1, 0], [1, 0]]
 
 
-def test_a_reference_metric_differs_only_in_the_class_without_truth():
+def test_the_metric_of_the_reference_differs_only_in_a_class_without_truth():
     golden = np.load(GOLDEN / "single_stage" / "miou_scores.npz")
     matrix = sum(
         confusion(prediction.astype(np.uint8), target.astype(np.uint8), int(golden["num_classes"]))
@@ -78,12 +78,12 @@ def test_a_reference_metric_differs_only_in_the_class_without_truth():
         ([[[0, 0, 0]]], [[0]], "1x1x3"),
     ],
 )
-def test_what_cannot_be_counted_is_named(prediction, target, message):
+def test_values_that_are_no_class_are_named(prediction, target, message):
     with pytest.raises(ValueError, match=message):
         confusion(mask(prediction), mask(target), 3, "dog")
 
 
-def test_anything_may_be_predicted_where_the_truth_is_ignored():
+def test_any_value_may_be_predicted_where_the_truth_is_ignored():
     assert confusion(mask([[255, 9, 1]]), mask([[255, 255, 1]]), 2).tolist() == [[0, 0], [0, 1]]
 
 
@@ -94,7 +94,7 @@ def test_masks_are_uint8():
 
 @pytest.mark.parametrize("reduced", [False, True])
 def test_counts_are_those_of_mmsegmentation(reduced):
-    """`reduce`: published value 0 is ignored and the others are the classes, as ADE20K and Context 59 are read."""
+    """`reduced`: value 0 is ignored and the others are the classes, as ADE20K and Context 59 are read."""
     golden = np.load(GOLDEN / "code" / "metric.npz")
     label, prediction = golden["label"], golden["pred"].astype(np.uint8)
     classes = range(5)

@@ -35,7 +35,7 @@ def test_equal_to_torchmetrics_macro_jaccard_also_with_absent_classes(absent):
     assert ours.compute()["miou"].item() == pytest.approx(theirs.compute().item(), abs=1e-6)
 
 
-def test_a_predicted_class_without_truth_counts_zero_here_and_there():
+def test_a_predicted_class_without_truth_counts_zero_as_in_torchmetrics():
     prediction, target = torch.tensor([[[0, 0, 1, 2]]]), torch.tensor([[[0, 0, 1, 1]]])
     ours, theirs = MeanIoU(4), MulticlassJaccardIndex(4, average="macro", ignore_index=255)
     ours.update(prediction, target)
@@ -52,7 +52,7 @@ def test_pixels_are_pooled_over_the_data_set_not_averaged_over_images():
     assert metric.compute()["miou"].item() == pytest.approx((3 / 4 + 3 / 4) / 2)
 
 
-def test_the_reference_evaluation():
+def test_equal_to_the_reference_evaluation():
     golden = np.load(GOLDEN / "eval_cam.npz")
     metric = MeanIoU(21)
     for i in range(4):

@@ -1,4 +1,4 @@
-"""All thresholds from one pass: integer-identical to a loop over thresholds and to the reference."""
+"""All thresholds from one pass: the same counts as a loop over thresholds and as the reference code."""
 
 import numpy as np
 import paths

@@ -6,7 +6,7 @@ import pytest
 
 from wsss_bench.plan.planner import make_plan
 from wsss_bench.plan.schema import ConfigError
-from wsss_bench.report.table import extra_of
+from wsss_bench.report.leaderboard import extra_of
 
 NET = {
     "model": {"class_path": "fake.Net"},

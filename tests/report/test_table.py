@@ -1,4 +1,4 @@
-"""The leaderboard from hand-made stages: every number below was worked out on paper."""
+"""The leaderboard from hand-made stage folders; the expected numbers were computed by hand."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ import numpy as np
 import pytest
 
 from wsss_bench.artifacts.files import write_json, write_manifest
+from wsss_bench.artifacts.metrics import Metrics, ScoredRow, write_metrics
 from wsss_bench.metrics.per_image import ConfusionWriter
 from wsss_bench.plan.config import DataFile, MethodFile
 from wsss_bench.plan.matrix import Cell
 from wsss_bench.plan.plan import Plan, ScoredProduct, Stage
 from wsss_bench.plan.schema import read_as
 from wsss_bench.report.command import publish
-from wsss_bench.report.differences import differences, miou_of_draws
-from wsss_bench.report.markdown import render
-from wsss_bench.report.table import COLUMNS, as_records, collect
+from wsss_bench.report.data_files import COLUMNS, as_records
+from wsss_bench.report.differences import differences
+from wsss_bench.report.leaderboard import Leaderboard, make_leaderboard
+from wsss_bench.report.markdown.page import render
+from wsss_bench.report.results import read_results
 
 DATA = {
     "data": {"source": {"class_path": "fake.VOC"}},
@@ -42,10 +45,10 @@ class World:
         self.root = root
         self.plan = Plan("toy", {}, None, {"toy": read_as(DataFile, DATA, "toy.yaml")})
 
-    def cell(self, row: str, seed: int = 0, method: str | None = None, **hints: object) -> Cell:
+    def cell(self, row: str, random_seed: int = 0, method: str | None = None, **hints: object) -> Cell:
         defaults = {"pipeline": "multi_stage", "supervision": "image", "backbone": "R50", "threshold": 0.2}
         content = {"model": {"class_path": "x"}, "bench": {**defaults, **hints}}
-        return Cell(row, method or row, "toy", seed, read_as(MethodFile, content, f"{row}.yaml"))
+        return Cell(row, method or row, "toy", random_seed, read_as(MethodFile, content, f"{row}.yaml"))
 
     def stage(
         self, kind: str, cell: Cell, inputs: dict[str, Stage], suffix: str = "", **facts: object
@@ -66,47 +69,62 @@ class World:
         return stage
 
     def score(
-        self, cell: Cell, product: str, split: str, figures: list[dict], made_by: Stage, **facts: object
+        self, cell: Cell, product: str, split: str, rows: list[ScoredRow], made_by: Stage, **facts: object
     ) -> Stage:
         stage = self.stage("evaluate", cell, {"masks": made_by}, f"-{product}-{split}", **facts)
-        metrics = {"class_names": ["cat", "dog"], "figures": figures}
-        write_json(stage.path / "metrics.json", metrics)
-        refiner = figures[0]["post"] if product == "pseudo_mask" and figures else None
+        metrics = Metrics(cell.dataset, split, product, ("cat", "dog"), tuple(rows), curve=None)
+        write_metrics(stage.path, metrics)
+        refiner = rows[0].post if product == "pseudo_mask" and rows else None
         self.plan.products.append(ScoredProduct(cell, product, split, refiner, stage.fingerprint))
         return stage
 
+    def leaderboard(self) -> Leaderboard:
+        return make_leaderboard(read_results(self.plan))
 
-def figure(miou: float, rule: str = "na", threshold: float | None = None, **values: object) -> dict:
-    base = {"scales": "ss", "post": "raw", "split": "toy-val", "n_images": 3, "headline": True, **values}
+
+def scored(
+    miou: float,
+    rule: str = "na",
+    threshold: float | None = None,
+    split: str = "toy-val",
+    scales: str = "ss",
+    post: str = "raw",
+    n_images: int = 3,
+    headline: bool = True,
+) -> ScoredRow:
     shown = rule if threshold is None else f"{rule}-{threshold:.2f}"
-    split = base.pop("split")
     labels = "given" if split.endswith("train") else "none"
-    return {
-        "protocol": f"{split}/n{base['n_images']}/labels-{labels}/{base['scales']}/{base['post']}"
-        f"/thr-{shown}/last",
-        "rule": rule,
-        "threshold": threshold,
-        "miou": miou,
-        "iou": [0.9, miou, None],
-        "false_positive_background": 0.125,
-        "false_negative_background": 0.25,
-        **base,
-    }
+    return ScoredRow(
+        protocol=f"{split}/n{n_images}/labels-{labels}/{scales}/{post}/thr-{shown}/last",
+        image_labels=labels,
+        scales=scales,
+        post=post,
+        rule=rule,
+        threshold=threshold,
+        checkpoint="last",
+        n_images=n_images,
+        miou=miou,
+        iou=(0.9, miou, None),
+        false_positive_background=0.125,
+        false_negative_background=0.25,
+        absent=("dog",),
+        headline=headline,
+    )
 
 
-def seed_figures(fixed: float, heldout: float, oracle: float, chosen: float) -> list[dict]:
+def seed_rows(fixed: float, heldout: float, oracle: float, chosen: float) -> list[ScoredRow]:
     train = {"split": "toy-train", "n_images": 10}
     return [
-        figure(fixed, "fixed", 0.2, **train),
-        figure(heldout, "heldout", chosen, headline=False, **{**train, "n_images": 8}),
-        figure(oracle, "oracle", chosen + 0.05, headline=False, **train),
+        scored(fixed, "fixed", 0.2, **train),
+        scored(heldout, "heldout", chosen, headline=False, **{**train, "n_images": 8}),
+        scored(oracle, "oracle", chosen + 0.05, headline=False, **train),
     ]
 
 
-def readouts(raw: float, with_crf: bool = True, **values: object) -> list[dict]:
+def readouts(raw: float, with_crf: bool = True, **values: object) -> list[ScoredRow]:
     posts = ("raw", "crf") if with_crf else ("raw",)
     return [
-        figure(raw + bonus, scales=scales, post=post, headline=(scales, post) == ("ss", "raw"), **values)
+        scored(raw + bonus, scales=scales, post=post, headline=(scales, post) == ("ss", "raw"), **values)
         for scales, bonus in (("ss", 0.0), ("ms", 0.02))
         for post in posts
     ]
@@ -117,19 +135,19 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
-def add_cam(world: World, seed: int, fixed: float, **facts: object) -> None:
+def add_cam(world: World, random_seed: int, fixed: float, **facts: object) -> None:
     paper = [{"dataset": "toy", "split": "train", "product": "seed", "miou": 48.3, "source": "IRN"}]
-    cell = world.cell("cam", seed, paper=paper)
+    cell = world.cell("cam", random_seed, paper=paper)
     train = world.stage("train", cell, {}, cpu_seconds=10.0, params=1_500_000, peak_memory_mb=300.0)
     seeds = world.stage("seed", cell, {"checkpoint": train}, cpu_seconds=4.0, peak_memory_mb=200.0)
-    world.score(cell, "seed", "train", seed_figures(fixed, 0.5, 0.6, 0.3 + 0.1 * seed), seeds, **facts)
+    world.score(cell, "seed", "train", seed_rows(fixed, 0.5, 0.6, 0.3 + 0.1 * random_seed), seeds, **facts)
 
 
 def test_mean_deviation_and_gap(world):
     add_cam(world, 0, 0.50)
     add_cam(world, 1, 0.52)
     add_cam(world, 2, 0.54)
-    fixed, heldout, oracle = as_records(collect(world.plan))
+    fixed, heldout, oracle = as_records(world.leaderboard())
     assert tuple(fixed) == COLUMNS
     assert fixed == {
         "method": "cam",
@@ -151,7 +169,7 @@ def test_mean_deviation_and_gap(world):
         "gap": 3.7,
         "commit": "abc",
     }
-    # thresholds chosen on data differ from seed to seed and share a row; a paper meets the headline only
+    # thresholds chosen on data differ between runs and share a row; only the headline has a published result
     assert heldout["protocol"] == "toy-train/n8/labels-given/ss/raw/thr-heldout/last"
     assert (heldout["n_runs"], heldout["n_images"], heldout["paper_miou"], heldout["gap"]) == (
         3,
@@ -162,7 +180,7 @@ def test_mean_deviation_and_gap(world):
     assert oracle["protocol"].endswith("thr-oracle/last")
 
 
-def test_a_paper_figure_meets_its_own_readout(world):
+def test_a_published_result_is_compared_with_its_own_readout(world):
     paper = [
         {
             "dataset": "toy",
@@ -177,21 +195,21 @@ def test_a_paper_figure_meets_its_own_readout(world):
     cell = world.cell("dal", pipeline="single_stage", paper=paper)
     predict = world.stage("predict", cell, {}, gpu_seconds=7.0)
     world.score(cell, "segmentation", "val", readouts(0.6), predict)
-    records = as_records(collect(world.plan))
+    records = as_records(world.leaderboard())
     assert [record["paper_miou"] for record in records] == [None, None, None, 70.0]
     assert records[3]["gap"] == pytest.approx(-8.0)
     assert records[0]["seconds"] == 7.0  # GPU seconds where there are some
 
 
-def test_a_variant_has_no_paper_figure(world):
+def test_a_variant_has_no_published_result(world):
     paper = [{"dataset": "toy", "split": "val", "product": "segmentation", "miou": 70.0, "source": "Y"}]
     cell = world.cell("dal_small", method="dal", pipeline="single_stage", paper=paper)
     world.score(cell, "segmentation", "val", readouts(0.6), world.stage("predict", cell, {}))
-    assert {record["paper_miou"] for record in as_records(collect(world.plan))} == {None}
+    assert {record["paper_miou"] for record in as_records(world.leaderboard())} == {None}
 
 
 def add_clims(world: World, warm: Stage) -> None:
-    """A multi-stage method to its end: seeds, IRN masks, a segmenter with data of its own."""
+    """A multi-stage method with all steps: seeds, IRN masks, and a segmenter with extra data."""
     paper = [
         {
             "dataset": "toy",
@@ -214,11 +232,11 @@ def add_clims(world: World, warm: Stage) -> None:
     cell = world.cell("clims", warm_start="cam", extra=["clip"], paper=paper)
     train = world.stage("train", cell, {"warm_start": warm}, cpu_seconds=20.0)
     seeds = world.stage("seed", cell, {"checkpoint": train}, cpu_seconds=4.0)
-    world.score(cell, "seed", "train", seed_figures(0.58, 0.5, 0.6, 0.3), seeds)
+    world.score(cell, "seed", "train", seed_rows(0.58, 0.5, 0.6, 0.3), seeds)
     labels = world.stage("refine", cell, {"seeds": seeds}, "-irn-labels", cpu_seconds=3.0)
     network = world.stage("affinity", cell, {"masks": labels}, "-irn", cpu_seconds=5.0)
     masks = world.stage("refine", cell, {"seeds": seeds, "network": network}, "-irn", cpu_seconds=2.0)
-    refined = figure(0.7, post="irn", split="toy-train", n_images=10)
+    refined = scored(0.7, post="irn", split="toy-train", n_images=10)
     world.score(cell, "pseudo_mask", "train", [refined], masks)
     segmenter = world.stage("segment", cell, {"masks": masks}, "-irn-net", cpu_seconds=100.0)
     predicted = world.stage("predict", cell, {"checkpoint": segmenter}, "-irn-net", cpu_seconds=7.0)
@@ -227,10 +245,10 @@ def add_clims(world: World, warm: Stage) -> None:
     world.plan.segmenters["toy"] = "net (R101, coco_masks) on the masks of irn"
 
 
-def test_a_method_of_many_stages(world):
+def test_cost_and_published_results_of_a_method_with_many_stages(world):
     add_cam(world, 0, 0.50)
     add_clims(world, world.plan.stages["train-cam-toy-s0"])
-    board = collect(world.plan)
+    board = world.leaderboard()
     extras = {row["product"]: row["extra"] for row in as_records(board) if row["method"] == "clims"}
     assert extras == {"seed": "clip", "pseudo_mask": "clip", "segmentation": "clip coco_masks"}
     page = render(world.plan, board, differences(board))
@@ -255,12 +273,12 @@ def test_a_method_is_compared_with_what_it_starts_from(world):
         method = "cam" if name == "cam-long" else name
         cell = world.cell(name, method=method, warm_start="cam" if name == "clims" else None)
         stage = world.stage("seed", cell, {})
-        scored = world.score(cell, "seed", "train", [figure(fixed, "fixed", 0.2, split="toy-train")], stage)
-        with ConfusionWriter(1, scored.path) as writer:
+        stage = world.score(cell, "seed", "train", [scored(fixed, "fixed", 0.2, split="toy-train")], stage)
+        with ConfusionWriter(1, stage.path) as writer:
             for index in range(3):
                 writer.add(0, index, np.diag([5, 3, index + 1]))
-            writer.save(scored.path / "confusions.npz", ["a", "b", "c"])
-    pairs = [(one.first, one.second) for one in differences(collect(world.plan))]
+            writer.save(stage.path / "confusions.npz", ["a", "b", "c"])
+    pairs = [(one.first, one.second) for one in differences(world.leaderboard())]
     assert pairs == [
         ("clims", "between"),
         ("clims", "cam"),
@@ -275,10 +293,10 @@ def full_world(world: World) -> None:
     add_cam(world, 1, 0.52)
     better = world.cell("better")
     seeds = world.stage("seed", better, {})
-    world.score(better, "seed", "train", seed_figures(0.55, 0.5, 0.6, 0.3), seeds)
+    world.score(better, "seed", "train", seed_rows(0.55, 0.5, 0.6, 0.3), seeds)
     saliency = world.cell("with_saliency", extra=["saliency"])
     seeds = world.stage("seed", saliency, {}, commit="def")
-    world.score(saliency, "seed", "train", seed_figures(0.90, 0.5, 0.6, 0.3), seeds)
+    world.score(saliency, "seed", "train", seed_rows(0.90, 0.5, 0.6, 0.3), seeds)
     broken = world.cell("broken")
     seeds = world.stage("seed", broken, {}, state="failed")
     world.score(broken, "seed", "train", [], seeds, state="new")
@@ -304,7 +322,7 @@ def cells(page: str, method: str, heading: str) -> list[str]:
 
 def test_the_page(world):
     full_world(world)
-    page = render(world.plan, collect(world.plan), [])
+    page = render(world.plan, world.leaderboard(), [])
     seeds = "Seeds and pseudo masks"
     assert cells(page, "better", seeds)[:7] == [
         "1",
@@ -339,18 +357,18 @@ def test_the_page(world):
     assert cells(page, "cam", "Cost")[1:] == [
         *("R50", "-", "1.50 M", "10", "4", "-", "-", "-", "14", "300", "abc")
     ]
-    assert cells(page, "cam", "Published figures")[1:] == [
+    assert cells(page, "cam", "Published results")[1:] == [
         *("seed", "train", "ss raw, fixed", "51.0 ± 1.4 (2)", "48.3", "+2.7", "IRN")
     ]
     tables = [line for line in page.splitlines() if line.startswith("|")]
     assert max(map(len, tables)) <= 150
 
 
-def test_seeds_that_are_missing_are_counted(world):
+def test_runs_that_are_missing_are_counted(world):
     add_cam(world, 0, 0.50)
     cell = world.cell("cam", 1)
     world.score(cell, "seed", "train", [], world.stage("seed", cell, {}, state="new"), state="new")
-    page = render(world.plan, collect(world.plan), [])
+    page = render(world.plan, world.leaderboard(), [])
     assert cells(page, "cam", "Seeds")[3] == "50.0 (1 of 2)"
 
 
@@ -359,9 +377,9 @@ def test_different_protocols_share_no_ranking(world):
         cell = world.cell(row)
         train = {"split": "toy-train", "n_images": 10, "scales": scales}
         world.score(
-            cell, "seed", "train", [figure(miou, "fixed", 0.2, **train)], world.stage("seed", cell, {})
+            cell, "seed", "train", [scored(miou, "fixed", 0.2, **train)], world.stage("seed", cell, {})
         )
-    page = render(world.plan, collect(world.plan), [])
+    page = render(world.plan, world.leaderboard(), [])
     assert [cells(page, row, "Seeds")[0] for row in ("one", "many")] == ["1", "1"]
 
 
@@ -383,7 +401,7 @@ def test_files(world, capsys):
     assert (folder / "leaderboard.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_nothing_done_is_a_table_too(world):
+def test_an_experiment_without_results_has_a_table(world):
     cell = world.cell("cam")
     world.score(cell, "seed", "train", [], world.stage("seed", cell, {}, state="new"), state="new")
     publish(world.plan, world.root)
@@ -398,16 +416,6 @@ def write_confusions(path: Path, ids: list[str], matrices: np.ndarray) -> None:
         writer.save(path, ids)
 
 
-def test_draws_pool_before_the_ratio():
-    # right, true, predicted of two classes; (n, 3K)
-    sums = np.array([[7.0, 0, 7, 0, 7, 0], [5.0, 3, 6, 5, 7, 4]])
-    # both images once: background 12 / (13 + 14 - 12), foreground 3 / (5 + 4 - 3); one twice: its own mIoU
-    possible = [100 * (12 / 15 + 3 / 6) / 2, 100.0, 100 * (5 / 8 + 3 / 6) / 2]
-    draws = miou_of_draws(sums, 200)
-    assert np.abs(draws[:, None] - possible).min(1).max() < 1e-9
-    assert len(np.unique(draws.round(6))) == 3
-
-
 def test_difference_of_equal_and_of_shifted_methods(world):
     generator = np.random.default_rng(1)
     ids = [f"i{n}" for n in range(60)]
@@ -417,15 +425,15 @@ def test_difference_of_equal_and_of_shifted_methods(world):
         cell = world.cell(row)
         train = {"split": "toy-train", "n_images": 60}
         stage = world.score(
-            cell, "seed", "train", [figure(miou, "fixed", 0.2, **train)], world.stage("seed", cell, {})
+            cell, "seed", "train", [scored(miou, "fixed", 0.2, **train)], world.stage("seed", cell, {})
         )
         write_confusions(stage.path / "confusions.npz", ids, matrices)
-    clear, none = differences(collect(world.plan))
+    clear, none = differences(world.leaderboard())
     assert (clear.first, clear.second, clear.n_images) == ("good", "bad", 60)
     assert clear.points == pytest.approx(20.0)
     assert clear.is_clear
     assert clear.low < clear.high
     assert (none.low, none.high, none.is_clear) == (0.0, 0.0, False)
-    page = render(world.plan, collect(world.plan), [clear, none])
+    page = render(world.plan, world.leaderboard(), [clear, none])
     assert "- good - bad: +20.0 [" in page
     assert "(zero is inside)" in page

@@ -1,4 +1,4 @@
-"""A data set in memory, and seeds and masks for it: what the stage tests score."""
+"""A data set in memory, and seeds and masks of its images, for the tests of the stages."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from wsss_bench.types import ScoreMaps
 
 
 class FakeSource(Source):
-    """`number` images of different sizes with three classes; everything follows from the id.
+    """`number` images of different sizes with three classes; their content is computed from the id.
 
     Args:
         number: Images of the split `val`; the split `empty` has none.
-        with_masks: False raises wherever a mask is asked for.
+        with_masks: False makes `mask` raise an error.
     """
 
     class_names = ("cat", "dog", "cow")
@@ -37,7 +37,7 @@ class FakeSource(Source):
 
     def mask(self, image_id: str) -> np.ndarray:
         if not self.with_masks:
-            raise AssertionError("a mask was looked at")
+            raise AssertionError("a mask was read")
         return self._truth(image_id)
 
     def _truth(self, image_id: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The evaluate stage against counts made here in the plainest way, and on input that it must refuse."""
+"""The evaluate stage against plain counts of pixels, and on input that it must refuse."""
 
 import json
 
@@ -13,7 +13,7 @@ from wsss_bench.metrics.functional import confusion, iou, mean_iou
 from wsss_bench.metrics.per_image import read_per_image
 from wsss_bench.readout import threshold_mask
 from wsss_bench.stages.evaluate import evaluate, main, parse
-from wsss_bench.stages.score import holdout_ids, thresholds_with
+from wsss_bench.stages.thresholds import holdout_ids, thresholds_with
 
 
 def pooled(source, ids, prediction):
@@ -46,31 +46,31 @@ def test_three_threshold_rules_from_one_pass(source, tmp_path, stride):
         }
         return pooled(source, names, masks.__getitem__)
 
-    held = sorted(holdout_ids(ids, 2))
-    rest = [name for name in ids if name not in held]
+    chosen_on = sorted(holdout_ids(ids, 2))
+    others = [name for name in ids if name not in chosen_on]
     grid = thresholds_with(0.305)
     curve = [float(mean_iou(naive(t, ids))) for t in grid]
     best = grid[int(np.argmax(curve))]
-    chosen = grid[int(np.argmax([mean_iou(naive(t, held)) for t in grid]))]
+    chosen = grid[int(np.argmax([mean_iou(naive(t, chosen_on)) for t in grid]))]
     assert result["curve"] == {"threshold": grid, "miou": pytest.approx(curve)}
-    expected = [("fixed", 0.305, ids), ("heldout", chosen, rest), ("oracle", best, ids)]
-    for index, (figure, (rule, threshold, names)) in enumerate(zip(result["figures"], expected, strict=True)):
+    expected = [("fixed", 0.305, ids), ("heldout", chosen, others), ("oracle", best, ids)]
+    for index, (row, (rule, threshold, names)) in enumerate(zip(result["rows"], expected, strict=True)):
         matrix = naive(threshold, names)
-        assert (figure["rule"], figure["threshold"], figure["n_images"]) == (rule, threshold, len(names))
-        assert figure["miou"] == pytest.approx(mean_iou(matrix))
-        assert figure["iou"] == pytest.approx(iou(matrix).tolist())
-        assert figure["headline"] == (rule == "fixed")
+        assert (row["rule"], row["threshold"], row["n_images"]) == (rule, threshold, len(names))
+        assert row["miou"] == pytest.approx(mean_iou(matrix))
+        assert row["iou"] == pytest.approx(iou(matrix).tolist())
+        assert row["headline"] == (rule == "fixed")
         stored = read_per_image(tmp_path / "out" / "confusions.npz", index, 4)
         np.testing.assert_array_equal(stored.class_sums().sum(0)[4:8], matrix.sum(1))
         np.testing.assert_array_equal(
-            stored.class_sums()[ids.index(rest[0])][:4], naive(threshold, rest[:1]).diagonal()
+            stored.class_sums()[ids.index(others[0])][:4], naive(threshold, others[:1]).diagonal()
         )
-    assert [figure["protocol"] for figure in result["figures"]] == [
+    assert [row["protocol"] for row in result["rows"]] == [
         "fake-val/n7/labels-given/ms/raw/thr-fixed-0.30/last",
         "fake-val/n5/labels-given/ms/raw/thr-heldout/last",
         "fake-val/n7/labels-given/ms/raw/thr-oracle/last",
     ]
-    assert result["figures"][2]["miou"] >= result["figures"][0]["miou"]
+    assert result["rows"][2]["miou"] >= result["rows"][0]["miou"]
 
 
 def test_every_read_out_is_scored_and_the_single_scale_raw_one_ranks(source, tmp_path, capsys):
@@ -78,30 +78,30 @@ def test_every_read_out_is_scored_and_the_single_scale_raw_one_ranks(source, tmp
         write_masks(source, tmp_path / "predict" / "masks" / name, wrong)
     evaluate(source, "val", masks=tmp_path / "predict", dataset="fake", out=tmp_path / "out", resolved={})
     result = metrics(tmp_path / "out")
-    assert [f"{f['scales']}-{f['post']}" for f in result["figures"]] == [
+    assert [f"{f['scales']}-{f['post']}" for f in result["rows"]] == [
         "ss-raw",
         "ss-crf",
         "ms-raw",
         "ms-crf",
     ]
-    assert [f["headline"] for f in result["figures"]] == [True, False, False, False]
-    assert result["figures"][3]["miou"] == 1.0
+    assert [f["headline"] for f in result["rows"]] == [True, False, False, False]
+    assert result["rows"][3]["miou"] == 1.0
     assert (result["product"], result["curve"]) == ("segmentation", None)
-    for figure in result["figures"]:
-        folder = tmp_path / "predict" / "masks" / f"{figure['scales']}-{figure['post']}"
+    for row in result["rows"]:
+        folder = tmp_path / "predict" / "masks" / f"{row['scales']}-{row['post']}"
         matrix = pooled(
             source, source.ids("val"), lambda name, folder=folder: read_mask(mask_path(folder, name))
         )
-        assert figure["miou"] == pytest.approx(mean_iou(matrix))
-        assert figure["false_positive_background"] == pytest.approx(matrix[0, 1:].sum() / matrix[0].sum())
-        assert figure["false_negative_background"] == pytest.approx(matrix[1:, 0].sum() / matrix[1:].sum())
+        assert row["miou"] == pytest.approx(mean_iou(matrix))
+        assert row["false_positive_background"] == pytest.approx(matrix[0, 1:].sum() / matrix[0].sum())
+        assert row["false_negative_background"] == pytest.approx(matrix[1:, 0].sum() / matrix[1:].sum())
     assert (tmp_path / "out" / "stage.json").is_file()
     with Image.open(tmp_path / "out" / "panels.png") as panels:
         assert panels.size == (480, 7 * 160)
     assert "fake-val/n7/labels-none/ss/raw/thr-na/last: mIoU" in capsys.readouterr().out
 
 
-def test_masks_of_any_code_base_are_scored_from_the_command_line(source, tmp_path, capsys):
+def test_a_folder_of_masks_is_scored_from_the_command_line(source, tmp_path, capsys):
     write_masks(source, tmp_path)
     arguments = ["--masks", str(tmp_path), "--source.class_path", "fake_source.FakeSource", "--split", "val"]
     assert main(arguments) == 0
@@ -113,12 +113,12 @@ def test_classes_that_do_not_occur_are_listed(tmp_path):
     source = FakeSource(1)
     write_masks(source, tmp_path / "masks", wrong=0.0)
     evaluate(source, "val", masks=tmp_path / "masks", out=tmp_path / "out", resolved={})
-    figure = metrics(tmp_path / "out")["figures"][0]
+    row = metrics(tmp_path / "out")["rows"][0]
     seen = {0, *np.flatnonzero(source.labels("image000")) + 1}
     names = ("background", *source.class_names)
-    assert figure["absent"] == [name for index, name in enumerate(names) if index not in seen]
-    assert len(figure["absent"]) >= 1
-    assert [value is None for value in figure["iou"]] == [index not in seen for index in range(4)]
+    assert row["absent"] == [name for index, name in enumerate(names) if index not in seen]
+    assert len(row["absent"]) >= 1
+    assert [value is None for value in row["iou"]] == [index not in seen for index in range(4)]
 
 
 def test_the_same_input_gives_the_same_bytes_also_after_a_kill(source, tmp_path, monkeypatch):
@@ -138,7 +138,7 @@ def test_the_same_input_gives_the_same_bytes_also_after_a_kill(source, tmp_path,
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-def test_the_held_out_images_follow_from_their_names():
+def test_the_holdout_images_depend_on_their_ids_only():
     ids = [f"image{index}" for index in range(50)]
     assert holdout_ids(ids, 5) == holdout_ids(ids[::-1], 5)
     assert len(holdout_ids(ids, 5)) == 5
@@ -253,7 +253,7 @@ def test_a_wrong_option_ends_in_one_line(capsys):
     assert "spilt" in capsys.readouterr().err
 
 
-def test_wandb_gets_figures_classes_and_panels(source, tmp_path, monkeypatch):
+def test_wandb_gets_scores_classes_and_panels(source, tmp_path, monkeypatch):
     write_masks(source, tmp_path / "masks")
     out = tmp_path / "evaluate-fake"
     monkeypatch.setenv("WANDB_MODE", "offline")
@@ -262,7 +262,7 @@ def test_wandb_gets_figures_classes_and_panels(source, tmp_path, monkeypatch):
     (table,) = files.glob("media/table/*.json")
     rows = json.loads(table.read_text())["data"]
     assert [row[1] for row in rows] == ["background", *source.class_names]
-    assert [row[2] for row in rows] == metrics(out)["figures"][0]["iou"]
+    assert [row[2] for row in rows] == metrics(out)["rows"][0]["iou"]
     assert list(files.glob("media/images/*.png"))
 
 
@@ -274,19 +274,19 @@ class WithoutBackground(FakeSource):
         return np.where(truth == 0, np.uint8(255), truth)
 
 
-def test_without_background_the_mean_is_over_the_classes_and_a_predicted_one_is_refused(tmp_path):
+def test_without_background_the_mean_is_over_the_classes_and_predicted_background_is_refused(tmp_path):
     source = WithoutBackground()
     for name in source.ids("val"):  # one wrong class everywhere: right where the truth is 1
         write_mask(tmp_path / "masks", name, np.full(source.mask(name).shape, 1, np.uint8))
     evaluate(source, "val", masks=tmp_path / "masks", out=tmp_path / "out", resolved={})
-    figure = metrics(tmp_path / "out")["figures"][0]
+    row = metrics(tmp_path / "out")["rows"][0]
     truth = np.concatenate([source.mask(name).ravel() for name in source.ids("val")])
     expected = [(truth == 1).sum() / (truth != 255).sum(), 0.0, 0.0]
-    assert figure["iou"] == [None, *map(pytest.approx, expected)]
-    assert figure["miou"] == pytest.approx(np.mean(expected))
-    assert figure["false_positive_background"] is None
-    assert figure["false_negative_background"] is None  # not 0: nothing could be missed
-    assert figure["absent"] == []
+    assert row["iou"] == [None, *map(pytest.approx, expected)]
+    assert row["miou"] == pytest.approx(np.mean(expected))
+    assert row["false_positive_background"] is None
+    assert row["false_negative_background"] is None  # not 0: nothing could be missed
+    assert row["absent"] == []
     write_mask(tmp_path / "masks", "image003", np.zeros(source.mask("image003").shape, np.uint8))
     with pytest.raises(ValueError, match=r"'image003' holds background \(0\) on \d+ pixels that count"):
         evaluate(source, "val", masks=tmp_path / "masks", resolved={})

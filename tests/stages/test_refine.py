@@ -71,9 +71,7 @@ def test_masks_are_those_of_the_refiner_and_score_like_the_seeds(source, tmp_pat
         resolved={},
     )
     evaluate(source, "val", seeds=tmp_path / "seed", threshold=0.3, out=tmp_path / "b", resolved={})
-    refined, seed = (
-        json.loads((tmp_path / name / "metrics.json").read_text())["figures"][0] for name in "ab"
-    )
+    refined, seed = (json.loads((tmp_path / name / "metrics.json").read_text())["rows"][0] for name in "ab")
     assert refined["iou"] == seed["iou"]
     assert (refined["rule"], refined["post"], refined["headline"]) == ("na", "threshold", True)
 

@@ -1,13 +1,14 @@
-"""Files that stages exchange: the only module that knows formats. Nothing here needs torch, nothing is pickled.
+"""Formats of the files that stages exchange. Nothing here needs torch, nothing is pickled.
 
 | artifact | file | content |
 |---|---|---|
-| seed | `seeds/<id>.npz` | `classes` (K,) uint8, `scores` (K, h, w) float16, `size` (2,) int32, `strided` float16 |
+| seed | `seeds/<id>.npz` | the fields of `types.ScoreMaps`: `classes`, `scores`, `size`, `strided` |
 | mask | `masks/[<read-out>/]<id>.png` | indexed 8 bit, VOC palette, 0..C and 255, original size |
 | manifest | `stage.json` | written last; its presence means that the stage is complete |
 
-Every write goes to a temporary name in the same folder, is synced and renamed, so that a killed or full disk leaves either
-the old file, the new file, or none.
+The formats of an evaluation are in `artifacts.metrics` and `metrics.per_image`. Every write goes to a
+temporary name in the same folder, is synced and then renamed. If the process is killed or the disk is full,
+the old file, the new file or no file is there, but never a part of one.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ MANIFEST = "stage.json"
 
 
 def write_atomically(path: Path | str, write: Callable[[IO[bytes]], Any]) -> None:
-    """Call `write(file)` on a temporary file that replaces `path` only when all of it is on disk."""
+    """Call `write(file)` on a temporary file, which replaces `path` when all of it is on disk."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
@@ -52,7 +53,7 @@ def write_json(path: Path | str, content: Any) -> None:
 
 
 def read_json(path: Path | str) -> Any:
-    """Read a JSON file; a broken one raises `ValueError` naming it."""
+    """Read a JSON file; `ValueError` with its name if it is not valid JSON."""
     try:
         return json.loads(Path(path).read_text())
     except json.JSONDecodeError as error:
@@ -70,7 +71,11 @@ def mask_path(folder: Path | str, image_id: str) -> Path:
 
 
 def write_seed(folder: Path | str, maps: ScoreMaps) -> None:
-    """Write the score maps of one image."""
+    """Write the score maps of one image.
+
+    Arrays: `classes` (K,) uint8, `scores` (K, h, w) float16, `size` (2,) int32 (H, W), and `strided` float16
+    where the method gives it.
+    """
     arrays: dict[str, Any] = {
         "classes": np.asarray(maps.classes, np.uint8),
         "scores": np.asarray(maps.scores, np.float16),
@@ -98,7 +103,7 @@ def read_seed(folder: Path | str, image_id: str) -> ScoreMaps:
             height, width = (int(n) for n in file["size"])
             strided = file.get("strided")
             return ScoreMaps(image_id, file["classes"], file["scores"], (height, width), strided)
-    except Exception as error:  # zipfile, zlib, numpy and key errors all mean the same to a user
+    except Exception as error:  # zipfile, zlib, numpy or a missing key
         raise ValueError(
             f"{path} is not a readable seed file ({error}); delete it and run the stage again"
         ) from error
@@ -116,7 +121,7 @@ def voc_palette() -> bytes:
 
 
 def write_mask(folder: Path | str, image_id: str, mask: np.ndarray) -> None:
-    """Write an `(H, W)` uint8 mask as an indexed PNG that any other code base reads."""
+    """Write an `(H, W)` uint8 mask as an indexed PNG with the VOC palette."""
     if mask.dtype != np.uint8 or mask.ndim != 2:
         raise TypeError(f"a mask is (H, W) uint8, got {mask.shape} {mask.dtype} for image {image_id!r}")
     image = Image.frombytes("P", (mask.shape[1], mask.shape[0]), mask.tobytes())
@@ -134,8 +139,8 @@ def read_mask(path: Path | str) -> np.ndarray:
         with Image.open(path) as image:
             if image.mode not in ("P", "L"):
                 raise ValueError(
-                    f"{path} is a {image.mode} image; a mask is an indexed (P) or 8 bit grey (L) PNG whose pixel values are "
-                    "class indices. Save it with a palette, not as colours."
+                    f"{path} is a {image.mode} image; a mask is an indexed (P) or 8 bit grey (L) PNG whose "
+                    "pixel values are class indices. Save it with a palette, not as colours."
                 )
             return np.asarray(image)
     except OSError as error:
@@ -143,7 +148,7 @@ def read_mask(path: Path | str) -> np.ndarray:
 
 
 def is_complete(stage: Path | str) -> bool:
-    """Whether a stage folder carries its manifest."""
+    """Whether a stage folder has its manifest."""
     return (Path(stage) / MANIFEST).is_file()
 
 
@@ -160,4 +165,5 @@ def read_manifest(stage: Path | str) -> dict[str, Any]:
     """
     if not is_complete(stage):
         raise FileNotFoundError(f"{stage} has no {MANIFEST}: the stage did not complete; run it again")
-    return read_json(Path(stage) / MANIFEST)
+    content: dict[str, Any] = read_json(Path(stage) / MANIFEST)
+    return content

@@ -1,10 +1,10 @@
-"""Confusion matrices and what is read from them. Pure functions of numpy arrays, without torch.
+"""Confusion matrices, IoU and background rates. Pure functions of numpy arrays, without torch.
 
-The policy of every figure of the suite: one confusion matrix over all pixels of the data set, background
-counted as a class, target 255 ignored. IoU = TP / (truth + prediction - TP); the mean is over the classes
-that occur in target or prediction, so that a class which is predicted but absent counts 0 (chainercv,
-torchmetrics' macro Jaccard index; unlike DeepLab's `scores`, which drops it, and unlike an average of the IoU
-of single images).
+All scores of the suite follow one convention: one confusion matrix over all pixels of the data set;
+background counts as a class; target 255 is ignored; IoU = TP / (truth + prediction - TP). The mean is over
+the classes that occur in target or prediction, so a class that is predicted but absent counts 0. chainercv and
+torchmetrics' macro Jaccard index do the same; DeepLab's `scores` drops such a class, and other code averages
+the IoU of single images.
 """
 
 from __future__ import annotations
@@ -15,15 +15,14 @@ import numpy as np
 from wsss_bench.types import IGNORE
 
 EXACT = 2**24
-"""`cv2.calcHist` counts in float32, which holds every integer up to here: larger images are counted in parts.
-"""
+"""`cv2.calcHist` counts in float32, exact for integers up to here; larger images are counted in parts."""
 
 
 def confusion(prediction: np.ndarray, target: np.ndarray, num_classes: int, image_id: str = "") -> np.ndarray:
     """Count pixels by true and predicted class.
 
     Args:
-        prediction: `(H, W)` uint8 in {0..K-1}; anything goes where the target is 255.
+        prediction: `(H, W)` uint8 in {0..K-1}; any value where the target is 255.
         target: `(H, W)` uint8 in {0..K-1, 255}.
         num_classes: K, background included, at most 255.
         image_id: For messages.
@@ -79,17 +78,16 @@ def joint_counts(values: list[np.ndarray], sizes: list[int]) -> np.ndarray:
 
 
 def iou(matrix: np.ndarray) -> np.ndarray:
-    """Intersection over union `(..., K)` float64 of confusion matrices `(..., K, K)`; NaN where the union is
-    empty.
-    """
+    """IoU `(..., K)` float64 of confusion matrices `(..., K, K)`, in [0, 1]; NaN where the union is empty."""
     hits = np.diagonal(matrix, axis1=-2, axis2=-1).astype(np.float64)
     return iou_from_sums(hits, matrix.sum(-1), matrix.sum(-2))
 
 
 def iou_from_sums(hits: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """IoU from pixels that are right, true and predicted of each class; NaN where there are none."""
+    """IoU from the pixels of each class that are right, true and predicted; NaN where there are none."""
     union = truth + predicted - hits
-    return np.divide(hits, union, out=np.full(union.shape, np.nan), where=union > 0)
+    ratio: np.ndarray = np.divide(hits, union, out=np.full(union.shape, np.nan), where=union > 0)
+    return ratio
 
 
 def mean_iou(matrix: np.ndarray) -> np.ndarray:
@@ -102,7 +100,8 @@ def mean_over_present(values: np.ndarray) -> np.ndarray:
     present = ~np.isnan(values)
     count = present.sum(-1)
     total = np.where(present, values, 0.0).sum(-1)
-    return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
+    mean: np.ndarray = np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
+    return mean
 
 
 def false_positive_background(matrix: np.ndarray) -> float:
@@ -124,7 +123,7 @@ def _shown(shape: tuple[int, ...]) -> str:
 
 
 def _explain(counts: np.ndarray, num_classes: int, name: str) -> None:
-    """Say which value does not belong, of a matrix that is known to hold one."""
+    """Raise a `ValueError` that names the values outside 0..K-1 in 256 x 256 counts that have some."""
     truth = [int(v) for v in np.flatnonzero(counts.sum(1)) if num_classes <= v != IGNORE]
     if truth:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""MeanIoU: the metric of the suite, with a state that is summed over processes."""
+"""Mean IoU as a torchmetrics metric, with a confusion matrix that is summed over processes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class MeanIoU(Metric):
     """Mean intersection over union of one confusion matrix over all pixels of a data set.
 
     Equal to `torchmetrics.classification.MulticlassJaccardIndex(average="macro", ignore_index=255)`, whose
-    mean is also over the classes that occur in target or prediction; here the counts are int64, the ratios
-    float64, a predicted 255 is an error, and the per-class values come along. The policy is that of
-    `metrics.functional`.
+    mean is also over the classes that occur in target or prediction. Differences: counts are int64, ratios
+    are float64, a predicted 255 is an error, and the IoU of each class is returned too. The convention is
+    described in `metrics.functional`.
 
     Args:
         num_classes: K, background included.
@@ -58,7 +58,7 @@ class MeanIoU(Metric):
 
     def update_confusion(self, matrix: np.ndarray | Tensor) -> None:
         """Add a `(K, K)` integer confusion matrix counted elsewhere (`metrics.functional.confusion`)."""
-        # what torchmetrics does around `update`: there is something to compute and to reduce
+        # torchmetrics sets these around `update`; without them `compute` warns or returns an old value
         self._update_count += 1
         self._computed = None
         self.confusion += torch.as_tensor(matrix, dtype=torch.int64, device=self.confusion.device)

@@ -1,9 +1,12 @@
-"""Per-image confusion matrices on disk: `confusions.npz`, written and read without holding all matrices in
-memory.
+"""Confusion matrices of single images on disk (`confusions.npz`).
 
-Arrays: `image_id` (n,); per figure i of metrics.json `i/image` (N,) int32 (position in `image_id`), `i/gt`
-and `i/pred` (N,) uint8, `i/count` (N,) int32: the entries of the matrices that are not zero. An image that a
-figure leaves out (the held-out part) has no entry there.
+They are written and read as sparse entries, so that the matrices never stand in memory together. Arrays:
+
+- `image_id` (n,): the images;
+- for row i of `metrics.json`, the entries of the matrices that are not zero: `i/image` (N,) int32 (position
+  in `image_id`), `i/gt` and `i/pred` (N,) uint8, `i/count` (N,) int32.
+
+An image that a row leaves out (the held-out part) has no entry there.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import TracebackType
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -25,18 +28,18 @@ _BLOCK = 65536
 
 
 class PerImageConfusions(NamedTuple):
-    """The confusion matrices of one figure."""
+    """The confusion matrices of one row of `metrics.json`, as sparse entries."""
 
-    image_id: list[str]
+    image_ids: list[str]
     num_classes: int  # K, background included
-    image: np.ndarray  # (N,) int32 position in image_id
+    image: np.ndarray  # (N,) int32 position in image_ids
     gt: np.ndarray  # (N,) uint8
     pred: np.ndarray  # (N,) uint8
     pixels: np.ndarray  # (N,) int32
 
     def class_sums(self) -> np.ndarray:
         """`(n, 3K)` float64: pixels that are right, true and predicted of each class, per image."""
-        number, classes = len(self.image_id), self.num_classes
+        number, classes = len(self.image_ids), self.num_classes
         right = self.gt == self.pred
 
         def per_class(keep: np.ndarray | slice, which: np.ndarray) -> np.ndarray:
@@ -48,27 +51,27 @@ class PerImageConfusions(NamedTuple):
             [per_class(right, self.gt), per_class(everything, self.gt), per_class(everything, self.pred)]
         )
 
-    def select(self, image_id: Sequence[str]) -> PerImageConfusions:
+    def select(self, image_ids: Sequence[str]) -> PerImageConfusions:
         """The same for some of the images, in the given order."""
-        position = {name: index for index, name in enumerate(image_id)}
-        moved = np.array([position.get(name, -1) for name in self.image_id], np.int32)[self.image]
+        position = {name: index for index, name in enumerate(image_ids)}
+        moved = np.array([position.get(name, -1) for name in self.image_ids], np.int32)[self.image]
         keep = moved >= 0
         return PerImageConfusions(
-            list(image_id), self.num_classes, moved[keep], self.gt[keep], self.pred[keep], self.pixels[keep]
+            list(image_ids), self.num_classes, moved[keep], self.gt[keep], self.pred[keep], self.pixels[keep]
         )
 
 
 class ConfusionWriter:
-    """Collects per-image matrices of several figures in unnamed temporary files and packs them at the end.
+    """Collects the matrices of single images in unnamed temporary files and packs them at the end.
 
     Args:
-        figures: Number of figures.
+        rows: Number of rows of `metrics.json`.
         folder: Where the temporary files lie; they vanish with the process.
     """
 
-    def __init__(self, figures: int, folder: Path | None = None) -> None:
+    def __init__(self, rows: int, folder: Path | None = None) -> None:
         self._stack = ExitStack()
-        files = (TemporaryFile(dir=folder) for _ in range(figures))  # noqa: SIM115 - closed by the stack
+        files = (TemporaryFile(dir=folder) for _ in range(rows))  # noqa: SIM115 - closed by the stack
         self._files: list[IO[bytes]] = [self._stack.enter_context(file) for file in files]
 
     def __enter__(self) -> ConfusionWriter:
@@ -79,35 +82,34 @@ class ConfusionWriter:
     ) -> None:
         self._stack.close()
 
-    def add(self, figure: int, image: int, matrix: np.ndarray) -> None:
-        """Add the `(K, K)` matrix of the image at position `image`."""
+    def add(self, row: int, image: int, matrix: np.ndarray) -> None:
+        """Add the `(K, K)` matrix of the image at position `image` to a row."""
         gt, pred = np.nonzero(matrix)
         entries = np.empty(gt.size, _ENTRY)
         entries["image"], entries["gt"], entries["pred"], entries["count"] = image, gt, pred, matrix[gt, pred]
-        self._files[figure].write(entries.tobytes())
+        self._files[row].write(entries.tobytes())
 
-    def save(self, path: Path, image_id: Sequence[str]) -> None:
+    def save(self, path: Path, image_ids: Sequence[str]) -> None:
         """Write `confusions.npz`. Equal content gives equal bytes."""
-        write_atomically(path, lambda file: self._pack(file, image_id))
+        write_atomically(path, lambda file: self._pack(file, image_ids))
 
-    def _pack(self, target: IO[bytes], image_id: Sequence[str]) -> None:
-        width = np.dtype(f"<U{max((len(name) for name in image_id), default=1)}")
+    def _pack(self, target: IO[bytes], image_ids: Sequence[str]) -> None:
+        width = np.dtype(f"<U{max((len(name) for name in image_ids), default=1)}")
         with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=4) as archive:
-            blocks = (
-                np.array(image_id[start : start + _BLOCK], width) for start in range(0, len(image_id), _BLOCK)
-            )
-            _write_array(archive, "image_id", width, len(image_id), blocks)
-            for figure, file in enumerate(self._files):
+            starts = range(0, len(image_ids), _BLOCK)
+            blocks = (np.array(image_ids[start : start + _BLOCK], width) for start in starts)
+            _write_array(archive, "image_id", width, len(image_ids), blocks)
+            for row, file in enumerate(self._files):
                 number = file.tell() // _ENTRY.itemsize
                 for name in ("image", "gt", "pred", "count"):
                     columns = (block[name] for block in _entries(file))
-                    _write_array(archive, f"{figure}/{name}", _ENTRY[name], number, columns)
+                    _write_array(archive, f"{row}/{name}", _ENTRY[name], number, columns)
 
 
-def read_per_image(path: Path | str, figure: int, num_classes: int) -> PerImageConfusions:
-    """Read the matrices of one figure of a `confusions.npz`; `num_classes` counts background."""
+def read_per_image(path: Path | str, row: int, num_classes: int) -> PerImageConfusions:
+    """Read the matrices of one row of a `confusions.npz`; `num_classes` counts background."""
     with np.load(path, allow_pickle=False) as file:
-        columns = (file[f"{figure}/{name}"] for name in ("image", "gt", "pred", "count"))
+        columns = (file[f"{row}/{name}"] for name in ("image", "gt", "pred", "count"))
         return PerImageConfusions(file["image_id"].tolist(), num_classes, *columns)
 
 
@@ -118,12 +120,12 @@ def _entries(file: IO[bytes]) -> Iterator[np.ndarray]:
 
 
 def _write_array(
-    archive: zipfile.ZipFile, name: str, kind: np.dtype, number: int, blocks: Iterator[np.ndarray]
+    archive: zipfile.ZipFile, name: str, kind: np.dtype[Any], number: int, blocks: Iterator[np.ndarray]
 ) -> None:
     member = zipfile.ZipInfo(f"{name}.npy")  # dated 1980: equal content, equal bytes
     member.compress_type = zipfile.ZIP_DEFLATED
     with archive.open(member, "w", force_zip64=True) as file:
         header = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": (number,)}
-        np.lib.format.write_array_header_1_0(file, header)  # type: ignore[arg-type]
+        np.lib.format.write_array_header_1_0(file, header)
         for block in blocks:
             file.write(np.ascontiguousarray(block).tobytes())

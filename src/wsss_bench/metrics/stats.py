@@ -1,4 +1,7 @@
-"""Spread over seeds, and the interval of the difference between two methods. numpy only."""
+"""Spread over random seeds, and the paired bootstrap over images (Efron & Tibshirani, 1993, ch. 16).
+
+numpy only.
+"""
 
 from __future__ import annotations
 
@@ -10,79 +13,100 @@ import numpy as np
 from wsss_bench.metrics.functional import iou_from_sums, mean_over_present
 from wsss_bench.metrics.per_image import PerImageConfusions
 
-_CHUNK = 4_000_000
-"""Weights held at a time: 32 MB."""
+LEVEL = 95
+"""Probability mass of an interval, percent."""
+BLOCK = 50
+"""Number of resampled image sets in memory at a time."""
 
 
 class Summary(NamedTuple):
-    """A figure over seeds."""
+    """A score over random seeds."""
 
     mean: float
-    std: float | None  # sample standard deviation (ddof 1); None for one seed
-    n: int
+    std: float | None  # sample standard deviation (ddof 1); None for one run
+    n: int  # number of runs
+
+
+class ResampledMIoU(NamedTuple):
+    """mIoU of a method on resampled image sets."""
+
+    image_ids: list[str]  # the images that the sets are drawn from, sorted
+    num_classes: int  # K, background included
+    miou: np.ndarray  # (S,) float64, percent
 
 
 class Interval(NamedTuple):
-    """A difference of two mIoU and its bootstrap interval."""
+    """Interval of a difference of two mIoU, in points."""
 
-    difference: float  # second minus first, on all images
     low: float
     high: float
 
 
 def summarize(values: Sequence[float]) -> Summary:
-    """Mean, sample standard deviation and number of seeds."""
+    """Mean, sample standard deviation and number of the runs."""
     if len(values) == 0:
-        raise ValueError("a summary over seeds needs at least one value, got none")
+        raise ValueError("a summary over runs needs at least one value, got none")
     array = np.asarray(values, np.float64)
     return Summary(float(array.mean()), float(array.std(ddof=1)) if array.size > 1 else None, int(array.size))
 
 
-def paired_bootstrap(
-    first: PerImageConfusions,
-    second: PerImageConfusions,
-    samples: int = 1000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> Interval:
-    """Percentile bootstrap over images of the mIoU difference `second - first`.
+def resample(runs: Sequence[PerImageConfusions], samples: int = 1000, random_seed: int = 0) -> ResampledMIoU:
+    """mIoU of a method on sets of n images that are drawn with replacement from its n images.
 
-    Each sample draws n images with replacement, the same ones for both, and pools their pixels. The images
-    are the unit that varies; the interval says nothing about the spread over training seeds.
+    The pixels of a set are pooled before the IoU is taken. The sets depend on the number of images, the
+    number of sets and the random seed only, so that two methods are scored on the same sets.
 
     Args:
-        first, second: Per-image confusions of the same images in the same order.
-        samples: Bootstrap samples.
-        level: Probability mass of the interval.
-        seed: Of the draws; equal seeds give equal intervals.
+        runs: Per-image confusion matrices of each run (random seed) of the method, of the same images in any
+            order. The mIoU of a set is the mean over the runs.
+        samples: S, the number of sets.
+        random_seed: Seed of the generator that draws the images.
+
+    Raises:
+        ValueError: no run, no image, or runs with different images or classes.
     """
-    if first.image_id != second.image_id or first.num_classes != second.num_classes:
+    image_ids = sorted(runs[0].image_ids) if runs else []
+    if not image_ids:
+        raise ValueError("a bootstrap over images needs at least one run and one image, got none")
+    num_classes = runs[0].num_classes
+    for run in runs:
+        _check_same(image_ids, num_classes, sorted(run.image_ids), run.num_classes)
+    values = [_miou_of_samples(run.select(image_ids).class_sums(), samples, random_seed) for run in runs]
+    return ResampledMIoU(image_ids, num_classes, np.mean(values, axis=0))
+
+
+def difference_interval(first: ResampledMIoU, second: ResampledMIoU) -> Interval:
+    """95 % percentile bootstrap interval of the mIoU of `first` minus that of `second`.
+
+    Both are on the same resampled image sets. The images are the unit that varies; the interval does not
+    cover the spread over random seeds.
+
+    Raises:
+        ValueError: the two sides have different images or classes.
+    """
+    _check_same(first.image_ids, first.num_classes, second.image_ids, second.num_classes)
+    bounds = [(100 - LEVEL) / 2, (100 + LEVEL) / 2]
+    low, high = np.nanpercentile(first.miou - second.miou, bounds)
+    return Interval(float(low), float(high))
+
+
+def _check_same(first: list[str], first_classes: int, second: list[str], second_classes: int) -> None:
+    if first != second or first_classes != second_classes:
         raise ValueError(
-            f"a paired comparison needs the same images and classes on both sides; got "
-            f"{len(first.image_id)} and {len(second.image_id)} images, "
-            f"{first.num_classes} and {second.num_classes} classes"
+            f"a paired comparison needs the same images and classes on both sides; got {len(first)} and "
+            f"{len(second)} images, {first_classes} and {second_classes} classes"
         )
-    number = len(first.image_id)
-    if number == 0:
-        raise ValueError("a paired comparison needs at least one image, got none")
-    sums = [side.class_sums() for side in (first, second)]  # (n, 3K): all that an IoU needs
-    everything = np.ones((1, number))
-    difference = _miou(everything @ sums[1]) - _miou(everything @ sums[0])
-    random = np.random.default_rng(seed)
-    rows = max(1, _CHUNK // number)
-    differences = []
-    for start in range(0, samples, rows):
-        draws = min(rows, samples - start)
-        # counts of n uniform draws: a multinomial sample, made the fast way
-        weights = np.stack(
-            [np.bincount(random.integers(0, number, number), minlength=number) for _ in range(draws)]
-        ).astype(np.float64)
-        differences.append(_miou(weights @ sums[1]) - _miou(weights @ sums[0]))
-    low, high = np.nanquantile(np.concatenate(differences), [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(difference[0]), float(low), float(high))
 
 
-def _miou(sums: np.ndarray) -> np.ndarray:
-    """mIoU `(S,)` of class sums `(S, 3K)`."""
-    hits, truth, predicted = np.split(sums, 3, axis=1)
-    return mean_over_present(iou_from_sums(hits, truth, predicted))
+def _miou_of_samples(sums: np.ndarray, samples: int, random_seed: int) -> np.ndarray:
+    """mIoU `(S,)` in percent, from pixels `(n, 3K)` that are right, true and predicted of each class."""
+    generator = np.random.default_rng(random_seed)
+    n = len(sums)
+    values = []
+    for start in range(0, samples, BLOCK):
+        drawn = generator.integers(0, n, (min(BLOCK, samples - start), n))
+        # how often each image is in each set, (sets, n)
+        weights = np.stack([np.bincount(row, minlength=n) for row in drawn]).astype(np.float64)
+        hits, truth, predicted = np.split(weights @ sums, 3, axis=1)
+        values.append(100.0 * mean_over_present(iou_from_sums(hits, truth, predicted)))
+    return np.concatenate(values)

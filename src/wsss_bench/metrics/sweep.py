@@ -2,7 +2,7 @@
 
 A pixel is foreground at threshold t if its best score is strictly above t (ties go to background, as in IRN's
 argmax over [t, maps]); its class does not depend on t. Hence the joint histogram of (how many thresholds the
-best score exceeds, winning class, truth) holds the confusion matrices of all thresholds, in memory that does
+best score exceeds, winning class, truth) gives the confusion matrices at all thresholds, and its size does
 not depend on the number of images.
 """
 
@@ -17,11 +17,11 @@ from wsss_bench.metrics.functional import joint_counts
 from wsss_bench.types import IGNORE
 
 _INFINITY = 0x7C00
-"""Bits of infinity in float16; below it the order of the bits is the order of the values."""
+"""Bits of infinity in float16. Numbers >= 0 have smaller bits, in the same order as their values."""
 
 
 class ImageCounts(NamedTuple):
-    """The joint histogram of one image, without its zeros."""
+    """The joint histogram of one image: its entries that are not zero."""
 
     code: np.ndarray  # (N,) int32: (exceeded * K + winner) * K + truth
     pixels: np.ndarray  # (N,) int32
@@ -54,16 +54,18 @@ class ThresholdSweep:
         """Count one image.
 
         Args:
-            scores: `(K', H, W)` float16 or float32 >= 0 at the size of the image; float16 is not rounded on
-                the way.
-            classes: `(K',)` mask values of the maps. The first of equal maxima wins. None at all: everything
-                is background.
+            scores: `(K', H, W)` float16 or float32 >= 0 at the size of the image; float16 is compared without
+                rounding.
+            classes: `(K',)` mask values of the maps, 1..K-1. The first of equal maxima wins. Without classes
+                all pixels are background.
             target: `(H, W)` uint8 in {0..K-1, 255}.
             image_id: For messages.
 
         Returns:
-            The histogram of this image, from which `confusion_at` reads its confusion matrix at any of the
-            thresholds.
+            The histogram of this image; `confusion_at` turns it into a confusion matrix.
+
+        Raises:
+            ValueError: sizes or classes do not fit, or scores are negative or not finite.
         """
         self._check(scores, classes, target, image_id)
         maps = max(len(classes), 1)
@@ -73,30 +75,31 @@ class ThresholdSweep:
             exceeded, winner = self._best(scores, image_id)
         sizes = [self.thresholds.size + 1, maps, 256]
         found = joint_counts([exceeded, winner, target], sizes)
-        known = found[:, :, : self.num_classes]
-        if known.sum(dtype=np.float64) + found[:, :, IGNORE].sum(dtype=np.float64) != target.size:
+        counted = found[:, :, : self.num_classes]
+        if counted.sum(dtype=np.float64) + found[:, :, IGNORE].sum(dtype=np.float64) != target.size:
             raise ValueError(
                 f"ground truth of image {image_id!r} holds values up to {target[target != IGNORE].max()}; "
                 f"expected 0..{self.num_classes - 1} and {IGNORE}"
             )
-        step, which, truth = np.nonzero(known)
+        step, which, truth = np.nonzero(counted)
         values = np.asarray(classes if len(classes) else [0], np.int64)
         code = (step * self.num_classes + values[which]) * self.num_classes + truth
-        counts = ImageCounts(code.astype(np.int32), known[step, which, truth].astype(np.int32))
+        counts = ImageCounts(code.astype(np.int32), counted[step, which, truth].astype(np.int32))
         self.counts.reshape(-1)[counts.code] += counts.pixels
         return counts
 
     def confusions(self) -> np.ndarray:
-        """`(T, K, K)` int64, rows are the truth: what a loop over the thresholds counts."""
+        """`(T, K, K)` int64 over all images, rows are the truth; equal to a loop over the thresholds."""
         above = np.cumsum(self.counts[::-1], axis=0)[::-1][1:].copy()  # (T, winner, truth): exceeded > t
         everything = self.counts.sum(axis=(0, 1))  # (truth,)
         above[:, 0] = everything - above[:, 1:].sum(axis=1)
-        return above.transpose(0, 2, 1)
+        matrices: np.ndarray = above.transpose(0, 2, 1)
+        return matrices
 
     def confusion_at(self, index: int, counts: ImageCounts) -> np.ndarray:
         """`(K, K)` int64 confusion matrix of one image at `thresholds[index]`."""
-        rest, truth = np.divmod(counts.code, self.num_classes)
-        exceeded, winner = np.divmod(rest, self.num_classes)
+        exceeded_and_winner, truth = np.divmod(counts.code, self.num_classes)
+        exceeded, winner = np.divmod(exceeded_and_winner, self.num_classes)
         predicted = np.where(exceeded > index, winner, 0)
         flat = np.bincount(
             truth * self.num_classes + predicted, weights=counts.pixels, minlength=self.num_classes**2
@@ -104,10 +107,10 @@ class ThresholdSweep:
         return flat.astype(np.int64).reshape(self.num_classes, self.num_classes)
 
     def _best(self, scores: np.ndarray, image_id: str) -> tuple[np.ndarray, np.ndarray]:
-        """How many thresholds the best score exceeds, and whose it is; both `(H, W)` uint8."""
+        """Number of thresholds below the best score, and the position of its map; both `(H, W)` uint8."""
         half = scores.dtype == np.float16
         values = scores.view(np.uint16) if half else scores.astype(np.float32, copy=False)
-        if half and values.max() > _INFINITY:  # -0.0, or something that has no place here
+        if half and values.max() > _INFINITY:  # -0.0 is allowed; negative, infinite or NaN is refused below
             values = np.where(scores == 0, np.float16(0), scores).view(np.uint16)
         if not (values.max() < _INFINITY if half else np.isfinite(values).all() and values.min() >= 0):
             raise ValueError(f"scores of image {image_id!r} are negative or not finite; make its seed again")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from wsss_bench.artifacts.files import write_atomically
+from wsss_bench.artifacts.files import write_atomically, write_json
 from wsss_bench.plan.plan import Plan
 from wsss_bench.plan.planner import make_plan
+from wsss_bench.report.chart import write_chart
+from wsss_bench.report.data_files import csv_text, json_content
 from wsss_bench.report.differences import differences
-from wsss_bench.report.figure import write_figure
-from wsss_bench.report.markdown import render
-from wsss_bench.report.table import collect, write_csv, write_details
+from wsss_bench.report.leaderboard import make_leaderboard
+from wsss_bench.report.markdown.page import render
+from wsss_bench.report.results import read_results
 
 
 def main(argv: list[str]) -> int:
@@ -31,12 +33,16 @@ def main(argv: list[str]) -> int:
 
 def publish(plan: Plan, runs: Path) -> None:
     """Write `<runs>/<experiment>/leaderboard.{csv,json,md,png}` from what is done, and print the Markdown."""
-    folder = runs / plan.experiment
-    board = collect(plan)
+    board = make_leaderboard(read_results(plan))
     compared = differences(board)
     page = render(plan, board, compared)
-    write_csv(board, folder / "leaderboard.csv")
-    write_details(board, compared, folder / "leaderboard.json")
-    write_atomically(folder / "leaderboard.md", lambda file: file.write(page.encode()))
-    write_figure(board, folder / "leaderboard.png")
+    folder = runs / plan.experiment
+    _write_text(folder / "leaderboard.csv", csv_text(board))
+    write_json(folder / "leaderboard.json", json_content(board, compared))
+    _write_text(folder / "leaderboard.md", page)
+    write_chart(board, folder / "leaderboard.png")
     print(f"\n{page}\nwritten to {folder}/leaderboard.{{csv,json,md,png}}", flush=True)
+
+
+def _write_text(path: Path, text: str) -> None:
+    write_atomically(path, lambda file: file.write(text.encode()))

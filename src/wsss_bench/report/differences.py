@@ -1,29 +1,25 @@
-"""Is one method better than another, or were the images kind? Paired bootstrap over images (Efron &
-Tibshirani, 1993, ch. 16).
-
-The same images are drawn, with replacement, for both methods; mIoU of each draw comes from the pooled
-confusion of its images. With several seeds a method's value in a draw is the mean over its seeds.
-"""
+"""Differences in mIoU between two methods, with the interval of a paired bootstrap over images."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
 
-import numpy as np
-
-from wsss_bench.metrics.functional import iou_from_sums, mean_over_present
-from wsss_bench.metrics.per_image import read_per_image
-from wsss_bench.report.table import Leaderboard, Row, stem
-
-CONFUSIONS = "confusions.npz"
-DRAWS = 1000
-BLOCK = 50
+from wsss_bench.metrics.stats import ResampledMIoU, difference_interval, resample
+from wsss_bench.report.leaderboard import Leaderboard, Row, without_threshold
 
 
 @dataclass(frozen=True)
 class Difference:
-    """mIoU of `first` minus that of `second`, in points, with a 95 % interval."""
+    """mIoU of `first` minus that of `second`, in points, with a 95 % interval.
+
+    Args:
+        first, second: Methods.
+        protocol: Their protocol id without threshold value.
+        n_images: Images that were resampled.
+        points: Difference of the means over runs.
+        low, high: Bounds of the interval.
+    """
 
     first: str
     second: str
@@ -35,67 +31,30 @@ class Difference:
 
     @property
     def is_clear(self) -> bool:
-        """Whether the interval leaves out zero."""
+        """Whether zero is outside the interval."""
         return self.low > 0 or self.high < 0
 
 
-def miou_of_draws(sums: np.ndarray, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
-    """mIoU in percent of resampled image sets; the same sets for any `sums` of as many images.
-
-    Args:
-        sums: `(n, 3K)` pixels that are right, true and predicted of each class, per image.
-        draws: Number of sets.
-        seed: Of the draws.
-
-    Returns:
-        `(draws,)`.
-    """
-    generator = np.random.default_rng(seed)
-    n = len(sums)
-    values = []
-    for start in range(0, draws, BLOCK):
-        picked = generator.integers(0, n, (min(BLOCK, draws - start), n))
-        weights = np.stack([np.bincount(row, minlength=n) for row in picked]).astype(float)
-        hits, truth, predicted = np.split(weights @ sums, 3, axis=1)
-        values.append(100.0 * mean_over_present(iou_from_sums(hits, truth, predicted)))
-    return np.concatenate(values)
-
-
 def differences(board: Leaderboard) -> list[Difference]:
-    """Differences among the headline figures that share data set, split, product and protocol.
+    """Differences among the scores that rank, within one data set, split, product and protocol.
 
     Compared are neighbours in score, a variant with the method that it varies, and a method with the one it
-    starts from and that one's variants. A difference is no ranking: neighbours of different tracks are
-    compared too, which is how a method is read as a gain over the floor. Rows whose per-image counts are
-    gone, or cover other images, are left out.
+    starts from and that one's variants. Neighbours of different tracks are compared too, which shows the gain
+    of a method over the floor; a difference is not a ranking. Rows without per-image confusion matrices, or
+    with other images, are left out.
     """
-    groups: dict[str, list[Row]] = {}
+    groups: dict[tuple[str, str], list[Row]] = {}
     for row in board.rows:
         if row.headline:
-            groups.setdefault(f"{row.product} {stem(row.protocol)}", []).append(row)
+            groups.setdefault((row.product, without_threshold(row.protocol)), []).append(row)
     found = []
     for rows in groups.values():
         rows = sorted(rows, key=lambda row: -row.miou_mean)
-        samples = [_samples(row) for row in rows]
+        resampled = [_resampled(row) for row in rows]
         for i, j in combinations(range(len(rows)), 2):
-            first, second, one, other = rows[i], rows[j], samples[i], samples[j]
-            if j - i > 1 and not _is_related(first, second) and not _is_related(second, first):
-                continue
-            if one is None or other is None or one[0] != other[0]:
-                continue
-            low, high = np.percentile(one[1] - other[1], [2.5, 97.5])
-            points = first.miou_mean - second.miou_mean
-            found.append(
-                Difference(
-                    first.method,
-                    second.method,
-                    stem(first.protocol),
-                    len(one[0]),
-                    points,
-                    float(low),
-                    float(high),
-                )
-            )
+            if j - i == 1 or _is_related(rows[i], rows[j]) or _is_related(rows[j], rows[i]):
+                difference = _difference(rows[i], rows[j], resampled[i], resampled[j])
+                found += [difference] if difference else []
     return found
 
 
@@ -105,16 +64,24 @@ def _is_related(row: Row, reference: Row) -> bool:
     return varies or row.hints.warm_start == reference.base
 
 
-def _samples(row: Row) -> tuple[list[str], np.ndarray] | None:
-    """Image ids, sorted, and the resampled mIoU of a row, mean over its seeds; None where counts are gone."""
-    paths = [score.stages[-1] / CONFUSIONS for score in row.scores]
-    if not all(path.is_file() for path in paths):
+def _resampled(row: Row) -> ResampledMIoU | None:
+    """mIoU on resampled images; None where matrices are gone or the runs cover different images."""
+    runs = [run.confusions for run in row.runs if run.confusions is not None]
+    if len(runs) < len(row.runs) or len({frozenset(run.image_ids) for run in runs}) > 1:
         return None
-    sides = [
-        read_per_image(path, score.index, len(score.iou))
-        for path, score in zip(paths, row.scores, strict=True)
-    ]
-    ids = sorted(sides[0].image_id)
-    if any(sorted(side.image_id) != ids for side in sides):
+    return resample(runs)
+
+
+def _difference(
+    first: Row, second: Row, one: ResampledMIoU | None, other: ResampledMIoU | None
+) -> Difference | None:
+    if one is None or other is None or one.image_ids != other.image_ids:
         return None
-    return ids, np.mean([miou_of_draws(side.select(ids).class_sums()) for side in sides], axis=0)
+    return Difference(
+        first.method,
+        second.method,
+        without_threshold(first.protocol),
+        len(one.image_ids),
+        first.miou_mean - second.miou_mean,
+        *difference_interval(one, other),
+    )

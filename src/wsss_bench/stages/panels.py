@@ -1,8 +1,8 @@
-"""A picture for people: image, truth and prediction of a few images, in the colours of the VOC palette."""
+"""A picture of an evaluation: image, truth and prediction of a few images, with the VOC palette."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -10,20 +10,31 @@ import numpy as np
 from PIL import Image
 
 from wsss_bench.artifacts.files import voc_palette, write_atomically
+from wsss_bench.data.sources.base import Source
 
 SIDE = 160
 """Pixels of a panel's longer side."""
+MAX_ROWS = 8
+"""Images shown, evenly spread over the split."""
 
 
-def write_panels(path: Path, rows: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
-    """Write one row for each `(image (H, W, 3) uint8, truth (H, W) uint8, prediction (H, W) uint8)`."""
-    sheet = Image.new("RGB", (3 * SIDE, len(rows) * SIDE), "white")
-    for row, (image, *masks) in enumerate(rows):
+def write_panels(
+    path: Path, source: Source, ids: Sequence[str], predict: Callable[[str], np.ndarray]
+) -> None:
+    """Write the picture: a row of three panels for each of up to eight images.
+
+    Args:
+        path: The PNG.
+        source: Images and ground truth.
+        ids: Images to choose from.
+        predict: Predicted mask `(H, W)` uint8 of an image.
+    """
+    shown = ids[:: -(-len(ids) // MAX_ROWS)]
+    sheet = Image.new("RGB", (3 * SIDE, len(shown) * SIDE), "white")
+    for row, image_id in enumerate(shown):
+        image = source.image(image_id)
         panels = [Image.fromarray(image).resize(_fitted(image), Image.Resampling.BILINEAR)]
-        for mask in masks:
-            panel = Image.fromarray(mask).resize(_fitted(mask), Image.Resampling.NEAREST)
-            panel.putpalette(voc_palette())
-            panels.append(panel.convert("RGB"))
+        panels += [_coloured(mask) for mask in (source.mask(image_id), predict(image_id))]
         for column, panel in enumerate(panels):
             sheet.paste(panel, (column * SIDE, row * SIDE))
     buffer = BytesIO()
@@ -31,7 +42,14 @@ def write_panels(path: Path, rows: Sequence[tuple[np.ndarray, np.ndarray, np.nda
     write_atomically(path, lambda file: file.write(buffer.getvalue()))
 
 
+def _coloured(mask: np.ndarray) -> Image.Image:
+    panel = Image.fromarray(mask).resize(_fitted(mask), Image.Resampling.NEAREST)
+    panel.putpalette(voc_palette())
+    return panel.convert("RGB")
+
+
 def _fitted(array: np.ndarray) -> tuple[int, int]:
+    """Width and height that fit into a panel, with a margin."""
     height, width = array.shape[:2]
     scale = (SIDE - 4) / max(height, width)
     return max(1, round(width * scale)), max(1, round(height * scale))

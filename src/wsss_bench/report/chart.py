@@ -1,4 +1,4 @@
-"""The leaderboard as a picture: a bar for each headline figure, floor and ceiling as lines."""
+"""The leaderboard as a bar chart: a bar for each score that ranks, floor and ceiling as lines."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wsss_bench.artifacts.files import write_atomically
-from wsss_bench.report.table import Leaderboard, Row
+from wsss_bench.report.leaderboard import Leaderboard, Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,32 +15,32 @@ COLOURS = {"seed": "#4c72b0", "pseudo_mask": "#55a868", "segmentation": "#c44e52
 LINES = {"floor": ":", "ceiling": "--"}
 
 
-def write_figure(board: Leaderboard, path: Path) -> None:
-    """Write `leaderboard.png`: a panel for each data set and split. Nothing is written for an empty table."""
+def write_chart(board: Leaderboard, path: Path) -> None:
+    """Write `leaderboard.png`: one plot for each data set and split. An empty leaderboard gives no file."""
     rows = [row for row in board.rows if row.headline]
     if not rows:
         return
     from matplotlib.figure import Figure
 
-    panels: dict[tuple[str, str], list[Row]] = {}
+    groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        panels.setdefault((row.dataset, row.split), []).append(row)
-    counts = [len(members) for members in panels.values()]
-    figure = Figure(figsize=(1.2 + 0.95 * sum(counts), 4.2), layout="constrained")
-    axes = figure.subplots(1, len(panels), squeeze=False, sharey=True, width_ratios=counts)[0]
-    for axis, ((dataset, split), members) in zip(axes, panels.items(), strict=True):
+        groups.setdefault((row.dataset, row.split), []).append(row)
+    counts = [len(members) for members in groups.values()]
+    canvas = Figure(figsize=(1.2 + 0.95 * sum(counts), 4.2), layout="constrained")
+    axes = canvas.subplots(1, len(groups), squeeze=False, sharey=True, width_ratios=counts)[0]
+    for axis, ((dataset, split), members) in zip(axes, groups.items(), strict=True):
         _draw(axis, f"{dataset} {split}", members)
     axes[0].set_ylabel("mIoU (%)")
     write_atomically(
-        path, lambda file: figure.savefig(file, format="png", dpi=120, metadata={"Software": None})
+        path, lambda file: canvas.savefig(file, format="png", dpi=120, metadata={"Software": None})
     )
 
 
 def _draw(axis: Axes, title: str, rows: list[Row]) -> None:
-    for place, row in enumerate(rows):
-        axis.bar(place, row.miou_mean, 0.7, yerr=row.miou_std, capsize=3, color=COLOURS[row.product])
+    for position, row in enumerate(rows):
+        axis.bar(position, row.miou_mean, 0.7, yerr=row.miou_std, capsize=3, color=COLOURS[row.product])
         axis.annotate(
-            f"{row.miou_mean:.1f}", (place, row.miou_mean / 2), ha="center", color="white", fontsize=9
+            f"{row.miou_mean:.1f}", (position, row.miou_mean / 2), ha="center", color="white", fontsize=9
         )
         role = row.hints.role
         if row.product == "segmentation" and role:

@@ -1,0 +1,105 @@
+"""`metrics.json`: the scores of one evaluation, written by the evaluate stage and read by the report.
+
+All ratios are fractions in [0, 1]; percent is a matter of the report.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from wsss_bench.artifacts.files import read_json, write_json
+
+METRICS = "metrics.json"
+"""Scores of an evaluation: the content of `Metrics`."""
+CONFUSIONS = "confusions.npz"
+"""Confusion matrix of each image, for each row of `metrics.json`."""
+PANELS = "panels.png"
+"""Picture of a few images with their truth and prediction."""
+
+
+@dataclass(frozen=True)
+class ScoredRow:
+    """The score of one product under one protocol.
+
+    Args:
+        protocol: Protocol id (`docs/protocol.md`).
+        image_labels: Whether image labels were known at inference: `given` or `none`.
+        scales: `ss` (single scale) or `ms` (multi-scale).
+        post: Post-processing: `raw`, `crf` or the name of a refiner.
+        rule: How the background threshold was set: `fixed`, `heldout`, `oracle`, or `na` for masks.
+        threshold: Background threshold in [0, 1]; None for masks.
+        checkpoint: How the checkpoint was chosen: `last`.
+        n_images: Number of images counted.
+        miou: Mean IoU in [0, 1]; None if no pixel counts.
+        iou: IoU per class in [0, 1], background first; None for a class that occurs in neither ground truth
+            nor prediction.
+        false_positive_background: Share of true background predicted as an object; None without background.
+        false_negative_background: Share of true objects predicted as background; None without objects.
+        absent: Names of the classes without an IoU.
+        headline: Whether the leaderboard ranks by this row.
+    """
+
+    protocol: str
+    image_labels: str
+    scales: str
+    post: str
+    rule: str
+    threshold: float | None
+    checkpoint: str
+    n_images: int
+    miou: float | None
+    iou: tuple[float | None, ...]
+    false_positive_background: float | None
+    false_negative_background: float | None
+    absent: tuple[str, ...]
+    headline: bool
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Content of `metrics.json`.
+
+    Args:
+        dataset: Name of the data set.
+        split: Scored split.
+        product: `seed`, `pseudo_mask` or `segmentation`.
+        class_names: Foreground classes; the IoU of a row has one entry more, for background.
+        rows: The scores; row i is entry i of `confusions.npz`.
+        curve: Of seeds: `threshold` and `miou` on all images, two lists of the same length. None for masks.
+    """
+
+    dataset: str
+    split: str
+    product: str
+    class_names: tuple[str, ...]
+    rows: tuple[ScoredRow, ...]
+    curve: dict[str, list[float]] | None
+
+
+def write_metrics(stage: Path, metrics: Metrics) -> None:
+    """Write `metrics.json` into a stage folder."""
+    write_json(stage / METRICS, asdict(metrics))
+
+
+def read_metrics(stage: Path) -> Metrics:
+    """Read `metrics.json` of a stage folder.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: the file is no `metrics.json`, or an earlier version of wsss_bench wrote it.
+    """
+    content = read_json(stage / METRICS)
+    try:
+        rows = tuple(_row(**values) for values in content["rows"])
+        return Metrics(**{**content, "class_names": tuple(content["class_names"]), "rows": rows})
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"{stage / METRICS} does not have the expected keys ({error}); "
+            "delete its stage folder and run again"
+        ) from error
+
+
+def _row(iou: list[float | None], absent: list[str], **values: Any) -> ScoredRow:
+    return ScoredRow(iou=tuple(iou), absent=tuple(absent), **values)

@@ -1,0 +1,245 @@
+"""The leaderboard as data: one row for each method and protocol id, over the runs that are done.
+
+Scores are in percent here; they are fractions in `metrics.json`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from wsss_bench.artifacts.metrics import ScoredRow
+from wsss_bench.metrics.per_image import PerImageConfusions
+from wsss_bench.metrics.stats import summarize
+from wsss_bench.plan.config import MethodHints, PublishedResult
+from wsss_bench.plan.plan import ScoredProduct
+from wsss_bench.report.results import FAILED, Cost, ProductResult, ScoredResult
+
+
+class ProductKey(NamedTuple):
+    """A product of a method, over its runs."""
+
+    method: str
+    dataset: str
+    product: str
+    split: str
+    refiner: str | None
+
+
+@dataclass(frozen=True)
+class RunScore:
+    """The score of one run (one random seed) under one protocol.
+
+    Args:
+        random_seed: Random seed of the run.
+        miou: Percent.
+        iou: Percent by class name, background first; None for a class that occurs in neither ground truth nor
+            prediction.
+        false_positive_background: Percent of the true background that was predicted as foreground.
+        false_negative_background: Percent of the true foreground that was predicted as background.
+        threshold: Background threshold, if there is one.
+        n_images: Images scored.
+        cost: Cost of all stages that lead here.
+        commits: Commits that those stages and the scoring were made from.
+        stages: Stage folders, inputs first, the scoring last.
+        confusions: Confusion matrices of the images, of a score that ranks; None where they are gone.
+    """
+
+    random_seed: int
+    miou: float
+    iou: dict[str, float | None]
+    false_positive_background: float | None
+    false_negative_background: float | None
+    threshold: float | None
+    n_images: int
+    cost: Cost
+    commits: tuple[str, ...]
+    stages: tuple[Path, ...]
+    confusions: PerImageConfusions | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the leaderboard: the score of a method under one protocol, over its runs.
+
+    Args:
+        method: Name of the method, or of the variant.
+        base: The method itself; for a variant the method that it varies.
+        dataset: Data set.
+        split: Scored split.
+        product: `seed`, `pseudo_mask` or `segmentation`.
+        refiner: Refiner of pseudo masks, or of the pseudo masks that a segmenter was trained on.
+        protocol: Protocol id, without the value of a threshold that was chosen on data.
+        scales: `ss` or `ms`.
+        post: `raw`, `crf`, or the refiner.
+        rule: `fixed`, `heldout`, `oracle` or `na`.
+        headline: Whether this score ranks.
+        hints: The `bench:` block of the method.
+        extra: What method and segmenter were given beyond ImageNet weights and the supervision.
+        published: The published result that was measured alike, if there is one.
+        planned: Number of runs that the experiment asks for.
+        runs: The runs that are done.
+    """
+
+    method: str
+    base: str
+    dataset: str
+    split: str
+    product: str
+    refiner: str | None
+    protocol: str
+    scales: str
+    post: str
+    rule: str
+    headline: bool
+    hints: MethodHints
+    extra: tuple[str, ...]
+    published: PublishedResult | None
+    planned: int
+    runs: tuple[RunScore, ...]
+
+    @property
+    def miou_mean(self) -> float:
+        """Mean over runs, percent."""
+        return summarize([run.miou for run in self.runs]).mean
+
+    @property
+    def miou_std(self) -> float | None:
+        """Sample standard deviation over runs, in points; None for one run."""
+        return summarize([run.miou for run in self.runs]).std
+
+    @property
+    def gap(self) -> float | None:
+        """Our mIoU minus the published one, in points."""
+        return None if self.published is None else self.miou_mean - self.published.miou
+
+    @property
+    def commits(self) -> list[str]:
+        """Commits of all runs, sorted."""
+        return sorted({commit for run in self.runs for commit in run.commits})
+
+    def mean(self, value: Callable[[RunScore], float | None]) -> float | None:
+        """Mean of a value over the runs; None if a run lacks it."""
+        values = [value(run) for run in self.runs]
+        present = [one for one in values if one is not None]
+        return summarize(present).mean if len(present) == len(values) else None
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """All rows, and why scores are missing.
+
+    Args:
+        rows: In the order of the plan.
+        gaps: The products without a single score, with the reason: `-` (not run yet), `failed`, or a missing
+            module (`no crf`).
+    """
+
+    rows: list[Row]
+    gaps: dict[ProductKey, str]
+
+
+def make_leaderboard(results: Iterable[ProductResult]) -> Leaderboard:
+    """Group the results by method and protocol."""
+    runs: dict[tuple[ProductKey, str], list[tuple[ProductResult, ScoredResult]]] = {}
+    planned: Counter[ProductKey] = Counter()
+    gaps: dict[ProductKey, str] = {}
+    for result in results:
+        product = result.product
+        cell = product.cell
+        key = ProductKey(cell.row, cell.dataset, product.kind, product.split, product.refiner)
+        planned[key] += 1
+        if gaps.get(key) != FAILED:
+            gaps[key] = result.missing
+        for scored in result.rows:
+            runs.setdefault((key, without_chosen_threshold(scored.row.protocol)), []).append((result, scored))
+    rows = [_row(protocol, planned[key], entries) for (key, protocol), entries in runs.items()]
+    for key, _ in runs:
+        gaps.pop(key, None)
+    return Leaderboard(rows, gaps)
+
+
+def _row(protocol: str, planned: int, entries: list[tuple[ProductResult, ScoredResult]]) -> Row:
+    product, scored = entries[0][0].product, entries[0][1].row
+    cell = product.cell
+    return Row(
+        method=cell.row,
+        base=cell.method,
+        dataset=cell.dataset,
+        split=product.split,
+        product=product.kind,
+        refiner=product.refiner,
+        protocol=protocol,
+        scales=scored.scales,
+        post=scored.post,
+        rule=scored.rule,
+        headline=scored.headline,
+        hints=cell.content.bench,
+        extra=extra_of(product),
+        published=None if cell.is_variant else _published(product, scored),
+        planned=planned,
+        runs=tuple(_run_score(result, one) for result, one in entries),
+    )
+
+
+def _run_score(result: ProductResult, scored: ScoredResult) -> RunScore:
+    row = scored.row
+    if row.miou is None:
+        raise ValueError(f"{result.stages[-1]} has no mIoU: no pixel of its split counts")
+    names = ("background", *result.class_names)
+    return RunScore(
+        random_seed=result.product.cell.random_seed,
+        miou=100.0 * row.miou,
+        iou={name: _percent(value) for name, value in zip(names, row.iou, strict=True)},
+        false_positive_background=_percent(row.false_positive_background),
+        false_negative_background=_percent(row.false_negative_background),
+        threshold=row.threshold,
+        n_images=row.n_images,
+        cost=result.cost,
+        commits=result.commits,
+        stages=result.stages,
+        confusions=scored.confusions,
+    )
+
+
+def _percent(value: float | None) -> float | None:
+    return None if value is None else 100.0 * value
+
+
+def extra_of(product: ScoredProduct) -> tuple[str, ...]:
+    """What the method and the segmenter of a product were given beyond the usual, sorted."""
+    return tuple(sorted({*product.cell.content.bench.extra, *product.extra}))
+
+
+def without_chosen_threshold(protocol: str) -> str:
+    """Protocol id without the value of a threshold that was chosen on data, which differs between runs."""
+    return re.sub(r"/thr-(heldout|oracle)-[^/]*", r"/thr-\1", protocol)
+
+
+def without_threshold(protocol: str) -> str:
+    """Protocol id without the value of any threshold: the same for all methods that are measured alike."""
+    return re.sub(r"/thr-([a-z]+)-[^/]*", r"/thr-\1", protocol)
+
+
+def _published(product: ScoredProduct, scored: ScoredRow) -> PublishedResult | None:
+    """The published result with this read-out.
+
+    One that does not state its read-out is compared with the headline only.
+    """
+    for published in product.cell.content.bench.paper:
+        place = (published.dataset, published.split, published.product)
+        if place != (product.cell.dataset, product.split, product.kind):
+            continue
+        if published.scales is None and published.post is None:
+            if scored.headline:
+                return published
+            continue
+        same_scales = published.scales in (None, scored.scales)
+        same_post = published.post in (None, scored.post)
+        if same_scales and same_post and scored.rule in ("fixed", "na"):
+            return published
+    return None

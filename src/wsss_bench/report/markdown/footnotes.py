@@ -1,0 +1,44 @@
+"""The notes below the tables."""
+
+from __future__ import annotations
+
+from wsss_bench.report.leaderboard import Leaderboard
+
+ALWAYS = (
+    "mIoU in percent; background counts as a class where the data set has one. Scores are mean ± sample "
+    "standard deviation over random seeds (number of runs). Ranks hold inside one block only: one data set, "
+    "one track, the same extra data, one protocol.",
+    "Thresholds of seeds: `fixed` is the threshold in the method's file, and ranks; `heldout` was chosen on "
+    "training images that are left out of the score; † `oracle` was chosen on the scored images, so it is an "
+    "upper bound and not a result.",
+    "ss: one scale; ms: several scales with flip; crf: DenseCRF, with one setting for each data set.",
+    "bg FP: share of the true background that is predicted as foreground; bg FN: share of the true "
+    "foreground that is predicted as background; both in percent, of the score that ranks; `-` where a data "
+    "set has no background.",
+    "Seconds are CPU time, or GPU time where there is a GPU. `train` includes the training of the method "
+    "that a warm start begins with; the column of a refiner includes its affinity labels and the training of its "
+    "network; `total` is everything that leads to the last product, without scoring.",
+)
+
+
+def footnotes(board: Leaderboard, commit: str) -> str:
+    """The notes that apply to a leaderboard, as a list; `commit` is the one that most rows were made from."""
+    notes = list(ALWAYS)
+    reasons = set(board.gaps.values())
+    if reasons:
+        notes.append("`-`: not run, or not part of the method; `failed`: a stage failed, see its log.txt.")
+    if any(reason.startswith("no ") for reason in reasons) or _lacks_crf(board):
+        notes.append("`no crf`: made without the CRF extension; install it, delete the stage and run again.")
+    if any(row.commits != [commit] for row in board.rows if row.headline):
+        notes.append(f"\\*: made, at least in part, from another commit than most rows ({commit}).")
+    if any(one.endswith("+") for row in board.rows for one in row.commits):
+        notes.append("A commit with `+` had local changes.")
+    return "\n".join(f"- {note}" for note in notes)
+
+
+def _lacks_crf(board: Leaderboard) -> bool:
+    """Whether a segmentation was scored raw but not with CRF."""
+    scored = {
+        (row.method, row.dataset, row.split, row.post) for row in board.rows if row.product == "segmentation"
+    }
+    return any(post == "raw" and (*place, "crf") not in scored for *place, post in scored)

@@ -1,0 +1,142 @@
+"""The tables of scores: seeds with pseudo masks, and segmentation.
+
+A ranking covers one block of a table: methods of one data set, one track (what a method learns from), the
+same extra data and the same protocol.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from wsss_bench.plan.config import MethodHints
+from wsss_bench.report.leaderboard import Row, without_threshold
+from wsss_bench.report.markdown.cells import NOTHING, aligned, number, score
+from wsss_bench.report.markdown.dataset import DatasetResults
+
+TRACKS = ("image-level", "caption or none", "upper bound")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of scores.
+
+    Args:
+        heading: Its heading.
+        product, split: What is scored.
+        values: Further fields of the row that it shows, such as `rule`.
+    """
+
+    heading: str
+    product: str
+    split: str
+    values: dict[str, str] = field(default_factory=dict)
+
+
+def seed_section(results: DatasetResults) -> list[str]:
+    """Heading and table of seeds and pseudo masks; empty where nobody has seeds."""
+    if "seed" not in results.methods:
+        return []
+    name, train = results.protocol.dataset, results.protocol.train_split
+    rules = {"seed fixed": "fixed", "heldout": "heldout", "oracle†": "oracle"}
+    columns = [Column(heading, "seed", train, {"rule": rule}) for heading, rule in rules.items()]
+    columns += [Column(name, "pseudo_mask", train, {"refiner": name}) for name in results.refiners]
+    heading = f"### Seeds and pseudo masks: {name}-{train}, image labels given, ranked by `seed fixed`"
+    return [heading, _table(results, "seed", train, columns)]
+
+
+def segmentation_section(results: DatasetResults) -> list[str]:
+    """Heading, segmenter and table of segmentation; empty where nothing is segmented."""
+    if "segmentation" not in results.methods:
+        return []
+    first, *others = results.protocol.eval_splits
+    columns = [
+        Column(f"{scales} {post}", "segmentation", first, {"scales": scales, "post": post})
+        for scales in ("ss", "ms")
+        for post in ("raw", "crf")
+    ]
+    single = {"scales": "ss", "post": "raw"}
+    columns += [Column(f"{split} ss raw", "segmentation", split, single) for split in others]
+    parts = [f"### Segmentation: {results.protocol.dataset}-{first}, no labels, ranked by `ss raw`"]
+    if results.segmenter:
+        parts.append(f"Multi-stage methods: {results.segmenter}.")
+    return [*parts, _table(results, "segmentation", first, columns)]
+
+
+def track(hints: MethodHints) -> str:
+    """The methods that a method is ranked with."""
+    if hints.pipeline == "upper_bound":
+        return TRACKS[2]
+    return TRACKS[0] if hints.supervision in ("image", "image+text") else TRACKS[1]
+
+
+BlockKey = tuple[int, str, str]
+"""Position of the track, extra data and protocol id of a block."""
+
+
+def _table(results: DatasetResults, product: str, split: str, columns: list[Column]) -> str:
+    """A table with one block for each ranking."""
+    headings = [column.heading for column in columns]
+    lines = [["#", "method", "supervision", *headings, "bg FP", "bg FN", "paper", "gap"]]
+    for key, rows in sorted(_blocks(results, product, split).items()):
+        lines.append(["", f"**{_title(key)}**"])
+        rows.sort(key=lambda entry: -(entry[1].miou_mean if entry[1] else -1.0))
+        for rank, (method, row) in enumerate(rows, 1):
+            lines.append(
+                [
+                    str(rank) if row else "",
+                    results.title(method),
+                    results.hints[method].supervision,
+                    *(_cell(results, method, column) for column in columns),
+                    *_details(row),
+                ]
+            )
+    return aligned(lines)
+
+
+def _blocks(
+    results: DatasetResults, product: str, split: str
+) -> dict[BlockKey, list[tuple[str, Row | None]]]:
+    """Methods and their headline rows by block."""
+    blocks: dict[BlockKey, list[tuple[str, Row | None]]] = {}
+    methods = [method for method in results.hints if method in results.methods[product]]
+    found = {method: results.headline(method, product, split) for method in methods}
+    # a method without a score comes after the others, in the first block of its track and extra data
+    for method in sorted(methods, key=lambda method: found[method] is None):
+        row = found[method]
+        kind = (TRACKS.index(track(results.hints[method])), results.extras[method, product])
+        peers = [key for key in blocks if key[:2] == kind]
+        unscored = peers[0] if peers else (*kind, "")
+        key = (*kind, without_threshold(row.protocol)) if row else unscored
+        blocks.setdefault(key, []).append((method, row))
+    return blocks
+
+
+def _title(key: BlockKey) -> str:
+    """Track, extra data, and scales and post-processing of the protocol."""
+    position, extra, protocol = key
+    title = TRACKS[position] + (f", extra: {extra}" if extra else "")
+    return title + (f", {'/'.join(protocol.split('/')[3:5])}" if protocol else "")
+
+
+def _cell(results: DatasetResults, method: str, column: Column) -> str:
+    """A score, or why there is none."""
+    place = (method, column.product, column.split)
+    row = results.find(*place, **column.values)
+    if row is not None:
+        return score(row)
+    reason = results.gap(*place, column.values.get("refiner"))
+    if reason is None and column.values.get("post") == "crf" and results.find(*place):
+        return "no crf"
+    return reason or NOTHING
+
+
+def _details(row: Row | None) -> list[str]:
+    """Background rates, published result and gap of the score that ranks."""
+    if row is None:
+        return [NOTHING] * 4
+    return [
+        number(row.mean(lambda run: run.false_positive_background), ".1f"),
+        number(row.mean(lambda run: run.false_negative_background), ".1f"),
+        number(row.published.miou if row.published else None, ".1f"),
+        number(row.gap, "+.1f"),
+    ]
