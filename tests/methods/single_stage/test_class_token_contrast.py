@@ -1,4 +1,4 @@
-"""Class token contrast (CTC): views of an image, projection head, and values of the loss worked out by hand."""
+"""Class token contrast (CTC): views of an image, projection head, and loss values worked out by hand."""
 
 import math
 

@@ -9,18 +9,16 @@ from torch.nn import functional as F
 from wsss_bench.methods.optim import OptimConfig, build_optimizer
 from wsss_bench.methods.single_stage import dalnet_losses, dalnet_texts
 from wsss_bench.methods.single_stage.dalnet import (
-    CCLConfig,
     DALNet,
-    GIAConfig,
-    LEAConfig,
     LossWeights,
-    MaskConfig,
     MixedCAMConfig,
     ProjectionConfig,
     StartSteps,
 )
+from wsss_bench.methods.single_stage.dalnet_losses import CCLConfig, GIAConfig, LEAConfig
 from wsss_bench.methods.single_stage.dalnet_texts import TextConfig
 from wsss_bench.methods.single_stage.network import DecoderConfig
+from wsss_bench.methods.single_stage.object_mask import MaskConfig
 from wsss_bench.nn.clip import CLIP
 from wsss_bench.nn.resnet import IMAGENET_MEAN
 from wsss_bench.types import ImageBatch

@@ -1,7 +1,7 @@
 """What DALNet and ToCo share: the network, the losses that need nothing else, seeds and segmentation.
 
-Ru et al., ToCo, CVPR 2023, https://arxiv.org/abs/2303.01267, https://github.com/rulixiang/ToCo. A method adds its own
-losses, loss weights and start steps.
+Ru et al., ToCo, CVPR 2023, https://arxiv.org/abs/2303.01267, https://github.com/rulixiang/ToCo. A method adds
+its own losses, loss weights and start steps.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ class SingleStageMethod(Method):
 
         - `cls`, `aux`: classification by the main and the auxiliary head.
         - `ptc`: patch token contrast under pseudo labels from the auxiliary CAM.
-        - `seg`: the decoder against its online pseudo labels; before step `seg_start` it is 0, with zero gradient.
+        - `seg`: the decoder against its online pseudo labels; before step `seg_start` it is 0, with zero
+          gradient.
         """
         network = self.network
         main, auxiliary = network.class_logits(tokens)

@@ -1,19 +1,20 @@
 r"""Class token contrast (CTC) of ToCo: views of the image, projection head and loss.
 
-The class token of the whole image (global view) should agree with that of local crops which may show an object, and
-differ from that of local crops which show mostly background. Crops are centred in uncertain or background regions.
+The class token of the whole image (global view) should agree with that of local crops which may show an
+object, and differ from that of local crops which show mostly background. Crops are centred in uncertain or
+background regions.
 
-Ru et al., ToCo, CVPR 2023, https://arxiv.org/abs/2303.01267, section 3.3 and equation 5, as its code computes it
-(`CTCLoss_neg`, https://github.com/rulixiang/ToCo): for each teacher view and each positive student view j,
-:math:`-\log \frac{e^{s_j / \tau}}{e^{s_j / \tau} + \sum_- e^{s / \tau} + 10^{-4}}`, the mean over positives. The projection
-head is DINO's: Caron et al., "Emerging Properties in Self-Supervised Vision Transformers", ICCV 2021,
-https://arxiv.org/abs/2104.14294; its widths are ToCo's.
+Ru et al., ToCo, CVPR 2023, https://arxiv.org/abs/2303.01267, section 3.3 and equation 5, as its code computes
+it (`CTCLoss_neg`, https://github.com/rulixiang/ToCo): for each teacher view and each positive student view j,
+:math:`-\log \frac{e^{s_j / \tau}}{e^{s_j / \tau} + \sum_- e^{s / \tau} + 10^{-4}}`, the mean over positives.
+The projection head is DINO's: Caron et al., "Emerging Properties in Self-Supervised Vision Transformers",
+ICCV 2021, https://arxiv.org/abs/2104.14294; its widths are ToCo's.
 
-Kept from the code: one more term of similarity 0 in the sum over positives (an `else` that belongs to a loop), which the
-mean does not count; the published results come from it.
+Kept from the code: one more term of similarity 0 in the sum over positives (an `else` that belongs to a
+loop), which the mean does not count; the published results come from it.
 
-Departure: sums of exponentials are computed as logarithms. The similarities grow with the output width of the projection
-head, and the exponentials of the authors' code overflow above 88.
+Departure: sums of exponentials are computed as logarithms. The similarities grow with the output width of the
+projection head, and the exponentials of the authors' code overflow above 88.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ def local_crops(image: Tensor, region: Tensor, noise: Tensor, count: int, size: 
     Args:
         image: `(B, 3, H, W)`.
         region: `(B, H, W)` of `region_mask`.
-        noise: `(B, n)` uniform random numbers that choose the centres; `n` is at least the number of possible centres.
+        noise: `(B, n)` uniform random numbers that choose the centres; `n` is at least the number of possible
+            centres.
         count: Crops K of an image.
         size: Side of a crop in pixels.
 
@@ -72,8 +74,8 @@ def local_crops(image: Tensor, region: Tensor, noise: Tensor, count: int, size: 
     places = [length - 2 * margin for length in image.shape[-2:]]
     if min(places) < 1 or places[0] * places[1] < count:
         raise ValueError(
-            f"{count} local crops of {size} pixels do not fit into {image.shape[-2]}x{image.shape[-1]} pixels; "
-            "lower ctc.crop_size"
+            f"{count} local crops of {size} pixels do not fit into "
+            f"{image.shape[-2]}x{image.shape[-1]} pixels; lower ctc.crop_size"
         )
     centres = region[:, margin : margin + places[0], margin : margin + places[1]].flatten(1)
     candidates = centres <= 1

@@ -9,10 +9,10 @@ Three losses align image and text (`dalnet_losses.py`):
 - CCL: class prototypes and class texts are contrasted with the background, in both directions.
 The decoder learns online from the CAMs of the classifier.
 
-No code is published and parts of the paper could not be read. This is a reconstruction on the single-stage network of ToCo
-(Ru et al., CVPR 2023); what the sources leave open is a key of the configuration. Its results are ours, not the paper's.
-Departures from ToCo's training: no dense energy loss (it needs a C++ extension), and the negatives of CCL come from all
-ranks.
+No code is published and parts of the paper could not be read. This is a reconstruction on the single-stage
+network of ToCo (Ru et al., CVPR 2023); what the sources leave open is a key of the configuration. Its results
+are ours, not the paper's. Departures from ToCo's training: no dense energy loss (it needs a C++ extension),
+and the negatives of CCL come from all ranks.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ from torch.nn import functional as F
 from wsss_bench.methods.optim import OptimConfig
 from wsss_bench.methods.single_stage.base import SingleStageMethod, image_noise
 from wsss_bench.methods.single_stage.dalnet_losses import (
+    CCLConfig,
+    GIAConfig,
+    LEAConfig,
     SimilarityMap,
     class_prototypes,
     global_implicit_alignment,
@@ -37,7 +40,7 @@ from wsss_bench.methods.single_stage.dalnet_losses import (
 )
 from wsss_bench.methods.single_stage.dalnet_texts import TextConfig, encode_texts
 from wsss_bench.methods.single_stage.network import CAMConfig, CAMs, DecoderConfig
-from wsss_bench.methods.single_stage.object_mask import ObjectMask, object_mask
+from wsss_bench.methods.single_stage.object_mask import MaskConfig, ObjectMask, object_mask
 from wsss_bench.methods.single_stage.pseudo_labels import min_max_normalize, valid_patches
 from wsss_bench.methods.single_stage.vit import Tokens
 from wsss_bench.types import ImageBatch
@@ -68,69 +71,6 @@ class MixedCAMConfig(CAMConfig):
 
 
 @dataclass(frozen=True)
-class MaskConfig:
-    """The object-aware mask.
-
-    Args:
-        low: CAM values up to it are background; None takes `cam.low`.
-        high: CAM values above it are objects; None takes `cam.high`.
-        class_agnostic: Every labelled class gets the object patches of all labelled classes.
-        min_patches: A labelled class with fewer patches also gets its patches of the highest CAM values, this many.
-        main_cam_after: Step from which the mask comes from the main CAM, not the auxiliary one; None for never.
-    """
-
-    low: float | None = None
-    high: float | None = None
-    class_agnostic: bool = False
-    min_patches: int = 1
-    main_cam_after: int | None = None
-
-
-@dataclass(frozen=True)
-class GIAConfig:
-    """Global implicit alignment.
-
-    Args:
-        bg_reduce: Reduction over the background texts of an image.
-        bg_threshold: Background texts count only if their cosine exceeds this; None counts all.
-    """
-
-    bg_reduce: Literal["mean", "max", "sum"] = "mean"
-    bg_threshold: float | None = None
-
-
-@dataclass(frozen=True)
-class LEAConfig:
-    """Local explicit alignment: treatment of background patches.
-
-    Args:
-        bg_repel: Push them away from the texts of the image's classes.
-        bg_attract: Pull each to its nearest background text.
-    """
-
-    bg_repel: bool = True
-    bg_attract: bool = False
-
-
-@dataclass(frozen=True)
-class CCLConfig:
-    """Cross-contrastive learning.
-
-    Args:
-        tau: Temperature.
-        class_negatives: Texts of absent classes are negatives of the direction image to text.
-        gather: Background prototypes of all ranks are negatives of the direction text to image, so that several ranks
-            train what one process trains.
-        bg_patches: If above 0, this many random background patches of an image take the place of their mean.
-    """
-
-    tau: float = 0.07
-    class_negatives: bool = False
-    gather: bool = True
-    bg_patches: int = 0
-
-
-@dataclass(frozen=True)
 class LossWeights:
     """Weights of the losses; a projection that only losses of weight 0 would train is frozen."""
 
@@ -145,7 +85,10 @@ class LossWeights:
 
 @dataclass(frozen=True)
 class StartSteps:
-    """First optimiser step of a loss; before it the loss is 0, with zero gradient. The others start at step 0."""
+    """First optimiser step of a loss; before it the loss is 0, with zero gradient.
+
+    The other losses start at step 0.
+    """
 
     lea: int = 1000
     ccl: int = 1000
@@ -160,7 +103,8 @@ class DALNet(SingleStageMethod):
         optim: Optimiser; its learning rate is the encoder's.
         backbone: timm ViT name, or a recipe file.
         weights: `imagenet`, a checkpoint path, or None for random weights.
-        aux_layer: Index of the block that feeds the auxiliary classifier, and so the mask; -3 is the tenth of twelve.
+        aux_layer: Index of the block that feeds the auxiliary classifier, and so the mask; -3 is the tenth of
+            twelve.
         decoder: The decoder.
         head_lr_scale: Learning rate of classifiers and projections over that of the encoder.
         text: Texts and text encoder.

@@ -1,22 +1,26 @@
 r"""The alignment losses of DALNet: GIA, LEA and CCL.
 
-DALNet ("DIAL: Dense Image-text ALignment for Weakly Supervised Semantic Segmentation", ECCV 2024, arXiv 2409.15801). Its
-code is not published: the terms follow second-hand descriptions; formulas and averaging are ours.
+DALNet ("DIAL: Dense Image-text ALignment for Weakly Supervised Semantic Segmentation", ECCV 2024, arXiv
+2409.15801). Its code is not published: the terms follow second-hand descriptions; formulas and averaging are
+ours.
 
-- GIA, global implicit alignment: the class token matches the texts of the labelled classes and no background text.
-- LEA, local explicit alignment: object patches match the text of their class, background patches no labelled class.
-- CCL, cross-contrastive learning: class prototypes of an image and class texts are contrasted in both directions.
-  Image to text, with the background texts as negatives:
-  :math:`-\log \frac{e^{f \cdot t_c / \tau}}{e^{f \cdot t_c / \tau} + \sum_j e^{f \cdot t_j / \tau}}`; text to image the same,
-  with the background prototypes of all images as negatives. Prototypes of objects are never negatives, since two images
-  often share a class.
+- GIA, global implicit alignment: the class token matches the texts of the labelled classes and no background
+  text.
+- LEA, local explicit alignment: object patches match the text of their class, background patches no labelled
+  class.
+- CCL, cross-contrastive learning: class prototypes of an image and class texts are contrasted in both
+  directions. Image to text, with the background texts as negatives:
+  :math:`-\log \frac{e^{f \cdot t_c / \tau}}{e^{f \cdot t_c / \tau} + \sum_j e^{f \cdot t_j / \tau}}`; text to
+  image the same, with the background prototypes of all images as negatives. Prototypes of objects are never
+  negatives, since two images often share a class.
 
-GIA and LEA are means over the images of a rank. CCL is the mean over the pairs (image, class) of the global batch,
-whatever the number of ranks.
+GIA and LEA are means over images. CCL is the mean over the pairs (image, class) of the global batch, whatever
+the number of ranks.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
@@ -30,6 +34,50 @@ from wsss_bench.methods.single_stage.object_mask import ObjectMask
 SimilarityMap = Literal["affine", "clamp", "sigmoid"]
 MIN_PROBABILITY = 1e-4
 SIGMOID_TEMPERATURE = 0.1
+
+
+@dataclass(frozen=True)
+class GIAConfig:
+    """Global implicit alignment.
+
+    Args:
+        bg_reduce: Reduction over the background texts of an image.
+        bg_threshold: Background texts count only if their cosine exceeds this; None counts all.
+    """
+
+    bg_reduce: Literal["mean", "max", "sum"] = "mean"
+    bg_threshold: float | None = None
+
+
+@dataclass(frozen=True)
+class LEAConfig:
+    """Local explicit alignment: treatment of background patches.
+
+    Args:
+        bg_repel: Push them away from the texts of the image's classes.
+        bg_attract: Pull each to its nearest background text.
+    """
+
+    bg_repel: bool = True
+    bg_attract: bool = False
+
+
+@dataclass(frozen=True)
+class CCLConfig:
+    """Cross-contrastive learning.
+
+    Args:
+        tau: Temperature.
+        class_negatives: Texts of absent classes are negatives of the direction image to text.
+        gather: Background prototypes of all ranks are negatives of the direction text to image, so that
+            several ranks train what one process trains.
+        bg_patches: If above 0, this many random background patches of an image take the place of their mean.
+    """
+
+    tau: float = 0.07
+    class_negatives: bool = False
+    gather: bool = True
+    bg_patches: int = 0
 
 
 def match_probability(cosine: Tensor, kind: SimilarityMap) -> Tensor:
@@ -169,7 +217,7 @@ def image_to_text_contrast(
     temperature: float,
     class_negatives: bool = False,
 ) -> Tensor:
-    """CCL, image to text: a class prototype against its class text; negatives are the image's background texts.
+    """CCL, image to text: a class prototype matches its class text better than background texts.
 
     Args:
         prototypes: Prototypes of the images of this rank.
@@ -192,7 +240,7 @@ def image_to_text_contrast(
 def text_to_image_contrast(
     prototypes: Prototypes, class_texts: Tensor, temperature: float, gather: bool
 ) -> Tensor:
-    """CCL, text to image: a class text against its class prototype; negatives are the background prototypes.
+    """CCL, text to image: a class text matches its class prototype better than background prototypes.
 
     Args:
         prototypes: Prototypes of the images of this rank.
@@ -215,6 +263,12 @@ def _mean_over_patches(values: Tensor, chosen: Tensor) -> Tensor:
 
 
 def _mean_over_pairs(positive: Tensor, negatives: Tensor, exists: Tensor) -> Tensor:
-    """Mean of -log softmax of the positives `(B, C, 1)` against the negatives `(B, C, K)`, over existing pairs."""
+    """Mean of -log softmax of the positives over existing pairs `(B, C)`.
+
+    Args:
+        positive: `(B, C, 1)` logits.
+        negatives: `(B, C, K)` logits; -inf leaves one out.
+        exists: `(B, C)` bool.
+    """
     loss = torch.cat([positive, negatives], dim=2).logsumexp(dim=2) - positive[..., 0]
     return mean_over_ranks(loss[exists])

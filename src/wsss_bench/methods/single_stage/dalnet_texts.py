@@ -46,7 +46,10 @@ class TextConfig:
 
 
 class TextEmbeddings(NamedTuple):
-    """Unit vectors of `C` class and `J` background texts, of width `E`, and which background texts a class uses."""
+    """Embeddings of `C` class texts and `J` background texts, and which background texts a class uses.
+
+    Embeddings are unit vectors of width `E`.
+    """
 
     foreground: Tensor  # (C, E)
     background: Tensor  # (J, E)
@@ -141,6 +144,6 @@ def _list(kind: str, name: str) -> Any:
 def _require(class_names: Sequence[str], texts: dict[str, Any], kind: str, name: str, key: str) -> None:
     if missing := [c for c in class_names if c not in texts]:
         raise ValueError(
-            f"the {kind} texts {name!r} lack the class {', '.join(missing)}; choose another list with {key}, or "
-            "add the class to methods/single_stage/dalnet_texts.yaml"
+            f"the {kind} texts {name!r} lack the class {', '.join(missing)}; choose another list with {key}, "
+            "or add the class to methods/single_stage/dalnet_texts.yaml"
         )

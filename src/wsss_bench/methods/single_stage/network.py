@@ -1,7 +1,7 @@
 """The network of the single-stage methods: ViT, two classifiers, and a decoder that learns from their CAMs.
 
-Ru et al., ToCo, CVPR 2023, https://arxiv.org/abs/2303.01267, https://github.com/rulixiang/ToCo; SeCo, DuPL and MoRe use
-the same network.
+Ru et al., ToCo, CVPR 2023, https://arxiv.org/abs/2303.01267, https://github.com/rulixiang/ToCo; SeCo, DuPL
+and MoRe use the same network.
 """
 
 from __future__ import annotations
@@ -32,12 +32,13 @@ class CAMConfig:
     """CAMs and pseudo labels in training.
 
     Args:
-        scales: Scales of the CAMs relative to the training crop; crop size times scale must be a multiple of the
-            patch size.
+        scales: Scales of the CAMs relative to the training crop; crop size times scale must be a multiple of
+            the patch size.
         low: Low background threshold in [0, 1]: CAM values up to it are background.
-        high: High background threshold in [0, 1]: CAM values above it are foreground; values between are uncertain.
-        aux_cam_until: Step before which the pseudo labels of the decoder come from the auxiliary CAM; from this step
-            on they come from the main CAM.
+        high: High background threshold in [0, 1]: CAM values above it are foreground; values between are
+            uncertain.
+        aux_cam_until: Step before which the pseudo labels of the decoder come from the auxiliary CAM; from
+            this step on they come from the main CAM.
     """
 
     scales: tuple[float, ...] = (1.0, 0.5, 1.5)
@@ -71,8 +72,8 @@ class CAMs(NamedTuple):
 class SingleStageNetwork(nn.Module):
     """ViT encoder, main and auxiliary classifier without bias, and a LargeFOV decoder.
 
-    Images are `(B, 3, H, W)` in [0, 1]. They are normalised here with ImageNet's mean and standard deviation, whatever
-    normalisation the ViT was pretrained with.
+    Images are `(B, 3, H, W)` in [0, 1]. They are normalised here with ImageNet's mean and standard deviation,
+    whatever normalisation the ViT was pretrained with.
 
     Args:
         num_classes: Foreground classes `C`.
@@ -100,7 +101,7 @@ class SingleStageNetwork(nn.Module):
         return self.encoder(self.normalize(image))
 
     def class_logits(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
-        """Main and auxiliary logits `(B, C)`: the classifiers after global max pooling of the patch tokens."""
+        """Main and auxiliary logits `(B, C)`: classifiers after global max pooling of the patch tokens."""
         main, auxiliary = (maps.amax(dim=(2, 3), keepdim=True) for maps in (tokens.patches, tokens.auxiliary))
         return self.classifier(main).flatten(1), self.aux_classifier(auxiliary).flatten(1)
 
@@ -155,7 +156,11 @@ class SingleStageNetwork(nn.Module):
         )
 
     def parameter_groups(self, head_lr_scale: float, *projections: nn.Module) -> list[dict[str, Any]]:
-        """Encoder; classifiers and `projections` at `head_lr_scale` times its learning rate; decoder at its own."""
+        """Groups for the optimiser: encoder, heads, decoder.
+
+        Classifiers and `projections` (the heads) have `head_lr_scale` times the encoder's learning rate, the
+        decoder `DecoderConfig.lr_scale` times.
+        """
         heads = nn.ModuleList([self.classifier, self.aux_classifier, *projections])
         return [
             {"params": list(self.encoder.parameters())},

@@ -1,12 +1,14 @@
 """The object-aware mask of DALNet: patches of each labelled class, and background patches.
 
-DALNet ("DIAL: Dense Image-text ALignment for Weakly Supervised Semantic Segmentation", ECCV 2024, arXiv 2409.15801) builds
-the mask from intermediate features. Its code is not published, so the construction is ours: the normalised CAM of the
-auxiliary classifier under a low and a high threshold; patches between the thresholds are uncertain and left out.
+DALNet ("DIAL: Dense Image-text ALignment for Weakly Supervised Semantic Segmentation", ECCV 2024, arXiv
+2409.15801) builds the mask from intermediate features. Its code is not published, so the construction is
+ours: the normalised CAM of the auxiliary classifier under a low and a high threshold; patches between the
+thresholds are uncertain and left out.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -14,6 +16,27 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wsss_bench.methods.single_stage.pseudo_labels import cam_to_label
+
+
+@dataclass(frozen=True)
+class MaskConfig:
+    """The object-aware mask.
+
+    Args:
+        low: CAM values up to it are background; None takes `cam.low`.
+        high: CAM values above it are objects; None takes `cam.high`.
+        class_agnostic: Every labelled class gets the object patches of all labelled classes.
+        min_patches: A labelled class with fewer patches also gets its patches of the highest CAM values, this
+            many.
+        main_cam_after: Step from which the mask comes from the main CAM, not the auxiliary one; None for
+            never.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    class_agnostic: bool = False
+    min_patches: int = 1
+    main_cam_after: int | None = None
 
 
 class ObjectMask(NamedTuple):
@@ -41,7 +64,8 @@ def object_mask(
         valid: `(B, h, w)` bool on the grid of patches; padded patches (False) are in neither part.
         low: Largest CAM value of a background patch.
         high: Largest CAM value that is not yet an object.
-        min_patches: A labelled class with fewer patches also gets its patches of the highest CAM values, this many.
+        min_patches: A labelled class with fewer patches also gets its patches of the highest CAM values, this
+            many.
         class_agnostic: Every labelled class gets the patches of all labelled classes.
     """
     cam = F.interpolate(cam, valid.shape[1:], mode="bilinear", align_corners=False)

@@ -1,12 +1,12 @@
 r"""PAR: pixel-adaptive refinement of soft masks by the colours of neighbouring pixels.
 
-Ru et al., "Learning Affinity from Attention" (AFA), CVPR 2022, https://arxiv.org/abs/2203.02664, section 3.4, as ToCo
-computes it (CVPR 2023, https://github.com/rulixiang/ToCo).
+Ru et al., "Learning Affinity from Attention" (AFA), CVPR 2022, https://arxiv.org/abs/2203.02664, section 3.4,
+as ToCo computes it (CVPR 2023, https://github.com/rulixiang/ToCo).
 
-In each iteration a pixel i gets the weighted sum of its 48 neighbours j: eight directions, six dilations. The affinity is
-:math:`\operatorname{softmax}_j(k_{ij}) + 0.01 \operatorname{softmax}_j(p_{ij})`: the kernel k compares colours, relative
-to their standard deviation around the pixel, and p positions. Affinities sum to 1.01, so the result is not a
-distribution; only its argmax is used.
+In each iteration a pixel i gets the weighted sum of its 48 neighbours j: eight directions, six dilations. The
+affinity is :math:`\operatorname{softmax}_j(k_{ij}) + 0.01 \operatorname{softmax}_j(p_{ij})`: the kernel k
+compares colours, relative to their standard deviation around the pixel, and p positions. Affinities sum to
+1.01, so the result is not a distribution; only its argmax is used.
 """
 
 from __future__ import annotations
@@ -45,9 +45,8 @@ class PAR(nn.Module):
         self.width = width
         distance = torch.tensor([math.hypot(dy, dx) for dy, dx in self.offsets])
         position = -((distance / ((distance.std() + 1e-8) * width)) ** 2)
-        self.register_buffer(
-            "position_affinity", position_weight * position.softmax(0), persistent=False
-        )  # (J,)
+        position = position_weight * position.softmax(0)  # (J,)
+        self.register_buffer("position_affinity", position, persistent=False)
 
     position_affinity: Tensor
 

@@ -1,8 +1,10 @@
-r"""Patch token contrast (PTC): tokens of patches with one label become similar, with different labels dissimilar.
+r"""Patch token contrast (PTC): similar tokens for patches of one label, dissimilar tokens for different
+labels.
 
-Ru et al., ToCo, CVPR 2023, https://arxiv.org/abs/2303.01267, equation 3, and https://github.com/rulixiang/ToCo:
-:math:`\tfrac12 (1 - \tfrac{\sum_+ |\cos|}{N_+ + 1}) + \tfrac12 \tfrac{\sum_- |\cos|}{N_- + 1}` over all pairs of patches
-of an image, for all images of the batch.
+Ru et al., ToCo, CVPR 2023, https://arxiv.org/abs/2303.01267, equation 3, and
+https://github.com/rulixiang/ToCo:
+:math:`\tfrac12 (1 - \tfrac{\sum_+ |\cos|}{N_+ + 1}) + \tfrac12 \tfrac{\sum_- |\cos|}{N_- + 1}`
+over all pairs of patches of an image, for all images of the batch.
 
 Pairs are counted over all ranks, so that the averaged gradient of several ranks equals that of one process.
 """
@@ -18,7 +20,7 @@ from wsss_bench.types import IGNORE
 
 
 def affinity_mask(labels: Tensor) -> Tensor:
-    """Affinity of the patches of each image: 1 for equal labels, 0 for different labels, 255 for ignored pairs.
+    """Affinity of the patches of each image: 1 for equal labels, 0 for different labels, 255 for ignored.
 
     A pair is ignored if one of its labels is 255, or if it pairs a patch with itself.
 
@@ -52,6 +54,6 @@ def patch_token_contrast(patches: Tensor, affinity: Tensor) -> Tensor:
 
 
 def _mean_over(cosine: Tensor, pairs: Tensor) -> Tensor:
-    """Mean over the chosen pairs of all ranks, with 1 added to their number."""
+    """This rank's part of the mean over the chosen pairs of all ranks, with 1 added to their number."""
     count, ranks = summed_over_ranks(pairs.sum())
     return (cosine * pairs).sum() * ranks / (count + 1)

@@ -1,10 +1,11 @@
 """Online pseudo labels: from the network's CAMs to masks in which uncertain pixels are 255.
 
-Ru et al., AFA (CVPR 2022) and ToCo (CVPR 2023, https://github.com/rulixiang/ToCo), `utils/camutils.py`; SeCo, DuPL and
-MoRe do the same.
+Ru et al., AFA (CVPR 2022) and ToCo (CVPR 2023, https://github.com/rulixiang/ToCo), `utils/camutils.py`; SeCo,
+DuPL and MoRe do the same.
 
-Nothing here has a gradient. Departure: padding is taken from the map `valid` of the batch. ToCo keeps the image's box,
-mirrors the image after the box was recorded, and applies the box, in pixels, to the grid of patches.
+Nothing here has a gradient. Departure: padding is taken from the map `valid` of the batch. ToCo keeps the
+image's box, mirrors the image after the box was recorded, and applies the box, in pixels, to the grid of
+patches.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ def multi_scale_cams(
 ) -> list[Tensor]:
     """CAMs at the size of the image, in [0, 1] per image and class.
 
-    At every scale the element-wise maximum of the maps of image and mirrored image is taken; the positive parts are
-    summed over scales and min-max normalised.
+    At every scale the element-wise maximum of the maps of image and mirrored image is taken; the positive
+    parts are summed over scales and min-max normalised.
 
     Args:
         forward: `(N, 3, h, w)` -> one or several class maps `(N, C, ., .)`.
@@ -70,8 +71,9 @@ def min_max_normalize(maps: Tensor) -> Tensor:
 def subtract_minimum(maps: Tensor) -> Tensor:
     """Subtract the minimum of each map of `(B, C, h, w)`.
 
-    The tokens of a transformer are similar to each other, so the map of a present class is positive everywhere.
-    Without the subtraction no threshold relative to the maximum would separate object and background.
+    The tokens of a transformer are similar to each other, so the map of a present class is positive
+    everywhere. Without the subtraction no threshold relative to the maximum would separate object and
+    background.
     """
     return maps - maps.amin(dim=(2, 3), keepdim=True)
 
@@ -108,9 +110,9 @@ def refine_pseudo_label(
 ) -> Tensor:
     """Pseudo labels from refined CAMs, with a high and a low background score.
 
-    For each background score, background and present classes go through a softmax at half resolution, are refined
-    by the colours of the image, and give an argmax label. A pixel is a class if the label of the high score is a
-    class, background if both labels are background, and 255 (uncertain) otherwise.
+    For each background score, background and present classes go through a softmax at half resolution, are
+    refined by the colours of the image, and give an argmax label. A pixel is a class if the label of the high
+    score is a class, background if both labels are background, and 255 (uncertain) otherwise.
 
     Args:
         image: `(B, 3, H, W)` in [0, 1].
@@ -127,7 +129,8 @@ def refine_pseudo_label(
     size = image.shape[-2:]
     half_size = (size[0] // 2, size[1] // 2)
     present = labels > 0
-    # K: the largest number of classes in an image of the batch; an image with fewer is filled up with absent classes
+    # K: the largest number of classes in an image of the batch; an image with fewer is filled up with absent
+    # classes
     most_classes = max(int(present.sum(dim=1).max()), 1)
     present_first = present.int().sort(dim=1, descending=True, stable=True).indices
     classes = present_first[:, :most_classes]  # (B, K)

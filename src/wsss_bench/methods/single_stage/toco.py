@@ -1,21 +1,21 @@
 """ToCo: token contrast for single-stage weakly supervised segmentation.
 
-Ru et al., "Token Contrast for Weakly-Supervised Semantic Segmentation", CVPR 2023, https://arxiv.org/abs/2303.01267,
-https://github.com/rulixiang/ToCo.
+Ru et al., "Token Contrast for Weakly-Supervised Semantic Segmentation", CVPR 2023,
+https://arxiv.org/abs/2303.01267, https://github.com/rulixiang/ToCo.
 
-A ViT classifier with an auxiliary classifier on an earlier block. Pseudo labels from the auxiliary CAM supervise the patch
-tokens (patch token contrast, PTC). Class tokens of local crops are contrasted with those of the whole image (class token
-contrast, CTC): crops that may show an object are positives, crops of background negatives. A decoder learns online from
-the main CAM.
+A ViT classifier with an auxiliary classifier on an earlier block. Pseudo labels from the auxiliary CAM
+supervise the patch tokens (patch token contrast, PTC). Class tokens of local crops are contrasted with those
+of the whole image (class token contrast, CTC): crops that may show an object are positives, crops of
+background negatives. A decoder learns online from the main CAM.
 
-Kept from the code: teacher and student share the encoder, only the teacher's projection head is an exponential moving
-average; and the extra term of CTC (`class_token_contrast.py`).
+Kept from the code: teacher and student share the encoder, only the teacher's projection head is an
+exponential moving average; and the extra term of CTC (`class_token_contrast.py`).
 
 Departures:
-- An image is mirrored once, and padding is known for every pixel. The authors' code mirrors again after recording the box
-  of the image, and applies that box, in pixels, to the grid of patches.
-- The second global view is a random crop of the training crop, not of the full image, and views have no colour jitter of
-  their own.
+- An image is mirrored once, and padding is known for every pixel. The authors' code mirrors again after
+  recording the box of the image, and applies that box, in pixels, to the grid of patches.
+- The second global view is a random crop of the training crop, not of the full image, and views have no
+  colour jitter of their own.
 - No dense energy loss, which needs a C++ extension.
 """
 
@@ -140,7 +140,10 @@ class ToCo(SingleStageMethod):
     def _class_token_contrast(
         self, batch: ImageBatch, tokens: Tokens, auxiliary_cam: Tensor, step: int
     ) -> Tensor:
-        """CTC of two global views, the training crop (its `tokens` are reused) and a random crop, and local crops."""
+        """CTC of two global views, the training crop and a random crop of it, and of local crops.
+
+        `tokens` are those of the training crop.
+        """
         self._update_teacher()
         image, count = batch.image, self.ctc.crops
         noise = image_noise(batch.image_ids, step, [5 + image.shape[2] * image.shape[3]], image.device)
@@ -149,9 +152,8 @@ class ToCo(SingleStageMethod):
         second_token = self.network.encode(global_view(image, noise[:, :5])).class_token
         local_tokens = self.network.encode(crops.image.flatten(0, 1)).class_token
         global_tokens = torch.stack([tokens.class_token, second_token], dim=1)  # (B, 2, D)
-        student_tokens = torch.cat(
-            [global_tokens, local_tokens.unflatten(0, (len(image), count))], dim=1
-        )  # (B, 2 + K, D)
+        local_tokens = local_tokens.unflatten(0, (len(image), count))  # (B, K, D)
+        student_tokens = torch.cat([global_tokens, local_tokens], dim=1)  # (B, 2 + K, D)
         positive = F.pad(crops.positive, (2, 0), value=True)
         return class_token_contrast(
             self.projection(student_tokens),

@@ -1,10 +1,11 @@
-"""Vision transformer of the single-stage methods: class token, patch tokens, and patch tokens of an earlier block.
+"""The ViT of the single-stage methods: class token, last patch tokens, and those of an earlier block.
 
 Ru et al., "Token Contrast for Weakly-Supervised Semantic Segmentation" (ToCo), CVPR 2023,
-https://arxiv.org/abs/2303.01267, https://github.com/rulixiang/ToCo. The ViT (Dosovitskiy et al., ICLR 2021) is timm's.
+https://arxiv.org/abs/2303.01267, https://github.com/rulixiang/ToCo. The ViT (Dosovitskiy et al., ICLR 2021)
+is timm's.
 
-The image may have any size that divides into patches: the position embedding is resized to the grid of patches
-(bicubic, align_corners=False, no antialiasing). It keeps its pretrained values and gets no gradient.
+The image may have any size that divides into patches: the position embedding is resized to the grid of
+patches (bicubic, align_corners=False, no antialiasing). It keeps its pretrained values and gets no gradient.
 """
 
 from __future__ import annotations
@@ -81,9 +82,9 @@ class VisionTransformer(nn.Module):
         height, width = image.shape[-2:]
         if height % self.patch_size or width % self.patch_size:
             raise ValueError(
-                f"an image of {height}x{width} pixels does not divide into patches of {self.patch_size}; make "
-                "data.transform.crop_size and its product with each CAM scale multiples of the patch size, and "
-                f"set inference.pad_to: {self.patch_size}"
+                f"an image of {height}x{width} pixels does not divide into patches of {self.patch_size}; "
+                "make data.transform.crop_size and its product with each CAM scale multiples of the patch "
+                f"size, and set inference.pad_to: {self.patch_size}"
             )
         grid = (height // self.patch_size, width // self.patch_size)
         patches = self.patch_embed(image).flatten(1, 2)  # (B, h * w, D)
@@ -98,7 +99,7 @@ class VisionTransformer(nn.Module):
         return Tokens(tokens[:, 0], to_map(tokens[:, 1:], grid), to_map(auxiliary[:, 1:], grid))
 
     def _position_embedding(self, grid: tuple[int, int]) -> Tensor:
-        """`(1, 1 + h * w, D)` for a grid of `h` by `w` patches; the entry of the class token is not resized."""
+        """`(1, 1 + h * w, D)` for a grid of `h` by `w` patches; the class token's entry is not resized."""
         of_class_token, of_patches = self.pos_embed[:, :1], self.pos_embed[:, 1:]
         side = round(of_patches.shape[1] ** 0.5)
         if grid == (side, side):
