@@ -19,8 +19,8 @@ from torch.nn import functional as F
 
 from wsss_bench.methods.optim import OptimConfig, build_optimizer
 from wsss_bench.methods.single_stage import dalnet, toco
-from wsss_bench.methods.single_stage.alignment_texts import TextConfig
 from wsss_bench.methods.single_stage.base import SingleStageMethod
+from wsss_bench.methods.single_stage.dalnet_texts import TextConfig
 from wsss_bench.types import ImageBatch
 from wsss_bench.vocabulary import load
 

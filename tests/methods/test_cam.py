@@ -1,4 +1,4 @@
-"""CAM against arrays of the authors' code (CLIMS repository, net/resnet50_clims.py)."""
+"""CAM against arrays computed by published code (CLIMS repository, net/resnet50_clims.py)."""
 
 import numpy as np
 import paths
@@ -12,8 +12,8 @@ from wsss_bench.types import ImageBatch
 GOLDEN = paths.GOLDEN / "clims"
 
 
-class Given(torch.nn.Module):
-    """Stands in for a backbone: returns given features."""
+class FixedBackbone(torch.nn.Module):
+    """Backbone that returns the same features for every image."""
 
     def __init__(self, features):
         super().__init__()
@@ -25,7 +25,7 @@ class Given(torch.nn.Module):
 
 def cam_with(features, weight):
     method = CAM([f"class{i}" for i in range(len(weight))], backbone="resnet18", weights=None)
-    method.backbone = Given(features)
+    method.backbone = FixedBackbone(features)
     method.head = torch.nn.Conv2d(weight.shape[1], len(weight), 1, bias=False)
     method.head.weight.data = torch.tensor(weight)
     return method

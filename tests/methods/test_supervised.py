@@ -1,4 +1,4 @@
-"""The loss of full supervision: ignored pixels, images without any counted pixel, batches split over ranks."""
+"""The loss of Supervised: ignored pixels, images with ignored pixels only, batches split over ranks."""
 
 import pytest
 import torch
@@ -26,13 +26,13 @@ def masks():
     return mask
 
 
-def test_loss_is_the_mean_over_images_of_their_counted_pixels(method):
+def test_loss_is_the_mean_over_images_of_the_mean_over_their_valid_pixels(method):
     batch = batch_of(masks())
     logits = F.interpolate(
         method.segmentation_logits(batch.image), (32, 32), mode="bilinear", align_corners=False
     )
     singles = [F.cross_entropy(logits[i : i + 1], batch.mask[i : i + 1], ignore_index=255) for i in (0, 1, 3)]
-    expected = sum(singles) / 4  # image 2 counts nothing and gives 0
+    expected = sum(singles) / 4  # image 2 has no valid pixel and gives 0
     torch.testing.assert_close(method.training_loss(batch)["cross_entropy"], expected)
 
 
@@ -42,7 +42,7 @@ def test_a_batch_of_ignored_pixels_gives_zero_not_nan(method):
     assert loss.item() == 0
 
 
-def test_ranks_that_share_a_batch_evenly_have_its_loss(method):
+def test_ranks_with_equal_shares_of_a_batch_have_its_loss_on_average(method):
     whole = batch_of(masks())
     halves = [MaskBatch(whole.image_ids[i::2], *(tensor[i::2] for tensor in whole[1:])) for i in range(2)]
     losses = [method.training_loss(half)["cross_entropy"] for half in halves]

@@ -1,13 +1,16 @@
 """CAM: class activation maps of a multi-label image classifier.
 
-Zhou et al., "Learning Deep Features for Discriminative Localization", CVPR 2016, https://arxiv.org/abs/1512.04150, in the
-form that IRN gave it (Ahn et al., CVPR 2019, https://github.com/jiwoon-ahn/irn).
+Zhou et al., "Learning Deep Features for Discriminative Localization", CVPR 2016,
+https://arxiv.org/abs/1512.04150, trained as in IRN (Ahn et al., CVPR 2019,
+https://github.com/jiwoon-ahn/irn).
 
-The plain baseline of the benchmark and the warm start of CLIMS. A 1x1 convolution turns the features of a ResNet into one
-map per class; the spatial mean of a map is the class logit. At inference the positive part of the maps is the seed.
+The baseline of the benchmark and the warm start of CLIMS. A 1x1 convolution turns the features of a ResNet
+into one map per class; the spatial mean of a map is the class logit. At inference the positive part of the
+maps is the seed.
 
-Departures from IRN: SGD momentum 0 instead of the 1e-4 that IRN's optimiser gets by a misplaced argument. The convolution
-comes before the mean, which is the same sum. The weights are torchvision's first ResNet-50, as in IRN, in timm's copy.
+Departures from IRN: SGD momentum is 0; IRN's optimiser gets 1e-4 by a misplaced argument. The convolution
+comes before the spatial mean, which gives the same logits. The weights are torchvision's first ResNet-50, as
+in IRN, from timm's copy.
 """
 
 from __future__ import annotations
@@ -25,16 +28,17 @@ from wsss_bench.types import ImageBatch
 
 
 class CAM(Method):
-    """Classifier whose last feature map localises the classes.
+    """Image classifier with a class map before the global average pooling.
 
     Args:
         class_names: Foreground classes, in label order.
-        optim: Optimiser; the classifier head runs at `head_lr_scale` times its learning rate.
+        optim: Optimiser; its learning rate is the backbone's.
         backbone: timm ResNet name, or a recipe file.
         weights: `imagenet`, a checkpoint path, or None for random weights.
-        output_stride: Stride of the maps.
-        frozen_stages: Stages without gradient: 3 in IRN (stem, layer1, layer2), 1 in CLIMS' copy (stem).
-        freeze_bn: Running statistics in training too, as in IRN.
+        output_stride: Stride of the class maps.
+        frozen_stages: Number of stages without gradient: 3 in IRN (stem, layer1, layer2), 1 in CLIMS' copy
+            (stem).
+        freeze_bn: BatchNorm uses its pretrained running statistics in training too, as in IRN.
         head_lr_scale: Learning rate of the classifier over that of the backbone.
     """
 

@@ -1,7 +1,8 @@
-"""Supervised: the same kind of network trained on true masks. The ceiling of the table, marked as such.
+"""Supervised: a network trained on ground-truth masks. The upper bound of the table, marked as such.
 
-Backbone and decoder are plain (ResNet stages, Semantic FPN, Kirillov et al., CVPR 2019), so that the row says what full
-supervision gives to a network of the size that the weak methods use, and not what the best segmenter of the day reaches.
+Backbone and decoder are plain: ResNet, and Semantic FPN (Kirillov et al., "Panoptic Feature Pyramid
+Networks", CVPR 2019, https://arxiv.org/abs/1901.02446). The row shows what full supervision gives to a
+network of the size that the weakly supervised methods use, not what the best segmentation network reaches.
 """
 
 from __future__ import annotations
@@ -19,16 +20,17 @@ from wsss_bench.types import IGNORE, MaskBatch
 
 
 class Supervised(Method):
-    """ResNet with a Semantic FPN decoder under pixel-wise cross-entropy.
+    """ResNet with a Semantic FPN decoder, trained with pixel-wise cross-entropy.
 
     Args:
         class_names: Foreground classes, in label order.
-        optim: Optimiser; the decoder runs at `decoder_lr_scale` times its learning rate.
+        optim: Optimiser; its learning rate is the backbone's.
         backbone: timm ResNet name, or a recipe file.
-        weights: `imagenet`, a checkpoint path, or None.
+        weights: `imagenet`, a checkpoint path, or None for random weights.
         output_stride: Stride of the last stage.
-        freeze_bn: Running statistics of the pretraining in the backbone, as in DeepLab; the decoder has GroupNorm.
-        width: Channels of the decoder.
+        freeze_bn: BatchNorm of the backbone uses its pretrained running statistics, as in DeepLab; the
+            decoder has GroupNorm.
+        width: Hidden channels of the decoder, a multiple of 8 (GroupNorm).
         decoder_lr_scale: Learning rate of the decoder over that of the backbone.
     """
 
@@ -56,8 +58,8 @@ class Supervised(Method):
         logits = self.segmentation_logits(batch.image)
         logits = F.interpolate(logits, batch.mask.shape[1:], mode="bilinear", align_corners=False)
         loss = F.cross_entropy(logits, batch.mask, ignore_index=IGNORE, reduction="none").sum(dim=(1, 2))
-        # mean over the pixels of an image, then over images: the same however a batch is split over ranks, and 0 instead of
-        # NaN for an image of nothing but 255
+        # Mean over the pixels of each image, then over images: several ranks with equal shares of a batch
+        # train what one process trains, and an image that is 255 everywhere gives 0, not NaN.
         valid = (batch.mask != IGNORE).sum(dim=(1, 2)).clamp(min=1)
         return {"cross_entropy": (loss / valid).mean()}
 
@@ -72,12 +74,12 @@ class Supervised(Method):
 
 
 class SemanticFPN(nn.Module):
-    """Lateral 1x1 convolutions, sum at the finest stage, two 3x3 convolutions, classifier.
+    """Semantic FPN: lateral 1x1 convolutions, sum at the finest stage, two 3x3 convolutions, classifier.
 
     Args:
-        channels: Channels of the stages, finest first.
-        num_outputs: Channels of the output.
-        width: Channels inside; a multiple of 8 (GroupNorm).
+        channels: Channels of the backbone stages, finest first.
+        num_outputs: Output channels.
+        width: Hidden channels, a multiple of 8 (GroupNorm).
     """
 
     def __init__(self, channels: Sequence[int], num_outputs: int, width: int = 128) -> None:
@@ -96,11 +98,11 @@ class SemanticFPN(nn.Module):
         self.classifier = nn.Conv2d(width, num_outputs, 1)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Stages, finest first -> `(B, num_outputs, h, w)` at the size of the finest."""
+        """Features of the stages, finest first -> `(B, num_outputs, h, w)` at the size of the finest."""
         size = features[0].shape[-2:]
         maps = [lateral(feature) for lateral, feature in zip(self.laterals, features, strict=True)]
-        enlarged = [
+        resized = [
             F.interpolate(m, size, mode="bilinear", align_corners=False) if m.shape[-2:] != size else m
             for m in maps
         ]
-        return self.classifier(self.smooth(sum(enlarged)))
+        return self.classifier(self.smooth(sum(resized)))

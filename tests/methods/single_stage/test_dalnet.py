@@ -1,4 +1,4 @@
-"""DALNet: the mistakes that a re-implementation can make, one test each, and every option."""
+"""DALNet: one test for each mistake that a re-implementation can easily make, and one for every option."""
 
 from dataclasses import replace
 
@@ -7,21 +7,18 @@ import torch
 from torch.nn import functional as F
 
 from wsss_bench.methods.optim import OptimConfig, build_optimizer
-from wsss_bench.methods.single_stage import alignment_texts
-from wsss_bench.methods.single_stage.alignment_texts import TextConfig
-from wsss_bench.methods.single_stage.cross_contrast import gather_rows
+from wsss_bench.methods.single_stage import dalnet_losses, dalnet_texts
 from wsss_bench.methods.single_stage.dalnet import (
-    CCLConfig,
     DALNet,
-    GIAConfig,
-    LEAConfig,
     LossWeights,
-    MaskConfig,
     MixedCAMConfig,
     ProjectionConfig,
     StartSteps,
 )
+from wsss_bench.methods.single_stage.dalnet_losses import CCLConfig, GIAConfig, LEAConfig
+from wsss_bench.methods.single_stage.dalnet_texts import TextConfig
 from wsss_bench.methods.single_stage.network import DecoderConfig
+from wsss_bench.methods.single_stage.object_mask import MaskConfig
 from wsss_bench.nn.clip import CLIP
 from wsss_bench.nn.resnet import IMAGENET_MEAN
 from wsss_bench.types import ImageBatch
@@ -34,10 +31,10 @@ AT_ONCE = StartSteps(lea=0, ccl=0, seg=0)
 
 @pytest.fixture(scope="module", autouse=True)
 def one_clip():
-    """Reads the text encoder once for all tests."""
+    """Load the text encoder once for all tests."""
     clip = CLIP("package:mini/clip")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(alignment_texts, "CLIP", lambda name: clip)
+        patch.setattr(dalnet_texts, "CLIP", lambda name: clip)
         yield clip
 
 
@@ -86,7 +83,7 @@ def train(method, data, steps):
         optimizer.step()
 
 
-def test_global_alignment_has_a_gradient_for_every_image_at_the_start():
+def test_gia_has_a_gradient_for_every_image_at_initialisation():
     method = build()
     for labels in ((0,), (1, 4), (7,)):
         method.zero_grad()
@@ -96,7 +93,7 @@ def test_global_alignment_has_a_gradient_for_every_image_at_the_start():
         assert gradient.any()
 
 
-def test_texts_are_buffers_of_unit_length_in_label_order_and_stay(one_clip):
+def test_text_embeddings_are_constant_unit_vectors_in_label_order(one_clip):
     method = build()
     for texts in (method.text_foreground, method.text_background):
         torch.testing.assert_close(texts.norm(dim=1), torch.ones(len(texts)), atol=1e-5, rtol=0)
@@ -109,12 +106,12 @@ def test_texts_are_buffers_of_unit_length_in_label_order_and_stay(one_clip):
     assert not [name for name, _ in method.named_parameters() if "text" in name or "clip" in name]
 
 
-def test_several_templates_are_averaged_as_unit_vectors(one_clip):
+def test_embeddings_averaged_over_templates_are_unit_vectors(one_clip):
     method = build(text=replace(TEXT, templates="subset_7"))
     torch.testing.assert_close(method.text_foreground.norm(dim=1), torch.ones(8), atol=1e-5, rtol=0)
 
 
-def test_the_mask_depends_on_the_auxiliary_head_alone():
+def test_the_mask_depends_on_the_auxiliary_classifier_only():
     method, data = build(), batch()
     before = method.object_mask(data, cams(method, data), 0)
     torch.nn.init.normal_(method.network.classifier.weight)
@@ -125,7 +122,7 @@ def test_the_mask_depends_on_the_auxiliary_head_alone():
     assert not all(map(torch.equal, before, changed))
 
 
-def test_the_mask_may_follow_the_main_head_later():
+def test_the_mask_may_switch_to_the_main_cam():
     method, data = build(mask=MaskConfig(main_cam_after=10)), batch()
     found = cams(method, data)
     early, late = (method.object_mask(data, found, step) for step in (9, 10))
@@ -134,7 +131,7 @@ def test_the_mask_may_follow_the_main_head_later():
     assert all(map(torch.equal, late, swapped))
 
 
-def test_no_gradient_of_alignment_reaches_the_auxiliary_head():
+def test_lea_and_ccl_give_no_gradient_to_the_auxiliary_classifier():
     method = build()
     found = losses(method)
     (found["lea"] + found["ccl"]).backward()
@@ -142,12 +139,12 @@ def test_no_gradient_of_alignment_reaches_the_auxiliary_head():
     assert method.local_projection.weight.grad.any()
 
 
-def test_padded_patches_are_in_no_part_of_the_mask():
+def test_padded_patches_are_neither_object_nor_background():
     valid = torch.ones(2, 48, 48, dtype=torch.bool)
-    valid[0, :, 20:] = False  # 8-pixel patches: two whole columns are left
+    valid[0, :, 20:] = False  # patches of 8 pixels: two columns have no padded pixel
     method, data = build(), batch(valid=valid)
     mask = method.object_mask(data, cams(method, data), 0)
-    inside = (mask.objects.any(dim=1) | mask.rest)[0].unflatten(0, (6, 6))
+    inside = (mask.objects.any(dim=1) | mask.background)[0].unflatten(0, (6, 6))
     assert inside[:, :2].any()
     assert not inside[:, 2:].any()
 
@@ -172,17 +169,18 @@ def test_images_without_any_class_keep_everything_finite():
         assert all(torch.isfinite(value) for value in found.values())
 
 
-def test_a_term_counts_from_its_start_step():
+def test_a_loss_is_zero_before_its_start_step():
     method = build(start=StartSteps(lea=3, ccl=5, seg=7))
     for step, counting in ((2, ""), (3, "lea"), (5, "lea ccl"), (7, "lea ccl seg")):
         found = losses(method, step=step)
         assert {name for name in ("lea", "ccl", "seg") if found[name].item()} == set(counting.split())
     method.zero_grad()
     sum(losses(method, step=0).values()).backward()
-    assert not method.network.decoder.conv8.weight.grad.any()  # on the graph, as several ranks need it
+    # a zero gradient, not None: data-parallel training needs a gradient for every parameter
+    assert not method.network.decoder.conv8.weight.grad.any()
 
 
-def test_new_parts_learn_ten_times_as_fast_as_the_encoder_and_the_decoder_as_fast_as_it_says():
+def test_heads_have_ten_times_the_encoder_learning_rate_and_the_decoder_its_own():
     method = build()
     encoder, heads, decoder = method.parameter_groups()
     network = method.network
@@ -197,11 +195,11 @@ def test_new_parts_learn_ten_times_as_fast_as_the_encoder_and_the_decoder_as_fas
     assert build(decoder=DecoderConfig(width=8, lr_scale=3.0)).parameter_groups()[2]["lr_scale"] == 3.0
 
 
-def test_the_encoder_sees_imagenet_statistics():
+def test_images_are_normalised_with_imagenet_statistics():
     assert build().network.normalize.mean.flatten().tolist() == pytest.approx(IMAGENET_MEAN)
 
 
-def test_texts_carry_meaning():
+def test_permuted_class_texts_raise_the_alignment_losses():
     method, data = build(loss=LossWeights(gia=1, lea=1, ccl=1, ptc=0)), batch(size=32)
     train(method, data, 12)
     learned = {name: losses(method, data)[name].item() for name in ("gia", "lea", "ccl")}
@@ -210,7 +208,7 @@ def test_texts_carry_meaning():
         assert losses(method, data)[name].item() > value, name
 
 
-def test_weights_of_zero_are_the_base_bit_for_bit():
+def test_zero_loss_weights_train_the_base_bit_for_bit():
     off = LossWeights(gia=0, lea=0, ccl=0)
     base = build(loss=off)
     other = build(loss=off, text=replace(TEXT, bg_mode="class_related", center=True), ccl=CCLConfig(tau=1.0))
@@ -225,7 +223,7 @@ def test_weights_of_zero_are_the_base_bit_for_bit():
         assert torch.equal(one, two), name
 
 
-def test_weights_scale_their_terms():
+def test_loss_weights_scale_their_losses():
     one = losses(build(loss=LossWeights(1, 1, 1, 1, 1, 1, 1)))
     weights = LossWeights(cls=2, aux=3, gia=4, lea=5, ccl=6, ptc=7, seg=8)
     for name, value in losses(build(loss=weights)).items():
@@ -235,7 +233,7 @@ def test_weights_scale_their_terms():
 OPTIONS = {
     "similarity": ({"similarity": "sigmoid"}, {"gia", "lea"}),
     "bg_reduce": ({"gia": GIAConfig(bg_reduce="sum")}, {"gia"}),
-    "bs_threshold": ({"gia": GIAConfig(bs_threshold=0.0)}, {"gia"}),
+    "bg_threshold": ({"gia": GIAConfig(bg_threshold=0.0)}, {"gia"}),
     "bg_repel": ({"lea": LEAConfig(bg_repel=False)}, {"lea"}),
     "bg_attract": ({"lea": LEAConfig(bg_attract=True)}, {"lea"}),
     "tau": ({"ccl": CCLConfig(tau=0.5)}, {"ccl"}),
@@ -243,13 +241,13 @@ OPTIONS = {
     "bg_patches": ({"ccl": CCLConfig(bg_patches=3)}, {"ccl"}),
     "mask high": ({"mask": MaskConfig(high=0.26)}, {"lea", "ccl"}),
     "mask low": ({"mask": MaskConfig(low=0.6)}, {"lea", "ccl"}),
-    "agnostic": ({"mask": MaskConfig(agnostic=True)}, {"lea", "ccl"}),
+    "class_agnostic": ({"mask": MaskConfig(class_agnostic=True)}, {"lea", "ccl"}),
     "min_patches": ({"mask": MaskConfig(min_patches=9)}, {"lea", "ccl"}),
     "main_cam_after": ({"mask": MaskConfig(main_cam_after=0)}, {"lea", "ccl"}),
     "cam high": ({"cam": MixedCAMConfig((1.0, 0.5), high=0.4)}, {"lea", "ccl", "ptc", "seg"}),
     "cam low": ({"cam": MixedCAMConfig((1.0, 0.5), low=0.5)}, {"lea", "ccl", "ptc", "seg"}),
     "cam scales": ({"cam": MixedCAMConfig((1.0,))}, {"lea", "ccl", "ptc", "seg"}),
-    "aux_until": ({"cam": MixedCAMConfig((1.0, 0.5), aux_until=1)}, {"seg"}),
+    "aux_cam_until": ({"cam": MixedCAMConfig((1.0, 0.5), aux_cam_until=1)}, {"seg"}),
     "text_mix": ({"cam": MixedCAMConfig((1.0, 0.5), text_mix=0.5)}, {"seg"}),
     "bg_mode": ({"text": replace(TEXT, bg_mode="class_related")}, {"gia", "ccl"}),
     "center": ({"text": replace(TEXT, center=True)}, {"gia", "lea", "ccl"}),
@@ -267,33 +265,31 @@ def default():
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_every_option_changes_its_terms_and_no_other(name, default):
+def test_every_option_changes_its_losses_and_no_other(name, default):
     options, expected = OPTIONS[name]
     found = losses(build(**options))
     assert all(torch.isfinite(value) for value in found.values())
     assert {key for key, value in found.items() if value.item() != default[key]} == expected
 
 
-def test_gather_decides_whose_backgrounds_are_negatives(monkeypatch):
+def test_gather_takes_background_prototypes_of_all_ranks(monkeypatch):
     calls = []
-    monkeypatch.setattr(
-        "wsss_bench.methods.single_stage.cross_contrast.gather_rows",
-        lambda rows: calls.append(rows) or gather_rows(rows),
-    )
+    gather_rows = dalnet_losses.gather_rows
+    monkeypatch.setattr(dalnet_losses, "gather_rows", lambda rows: calls.append(rows) or gather_rows(rows))
     losses(build(ccl=CCLConfig(gather=False)))
     assert not calls
     losses(build())
     assert len(calls) == 2
 
 
-def test_a_shared_projection_is_listed_once_and_trains_for_any_term():
+def test_a_shared_projection_is_listed_once_and_trained_if_one_loss_uses_it():
     method = build(proj=ProjectionConfig(shared=True), loss=LossWeights(gia=0))
     listed = [id(p) for group in method.parameter_groups() for p in group["params"]]
     assert len(listed) == len(set(listed))
     assert all(p.requires_grad for p in method.global_projection.parameters())
 
 
-def test_seeds_are_positive_class_maps_above_their_minimum_with_a_share_of_text():
+def test_seeds_are_class_maps_without_their_minimum_mixed_with_text_similarity():
     image = torch.rand(1, 3, 48, 48)
     method = build()
     tokens = method.network.encode(image)
@@ -306,10 +302,10 @@ def test_seeds_are_positive_class_maps_above_their_minimum_with_a_share_of_text(
 
 
 def test_a_background_text_that_names_a_present_class_is_left_out(monkeypatch):
-    monkeypatch.setattr(alignment_texts, "background_texts", lambda name: ["sky", "bird"])
+    monkeypatch.setattr(dalnet_texts, "background_texts", lambda name: ["sky", "bird"])
     method = build()
     bird = torch.eye(len(CLASSES))[[CLASSES.index("bird"), CLASSES.index("car")]]
-    assert method.suppressed(bird).tolist() == [[True, False], [True, True]]
+    assert method.active_backgrounds(bird).tolist() == [[True, False], [True, True]]
 
 
 def test_projections_have_the_width_of_the_text_encoder(one_clip):
@@ -318,6 +314,6 @@ def test_projections_have_the_width_of_the_text_encoder(one_clip):
     assert method.global_projection.in_features == method.network.encoder.channels != one_clip.embed_dim
 
 
-def test_a_crop_that_is_no_multiple_of_the_patch_names_the_key():
+def test_a_crop_size_that_is_no_multiple_of_the_patch_size_names_the_key():
     with pytest.raises(ValueError, match=r"20x20 pixels .* data\.transform\.crop_size"):
         losses(build(), batch(size=20))

@@ -1,9 +1,20 @@
-"""The texts of DALNet."""
+"""The texts of DALNet: the lists of `dalnet_texts.yaml`, and their embeddings."""
 
 import pytest
+import torch
 
-from wsss_bench.methods.single_stage.dalnet_texts import background_texts, foreground_texts, related_texts
+from wsss_bench.methods.single_stage import dalnet_texts
+from wsss_bench.methods.single_stage.dalnet_texts import (
+    TextConfig,
+    background_texts,
+    class_related_texts,
+    encode_texts,
+    foreground_texts,
+)
 from wsss_bench.vocabulary import load
+
+CLASSES = load("mini")
+TEXT = TextConfig(model="package:mini/clip", templates="mini", fg_set="mini", bg_set="mini")
 
 
 @pytest.mark.parametrize(
@@ -17,12 +28,12 @@ from wsss_bench.vocabulary import load
         ("mini", "mini"),
     ],
 )
-def test_lists_have_a_text_for_every_class_and_none_twice(name, vocabulary):
+def test_lists_have_a_different_text_for_every_class(name, vocabulary):
     texts = foreground_texts(name, load(vocabulary))
     assert len(set(texts)) == len(load(vocabulary))
 
 
-def test_texts_stand_in_label_order():
+def test_texts_are_in_label_order():
     assert foreground_texts("voc_clip_es", ["tvmonitor", "bird"]) == ["tvmonitor screen", "bird avian"]
     assert foreground_texts("coco_clip_es", ["snowboard", "tie"]) == ["snowboard", "necktie"]
 
@@ -30,22 +41,56 @@ def test_texts_stand_in_label_order():
 @pytest.mark.parametrize(
     ("name", "count"), [("clip_es_voc", 25), ("clip_es_coco", 23), ("clims_voc", 10), ("mini", 6)]
 )
-def test_backgrounds_are_complete_and_name_no_class(name, count):
+def test_background_lists_are_complete_and_contain_no_class(name, count):
     texts = background_texts(name)
     assert len(set(texts)) == count
     assert not set(texts) & set(load(name.split("_")[-1]))
 
 
 @pytest.mark.parametrize("name", ["voc", "mini"])
-def test_every_class_has_backgrounds_of_its_own(name):
-    assert all(related_texts(name, load(name)).values())
-    assert "railway" in related_texts(name, ["train"])["train"]
+def test_every_class_has_class_related_background_texts(name):
+    assert all(class_related_texts(name, load(name)).values())
+    assert "railway" in class_related_texts(name, ["train"])["train"]
 
 
-def test_what_is_missing_is_named():
-    with pytest.raises(ValueError, match=r"know no class unicorn; .* text\.fg_set"):
+def test_unknown_lists_and_classes_are_named_in_the_error():
+    with pytest.raises(ValueError, match=r"lack the class unicorn; .* text\.fg_set"):
         foreground_texts("voc_plain", ["bird", "unicorn"])
     with pytest.raises(ValueError, match="no background texts 'vok' for DALNet; known: clims_voc"):
         background_texts("vok")
-    with pytest.raises(ValueError, match=r"know no class unicorn; .* text\.bg_set"):
-        related_texts("voc", ["unicorn"])
+    with pytest.raises(ValueError, match=r"lack the class unicorn; .* text\.bg_set"):
+        class_related_texts("voc", ["unicorn"])
+
+
+def test_background_texts_that_name_a_class_are_marked(monkeypatch):
+    monkeypatch.setattr(dalnet_texts, "background_texts", lambda name: ["sky", "bird", "water"])
+    texts = encode_texts(CLASSES, TEXT)
+    assert texts.foreground.shape == (8, 64)
+    assert texts.background.shape == (3, 64)
+    torch.testing.assert_close(texts.background.norm(dim=1), torch.ones(3), atol=1e-5, rtol=0)
+    assert bool((texts.class_backgrounds == 1).all())
+    assert texts.is_class_name.nonzero().tolist() == [[CLASSES.index("bird"), 1]]
+
+
+def test_centred_embeddings_are_unit_vectors_of_lower_mutual_cosine():
+    centred, plain = (encode_texts(CLASSES, TextConfig(**{**vars(TEXT), "center": c})) for c in (True, False))
+    vectors = torch.cat([centred.foreground, centred.background])
+    torch.testing.assert_close(vectors.norm(dim=1), torch.ones(len(vectors)), atol=1e-5, rtol=0)
+    assert (plain.foreground @ plain.foreground.T).mean() > (
+        centred.foreground @ centred.foreground.T
+    ).mean() + 0.1
+
+
+def test_a_background_text_too_similar_to_a_class_text_gives_a_warning(monkeypatch):
+    monkeypatch.setattr(dalnet_texts, "background_texts", lambda name: ["sky", "bird"])
+    monkeypatch.setattr(dalnet_texts, "MAX_COSINE", -1.0)
+    with pytest.warns(
+        UserWarning, match=r"distinguishes 15 background texts .*sky / bird.* text\.bg_set"
+    ) as caught:
+        encode_texts(CLASSES, TEXT)
+    assert "bird / bird" not in str(caught[0].message)
+
+
+def test_a_class_without_a_text_is_an_error():
+    with pytest.raises(ValueError, match=r"lack the class unicorn; .* text\.fg_set"):
+        encode_texts(("bird", "unicorn"), TEXT)

@@ -11,10 +11,10 @@ EVERYWHERE = torch.ones(1, 2, 2, dtype=torch.bool)
 
 def masks(labels=BOTH, valid=EVERYWHERE, **options):
     mask = object_mask(CAM, labels, valid, 0.25, 0.7, **options)
-    return mask.objects[0].int().tolist(), mask.rest[0].int().tolist()
+    return mask.objects[0].int().tolist(), mask.background[0].int().tolist()
 
 
-def test_the_band_between_the_thresholds_belongs_to_neither():
+def test_uncertain_patches_are_neither_object_nor_background():
     assert masks(min_patches=0) == ([[1, 1, 0, 0], [0, 0, 0, 0]], [0, 0, 1, 0])
 
 
@@ -31,14 +31,14 @@ def test_absent_classes_have_no_patches():
     assert masks(labels=torch.tensor([[0.0, 1.0]])) == ([[0, 0, 0, 0], [0, 0, 0, 1]], [1, 1, 1, 0])
 
 
-def test_agnostic_classes_share_all_objects():
-    assert masks(agnostic=True) == ([[1, 1, 0, 1], [1, 1, 0, 1]], [0, 0, 1, 0])
+def test_class_agnostic_masks_give_every_class_all_objects():
+    assert masks(class_agnostic=True) == ([[1, 1, 0, 1], [1, 1, 0, 1]], [0, 0, 1, 0])
 
 
-def test_padding_is_in_neither_part():
+def test_padding_is_neither_object_nor_background():
     valid = torch.tensor([[[True, True], [False, False]]])
-    objects, rest = masks(valid=valid, min_patches=0)
+    objects, background = masks(valid=valid, min_patches=0)
     assert objects == [[1, 1, 0, 0], [0, 0, 0, 0]]
-    assert rest == [0, 0, 0, 0]
+    assert background == [0, 0, 0, 0]
     nothing = torch.zeros_like(EVERYWHERE)
     assert masks(valid=nothing) == ([[0] * 4, [0] * 4], [0] * 4)

@@ -1,4 +1,4 @@
-"""PAR against ToCo's own module."""
+"""PAR against the authors' module (ToCo)."""
 
 import numpy as np
 import paths
@@ -30,7 +30,7 @@ def test_refined_masks_equal_the_published_ones(golden, name, iterations, dilati
     np.testing.assert_allclose(refined, golden[name], rtol=1e-4, atol=1e-5)
 
 
-def test_mass_grows_by_a_hundredth_at_every_iteration(golden):
+def test_the_sum_of_a_mask_grows_by_one_percent_in_every_iteration(golden):
     masks = torch.nn.functional.interpolate(torch.tensor(golden["masks_in"]), (20, 24), mode="nearest")
     constant = torch.ones_like(masks)
     refined = PAR(10)(torch.tensor(golden["imgs"]), constant)

@@ -1,4 +1,4 @@
-"""CAMs and online pseudo labels against ToCo's own functions."""
+"""CAMs and online pseudo labels against the authors' functions (ToCo)."""
 
 import numpy as np
 import paths
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from wsss_bench.methods.single_stage.local_crops import region_mask
+from wsss_bench.methods.single_stage.class_token_contrast import region_mask
 from wsss_bench.methods.single_stage.par import PAR
 from wsss_bench.methods.single_stage.pseudo_labels import (
     cam_to_label,
@@ -24,7 +24,7 @@ def load(name):
 
 
 def inside(boxes, size):
-    """Boxes (y0, y1, x0, x1) as maps."""
+    """Boxes (y0, y1, x0, x1) as `valid` maps."""
     valid = torch.zeros(len(boxes), *size, dtype=torch.bool)
     for row, (top, bottom, left, right) in zip(valid, boxes.tolist(), strict=True):
         row[top:bottom, left:right] = True

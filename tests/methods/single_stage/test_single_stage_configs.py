@@ -1,4 +1,4 @@
-"""DALNet and ToCo on every data set: plans, the parsers of the stages, and what the YAMLs promise."""
+"""Configurations of DALNet and ToCo: plans on every data set, schedules, supervision."""
 
 import paths
 import pytest
@@ -29,9 +29,8 @@ def test_schedules_are_the_published_ones_and_end_at_the_last_step(name):
     for data, steps, images in (("voc", 20000, 4), ("coco", 80000, 8)):
         content = folder.method(name, data, {})
         optim = content.model.init_args["optim"]
-        assert content.trainer == {
-            "max_steps": steps
-        }  # nothing that stops earlier or keeps a best checkpoint
+        # nothing that stops earlier or keeps a best checkpoint
+        assert content.trainer == {"max_steps": steps}
         assert content.data["global_batch_size"] == images
         assert (optim["name"], optim["lr"], optim["weight_decay"], optim["warmup_steps"]) == (
             "adamw",
@@ -44,7 +43,7 @@ def test_schedules_are_the_published_ones_and_end_at_the_last_step(name):
         assert content.bench.pipeline == "single_stage"
 
 
-def test_the_table_says_what_was_given():
+def test_supervision_and_extra_are_declared():
     folder = ConfigFolder(CONFIGS)
     dalnet, toco = (folder.method(name, "voc", {}).bench for name in ("dalnet", "toco"))
     assert (dalnet.supervision, set(dalnet.extra)) == ("image+text", {"clip", "imagenet_21k"})

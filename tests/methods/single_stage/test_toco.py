@@ -1,4 +1,4 @@
-"""ToCo: what is its own; the shared blocks are tested where they are."""
+"""ToCo: teacher, start steps, loss weights and options; the parts it shares have their own tests."""
 
 import pytest
 import torch
@@ -9,7 +9,8 @@ from wsss_bench.methods.single_stage.toco import CTCConfig, LossWeights, StartSt
 from wsss_bench.types import ImageBatch
 
 SMALL = CTCConfig(crops=3, crop_size=16, hidden=8)
-UNSURE = CAMConfig(scales=(1.0, 0.5), low=0.6)  # most of a random image counts as background
+# most of a random image counts as background
+MOSTLY_BACKGROUND = CAMConfig(scales=(1.0, 0.5), low=0.6)
 AT_ONCE = StartSteps(ptc=0, ctc=0, seg=0)
 
 
@@ -42,31 +43,32 @@ def losses(method, data=None, step=None):
         return method.training_loss(data or batch())
 
 
-def test_the_teacher_is_an_average_of_the_projection_and_not_trained():
+def test_the_teacher_is_a_moving_average_of_the_projection_and_not_trained():
     method = build()
-    before = method.teacher.directions.weight.clone()
-    assert torch.equal(before, method.projection.directions.weight)
+    before = method.teacher_projection.last_layer.weight.clone()
+    assert torch.equal(before, method.projection.last_layer.weight)
     with torch.no_grad():
-        method.projection.directions.weight += 1
+        method.projection.last_layer.weight += 1
     losses(method)
-    torch.testing.assert_close(method.teacher.directions.weight, before + 0.1)
+    torch.testing.assert_close(method.teacher_projection.last_layer.weight, before + 0.1)
     listed = {id(p) for group in method.parameter_groups() for p in group["params"]}
-    assert not listed & {id(p) for p in method.teacher.parameters()}
+    assert not listed & {id(p) for p in method.teacher_projection.parameters()}
     assert {id(p) for p in method.projection.parameters()} <= listed
 
 
-def test_a_term_counts_from_its_start_step():
+def test_a_loss_is_zero_before_its_start_step():
     method = build(start=StartSteps(ptc=3, ctc=5, seg=7))
     for step, counting in ((2, ""), (3, "ptc"), (5, "ptc ctc"), (7, "ptc ctc seg")):
         found = losses(method, step=step)
         assert {name for name in ("ptc", "ctc", "seg") if found[name].item()} == set(counting.split())
     method.zero_grad()
     sum(losses(method, step=0).values()).backward()
-    for idle in (method.projection.directions, method.network.decoder.conv8):
-        assert not idle.weight.grad.any()  # on the graph, as several ranks need it
+    # zero gradients, not None: data-parallel training needs a gradient for every parameter
+    for unused in (method.projection.last_layer, method.network.decoder.conv8):
+        assert not unused.weight.grad.any()
 
 
-def test_weights_scale_their_terms():
+def test_loss_weights_scale_their_losses():
     one = losses(build(loss=LossWeights(1, 1, 1, 1, 1)))
     weights = LossWeights(cls=2, aux=3, ptc=4, ctc=5, seg=6)
     for name, value in losses(build(loss=weights)).items():
@@ -80,13 +82,13 @@ def test_weights_scale_their_terms():
         ({"ctc": CTCConfig(3, 24, hidden=8)}, {"ctc"}),
         ({"ctc": CTCConfig(3, 16, temperature=1.0, hidden=8)}, {"ctc"}),
         ({"ctc": CTCConfig(3, 16, hidden=12)}, {"ctc"}),
-        ({"cam": CAMConfig((1.0, 0.5), low=0.6, aux_until=1)}, {"seg"}),
+        ({"cam": CAMConfig((1.0, 0.5), low=0.6, aux_cam_until=1)}, {"seg"}),
         ({"cam": CAMConfig((1.0, 0.5), high=0.65)}, {"ptc", "ctc", "seg"}),
     ],
 )
-def test_options_change_their_terms_and_no_other(options, expected):
-    options = {"cam": UNSURE, **options}
-    default, found = losses(build(cam=UNSURE)), losses(build(**options))
+def test_options_change_their_losses_and_no_other(options, expected):
+    options = {"cam": MOSTLY_BACKGROUND, **options}
+    default, found = losses(build(cam=MOSTLY_BACKGROUND)), losses(build(**options))
     changed = {key for key, value in found.items() if value.item() != default[key].item()}
     assert changed <= expected
     assert changed
@@ -94,14 +96,14 @@ def test_options_change_their_terms_and_no_other(options, expected):
 
 def test_momentum_of_one_keeps_the_teacher():
     method = build(ctc=CTCConfig(3, 16, momentum=1.0, hidden=8))
-    before = method.teacher.directions.weight.clone()
+    before = method.teacher_projection.last_layer.weight.clone()
     optimizer = build_optimizer(method.parameter_groups(), method.optim)
     for _ in range(2):
         optimizer.zero_grad()
         sum(losses(method).values()).backward()
         optimizer.step()
-    assert torch.equal(method.teacher.directions.weight, before)
-    assert not torch.equal(method.projection.directions.weight, before)
+    assert torch.equal(method.teacher_projection.last_layer.weight, before)
+    assert not torch.equal(method.projection.last_layer.weight, before)
 
 
 def test_views_of_an_image_do_not_depend_on_its_batch():
@@ -117,7 +119,7 @@ def test_images_without_any_class_keep_everything_finite():
         assert all(torch.isfinite(value) for value in found.values())
 
 
-def test_sizes_that_do_not_divide_into_patches_are_named():
+def test_sizes_that_do_not_fit_are_errors_that_name_the_key():
     with pytest.raises(ValueError, match=r"20x20 pixels .* data\.transform\.crop_size"):
         losses(build(), batch(size=20))
     with pytest.raises(ValueError, match=r"12x12 pixels .* patches of 8"):

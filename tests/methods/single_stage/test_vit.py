@@ -1,4 +1,4 @@
-"""What the single-stage methods read of timm's ViT."""
+"""The ViT of the single-stage methods against timm's."""
 
 import pytest
 import timm
@@ -17,12 +17,7 @@ def vit():
 def test_tokens_are_those_of_timm_after_its_norm(vit):
     recipe = {"img_size": 96, "patch_size": 8, "embed_dim": 96, "depth": 6, "num_heads": 3}
     net = timm.create_model("vit_tiny_patch16_224", num_classes=0, **recipe).eval()
-    net.load_state_dict(
-        {
-            key.replace("class_token", "cls_token").replace("position", "pos_embed"): value
-            for key, value in vit.state_dict().items()
-        }
-    )
+    net.load_state_dict(vit.state_dict())
     image = torch.randn(2, 3, 96, 96)
     with torch.no_grad():
         tokens, expected = vit(image), net.forward_features(image)
@@ -34,18 +29,19 @@ def test_tokens_are_those_of_timm_after_its_norm(vit):
 
 
 def test_the_tenth_of_twelve_blocks_is_the_default():
-    model = VisionTransformer("vit_tiny_patch16_224", None)  # twelve blocks, a grid of 14 by 14 at 224 pixels
+    # twelve blocks, a grid of 14 by 14 patches at 224 pixels
+    model = VisionTransformer("vit_tiny_patch16_224", None)
     assert model.aux_layer == 9
     with torch.no_grad():
         assert model(torch.zeros(1, 3, 448, 448)).patches.shape[2:] == (28, 28)
-    assert not model.position.requires_grad
+    assert not model.pos_embed.requires_grad
 
 
-def test_the_position_table_follows_the_grid_and_keeps_the_class_token(vit):
-    table = vit._position_table((6, 18))
-    assert table.shape == (1, 1 + 6 * 18, 96)
-    assert torch.equal(table[:, 0], vit.position[:, 0])
-    assert torch.equal(vit._position_table((12, 12)), vit.position)
+def test_the_position_embedding_is_resized_to_the_grid_except_for_the_class_token(vit):
+    embedding = vit._position_embedding((6, 18))
+    assert embedding.shape == (1, 1 + 6 * 18, 96)
+    assert torch.equal(embedding[:, 0], vit.pos_embed[:, 0])
+    assert torch.equal(vit._position_embedding((12, 12)), vit.pos_embed)
 
 
 def test_errors_name_what_to_change(vit):

@@ -1,14 +1,18 @@
-"""DALNet (re-implementation): a single-stage ViT whose tokens are aligned with frozen texts.
+"""DALNet (re-implementation): a single-stage ViT whose tokens are aligned with frozen text embeddings.
 
-"DIAL: Dense Image-text ALignment for Weakly Supervised Semantic Segmentation", ECCV 2024, https://arxiv.org/abs/2409.15801.
+"DIAL: Dense Image-text ALignment for Weakly Supervised Semantic Segmentation", ECCV 2024,
+https://arxiv.org/abs/2409.15801.
 
-The class token is pulled to the texts of the labels and pushed from texts of background (GIA), patches are aligned with
-texts under an object-aware mask (LEA), and prototypes of objects and texts are contrasted with the background in both
-directions (CCL). The decoder learns online from the CAMs of the classifier.
+Three losses align image and text (`dalnet_losses.py`):
+- GIA: the class token is pulled to the texts of the image's labels and pushed away from background texts.
+- LEA: patch tokens are aligned with class texts, guided by an object-aware mask (`object_mask.py`).
+- CCL: class prototypes and class texts are contrasted with the background, in both directions.
+The decoder learns online from the CAMs of the classifier.
 
-No code is published and parts of the paper could not be read: this is a reconstruction on the machinery of ToCo (Ru et al.,
-CVPR 2023), and what the sources leave open is a key of the configuration. Its figures are ours, not the paper's. Departures
-from the machinery: no dense energy loss (it needs a C++ extension), and CCL's negatives come from all ranks.
+No code is published and parts of the paper could not be read. This is a reconstruction on the single-stage
+network of ToCo (Ru et al., CVPR 2023); what the sources leave open is a key of the configuration. Its results
+are ours, not the paper's. Departures from ToCo's training: no dense energy loss (it needs a C++ extension),
+and the negatives of CCL come from all ranks.
 """
 
 from __future__ import annotations
@@ -22,25 +26,33 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wsss_bench.methods.optim import OptimConfig
-from wsss_bench.methods.single_stage.alignment import SimilarityMap, global_alignment, local_alignment
-from wsss_bench.methods.single_stage.alignment_texts import TextConfig, alignment_texts
-from wsss_bench.methods.single_stage.base import SingleStageMethod
-from wsss_bench.methods.single_stage.cross_contrast import image_to_text, prototypes, text_to_image
-from wsss_bench.methods.single_stage.image_noise import image_noise
+from wsss_bench.methods.single_stage.base import SingleStageMethod, image_noise
+from wsss_bench.methods.single_stage.dalnet_losses import (
+    CCLConfig,
+    GIAConfig,
+    LEAConfig,
+    SimilarityMap,
+    class_prototypes,
+    global_implicit_alignment,
+    image_to_text_contrast,
+    local_explicit_alignment,
+    text_to_image_contrast,
+)
+from wsss_bench.methods.single_stage.dalnet_texts import TextConfig, encode_texts
 from wsss_bench.methods.single_stage.network import CAMConfig, CAMs, DecoderConfig
-from wsss_bench.methods.single_stage.object_mask import ObjectMask, object_mask
-from wsss_bench.methods.single_stage.pseudo_labels import normalize_range, valid_patches
+from wsss_bench.methods.single_stage.object_mask import MaskConfig, ObjectMask, object_mask
+from wsss_bench.methods.single_stage.pseudo_labels import min_max_normalize, valid_patches
 from wsss_bench.methods.single_stage.vit import Tokens
 from wsss_bench.types import ImageBatch
 
 
 @dataclass(frozen=True)
 class ProjectionConfig:
-    """How tokens reach the space of the texts.
+    """Projections of the tokens into the space of the text embeddings.
 
     Args:
-        kind: One linear layer, or two with GELU.
-        shared: One projection for class token and patches.
+        kind: `linear`: one linear layer; `mlp`: two, with GELU.
+        shared: One projection for class token and patch tokens.
     """
 
     kind: Literal["linear", "mlp"] = "linear"
@@ -49,70 +61,18 @@ class ProjectionConfig:
 
 @dataclass(frozen=True)
 class MixedCAMConfig(CAMConfig):
-    """CAMs and pseudo labels of the training, with texts.
+    """CAMs and pseudo labels in training, with an optional share of text similarity.
 
     Args:
-        text_mix: Share of the maps of text similarity in the main CAM, in [0, 1].
+        text_mix: Weight, in [0, 1], of the similarity maps of patches and class texts in the main CAM.
     """
 
     text_mix: float = 0.0
 
 
 @dataclass(frozen=True)
-class MaskConfig:
-    """The object-aware mask.
-
-    Args:
-        low: Up to here rest; None as `cam.low`.
-        high: Above here object; None as `cam.high`.
-        agnostic: Objects of all labelled classes are one.
-        min_patches: A labelled class with fewer patches gets its best ones.
-        main_cam_after: Step from which the main CAM makes the mask in place of the auxiliary one; None for never.
-    """
-
-    low: float | None = None
-    high: float | None = None
-    agnostic: bool = False
-    min_patches: int = 1
-    main_cam_after: int | None = None
-
-
-@dataclass(frozen=True)
-class GIAConfig:
-    """Global implicit alignment: how background texts count (`losses.alignment.global_alignment`)."""
-
-    bg_reduce: Literal["mean", "max", "sum"] = "mean"
-    bs_threshold: float | None = None
-
-
-@dataclass(frozen=True)
-class LEAConfig:
-    """Local explicit alignment: what becomes of patches off the objects (`losses.alignment.local_alignment`)."""
-
-    bg_repel: bool = True
-    bg_attract: bool = False
-
-
-@dataclass(frozen=True)
-class CCLConfig:
-    """Cross-contrastive learning.
-
-    Args:
-        tau: Temperature.
-        class_negatives: Texts of absent classes are negatives of image to text.
-        gather: Backgrounds of all ranks are negatives of text to image, so that several ranks train what one does.
-        bg_patches: Random background patches of an image in place of their mean.
-    """
-
-    tau: float = 0.07
-    class_negatives: bool = False
-    gather: bool = True
-    bg_patches: int = 0
-
-
-@dataclass(frozen=True)
 class LossWeights:
-    """Weights of the terms; a part that only terms of weight 0 would train is frozen."""
+    """Weights of the losses; a projection that only losses of weight 0 would train is frozen."""
 
     cls: float = 1.0
     aux: float = 1.0
@@ -125,8 +85,10 @@ class LossWeights:
 
 @dataclass(frozen=True)
 class StartSteps:
-    """Optimiser step from which a term counts; before it, it is 0 with zero gradient. The other terms count from the
-    first."""
+    """First optimiser step of a loss; before it the loss is 0, with zero gradient.
+
+    The other losses start at step 0.
+    """
 
     lea: int = 1000
     ccl: int = 1000
@@ -141,30 +103,31 @@ class DALNet(SingleStageMethod):
         optim: Optimiser; its learning rate is the encoder's.
         backbone: timm ViT name, or a recipe file.
         weights: `imagenet`, a checkpoint path, or None for random weights.
-        aux_layer: Block that feeds the auxiliary classifier and with it the mask; -3 is the tenth of twelve.
+        aux_layer: Index of the block that feeds the auxiliary classifier, and so the mask; -3 is the tenth of
+            twelve.
         decoder: The decoder.
-        head_lr_scale: Learning rate of heads and projections over that of the encoder.
-        text: Texts.
+        head_lr_scale: Learning rate of classifiers and projections over that of the encoder.
+        text: Texts and text encoder.
         proj: Projections.
         cam: CAMs and pseudo labels.
         mask: Object-aware mask.
-        similarity: How a cosine becomes a probability whose logarithm is taken.
+        similarity: How GIA and LEA turn a cosine into a probability.
         gia: Global implicit alignment.
         lea: Local explicit alignment.
         ccl: Cross-contrastive learning.
-        loss: Weights.
-        start: Start steps.
+        loss: Loss weights.
+        start: Start steps of the losses.
 
     Raises:
-        ValueError: a class without a text, or unknown lists.
+        ValueError: a class without a text, or an unknown list of texts.
     """
 
     supervision = "image+text"
 
     text_foreground: Tensor
     text_background: Tensor
-    text_suppressed_by: Tensor
-    text_names_class: Tensor
+    text_class_backgrounds: Tensor
+    text_is_class_name: Tensor
 
     def __init__(
         self,
@@ -188,12 +151,12 @@ class DALNet(SingleStageMethod):
     ) -> None:
         super().__init__(class_names, optim, backbone, weights, aux_layer, decoder, head_lr_scale, cam)
         self.text_mix = cam.text_mix
-        for name, value in alignment_texts(self.class_names, text)._asdict().items():
+        for name, value in encode_texts(self.class_names, text)._asdict().items():
             self.register_buffer(f"text_{name}", value, persistent=name in ("foreground", "background"))
         widths = (self.network.encoder.channels, self.text_foreground.shape[1])
         self.global_projection = _projection(proj.kind, *widths)
         self.local_projection = self.global_projection if proj.shared else _projection(proj.kind, *widths)
-        self._train_only_what_counts(loss)
+        self._freeze_unused_projections(loss)
         self.mask, self.similarity = mask, similarity
         self.gia, self.lea, self.ccl = gia, lea, ccl
         self.loss, self.start = loss, start
@@ -208,21 +171,21 @@ class DALNet(SingleStageMethod):
         return {name: getattr(self.loss, name) * value for name, value in losses.items()}
 
     def class_maps(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
-        """Main (with the share of text similarity) and auxiliary class maps `(B, C, h, w)`."""
+        """Main (mixed with text similarity by `cam.text_mix`) and auxiliary class maps `(B, C, h, w)`."""
         main, auxiliary = super().class_maps(tokens)
         if self.text_mix:
-            similar = torch.einsum("behw,ce->bchw", self._patch_embeddings(tokens), self.text_foreground)
-            main = (1 - self.text_mix) * normalize_range(main.relu()) + self.text_mix * normalize_range(
-                similar.relu()
-            )
+            similarity = torch.einsum("behw,ce->bchw", self._patch_embeddings(tokens), self.text_foreground)
+            main, similarity = min_max_normalize(main.relu()), min_max_normalize(similarity.relu())
+            main = (1 - self.text_mix) * main + self.text_mix * similarity
         return main, auxiliary
 
-    def own_heads(self) -> list[nn.Module]:
-        projections = {id(p): p for p in (self.global_projection, self.local_projection)}  # may be one
+    def projections(self) -> list[nn.Module]:
+        # with `proj.shared` both are one module, listed once
+        projections = {id(p): p for p in (self.global_projection, self.local_projection)}
         return list(projections.values())
 
     def object_mask(self, batch: ImageBatch, cams: CAMs, step: int) -> ObjectMask:
-        """Patches of the labelled classes, and of none of them."""
+        """The object-aware mask at `step`."""
         config = self.mask
         from_main = config.main_cam_after is not None and step >= config.main_cam_after
         return object_mask(
@@ -232,22 +195,22 @@ class DALNet(SingleStageMethod):
             self.cam.low if config.low is None else config.low,
             self.cam.high if config.high is None else config.high,
             config.min_patches,
-            config.agnostic,
+            config.class_agnostic,
         )
 
-    def suppressed(self, labels: Tensor) -> Tensor:
+    def active_backgrounds(self, labels: Tensor) -> Tensor:
         """`(B, J)` bool: the background texts of each image, without those that name one of its classes."""
-        return (labels @ self.text_suppressed_by > 0) & ~(labels @ self.text_names_class > 0)
+        return (labels @ self.text_class_backgrounds > 0) & ~(labels @ self.text_is_class_name > 0)
 
     def _alignment(self, batch: ImageBatch, tokens: Tokens, cams: CAMs, step: int) -> dict[str, Tensor]:
-        """GIA, LEA and CCL, those of weight above 0."""
-        labels, suppressed = batch.labels, self.suppressed(batch.labels)
-        texts = (self.text_foreground, self.text_background, labels, suppressed)
+        """GIA, LEA and CCL, unweighted; losses of weight 0 are left out."""
+        labels, active_backgrounds = batch.labels, self.active_backgrounds(batch.labels)
+        texts = (self.text_foreground, self.text_background, labels, active_backgrounds)
         losses = {}
         if self.loss.gia:
             image = _unit(self.global_projection(tokens.class_token))  # (B, E)
-            match, suppression = global_alignment(
-                image, *texts, self.similarity, self.gia.bg_reduce, self.gia.bs_threshold
+            match, suppression = global_implicit_alignment(
+                image, *texts, self.similarity, self.gia.bg_reduce, self.gia.bg_threshold
             )
             losses["gia"] = match + suppression
         if not (self.loss.lea or self.loss.ccl):
@@ -255,10 +218,10 @@ class DALNet(SingleStageMethod):
         patches = self._patch_embeddings(tokens).flatten(2).transpose(1, 2)  # (B, N, E)
         mask = self.object_mask(batch, cams, step)
         if self.loss.lea:
-            losses["lea"] = local_alignment(
+            losses["lea"] = local_explicit_alignment(
                 patches,
                 *texts,
-                _from(self.start.lea, step, mask),
+                _empty_before(self.start.lea, step, mask),
                 self.similarity,
                 self.lea.bg_repel,
                 self.lea.bg_attract,
@@ -267,20 +230,24 @@ class DALNet(SingleStageMethod):
             noise = None
             if self.ccl.bg_patches:
                 noise = image_noise(batch.image_ids, step, patches.shape[1:2], patches.device)
-            found = prototypes(patches, _from(self.start.ccl, step, mask), self.ccl.bg_patches, noise)
-            both = image_to_text(found, *texts, self.ccl.tau, self.ccl.class_negatives) + text_to_image(
-                found, self.text_foreground, self.ccl.tau, self.ccl.gather
+            prototypes = class_prototypes(
+                patches, _empty_before(self.start.ccl, step, mask), self.ccl.bg_patches, noise
             )
-            losses["ccl"] = 0.5 * both
+            to_text = image_to_text_contrast(prototypes, *texts, self.ccl.tau, self.ccl.class_negatives)
+            to_image = text_to_image_contrast(prototypes, self.text_foreground, self.ccl.tau, self.ccl.gather)
+            losses["ccl"] = 0.5 * (to_text + to_image)
         return losses
 
     def _patch_embeddings(self, tokens: Tokens) -> Tensor:
-        """Unit vectors `(B, E, h, w)` in the space of the texts."""
+        """Projected patch tokens `(B, E, h, w)`, unit vectors in the space of the text embeddings."""
         projected = self.local_projection(tokens.patches.permute(0, 2, 3, 1))
         return _unit(projected).permute(0, 3, 1, 2)
 
-    def _train_only_what_counts(self, loss: LossWeights) -> None:
-        """Freeze a projection that only terms of weight 0 would train: several ranks need a gradient for the others."""
+    def _freeze_unused_projections(self, loss: LossWeights) -> None:
+        """Freeze a projection that only losses of weight 0 would train.
+
+        Data-parallel training needs a gradient for every parameter that is not frozen.
+        """
         local = bool(loss.lea or loss.ccl)
         shared = self.global_projection is self.local_projection
         self.global_projection.requires_grad_(bool(loss.gia) or (shared and local))
@@ -297,6 +264,6 @@ def _unit(vectors: Tensor) -> Tensor:
     return F.normalize(vectors.float(), dim=-1)
 
 
-def _from(start: int, step: int, mask: ObjectMask) -> ObjectMask:
-    """The mask, empty before `start`."""
+def _empty_before(start: int, step: int, mask: ObjectMask) -> ObjectMask:
+    """The mask; before step `start` an empty one, under which LEA and CCL are 0."""
     return mask if step >= start else ObjectMask(*map(torch.zeros_like, mask))

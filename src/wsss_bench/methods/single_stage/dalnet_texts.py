@@ -1,11 +1,100 @@
-"""The texts of DALNet (`dalnet_texts.yaml`), by class."""
+"""The frozen texts of DALNet: one text for each class, and background texts.
+
+"DIAL: Dense Image-text ALignment for Weakly Supervised Semantic Segmentation", ECCV 2024,
+https://arxiv.org/abs/2409.15801. The paper's own lists and template could not be obtained. The lists in
+`dalnet_texts.yaml` are our choice; the file gives the source of each.
+"""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from wsss_bench.nn.clip import CLIP
 from wsss_bench.vocabulary import read
+from wsss_bench.vocabulary import templates as prompt_templates
+
+MAX_COSINE = 0.9
+"""A background text whose cosine with a class text exceeds this is reported as too similar."""
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """Texts and text encoder.
+
+    Args:
+        model: CLIP: hub name, folder, or `package:mini/clip`.
+        templates: Name of a list of prompt templates.
+        fg_set: Name of the list of class texts (`dalnet_texts.yaml`).
+        bg_set: Name of the list of background texts.
+        bg_mode: `generic`: one list for all images; `class_related`: an image uses the lists of its classes.
+        center: Subtract the mean of all text embeddings and renormalise.
+    """
+
+    model: str = "openai/clip-vit-base-patch16"
+    templates: str = "single"
+    fg_set: str = "voc_clip_es"
+    bg_set: str = "clip_es_voc"
+    bg_mode: Literal["generic", "class_related"] = "generic"
+    center: bool = False
+
+
+class TextEmbeddings(NamedTuple):
+    """Embeddings of `C` class texts and `J` background texts, and which background texts a class uses.
+
+    Embeddings are unit vectors of width `E`.
+    """
+
+    foreground: Tensor  # (C, E)
+    background: Tensor  # (J, E)
+    class_backgrounds: Tensor  # (C, J) 1 where images of the class use the background text
+    is_class_name: Tensor  # (C, J) 1 where the background text is a name of the class
+
+
+@torch.no_grad()
+def encode_texts(class_names: Sequence[str], config: TextConfig) -> TextEmbeddings:
+    """Encode all texts; the text encoder is not kept.
+
+    Warns about background texts that the encoder hardly distinguishes from a class text.
+
+    Raises:
+        ValueError: a class without a text, or an unknown list.
+    """
+    classes = foreground_texts(config.fg_set, class_names)
+    if config.bg_mode == "generic":
+        backgrounds = background_texts(config.bg_set)
+        by_class = dict.fromkeys(class_names, backgrounds)
+    else:
+        by_class = class_related_texts(config.bg_set, class_names)
+        backgrounds = sorted({text for texts in by_class.values() for text in texts})
+    clip = CLIP(config.model)
+    vectors = torch.cat([_embed(clip, texts, config.templates) for texts in (classes, backgrounds)])
+    if config.center:
+        vectors = F.normalize(vectors - vectors.mean(dim=0), dim=-1)
+    foreground, background = (part.clone() for part in vectors.split([len(classes), len(backgrounds)]))
+    used = torch.tensor([[text in by_class[c] for text in backgrounds] for c in class_names])
+    is_name = torch.tensor(
+        [
+            [text in {c, class_text, *class_text.split(",")} for text in backgrounds]
+            for c, class_text in zip(class_names, classes, strict=True)
+        ]
+    )
+    too_similar = (foreground @ background.T > MAX_COSINE) & used & ~is_name
+    if too_similar.any():
+        pairs = [f"{backgrounds[j]} / {classes[c]}" for c, j in too_similar.nonzero().tolist()]
+        warnings.warn(
+            f"{config.model} hardly distinguishes {len(pairs)} background texts from class texts "
+            f"(cosine above {MAX_COSINE}): {', '.join(pairs[:5])}{' ...' if len(pairs) > 5 else ''}; "
+            "choose others with text.bg_set",
+            stacklevel=2,
+        )
+    return TextEmbeddings(foreground, background, used.float(), is_name.float())
 
 
 def foreground_texts(name: str, class_names: Sequence[str]) -> list[str]:
@@ -20,7 +109,7 @@ def foreground_texts(name: str, class_names: Sequence[str]) -> list[str]:
 
 
 def background_texts(name: str) -> list[str]:
-    """Texts of background that are the same for all images.
+    """Background texts that all images use.
 
     Raises:
         ValueError: no such list.
@@ -28,8 +117,8 @@ def background_texts(name: str) -> list[str]:
     return list(_list("background", name))
 
 
-def related_texts(name: str, class_names: Sequence[str]) -> dict[str, list[str]]:
-    """Texts of background for each class.
+def class_related_texts(name: str, class_names: Sequence[str]) -> dict[str, list[str]]:
+    """Background texts of each class.
 
     Raises:
         ValueError: no such list, or the list lacks a class.
@@ -37,6 +126,12 @@ def related_texts(name: str, class_names: Sequence[str]) -> dict[str, list[str]]
     texts = _list("class_related", name)
     _require(class_names, texts, "class_related", name, "text.bg_set")
     return {c: list(texts[c]) for c in class_names}
+
+
+def _embed(clip: CLIP, names: Sequence[str], templates: str) -> Tensor:
+    """`(N, E)`: each name's embedding, averaged over the prompt templates and normalised."""
+    sentences = [[template.format(name) for template in prompt_templates(templates)] for name in names]
+    return F.normalize(torch.stack([clip.encode_text(texts).mean(dim=0) for texts in sentences]), dim=-1)
 
 
 def _list(kind: str, name: str) -> Any:
@@ -47,8 +142,8 @@ def _list(kind: str, name: str) -> Any:
 
 
 def _require(class_names: Sequence[str], texts: dict[str, Any], kind: str, name: str, key: str) -> None:
-    if lacking := [c for c in class_names if c not in texts]:
+    if missing := [c for c in class_names if c not in texts]:
         raise ValueError(
-            f"the {kind} texts {name!r} know no class {', '.join(lacking)}; choose another list with {key}, or add the "
-            "class to methods/single_stage/dalnet_texts.yaml"
+            f"the {kind} texts {name!r} lack the class {', '.join(missing)}; choose another list with {key}, "
+            "or add the class to methods/single_stage/dalnet_texts.yaml"
         )

@@ -1,6 +1,7 @@
-"""The network of the single-stage methods: ViT, two classifiers, and a decoder that learns from the classifiers' CAMs.
+"""The network of the single-stage methods: ViT, two classifiers, and a decoder that learns from their CAMs.
 
-Ru et al., ToCo, CVPR 2023, https://arxiv.org/abs/2303.01267, https://github.com/rulixiang/ToCo; SeCo, DuPL and MoRe share it.
+Ru et al., ToCo, CVPR 2023, https://arxiv.org/abs/2303.01267, https://github.com/rulixiang/ToCo; SeCo, DuPL
+and MoRe use the same network.
 """
 
 from __future__ import annotations
@@ -28,19 +29,22 @@ from wsss_bench.types import IGNORE, ImageBatch
 
 @dataclass(frozen=True)
 class CAMConfig:
-    """CAMs and pseudo labels of the training.
+    """CAMs and pseudo labels in training.
 
     Args:
-        scales: Scales of the CAMs, relative to the crop; each must give whole patches.
-        low: Up to here background.
-        high: Above here a class.
-        aux_until: Step before which the decoder learns from the auxiliary CAM (12000 on COCO).
+        scales: Scales of the CAMs relative to the training crop; crop size times scale must be a multiple of
+            the patch size.
+        low: Low background threshold in [0, 1]: CAM values up to it are background.
+        high: High background threshold in [0, 1]: CAM values above it are foreground; values between are
+            uncertain.
+        aux_cam_until: Step before which the pseudo labels of the decoder come from the auxiliary CAM; from
+            this step on they come from the main CAM.
     """
 
     scales: tuple[float, ...] = (1.0, 0.5, 1.5)
     low: float = 0.25
     high: float = 0.7
-    aux_until: int = 0
+    aux_cam_until: int = 0
 
 
 @dataclass(frozen=True)
@@ -48,9 +52,9 @@ class DecoderConfig:
     """The LargeFOV decoder.
 
     Args:
-        width: Channels inside.
-        dilation: Of its 3x3 convolutions, in patches.
-        lr_scale: Its learning rate over that of the encoder.
+        width: Hidden channels.
+        dilation: Dilation of the 3x3 convolutions, in patches.
+        lr_scale: Learning rate of the decoder over that of the encoder.
     """
 
     width: int = 512
@@ -66,15 +70,16 @@ class CAMs(NamedTuple):
 
 
 class SingleStageNetwork(nn.Module):
-    """Encoder, main and auxiliary classifier without bias, and a LargeFOV decoder.
+    """ViT encoder, main and auxiliary classifier without bias, and a LargeFOV decoder.
 
-    Images are `(B, 3, H, W)` in [0, 1]; ImageNet's statistics are applied here, whatever the pretraining of the ViT used.
+    Images are `(B, 3, H, W)` in [0, 1]. They are normalised here with ImageNet's mean and standard deviation,
+    whatever normalisation the ViT was pretrained with.
 
     Args:
         num_classes: Foreground classes `C`.
         backbone: timm ViT name, or a recipe file.
-        weights: `imagenet`, a checkpoint path, or None.
-        aux_layer: Block that feeds the auxiliary classifier.
+        weights: `imagenet`, a checkpoint path, or None for random weights.
+        aux_layer: Index of the block that feeds the auxiliary classifier.
         decoder: The decoder.
     """
 
@@ -96,30 +101,38 @@ class SingleStageNetwork(nn.Module):
         return self.encoder(self.normalize(image))
 
     def class_logits(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
-        """Main and auxiliary `(B, C)`: the classifiers on the spatial maximum of each channel."""
+        """Main and auxiliary logits `(B, C)`: classifiers after global max pooling of the patch tokens."""
         main, auxiliary = (maps.amax(dim=(2, 3), keepdim=True) for maps in (tokens.patches, tokens.auxiliary))
         return self.classifier(main).flatten(1), self.aux_classifier(auxiliary).flatten(1)
 
     def class_maps(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
-        """Main and auxiliary `(B, C, h, w)`: the classifiers at every patch."""
+        """Main and auxiliary class maps `(B, C, h, w)`: the classifiers applied to every patch token."""
         return self.classifier(tokens.patches), self.aux_classifier(tokens.auxiliary)
 
     def cams(
-        self, maps_of: Callable[[Tokens], Sequence[Tensor]], image: Tensor, tokens: Tokens, config: CAMConfig
+        self,
+        class_maps: Callable[[Tokens], Sequence[Tensor]],
+        image: Tensor,
+        tokens: Tokens,
+        config: CAMConfig,
     ) -> CAMs:
-        """Normalised CAMs of `image` `(B, 3, H, W)` in [0, 1], whose `tokens` are known already, without gradient.
+        """Normalised multi-scale CAMs, without gradient.
 
-        `maps_of` gives main and auxiliary class maps (`class_maps`).
+        Args:
+            class_maps: Tokens -> main and auxiliary class maps.
+            image: `(B, 3, H, W)` in [0, 1].
+            tokens: Tokens of `image` at scale 1, already computed.
+            config: Scales.
         """
 
         def forward(image: Tensor) -> Sequence[Tensor]:
-            return maps_of(self.encode(image))
+            return class_maps(self.encode(image))
 
         with torch.no_grad():
-            return CAMs(*multi_scale_cams(forward, image, config.scales, known=maps_of(tokens)))
+            return CAMs(*multi_scale_cams(forward, image, config.scales, known=class_maps(tokens)))
 
     def segment(self, tokens: Tokens, size: Sequence[int] | None = None) -> Tensor:
-        """Decoder logits `(B, 1 + C, h, w)`, or at `size` (bilinear, align_corners=False)."""
+        """Decoder logits `(B, 1 + C, h, w)`, resized to `size` if given (bilinear, align_corners=False)."""
         logits = self.decoder(tokens.patches)
         return (
             logits
@@ -128,23 +141,27 @@ class SingleStageNetwork(nn.Module):
         )
 
     def patch_labels(self, batch: ImageBatch, cam: Tensor, config: CAMConfig) -> Tensor:
-        """Labels `(B, h, w)` of the patches in {0..C, 255}, from a CAM `(B, C, H, W)`."""
+        """Pseudo labels of the patches, `(B, h, w)` in {0..C, 255}, from a CAM `(B, C, H, W)`."""
         valid = valid_patches(batch.valid, self.encoder.patch_size)
         cam = F.interpolate(cam, valid.shape[1:], mode="bilinear", align_corners=False)
         return cam_to_label(cam, batch.labels, valid, config.low, config.high)
 
     def pseudo_label(self, batch: ImageBatch, cams: CAMs, config: CAMConfig, step: int, start: int) -> Tensor:
-        """Mask `(B, H, W)` in {0..C, 255} that the decoder learns from at `step`; all 255 before `start`."""
+        """Pseudo labels of the decoder at `step`, `(B, H, W)` in {0..C, 255}; all 255 before step `start`."""
         if step < start:
             return torch.full_like(batch.valid, IGNORE, dtype=torch.long)
-        cam = cams.auxiliary if step < config.aux_until else cams.main
+        cam = cams.auxiliary if step < config.aux_cam_until else cams.main
         return refine_pseudo_label(
             batch.image, cam, batch.labels, batch.valid, config.low, config.high, self.par
         )
 
-    def parameter_groups(self, head_lr_scale: float, *others: nn.Module) -> list[dict[str, Any]]:
-        """The encoder; the heads (`others` too) at `head_lr_scale` times its learning rate; the decoder at its own."""
-        heads = nn.ModuleList([self.classifier, self.aux_classifier, *others])
+    def parameter_groups(self, head_lr_scale: float, *projections: nn.Module) -> list[dict[str, Any]]:
+        """Groups for the optimiser: encoder, heads, decoder.
+
+        Classifiers and `projections` (the heads) have `head_lr_scale` times the encoder's learning rate, the
+        decoder `DecoderConfig.lr_scale` times.
+        """
+        heads = nn.ModuleList([self.classifier, self.aux_classifier, *projections])
         return [
             {"params": list(self.encoder.parameters())},
             {"params": list(heads.parameters()), "lr_scale": head_lr_scale},

@@ -1,12 +1,14 @@
-"""Which patches belong to which labelled class, and which to none: the object-aware mask of DALNet.
+"""The object-aware mask of DALNet: patches of each labelled class, and background patches.
 
-DALNet ("DIAL: Dense Image-text ALignment for Weakly Supervised Semantic Segmentation", ECCV 2024, arXiv 2409.15801) builds
-it from intermediate features; without published code the construction is ours: the normalised CAM of the auxiliary head,
-thresholded with a band of uncertain patches that belong to neither.
+DALNet ("DIAL: Dense Image-text ALignment for Weakly Supervised Semantic Segmentation", ECCV 2024, arXiv
+2409.15801) builds the mask from intermediate features. Its code is not published, so the construction is
+ours: the normalised CAM of the auxiliary classifier under a low and a high threshold; patches between the
+thresholds are uncertain and left out.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -16,11 +18,32 @@ from torch.nn import functional as F
 from wsss_bench.methods.single_stage.pseudo_labels import cam_to_label
 
 
+@dataclass(frozen=True)
+class MaskConfig:
+    """The object-aware mask.
+
+    Args:
+        low: CAM values up to it are background; None takes `cam.low`.
+        high: CAM values above it are objects; None takes `cam.high`.
+        class_agnostic: Every labelled class gets the object patches of all labelled classes.
+        min_patches: A labelled class with fewer patches also gets its patches of the highest CAM values, this
+            many.
+        main_cam_after: Step from which the mask comes from the main CAM, not the auxiliary one; None for
+            never.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    class_agnostic: bool = False
+    min_patches: int = 1
+    main_cam_after: int | None = None
+
+
 class ObjectMask(NamedTuple):
-    """Patches of an image by what they show; uncertain and padded ones are in neither."""
+    """Object and background patches of each image; uncertain and padded patches are in neither."""
 
     objects: Tensor  # (B, C, N) bool; only labelled classes have patches
-    rest: Tensor  # (B, N) bool
+    background: Tensor  # (B, N) bool
 
 
 @torch.no_grad()
@@ -31,18 +54,19 @@ def object_mask(
     low: float,
     high: float,
     min_patches: int = 1,
-    agnostic: bool = False,
+    class_agnostic: bool = False,
 ) -> ObjectMask:
     """Threshold a CAM on the grid of patches.
 
     Args:
         cam: `(B, C, H, W)` in [0, 1]; resized to the grid bilinearly.
         labels: `(B, C)` multi-hot.
-        valid: `(B, h, w)` bool, the grid; padded patches are in neither part.
-        low: Largest value that belongs to the rest.
-        high: Largest value that does not belong to an object.
-        min_patches: A labelled class with fewer patches gets its best ones, so many of them.
-        agnostic: Every labelled class takes the patches of all.
+        valid: `(B, h, w)` bool on the grid of patches; padded patches (False) are in neither part.
+        low: Largest CAM value of a background patch.
+        high: Largest CAM value that is not yet an object.
+        min_patches: A labelled class with fewer patches also gets its patches of the highest CAM values, this
+            many.
+        class_agnostic: Every labelled class gets the patches of all labelled classes.
     """
     cam = F.interpolate(cam, valid.shape[1:], mode="bilinear", align_corners=False)
     label = cam_to_label(cam, labels, valid, low, high).flatten(1)  # (B, N)
@@ -55,9 +79,9 @@ def object_mask(
         best = torch.zeros_like(objects).scatter(
             2, ranked.topk(min(min_patches, ranked.shape[2])).indices, True
         )
-        lacking = present & (objects.sum(dim=2) < min_patches)
-        objects = objects | (best & inside & lacking[:, :, None])
-    taken = objects.any(dim=1)
-    if agnostic:
-        objects = taken[:, None] & present[:, :, None]
-    return ObjectMask(objects, (label == 0) & ~taken)
+        too_few = present & (objects.sum(dim=2) < min_patches)
+        objects = objects | (best & inside & too_few[:, :, None])
+    any_object = objects.any(dim=1)
+    if class_agnostic:
+        objects = any_object[:, None] & present[:, :, None]
+    return ObjectMask(objects, (label == 0) & ~any_object)

@@ -1,11 +1,12 @@
 r"""PAR: pixel-adaptive refinement of soft masks by the colours of neighbouring pixels.
 
-Ru et al., "Learning Affinity from Attention" (AFA), CVPR 2022, https://arxiv.org/abs/2203.02664, section 3.4, in the form of
-ToCo (CVPR 2023, https://github.com/rulixiang/ToCo).
+Ru et al., "Learning Affinity from Attention" (AFA), CVPR 2022, https://arxiv.org/abs/2203.02664, section 3.4,
+as ToCo computes it (CVPR 2023, https://github.com/rulixiang/ToCo).
 
-A pixel takes the weighted mean of its 48 neighbours: eight directions at six distances. The weight is
-:math:`\operatorname{softmax}_j(k_{ij}) + 0.01 \operatorname{softmax}_j(p_{ij})`, with colours compared relative to their
-spread around the pixel. Weights sum to 1.01, so the result is not a distribution; only its argmax is used.
+In each iteration a pixel i gets the weighted sum of its 48 neighbours j: eight directions, six dilations. The
+affinity is :math:`\operatorname{softmax}_j(k_{ij}) + 0.01 \operatorname{softmax}_j(p_{ij})`: the kernel k
+compares colours, relative to their standard deviation around the pixel, and p positions. Affinities sum to
+1.01, so the result is not a distribution; only its argmax is used.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ class PAR(nn.Module):
     """Refines masks iteratively; has no parameters.
 
     Args:
-        iterations: How often each pixel is replaced.
+        iterations: Number of iterations.
         dilations: Distances of the neighbours in pixels.
-        width: Width of both kernels (0.3), relative to the spread.
-        position_weight: Weight of the position term.
+        width: Width of both kernels, relative to the standard deviation.
+        position_weight: Weight of the position kernel.
     """
 
     def __init__(
@@ -44,15 +45,16 @@ class PAR(nn.Module):
         self.width = width
         distance = torch.tensor([math.hypot(dy, dx) for dy, dx in self.offsets])
         position = -((distance / ((distance.std() + 1e-8) * width)) ** 2)
-        self.register_buffer("prior", position_weight * position.softmax(0), persistent=False)  # (J,)
+        position = position_weight * position.softmax(0)  # (J,)
+        self.register_buffer("position_affinity", position, persistent=False)
 
-    prior: Tensor
+    position_affinity: Tensor
 
     @torch.no_grad()
     def forward(self, image: Tensor, masks: Tensor) -> Tensor:
-        """Refine `masks` `(B, K, h, w)` under `image` `(B, 3, H, W)` in [0, 1] -> `(B, K, H, W)`.
+        """Refine `masks` `(B, K, h, w)` by `image` `(B, 3, H, W)` in [0, 1] -> `(B, K, H, W)`.
 
-        Masks are enlarged to the image, bilinearly with align_corners=True.
+        The masks are first resized to the image (bilinear, align_corners=True).
         """
         size = image.shape[-2:]
         masks = F.interpolate(masks.float(), size, mode="bilinear", align_corners=True)
@@ -65,15 +67,15 @@ class PAR(nn.Module):
         return masks
 
     def affinity(self, image: Tensor) -> Tensor:
-        """Weights `(B, J, H, W)` of the J neighbours of each pixel of `(B, 3, H, W)`; they sum to 1.01."""
+        """Affinities `(B, J, H, W)` of each pixel of `(B, 3, H, W)` to its J neighbours; they sum to 1.01."""
         neighbours = torch.stack(list(self._neighbours(image)), dim=2)  # (B, 3, J, H, W)
-        spread = neighbours.std(dim=2, keepdim=True) + 1e-8
-        difference = (image[:, :, None] - neighbours).abs() / (spread * self.width)
+        deviation = neighbours.std(dim=2, keepdim=True) + 1e-8
+        difference = (image[:, :, None] - neighbours).abs() / (deviation * self.width)
         colour = -(difference**2).mean(dim=1)  # (B, J, H, W)
-        return colour.softmax(dim=1) + self.prior[:, None, None]
+        return colour.softmax(dim=1) + self.position_affinity[:, None, None]
 
     def _neighbours(self, maps: Tensor) -> list[Tensor]:
-        """J views `(B, K, H, W)`, each the maps shifted by one offset, with the border repeated outside."""
+        """J views `(B, K, H, W)`: the maps shifted by each offset, with replicate padding."""
         height, width = maps.shape[-2:]
         padded = F.pad(maps, [self.margin] * 4, mode="replicate")
         return [

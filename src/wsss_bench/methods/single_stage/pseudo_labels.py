@@ -1,10 +1,11 @@
-"""Online pseudo labels: from the network's own CAMs to masks with a band of uncertain pixels.
+"""Online pseudo labels: from the network's CAMs to masks in which uncertain pixels are 255.
 
-Ru et al., AFA (CVPR 2022) and ToCo (CVPR 2023, https://github.com/rulixiang/ToCo), `utils/camutils.py`; also SeCo, DuPL,
-MoRe.
+Ru et al., AFA (CVPR 2022) and ToCo (CVPR 2023, https://github.com/rulixiang/ToCo), `utils/camutils.py`; SeCo,
+DuPL and MoRe do the same.
 
-All of it without gradient. Departure: where an image is padding, the labels follow the map `valid` of the batch; ToCo keeps a
-box, mirrors the image after it has noted the box, and applies the box of pixels to the grid of patches.
+Nothing here has a gradient. Departure: padding is taken from the map `valid` of the batch. ToCo keeps the
+image's box, mirrors the image after the box was recorded, and applies the box, in pixels, to the grid of
+patches.
 """
 
 from __future__ import annotations
@@ -30,17 +31,17 @@ def multi_scale_cams(
 ) -> list[Tensor]:
     """CAMs at the size of the image, in [0, 1] per image and class.
 
-    At every scale the larger of the image's and the mirror's activation counts; positive parts are summed over scales, then
-    minimum and maximum go to 0 and 1.
+    At every scale the element-wise maximum of the maps of image and mirrored image is taken; the positive
+    parts are summed over scales and min-max normalised.
 
     Args:
         forward: `(N, 3, h, w)` -> one or several class maps `(N, C, ., .)`.
         image: `(B, 3, H, W)`, as `forward` takes it.
         scales: Relative to the image.
-        known: What `forward` gives for `image` itself, where that was computed already.
+        known: Result of `forward(image)`, if it was computed already.
 
     Returns:
-        As many `(B, C, H, W)` as `forward` gives maps.
+        One `(B, C, H, W)` for each class map that `forward` returns.
     """
     size = image.shape[-2:]
     total: list[Tensor] | None = None
@@ -54,37 +55,40 @@ def multi_scale_cams(
         positive = []
         for maps in views:
             maps = F.interpolate(maps.float(), size, mode="bilinear", align_corners=False)
-            direct, mirrored = maps.chunk(2)
-            positive.append(torch.maximum(direct, mirrored.flip(-1)).relu())
+            original, mirrored = maps.chunk(2)
+            positive.append(torch.maximum(original, mirrored.flip(-1)).relu())
         total = positive if total is None else [a + b for a, b in zip(total, positive, strict=True)]
     assert total is not None
-    return [normalize_range(cam) for cam in total]
+    return [min_max_normalize(cam) for cam in total]
 
 
-def normalize_range(maps: Tensor) -> Tensor:
-    """Each map of `(B, C, h, w)` minus its minimum, divided by its maximum plus 1e-5."""
-    maps = above_minimum(maps)
+def min_max_normalize(maps: Tensor) -> Tensor:
+    """Subtract the minimum of each map of `(B, C, h, w)`, then divide by the maximum plus 1e-5."""
+    maps = subtract_minimum(maps)
     return maps / (maps.amax(dim=(2, 3), keepdim=True) + PEAK_EPSILON)
 
 
-def above_minimum(maps: Tensor) -> Tensor:
-    """Each map of `(B, C, h, w)` minus its minimum.
+def subtract_minimum(maps: Tensor) -> Tensor:
+    """Subtract the minimum of each map of `(B, C, h, w)`.
 
-    Tokens of a transformer are alike, so that a class map of an image with the class is positive everywhere: without this no
-    fixed share of its peak would separate anything.
+    The tokens of a transformer are similar to each other, so the map of a present class is positive
+    everywhere. Without the subtraction no threshold relative to the maximum would separate object and
+    background.
     """
     return maps - maps.amin(dim=(2, 3), keepdim=True)
 
 
 def cam_to_label(cam: Tensor, labels: Tensor, valid: Tensor, low: float, high: float) -> Tensor:
-    """Threshold CAMs: background up to `low`, class above `high`, 255 between; with `low == high` there is no band.
+    """Threshold CAMs: background up to `low`, the best class above `high`, 255 (uncertain) between.
+
+    With `low == high` no pixel is uncertain.
 
     Args:
         cam: `(B, C, h, w)` in [0, 1].
-        labels: `(B, C)` multi-hot; absent classes do not compete.
-        valid: `(B, h, w)` bool; 255 where False.
+        labels: `(B, C)` multi-hot; absent classes are not considered.
+        valid: `(B, h, w)` bool; False (padding) becomes 255.
         low: Largest value that is background.
-        high: Largest value that is not yet a class.
+        high: Largest value that is not yet foreground.
 
     Returns:
         `(B, h, w)` int64 in {0..C, 255}.
@@ -104,16 +108,17 @@ def refine_pseudo_label(
     high: float,
     refine: Callable[[Tensor, Tensor], Tensor],
 ) -> Tensor:
-    """Pseudo labels from CAMs that were refined under a high and a low background score.
+    """Pseudo labels from refined CAMs, with a high and a low background score.
 
-    Background and present classes compete in a softmax at half size, `refine` follows the colours, and a pixel is a class
-    where the high background loses, background where even the low one wins, and 255 between.
+    For each background score, background and present classes go through a softmax at half resolution, are
+    refined by the colours of the image, and give an argmax label. A pixel is a class if the label of the high
+    score is a class, background if both labels are background, and 255 (uncertain) otherwise.
 
     Args:
         image: `(B, 3, H, W)` in [0, 1].
         cam: `(B, C, H, W)` in [0, 1].
         labels: `(B, C)` multi-hot.
-        valid: `(B, H, W)` bool; 255 where False.
+        valid: `(B, H, W)` bool; False (padding) becomes 255.
         low: The low background score.
         high: The high background score.
         refine: `(image, masks)` -> masks at the image's size (`PAR`).
@@ -122,28 +127,30 @@ def refine_pseudo_label(
         `(B, H, W)` int64 in {0..C, 255}.
     """
     size = image.shape[-2:]
-    half = (size[0] // 2, size[1] // 2)
+    half_size = (size[0] // 2, size[1] // 2)
     present = labels > 0
-    most = max(int(present.sum(dim=1).max()), 1)
-    classes = (
-        present.int().sort(dim=1, descending=True, stable=True).indices[:, :most]
-    )  # (B, K), present first
+    # K: the largest number of classes in an image of the batch; an image with fewer is filled up with absent
+    # classes
+    most_classes = max(int(present.sum(dim=1).max()), 1)
+    present_first = present.int().sort(dim=1, descending=True, stable=True).indices
+    classes = present_first[:, :most_classes]  # (B, K)
     absent = ~present.gather(1, classes)
     maps = cam.gather(1, classes[:, :, None, None].expand(-1, -1, *size))  # (B, K, H, W)
-    maps = F.interpolate(maps, half, mode="bilinear", align_corners=False)
+    maps = F.interpolate(maps, half_size, mode="bilinear", align_corners=False)
     maps = maps.masked_fill(absent[:, :, None, None], -torch.inf)
     scores = [
         torch.cat([torch.full_like(maps[:, :1], background), maps], dim=1).softmax(dim=1)
         for background in (high, low)
     ]
-    picture = F.interpolate(image, half, mode="bilinear", align_corners=False)
-    refined = refine(picture, torch.cat(scores, dim=1))  # the colours are the same for both scores
+    half_image = F.interpolate(image, half_size, mode="bilinear", align_corners=False)
+    # both in one call, since the affinities of the pixels are the same
+    refined = refine(half_image, torch.cat(scores, dim=1))
     refined = F.interpolate(refined, size, mode="bilinear", align_corners=False)
-    values = F.pad(classes + 1, (1, 0))  # (B, 1 + K)
-    strict, lenient = (
+    values = F.pad(classes + 1, (1, 0))  # (B, 1 + K): mask values of the channels
+    label_high, label_low = (
         values.gather(1, part.argmax(dim=1).flatten(1)).unflatten(1, size) for part in refined.chunk(2, dim=1)
     )
-    label = torch.where((strict == 0) & (lenient != 0), IGNORE, strict)
+    label = torch.where((label_high == 0) & (label_low != 0), IGNORE, label_high)
     return label.masked_fill(~valid, IGNORE)
 
 

@@ -1,10 +1,11 @@
-"""Vision transformer as the single-stage methods read it: class token, last patch tokens, and those of an earlier block.
+"""The ViT of the single-stage methods: class token, last patch tokens, and those of an earlier block.
 
-Ru et al., "Token Contrast for Weakly-Supervised Semantic Segmentation" (ToCo), CVPR 2023, https://arxiv.org/abs/2303.01267,
-https://github.com/rulixiang/ToCo; Dosovitskiy et al., ICLR 2021, for the network, which is timm's.
+Ru et al., "Token Contrast for Weakly-Supervised Semantic Segmentation" (ToCo), CVPR 2023,
+https://arxiv.org/abs/2303.01267, https://github.com/rulixiang/ToCo. The ViT (Dosovitskiy et al., ICLR 2021)
+is timm's.
 
-Any grid of patches: the position table is resized to it bicubically (align_corners=False, no antialiasing) and stays as
-pretrained, without gradient.
+The image may have any size that divides into patches: the position embedding is resized to the grid of
+patches (bicubic, align_corners=False, no antialiasing). It keeps its pretrained values and gets no gradient.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ FAMILIES = ("timm.models.vision_transformer", "timm.models.deit")
 
 
 class Tokens(NamedTuple):
-    """What the transformer says about an image."""
+    """Tokens of a batch of images."""
 
     class_token: Tensor  # (B, D), after the final norm
     patches: Tensor  # (B, D, h, w), after the final norm
-    auxiliary: Tensor  # (B, D, h, w), output of an earlier block, before any norm
+    auxiliary: Tensor  # (B, D, h, w), patch tokens of an earlier block, before any norm
 
 
 class VisionTransformer(nn.Module):
@@ -35,11 +36,14 @@ class VisionTransformer(nn.Module):
     Args:
         backbone: timm model name, or a recipe file (`create_timm`).
         weights: `imagenet`, a checkpoint path, or None for random weights.
-        aux_layer: Block whose output gives the auxiliary tokens; -3 is the tenth of twelve.
+        aux_layer: Index of the block that gives the auxiliary tokens; -3 is the tenth of twelve.
 
     Attributes:
         channels: Width `D` of the tokens.
         patch_size: Side of a patch in pixels.
+
+    Raises:
+        ValueError: not a plain ViT of timm with one class token, or it has no block `aux_layer`.
     """
 
     def __init__(
@@ -61,8 +65,8 @@ class VisionTransformer(nn.Module):
         if not -depth <= aux_layer < depth:
             raise ValueError(f"aux_layer {aux_layer} is not one of the {depth} blocks of {backbone!r}")
         self.patch_embed = net.patch_embed
-        self.class_token = net.cls_token  # (1, 1, D)
-        self.position = net.pos_embed.requires_grad_(False)  # (1, 1 + cells, D)
+        self.cls_token = net.cls_token  # (1, 1, D)
+        self.pos_embed = net.pos_embed.requires_grad_(False)  # (1, 1 + patches, D)
         self.blocks = net.blocks
         self.norm = net.norm
         self.aux_layer = aux_layer % depth
@@ -70,7 +74,7 @@ class VisionTransformer(nn.Module):
         self.patch_size: int = net.patch_embed.patch_size[0]
 
     def forward(self, image: Tensor) -> Tokens:
-        """`(B, 3, H, W)`, normalised; `H` and `W` are multiples of the patch size.
+        """`(B, 3, H, W)`, normalised -> tokens; `H` and `W` are multiples of the patch size.
 
         Raises:
             ValueError: a size that does not divide into patches.
@@ -78,14 +82,14 @@ class VisionTransformer(nn.Module):
         height, width = image.shape[-2:]
         if height % self.patch_size or width % self.patch_size:
             raise ValueError(
-                f"an image of {height}x{width} pixels does not divide into patches of {self.patch_size}; make "
-                "data.transform.crop_size and its product with each CAM scale multiples of the patch size, and set "
-                f"inference.pad_to: {self.patch_size}"
+                f"an image of {height}x{width} pixels does not divide into patches of {self.patch_size}; "
+                "make data.transform.crop_size and its product with each CAM scale multiples of the patch "
+                f"size, and set inference.pad_to: {self.patch_size}"
             )
         grid = (height // self.patch_size, width // self.patch_size)
         patches = self.patch_embed(image).flatten(1, 2)  # (B, h * w, D)
-        tokens = torch.cat([self.class_token.expand(len(image), -1, -1), patches], dim=1)
-        tokens = tokens + self._position_table(grid)
+        tokens = torch.cat([self.cls_token.expand(len(image), -1, -1), patches], dim=1)
+        tokens = tokens + self._position_embedding(grid)
         auxiliary = tokens
         for index, block in enumerate(self.blocks):
             tokens = block(tokens)
@@ -94,14 +98,14 @@ class VisionTransformer(nn.Module):
         tokens = self.norm(tokens)
         return Tokens(tokens[:, 0], to_map(tokens[:, 1:], grid), to_map(auxiliary[:, 1:], grid))
 
-    def _position_table(self, grid: tuple[int, int]) -> Tensor:
-        """`(1, 1 + h * w, D)`; the entry of the class token is never resized."""
-        first, cells = self.position[:, :1], self.position[:, 1:]
-        side = round(cells.shape[1] ** 0.5)
+    def _position_embedding(self, grid: tuple[int, int]) -> Tensor:
+        """`(1, 1 + h * w, D)` for a grid of `h` by `w` patches; the class token's entry is not resized."""
+        of_class_token, of_patches = self.pos_embed[:, :1], self.pos_embed[:, 1:]
+        side = round(of_patches.shape[1] ** 0.5)
         if grid == (side, side):
-            return self.position
-        table = F.interpolate(to_map(cells, (side, side)), grid, mode="bicubic", align_corners=False)
-        return torch.cat([first, table.flatten(2).transpose(1, 2)], dim=1)
+            return self.pos_embed
+        resized = F.interpolate(to_map(of_patches, (side, side)), grid, mode="bicubic", align_corners=False)
+        return torch.cat([of_class_token, resized.flatten(2).transpose(1, 2)], dim=1)
 
 
 def to_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
