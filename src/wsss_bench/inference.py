@@ -28,7 +28,7 @@ PEAK_EPSILON = 1e-5
 """Added to the maximum of a seed map before dividing by it (IRN)."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class InferenceConfig:
     """How an image is shown to a method.
 

@@ -91,5 +91,5 @@ def test_seeds_are_made_of_what_gets_pseudo_labels(main, web):
     table = data.reference_table("train", 2)
     assert set(table) == set(samples)
     for image_id, sample in samples.items():
-        drawn = {c: [r.image_id for r in sample.references if r.drawn_for == c] for c in table[image_id]}
+        drawn = {c: [r.image_id for r in sample.references if r.for_class == c] for c in table[image_id]}
         assert drawn == table[image_id]

@@ -234,9 +234,9 @@ def test_references_are_drawn_by_class_and_do_not_depend_on_what_is_left(maskles
     ids = maskless.ids("train")
     pool = ReferenceImages(maskless, ids, 10, seed=3)
     sample = InferenceView(maskless, ids, True, pool)[(0, 0)]  # classes 0 and 4
-    assert [reference.drawn_for for reference in sample.references] == [0] * 10 + [4] * 10
+    assert [reference.for_class for reference in sample.references] == [0] * 10 + [4] * 10
     for reference in sample.references:
-        assert maskless.labels(reference.image_id)[reference.drawn_for] == 1
+        assert maskless.labels(reference.image_id)[reference.for_class] == 1
         assert np.array_equal(reference.labels, maskless.labels(reference.image_id))
         assert np.array_equal(reference.image, maskless.image(reference.image_id))
     three = ReferenceImages(maskless, ids, 3, seed=3)

@@ -223,7 +223,7 @@ def test_a_checkpoint_of_another_method_is_refused(trained, tmp_path, mini_data)
 def test_a_checkpoint_of_another_class_list_is_refused(trained, tmp_path, mini_data):
     config = predict_config(tmp_path / "out", trained)
     config["data"]["source"] = {**SOURCE, "init_args": {"root": "${WSSS_DATA}/mini/voc", "vocabulary": "voc"}}
-    with pytest.raises(ValueError, match=r"checkpoint knows 8 classes .* source has 20"):
+    with pytest.raises(ValueError, match=r"checkpoint has 8 classes .* source has 20"):
         run(predict, tmp_path, config)
 
 
