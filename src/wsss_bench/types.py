@@ -1,9 +1,11 @@
 """Data types that data sources, methods and stages exchange.
 
-Images are RGB. `(H, W)` are image pixels, `(h, w)` a feature grid, `B` images of a batch, `C` foreground classes. A label
-vector has `C` entries. A mask holds 0 for background, `c + 1` for class `c` and 255 for pixels to ignore.
+Images are RGB. `(H, W)` are image pixels, `(h, w)` a feature grid, `B` images of a batch, `C` foreground
+classes. A label vector has `C` entries. A mask holds 0 for background, `c + 1` for class `c` and 255 for
+pixels to ignore.
 
-Batches are named tuples: Lightning moves them to a device and PyTorch pins their memory without losing their type.
+Batches are named tuples: Lightning moves them to a device and PyTorch pins their memory without losing their
+type.
 """
 
 from __future__ import annotations
@@ -54,7 +56,7 @@ class PairBatch(NamedTuple):
 
     first: ImageBatch
     second: ImageBatch
-    # name ("flip", "0.75x", "2x") -> (B, 3, h, w): the first images mirrored or resized, without colour jitter
+    # name ("flip", "0.75x", "2x") -> (B, 3, h, w): the first images mirrored or resized, without jitter
     self_views: dict[str, Tensor]
 
     @classmethod

@@ -217,7 +217,7 @@ def test_squares_and_their_views_are_those_of_mcis():
 
 def test_self_views_need_squares():
     with pytest.raises(
-        ValueError, match=r"self_scales \(0.75,\) are positive and need kind: square; got kind irn"
+        ValueError, match=r"self_scales must be positive and need kind: square; got \(0.75,\) and kind irn"
     ):
         TransformConfig("irn", 16, self_scales=(0.75,))
     assert Transform(TransformConfig("square", 16)).self_views(np.zeros((4, 4, 3), np.uint8)) == {}

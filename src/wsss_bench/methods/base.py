@@ -1,7 +1,7 @@
 """The contract of a method: *image (+ image labels, + reference images) -> one score map per class*.
 
-A method defines its networks and losses only. Training loop, logging and optimiser are here, multi-scale inference is in
-`inference.py`, and files are written by the stages.
+A method defines its networks and losses only. Training loop, logging and optimiser are here, multi-scale
+inference is in `inference.py`, and files are written by the stages.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from wsss_bench.types import Batch, ImageBatch, MaskBatch
 class Method(LightningModule, ABC):
     """Base of every method and segmenter.
 
-    A subclass sets `supervision` and `batch_type`, and defines `training_loss` (if it is trained) and `seed_maps`,
-    `segmentation_logits` or both. Multi-stage methods have seeds, single-stage methods a segmentation.
+    A subclass sets `supervision` and `batch_type`, and defines `training_loss` (if it is trained) and
+    `seed_maps`, `segmentation_logits` or both. Multi-stage methods have seeds, single-stage methods a
+    segmentation.
 
     Args:
         class_names: Foreground classes, in label order; linked from the data module.
@@ -76,11 +77,11 @@ class Method(LightningModule, ABC):
         raise TypeError(f"{type(self).__name__} has no segmentation; it predicts product `seed` only")
 
     def class_logits(self, image: Tensor) -> Tensor | None:
-        """`(B, 3, H, W)` in [0, 1] -> `(B, C)` image-level logits for the monitored mAP; None if it has none."""
+        """`(B, 3, H, W)` in [0, 1] -> `(B, C)` image-level logits for the monitored mAP, if it has any."""
         return None
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Parameter groups for `methods.optim.build_optimizer`; the default is one group of all parameters."""
+        """Parameter groups for `optim.build_optimizer`; the default is one group of all parameters."""
         return [{"params": list(self.parameters())}]
 
     # What is the same for all methods.
@@ -101,7 +102,8 @@ class Method(LightningModule, ABC):
             values = ", ".join(f"{name}={loss.item():g}" for name, loss in losses.items())
             raise ValueError(
                 f"the loss is not finite at step {self.global_step}: {values}; images "
-                f"{', '.join(batch.image_ids)}. Lower the learning rate, or look at these images and their labels."
+                f"{', '.join(batch.image_ids)}. Lower the learning rate, or look at these images and "
+                "their labels."
             )
         self.log_dict({f"train/{name}": loss.detach() for name, loss in losses.items()}, batch_size=1)
         return total
@@ -176,7 +178,8 @@ def check_checkpoint(
     Args:
         checkpoint: Content of a checkpoint file.
         method: Qualified name of the method that must have written it; None for any method (warm starts).
-        class_names: Foreground classes that it must have been trained on, in this order; None for any classes.
+        class_names: Foreground classes that it must have been trained on, in this order; None for any
+            classes.
 
     Raises:
         ValueError: the file was not written by wsss_bench, or by another method, or has another class list.

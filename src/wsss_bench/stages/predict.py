@@ -1,6 +1,6 @@
 """The seed and predict stages: `wsss-bench predict --config FILE` writes seeds or masks of one split.
 
-An image whose files are complete is not computed again, so that a killed stage goes on where it stopped.
+Images whose files are complete are not computed again, so an interrupted stage continues where it stopped.
 """
 
 from __future__ import annotations
@@ -58,12 +58,15 @@ class Prediction(LightningModule):
 
 
 class PredictCLI(StageCLI):
-    """Adds what only prediction needs."""
+    """Adds the options of prediction."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         super().add_arguments_to_parser(parser)
         parser.add_argument(
-            "--checkpoint", type=str | None, default=None, help="train stage; null for untrained methods"
+            "--checkpoint",
+            type=str | None,
+            default=None,
+            help="train stage; null for methods without training",
         )
         parser.add_argument("--product", type=Product, required=True, help="seed or segmentation")
         parser.add_argument("--split", type=str, required=True, help="split to predict")
@@ -71,11 +74,14 @@ class PredictCLI(StageCLI):
             "--inference", type=InferenceConfig, default=InferenceConfig(), help="scales, windows, padding"
         )
         parser.add_argument(
-            "--scales", type=list[float], default=[0.75, 1.0, 1.25], help="multi-scale read-out"
+            "--scales", type=list[float], default=[0.75, 1.0, 1.25], help="scales of multi-scale masks"
         )
         parser.add_argument("--crf", type=CRFConfig, default=CRFConfig(), help="the data set's CRF")
         parser.add_argument(
-            "--crf_workers", type=int | None, default=None, help="processes for the CRF; 0: this one"
+            "--crf_workers",
+            type=int | None,
+            default=None,
+            help="processes for the CRF; 0: none besides this one",
         )
 
 
@@ -98,7 +104,16 @@ def main(argv: list[str]) -> int:
 
 
 def predict_split(cli: PredictCLI, run: StageRun | None) -> None:
-    """Predict what is missing of the split inside an open stage (None on ranks other than 0)."""
+    """Predict the missing images of the split.
+
+    Args:
+        cli: Parsed configuration with method, data module and trainer.
+        run: The open stage; None on ranks other than 0.
+
+    Raises:
+        FileNotFoundError: the train stage has no checkpoint.
+        ValueError: the checkpoint is of another method or of other classes.
+    """
     config = cli.config_init
     method: Method = cli.model
     inference = replace(
