@@ -319,7 +319,7 @@ def test_environment_of_the_tests_is_quiet():
 
 
 def test_an_attempt_that_finds_everything_done_tells_the_same_facts(trained, tmp_path, mini_data):
-    """Killed between the last file and the manifest: the next attempt computes nothing and still knows the parameters."""
+    """After a kill between the last file and the manifest, the next attempt only writes the manifest."""
     out = tmp_path / "seeds"
     run(predict, tmp_path, predict_config(out, trained))
     first = read_manifest(out)

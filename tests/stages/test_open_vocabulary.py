@@ -1,4 +1,4 @@
-"""A method that learns from captions: trained on pairs without classes, it predicts whatever classes it is asked for."""
+"""Open-vocabulary methods: trained on captions without classes, they predict the classes of any source."""
 
 import shutil
 

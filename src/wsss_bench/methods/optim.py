@@ -23,8 +23,8 @@ class OptimConfig:
         weight_decay: Weight decay of all parameter groups that do not set their own (norms and biases
             included).
         momentum: Momentum of SGD. `published` reproduces the code of IRN, PSA and CLIMS: their optimiser
-            class passes the weight decay as the momentum, so 1e-4 is used where the papers state 0.9. The
-            default is 0.
+            class passes the weight decay as the momentum, so 1e-4 is used where the papers state 0.9. With
+            the default 0 the steps are nearly the same.
         nesterov: Use Nesterov momentum (SGD).
         betas: Betas of AdamW.
         eps: Epsilon of AdamW.
