@@ -258,7 +258,7 @@ def seen(root, workers=0, epoch_length=None):
     return found, data
 
 
-def test_a_broken_pair_is_replaced_counted_and_told(shards, capfd):
+def test_a_broken_pair_is_replaced_counted_and_reported(shards, capfd):
     intact, _ = seen(shards)
     assert sorted(intact) == [
         (f"{k // 4:05d}:{k // 4:05d}{k % 4:04d}", f"picture {10 * k}") for k in range(12)

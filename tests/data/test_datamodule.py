@@ -104,7 +104,7 @@ def test_batches_are_identical_with_and_without_workers(source):
         assert torch.equal(here.image, there.image)
 
 
-def test_validation_shows_whole_pictures_in_order(source):
+def test_validation_uses_whole_images_in_order(source):
     batches = list(WSSSDataModule(source, transform=SMALL, global_batch_size=2).val_dataloader())
     assert [i for batch in batches for i in batch.image_ids] == [f"val_{k}" for k in range(5)]
     # 40 x 56 pixels at long side 32
@@ -124,7 +124,7 @@ def test_prediction_hides_labels_unless_asked(source):
     assert given[3].labels.tolist() == source.labels("train_3").tolist()
 
 
-def test_prediction_of_what_an_interrupted_stage_has_left(source):
+def test_prediction_of_the_images_missing_after_an_interrupted_stage(source):
     data = WSSSDataModule(source)
     data.predict_on("train", labelled=True, ids=["train_7", "train_3"])
     samples = list(data.predict_dataloader())

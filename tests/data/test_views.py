@@ -20,7 +20,7 @@ TRANSFORM = Transform(TransformConfig("irn", 32, (30, 50)))
 
 
 class Maskless(VOC):
-    """A source whose masks must not be looked at."""
+    """A source that fails when a mask is read."""
 
     def mask(self, image_id):
         raise AssertionError(f"the mask of {image_id} was read")
@@ -169,7 +169,7 @@ def test_a_class_with_one_image_is_paired_with_itself_in_another_crop(folder_roo
     assert not torch.equal(first[1], second[1])
 
 
-def test_caption_batch_draws_one_sentence_anew_each_epoch(coco_root, maskless):
+def test_caption_batch_draws_one_caption_in_each_epoch(coco_root, maskless):
     dataset = CaptionView(maskless, maskless.ids("train"), TRANSFORM, 0)
     batch = dataset.collate([dataset[(0, index)] for index in range(3)])
     assert isinstance(batch, CaptionBatch)
