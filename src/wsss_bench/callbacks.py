@@ -1,4 +1,4 @@
-"""What happens around a method while Lightning runs it: progress, and files written image by image."""
+"""Lightning callbacks of the stages: progress of a run, and predictions written image by image."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from wsss_bench.types import InferenceSample, ScoreMaps
 
 
 class Progress(Callback):
-    """Writes how far a stage is, to `progress.json` and once an epoch (or every 30 s) to the log."""
+    """Writes the progress of a stage to `progress.json`, and to the log each epoch or every 30 s."""
 
     def __init__(self, run: StageRun) -> None:
         self.run = run
@@ -49,7 +49,7 @@ class Progress(Callback):
 
 
 class SeedWriter(Callback):
-    """Writes the score maps of each image as they come."""
+    """Writes the seed file of each image as soon as it is predicted."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -71,14 +71,14 @@ class SeedWriter(Callback):
 
 
 class MaskWriter(Callback):
-    """Writes the read-outs {single, multi-scale} x {raw, CRF} of each image.
+    """Writes the masks of each image: single-scale and multi-scale, each raw and with CRF.
 
-    The CRF gets the labels that win at least one pixel of the raw mask, and runs in a pool of processes.
+    The labels of the CRF are those that occur in the raw mask. It runs in a pool of processes.
 
     Args:
-        folder: Receives `ss-raw/`, `ms-raw/` and, with a CRF, `ss-crf/`, `ms-crf/`.
-        crf: CRF of the data set's protocol; None where the extension is absent.
-        workers: Processes of the pool; 0 computes in this process; None takes what is available.
+        folder: Folder of `ss-raw/`, `ms-raw/` and, with a CRF, `ss-crf/`, `ms-crf/`.
+        crf: CRF of the data set's protocol; None if the extension is not installed.
+        workers: Processes of the pool; 0 computes in this process; None takes all that are available.
     """
 
     def __init__(self, folder: Path, crf: CRFConfig | None, workers: int | None) -> None:

@@ -1,9 +1,12 @@
-"""From one image at its own size to the score maps of a method: scales, flips, windows, padding, label gating and peak
-normalisation live here, once for all methods.
+"""Inference of all methods: from one image at its original size to seeds or segmentation probabilities.
 
-Seeds follow IRN's `make_cam` (pipeline of Ahn et al., CVPR 2019): for every scale the image and its mirror, activations
-un-mirrored and added, enlarged, summed over scales, gated by the image labels, divided by the peak of each class.
-Segmentation is the mean of softmax probabilities over scales and mirrors, always at the full size of the image.
+Scales, flips, sliding windows, padding, selection of the labelled classes and normalisation are implemented
+here.
+
+Seeds follow `make_cam` of IRN (Ahn et al., CVPR 2019): at each scale the activations of the image and of its
+mirror image (mirrored back) are added and resized to the image; they are summed over scales, restricted to
+the labelled classes, and divided by the maximum of each class. A segmentation is the mean of softmax
+probabilities over scales and mirror images, at the full size of the image.
 """
 
 from __future__ import annotations
@@ -23,29 +26,34 @@ from wsss_bench.types import InferenceSample, ScoreMaps
 
 Product = Literal["seed", "segmentation"]
 STRIDE = 4
-"""Stride of the second set of seed maps, which random walks read (IRN)."""
+"""Stride of the second set of seed maps, the input of random walks (IRN)."""
 PEAK_EPSILON = 1e-5
 """Added to the maximum of a seed map before dividing by it (IRN)."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class InferenceConfig:
-    """How an image is shown to a method.
+    """How a method is applied to an image.
 
     Args:
         scales: Scales of the seeds, relative to the (possibly resized) image.
-        flip: Show the mirror image too.
-        output_stride: A map of a network with this stride is enlarged to the next multiple of it and cropped at the top
-            left (IRN); used where `pad_to` is not set.
-        pad_to: Pad the image to a multiple of this (patch size), half on each side; maps are cropped accordingly.
-        short_side: Resize the image so that its short side has this many pixels, keeping the ratio. None: its own size.
-        long_side: Limit on the long side when resizing by `short_side`.
+        flip: Add the mirror image to the seeds.
+        output_stride: The map of a network with this stride is resized to the next multiple of it above the
+            image size and cropped at the top left (IRN). Not used with `pad_to` or windows.
+        pad_to: Pad the image to a multiple of this (the patch size), half on each side, and crop the maps
+            back.
+        short_side: Resize the image so that its short side has this many pixels, keeping the aspect ratio.
+            None: the original size.
+        long_side: Upper limit of the long side when resizing by `short_side`.
         window: Side of a sliding window in pixels. None: the whole image at once.
-        window_stride: Step of the window; the last one is shifted back inside, overlapping scores are averaged.
-        references: Other images of each class of the image that a method is shown along with it (seeds of MCIS), drawn with
-            replacement from the training images.
-        multi_scales: Scales of the multi-scale segmentation read-out, with mirror images. Set by the protocol of a data set.
-        background: False predicts classes only, for a data set without background. Set by the source of a data set.
+        window_stride: Step of the window. The last window is shifted back inside the image; overlapping
+            scores are averaged.
+        references: Number of reference images of each class of the image that a method gets with it (seeds of
+            MCIS), drawn with replacement from the training images.
+        multi_scales: Scales of the multi-scale segmentation, all with mirror images. The predict stage sets
+            it from the protocol of the data set.
+        background: False predicts foreground classes only, for a data set without background. The predict
+            stage sets it from the source.
     """
 
     scales: tuple[float, ...] = (1.0, 0.5, 1.5, 2.0)
@@ -67,12 +75,12 @@ class InferenceConfig:
             raise ValueError("a sliding window needs both inference.window and inference.window_stride")
         if self.references < 0:
             raise ValueError(
-                f"inference.references counts images of a class, so it is 0 or more; got {self.references}"
+                f"inference.references is a number of images per class, 0 or more; got {self.references}"
             )
 
 
 class Predicts(Protocol):
-    """What inference needs of a method."""
+    """The part of a method that inference uses."""
 
     @property
     def device(self) -> torch.device: ...
@@ -83,21 +91,23 @@ class Predicts(Protocol):
 
 
 def predict(method: Predicts, sample: InferenceSample, product: Product, config: InferenceConfig) -> Any:
-    """Seeds (`ScoreMaps`) or segmentation probabilities (`{"ss", "ms"}` -> `(1 + C, H, W)` float32) of one image."""
+    """Predict one image: `seed_score_maps` or `segmentation_probabilities`, depending on the product."""
     if product == "seed":
         return seed_score_maps(method, sample, config)
     return segmentation_probabilities(method, sample, config)
 
 
 def seed_score_maps(method: Predicts, sample: InferenceSample, config: InferenceConfig) -> ScoreMaps:
-    """Multi-scale seeds of the labelled classes of one image, at full size and at stride 4, each from the network's own maps.
+    """Multi-scale seeds of the labelled classes of one image.
+
+    The maps at full size and those at stride 4 are both resized from the output of the network.
 
     Raises:
-        ValueError: the sample has no labels; seeds are made where image labels are given.
+        ValueError: the sample has no image labels, which seeds need.
     """
     if sample.labels is None:
         raise ValueError(
-            f"seeds of image {sample.image_id!r} need its image labels; set predict labels, or predict masks"
+            f"seeds of image {sample.image_id!r} need its image labels; give them, or predict a segmentation"
         )
     height, width = sample.image.shape[:2]
     classes = np.flatnonzero(sample.labels)
@@ -128,7 +138,12 @@ def seed_score_maps(method: Predicts, sample: InferenceSample, config: Inference
 def segmentation_probabilities(
     method: Predicts, sample: InferenceSample, config: InferenceConfig
 ) -> dict[str, np.ndarray]:
-    """Probabilities at full size, without image labels: `ss` (scale 1, no mirror) and `ms`, from one pass over the scales."""
+    """Class probabilities of one image at full size, without image labels.
+
+    Returns:
+        `ss` (scale 1, no mirror image) and `ms` (mean over `multi_scales` and mirror images), from one pass
+        over the scales; `(1 + C, H, W)` float32, background first.
+    """
     height, width = sample.image.shape[:2]
     base = _base_size(height, width, config)
     mean: Tensor | None = None
@@ -153,15 +168,16 @@ def segmentation_probabilities(
 
 
 def normalize_peaks(maps: Tensor) -> Tensor:
-    """Divide each map of `(K, h, w)`, >= 0, by its maximum plus 1e-5; values end in [0, 1)."""
+    """Divide each map of `(K, h, w)`, >= 0, by its maximum plus 1e-5; the result is in [0, 1)."""
     return maps / (maps.amax(dim=(1, 2), keepdim=True) + PEAK_EPSILON)
 
 
 def enlarge(maps: Tensor, size: tuple[int, int], config: InferenceConfig) -> Tensor:
-    """Maps `([N,] K, h, w)` to the size of the image, bilinear (align_corners=False).
+    """Resize maps `([N,] K, h, w)` to the size of the image, bilinear (align_corners=False).
 
-    With `pad_to` or windows the maps already cover exactly the image. Otherwise the map of a strided network covers the next
-    multiple of its stride: it is enlarged to that and cropped at the top left, which is not the same as a rescale.
+    With `pad_to` or windows the maps cover exactly the image. Otherwise the map of a strided network covers
+    the next multiple of its stride: it is resized to that size and cropped at the top left, which differs
+    from resizing it to the image size directly.
     """
     height, width = size
     if config.pad_to is not None or config.window is not None:
@@ -173,7 +189,7 @@ def enlarge(maps: Tensor, size: tuple[int, int], config: InferenceConfig) -> Ten
 
 
 def _maps_of(forward: Callable[[Tensor], Tensor], image: Tensor, config: InferenceConfig) -> Tensor:
-    """Maps of one batch of images: as the network gives them, or (with windows or padding) at the images' size."""
+    """Maps of a batch, at the output size of the network, or with windows or padding of the images."""
     if config.window is not None and config.window_stride is not None:
         return slide(
             lambda crop: _padded(forward, crop, config.pad_to or 1).float(),
@@ -186,10 +202,10 @@ def _maps_of(forward: Callable[[Tensor], Tensor], image: Tensor, config: Inferen
 
 
 def slide(forward: Callable[[Tensor], Tensor], image: Tensor, window: int, stride: int) -> Tensor:
-    """Sliding window over `(N, 3, H, W)` -> `(N, K, H, W)`; `forward` gives maps at the size of its crop.
+    """Sliding window over `(N, 3, H, W)` -> `(N, K, H, W)`; `forward` returns maps at the size of its crop.
 
-    Windows lie at multiples of `stride`; the last of a row or column is shifted back inside the image. Overlapping scores are
-    averaged. An image smaller than the window is shown whole.
+    Windows start at multiples of `stride`; the last one of a row or column is shifted back inside the image.
+    Overlapping scores are averaged. An image smaller than the window is processed as a whole.
     """
     height, width = image.shape[-2:]
     rows = math.ceil(max(height - window, 0) / stride) + 1
@@ -212,7 +228,7 @@ def slide(forward: Callable[[Tensor], Tensor], image: Tensor, window: int, strid
 
 
 def _padded(forward: Callable[[Tensor], Tensor], image: Tensor, multiple: int) -> Tensor:
-    """Zero-pad to a multiple, half on each side (the smaller half first), and return maps at the size of `image`."""
+    """Maps at the size of `image`, which is zero-padded to a multiple, half on each side (smaller first)."""
     height, width = image.shape[-2:]
     extra_rows, extra_columns = -height % multiple, -width % multiple
     top, left = extra_rows // 2, extra_columns // 2
@@ -222,6 +238,7 @@ def _padded(forward: Callable[[Tensor], Tensor], image: Tensor, multiple: int) -
 
 
 def _base_size(height: int, width: int, config: InferenceConfig) -> tuple[int, int]:
+    """Height and width of the image at scale 1: resized by `short_side`, if that is set."""
     if config.short_side is None:
         return height, width
     factor = min(config.short_side / min(height, width), config.long_side / max(height, width))
@@ -229,7 +246,7 @@ def _base_size(height: int, width: int, config: InferenceConfig) -> tuple[int, i
 
 
 def _to_tensor(image: np.ndarray, base: tuple[int, int], scale: float, device: torch.device) -> Tensor:
-    """`(H, W, 3)` uint8 -> `(1, 3, h, w)` in [0, 1] at `scale` times the base size (PIL bicubic on bytes, as in IRN)."""
+    """`(H, W, 3)` uint8 -> `(1, 3, h, w)` in [0, 1], `scale` times the base size (PIL bicubic, as in IRN)."""
     size = (round(base[0] * scale), round(base[1] * scale))
     if size != image.shape[:2]:
         image = np.asarray(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BICUBIC))

@@ -1,9 +1,8 @@
-"""Score maps -> mask: enlarge to the size of the image, background threshold, argmax. Nothing here needs
-torch.
+"""From seeds to a mask: resize the score maps to the image, apply a background threshold, take the argmax.
 
-The background is a map with the constant value t in front of the class maps, and the first of equal maxima
-wins: a pixel is foreground only where its best score is strictly above t, and among equal classes the first
-one wins (IRN, Ahn et al., CVPR 2019).
+The background is a map with the constant value t before the class maps, and the first maximum is taken (IRN,
+Ahn et al., CVPR 2019). So a pixel is foreground only where its best score is strictly above t, and of classes
+with equal scores the first one is chosen. This module does not import torch.
 """
 
 from __future__ import annotations
@@ -16,8 +15,9 @@ from wsss_bench.types import ScoreMaps
 def full_size_scores(maps: ScoreMaps) -> np.ndarray:
     """Scores `(K, H, W)` at the size of the image.
 
-    Maps stored at full size come back as they are (float16); smaller ones are enlarged in float32, bilinear
-    with half-pixel centres: `torch.nn.functional.interpolate(mode="bilinear", align_corners=False)`.
+    Maps that are stored at full size are returned unchanged (float16). Others are resized in float32,
+    bilinear with half-pixel centres, as `torch.nn.functional.interpolate(mode="bilinear",
+    align_corners=False)` does.
     """
     height, width = maps.size
     if len(maps.classes) == 0:
@@ -32,8 +32,8 @@ def threshold_mask(maps: ScoreMaps, threshold: float) -> np.ndarray:
     """Mask `(H, W)` uint8: the best class where its score is strictly above `threshold`, else 0.
 
     Args:
-        maps: Scores of the classes of one image, each map with maximum about 1.
-        threshold: Background level t in [0, 1], compared as float32.
+        maps: Seeds of one image, each map with a maximum of about 1.
+        threshold: Background score t in [0, 1], compared as float32.
     """
     if len(maps.classes) == 0:
         return np.zeros(maps.size, np.uint8)
@@ -44,11 +44,10 @@ def threshold_mask(maps: ScoreMaps, threshold: float) -> np.ndarray:
 
 
 def _stretch(maps: np.ndarray, length: int) -> np.ndarray:
-    """Linear interpolation of the last axis of float32 maps to `length`, in float32 as torch does it."""
+    """Linear interpolation of the last axis of float32 maps to `length`, in float32 as in torch."""
     old = maps.shape[-1]
-    centres = np.float32(old / length) * (np.arange(length, dtype=np.float32) + np.float32(0.5)) - np.float32(
-        0.5
-    )
+    half = np.float32(0.5)
+    centres = np.float32(old / length) * (np.arange(length, dtype=np.float32) + half) - half
     centres = np.maximum(centres, np.float32(0))
     left = np.minimum(centres.astype(np.int64), old - 1)
     right = np.minimum(left + 1, old - 1)

@@ -1,20 +1,41 @@
-"""The nouns that data, methods and stages exchange.
+"""Data types that data sources, methods and stages exchange.
 
-Images are RGB. `(H, W)` are image pixels, `(h, w)` a feature grid; `C` counts foreground classes. A label vector has `C`
-entries; a mask holds 0 for background, `c + 1` for class `c` and 255 for pixels to ignore.
+Images are RGB. `(H, W)` are image pixels, `(h, w)` a feature grid, `B` images of a batch, `C` foreground
+classes. A label vector has `C` entries. A mask holds 0 for background, `c + 1` for class `c` and 255 for
+pixels to ignore.
+
+Batches are named tuples: Lightning moves them to a device and PyTorch pins their memory without losing their
+type.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 import numpy as np
 
-if TYPE_CHECKING:  # the nouns are read by code that must start without torch
+if TYPE_CHECKING:  # commands that start without torch import this module
     from torch import Tensor
 
 IGNORE = 255
-"""Mask value of pixels that count for nothing."""
+"""Mask value of pixels that are left out of losses and scores."""
+
+ViewName = Literal["image", "pair", "group", "caption", "mask"]
+"""Value of `data.view`: what a training item is."""
+
+
+class Batch(Protocol):
+    """What all training batches have in common."""
+
+    @classmethod
+    def view(cls) -> ViewName:
+        """The `data.view` that yields batches of this type."""
+        ...
+
+    @property
+    def image_ids(self) -> list[str]:
+        """Ids of all images of the batch."""
+        ...
 
 
 class ImageBatch(NamedTuple):
@@ -25,21 +46,40 @@ class ImageBatch(NamedTuple):
     labels: Tensor  # (B, C) float, multi-hot
     valid: Tensor  # (B, H, W) bool, False on padding
 
+    @classmethod
+    def view(cls) -> ViewName:
+        return "image"
+
 
 class PairBatch(NamedTuple):
-    """Two images at a time that share at least one class."""
+    """Pairs of images that share at least one class."""
 
     first: ImageBatch
     second: ImageBatch
-    self_views: dict[
-        str, Tensor
-    ]  # name ("flip", "0.75x", "2x") -> (B, 3, h, w) of the first images without colour jitter
+    # name ("flip", "0.75x", "2x") -> (B, 3, h, w): the first images mirrored or resized, without jitter
+    self_views: dict[str, Tensor]
+
+    @classmethod
+    def view(cls) -> ViewName:
+        return "pair"
+
+    @property
+    def image_ids(self) -> list[str]:
+        return [*self.first.image_ids, *self.second.image_ids]
 
 
 class GroupBatch(NamedTuple):
-    """Three images at a time that share at least one class."""
+    """Groups of three images that share at least one class."""
 
     images: tuple[ImageBatch, ImageBatch, ImageBatch]
+
+    @classmethod
+    def view(cls) -> ViewName:
+        return "group"
+
+    @property
+    def image_ids(self) -> list[str]:
+        return [image_id for batch in self.images for image_id in batch.image_ids]
 
 
 class CaptionBatch(NamedTuple):
@@ -50,41 +90,48 @@ class CaptionBatch(NamedTuple):
     caption: list[str]
     valid: Tensor  # (B, H, W) bool
 
+    @classmethod
+    def view(cls) -> ViewName:
+        return "caption"
+
 
 class MaskBatch(NamedTuple):
-    """Images with masks: true ones for full supervision, pseudo masks for a segmenter."""
+    """Images with masks: ground truth for full supervision, pseudo masks for a segmenter."""
 
     image_ids: list[str]
     image: Tensor  # (B, 3, H, W) float in [0, 1]
     mask: Tensor  # (B, H, W) int64 in {0..C, 255}; padding is 255
     valid: Tensor  # (B, H, W) bool
 
+    @classmethod
+    def view(cls) -> ViewName:
+        return "mask"
+
 
 class Reference(NamedTuple):
-    """Another image of the same class, shown to methods that compare images at inference."""
+    """Another image of the same class, for methods that compare images at inference."""
 
     image_id: str
     image: np.ndarray  # (H, W, 3) uint8
     labels: np.ndarray  # (C,) float32, multi-hot
-    drawn_for: int  # the class that it was drawn for, 0..C-1; an image drawn for two classes comes twice
+    for_class: int  # class it was drawn for, 0..C-1; an image that was drawn for two classes is listed twice
 
 
 class InferenceSample(NamedTuple):
-    """One image at its own size."""
+    """One image at its original size."""
 
     image_id: str
     image: np.ndarray  # (H, W, 3) uint8
-    labels: np.ndarray | None  # (C,) float32 multi-hot; None where labels must not be known
+    labels: np.ndarray | None  # (C,) float32 multi-hot; None where the method must not see labels
     references: tuple[Reference, ...] = ()
 
 
 class ScoreMaps(NamedTuple):
-    """One image's result, and the content of a seed file."""
+    """Seeds of one image, as they are stored in a seed file."""
 
     image_id: str
     classes: np.ndarray  # (K,) uint8 mask values: 1..C
     scores: np.ndarray  # (K, h, w) float16, >= 0, each map divided by its maximum
     size: tuple[int, int]  # (H, W) of the original image
-    strided: np.ndarray | None = (
-        None  # (K, ceil(H / 4), ceil(W / 4)) float16, fused at this size: what a random walk reads
-    )
+    # (K, ceil(H / 4), ceil(W / 4)) float16: scales summed at stride 4, input of random walks
+    strided: np.ndarray | None = None

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from wsss_bench.data.command import main
-from wsss_bench.data.datamodule import GlobalBatchSampler, WSSSDataModule
+from wsss_bench.data.datamodule import WSSSDataModule
+from wsss_bench.data.samplers import GlobalBatchSampler
 from wsss_bench.data.sources.base import Unreadable
 from wsss_bench.data.sources.captions import CaptionTable
 from wsss_bench.data.sources.coco import COCO
@@ -105,12 +106,12 @@ def test_half_pairs_are_left_out_and_named(shards):
     write_shard(shards / "00002.tar", members, good2, pair("good", 3))
     source = WebDataset(shards)
     with pytest.warns(
-        UserWarning, match=r"10 pairs in 3 shards; left out: 1 x no image, 1 x no text, 1 x key comes"
+        UserWarning, match=r"10 pairs in 3 shards; left out: 1 x no image, 1 x no text, 1 x duplicate key"
     ):
         ids = source.ids("train")
     assert ids[8:] == ["00002:good", "00002:good2"]
     assert [shown(source, image_id) for image_id in ids[8:]] == [50, 90]
-    assert source.left_out == ["00002:blind: no image", "00002:mute: no text", "00002:good: key comes twice"]
+    assert source.left_out == ["00002:blind: no image", "00002:mute: no text", "00002:good: duplicate key"]
 
 
 @pytest.mark.parametrize("damage", ["cut in a member", "cut between members", "broken header"])
@@ -191,7 +192,7 @@ def test_table_of_captions(table):
         ("image,text\na.jpg,x\n", r"has the columns \['image', 'text'\]; expected image,caption"),
         (
             "image,caption\na.jpg,x\nc.jpg,\ndeep/b.png,  \n",
-            r"has 2 rows without a caption \(line 3, 4, \.\.\.\); fill them or take them off",
+            r"has 2 rows without a caption \(line 3, 4, \.\.\.\); fill them or remove them",
         ),
         ("image,caption\na.jpg,x\na.png,y\n", r"line 3: 'a\.png' and 'a\.jpg' have the same id"),
     ],
@@ -209,11 +210,11 @@ def test_captions_are_no_labels_and_no_masks(build, table, shards):
     for ask in (source.labels, source.mask):
         with pytest.raises(ValueError, match=r"captions only; set `data\.view: caption`"):
             ask(source.ids("train")[0])
-    with pytest.raises(ValueError, match="names no class"):
+    with pytest.raises(ValueError, match="has no classes to predict"):
         WSSSDataModule(source, view="caption").predict_on("train", labelled=False)
 
 
-# who is shown what
+# order and sharing of pairs
 
 
 def test_short_epochs_go_through_every_pair_once_a_pass():
@@ -257,7 +258,7 @@ def seen(root, workers=0, epoch_length=None):
     return found, data
 
 
-def test_a_broken_pair_is_replaced_counted_and_told(shards, capfd):
+def test_a_broken_pair_is_replaced_counted_and_reported(shards, capfd):
     intact, _ = seen(shards)
     assert sorted(intact) == [
         (f"{k // 4:05d}:{k // 4:05d}{k % 4:04d}", f"picture {10 * k}") for k in range(12)
@@ -313,6 +314,6 @@ def test_coco_image_without_a_caption_is_named(coco_root):
     path.write_text(json.dumps({**content, "annotations": []}))
     with pytest.raises(
         ValueError,
-        match=r"captions_val2014\.json has no caption for image 'COCO_val2014_000000000004'; leave it out",
+        match=r"captions_val2014\.json has no caption for image 'COCO_val2014_000000000004'; remove it",
     ):
         COCO(coco_root, vocabulary="mini").captions("COCO_val2014_000000000004")

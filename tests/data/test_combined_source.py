@@ -34,17 +34,15 @@ def web(tmp_path):
 
 
 def test_extra_images_join_the_training_split_only(main, web):
-    pool = CombinedSource(main, "train", {"web": ExtraImages(web)})
-    for ids in (pool.ids("train"), pool.anchors("train"), pool.partners("train")):
+    combined = CombinedSource(main, "train", {"web": ExtraImages(web)})
+    for ids in (combined.ids("train"), combined.anchors("train"), combined.partners("train")):
         assert ids == [*main.ids("train"), "web_0", "web_1"]
-    assert pool.ids("val") == pool.anchors("val") == main.ids("val")
-    assert pool.labels("web_1").tolist() == [0, 1, 0, 0, 0, 0, 0, 1]  # bird and train, in the main order
-    assert pool.image("web_1").shape == (20, 30, 3)
-    assert np.array_equal(pool.mask("train_0"), main.mask("train_0"))
-    with pytest.raises(
-        ValueError, match="'web_0' is of the extra source 'web', whose masks are never looked at"
-    ):
-        pool.mask("web_0")
+    assert combined.ids("val") == combined.anchors("val") == main.ids("val")
+    assert combined.labels("web_1").tolist() == [0, 1, 0, 0, 0, 0, 0, 1]  # bird and train, in the main order
+    assert combined.image("web_1").shape == (20, 30, 3)
+    assert np.array_equal(combined.mask("train_0"), main.mask("train_0"))
+    with pytest.raises(ValueError, match="'web_0' is of the extra source 'web', whose masks are never used"):
+        combined.mask("web_0")
 
 
 @pytest.mark.parametrize(
@@ -52,15 +50,16 @@ def test_extra_images_join_the_training_split_only(main, web):
     [("may_be_anchor", "anchors"), ("may_be_partner", "partners"), ("gets_pseudo_label", "ids")],
 )
 def test_each_role_can_be_taken_away(role, listing, main, web):
-    pool = CombinedSource(main, "train", {"web": ExtraImages(web, **{role: False})})
-    listings = {name: len(getattr(pool, name)("train")) for name in ("anchors", "partners", "ids")}
+    combined = CombinedSource(main, "train", {"web": ExtraImages(web, **{role: False})})
+    listings = {name: len(getattr(combined, name)("train")) for name in ("anchors", "partners", "ids")}
     assert listings == {name: 10 if name == listing else 12 for name in listings}
 
 
 def test_bad_extra_sources_are_named(main, tmp_path):
     foreign = folder(tmp_path / "a", [("x", "zebra")], classes=("zebra", "bird"))
     with pytest.raises(
-        ValueError, match=r"data.extra_images.own has 1 classes that the data set has not, first 'zebra'"
+        ValueError,
+        match=r"data.extra_images.own has 1 classes that the data set does not have, first 'zebra'",
     ):
         CombinedSource(main, "train", {"own": ExtraImages(foreign)})
     taken = folder(tmp_path / "b", [("train_3", "bird")])
@@ -68,7 +67,7 @@ def test_bad_extra_sources_are_named(main, tmp_path):
         CombinedSource(main, "train", {"own": ExtraImages(taken)})
 
 
-def test_pairs_take_their_anchors_and_partners_from_the_pool(main, web):
+def test_pairs_take_their_anchors_and_partners_from_the_combined_source(main, web):
     extra = {"web": ExtraImages(web, may_be_anchor=False)}
     data = WSSSDataModule(main, "pair", SQUARE, global_batch_size=5, val_split=None, extra_images=extra)
     firsts, seconds = set(), set()
@@ -91,5 +90,5 @@ def test_seeds_are_made_of_what_gets_pseudo_labels(main, web):
     table = data.reference_table("train", 2)
     assert set(table) == set(samples)
     for image_id, sample in samples.items():
-        drawn = {c: [r.image_id for r in sample.references if r.drawn_for == c] for c in table[image_id]}
+        drawn = {c: [r.image_id for r in sample.references if r.for_class == c] for c in table[image_id]}
         assert drawn == table[image_id]

@@ -1,11 +1,12 @@
-from types import SimpleNamespace
+import json
 
 import numpy as np
 import pytest
 import torch
 from lightning import LightningModule, Trainer
 
-from wsss_bench.data.datamodule import GlobalBatchSampler, ShardSampler, WSSSDataModule
+from wsss_bench.data.datamodule import WSSSDataModule
+from wsss_bench.data.samplers import GlobalBatchSampler, ShardSampler
 from wsss_bench.data.sources.voc import VOC
 from wsss_bench.data.transforms import TransformConfig
 from wsss_bench.types import ImageBatch, InferenceSample, MaskBatch, PairBatch
@@ -22,7 +23,7 @@ def shares(world_size, epoch=0, length=53, batch=12, drop_last=True):
     """Each rank's keys, cut into its batches."""
     result = []
     for rank in range(world_size):
-        sampler = GlobalBatchSampler(length, batch, rank, world_size, drop_last, seed=4)
+        sampler = GlobalBatchSampler(length, batch, rank, world_size, drop_last, random_seed=4)
         sampler.set_epoch(epoch)
         keys = list(sampler)
         assert len(keys) == len(sampler)
@@ -63,7 +64,7 @@ def test_last_batch_is_kept_where_asked():
 
 def test_batch_that_ranks_cannot_share():
     with pytest.raises(ValueError, match=r"global_batch_size 16 cannot be shared by 3 ranks.*multiple of 3"):
-        GlobalBatchSampler(100, 16, 0, 3, drop_last=True, seed=0)
+        GlobalBatchSampler(100, 16, 0, 3, drop_last=True, random_seed=0)
 
 
 def test_fewer_images_than_a_batch(source):
@@ -93,7 +94,9 @@ def test_each_view_yields_its_batch(view, kind, source):
 
 def test_batches_are_identical_with_and_without_workers(source):
     def epoch(num_workers):
-        data = WSSSDataModule(source, transform=SMALL, global_batch_size=5, num_workers=num_workers, seed=3)
+        data = WSSSDataModule(
+            source, transform=SMALL, global_batch_size=5, num_workers=num_workers, random_seed=3
+        )
         return list(data.train_dataloader())
 
     for here, there in zip(epoch(0), epoch(2), strict=True):
@@ -101,7 +104,7 @@ def test_batches_are_identical_with_and_without_workers(source):
         assert torch.equal(here.image, there.image)
 
 
-def test_validation_shows_whole_pictures_in_order(source):
+def test_validation_uses_whole_images_in_order(source):
     batches = list(WSSSDataModule(source, transform=SMALL, global_batch_size=2).val_dataloader())
     assert [i for batch in batches for i in batch.image_ids] == [f"val_{k}" for k in range(5)]
     # 40 x 56 pixels at long side 32
@@ -121,7 +124,7 @@ def test_prediction_hides_labels_unless_asked(source):
     assert given[3].labels.tolist() == source.labels("train_3").tolist()
 
 
-def test_prediction_of_what_an_interrupted_stage_has_left(source):
+def test_prediction_of_the_images_missing_after_an_interrupted_stage(source):
     data = WSSSDataModule(source)
     data.predict_on("train", labelled=True, ids=["train_7", "train_3"])
     samples = list(data.predict_dataloader())
@@ -149,34 +152,30 @@ def test_training_and_validation_must_not_share_images(source, voc_root):
         WSSSDataModule(source, transform=SMALL).val_dataloader()
 
 
-def test_a_trainer_that_would_share_out_the_shares_is_refused(source):
-    data = WSSSDataModule(source, transform=SMALL, global_batch_size=4)
-    connector = SimpleNamespace(use_distributed_sampler=True)
-    data.trainer = SimpleNamespace(world_size=2, global_rank=1, _accelerator_connector=connector)
-    with pytest.raises(ValueError, match=r"trainer\.use_distributed_sampler is true"):
-        data.train_dataloader()
-    connector.use_distributed_sampler = False
-    assert [len(batch.image_ids) for batch in data.train_dataloader()] == [2, 2]
-    assert [sample for batch in data.val_dataloader() for sample in batch.image_ids] == ["val_1", "val_3"]
-
-
 class Recorder(LightningModule):
-    """Remembers what it was shown."""
+    """Records the batches it gets, and writes the image ids of each rank to a folder, if one is given."""
 
-    def __init__(self):
+    def __init__(self, folder=None):
         super().__init__()
+        self.folder = folder
+        self.image_ids = {"train": [], "val": []}
         self.weight = torch.nn.Parameter(torch.zeros(()))
         self.seen = []
 
     def training_step(self, batch, _):
         self.seen.append((self.current_epoch, batch.image_ids, batch.image.mean().item()))
+        self.image_ids["train"] += batch.image_ids
         return self.weight * batch.image.mean()
 
     def validation_step(self, batch, _):
-        pass
+        self.image_ids["val"] += batch.image_ids
 
     def predict_step(self, sample, _):
         return sample.image_id
+
+    def on_fit_end(self):
+        if self.folder is not None:
+            (self.folder / f"{self.global_rank}.json").write_text(json.dumps(self.image_ids))
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), 0.1)
@@ -204,3 +203,18 @@ def test_a_resumed_training_sees_what_the_uninterrupted_one_saw(source, tmp_path
     assert [epoch for epoch, _, _ in whole.seen] == [0, 0, 1, 1, 2, 2]
     assert start.seen + rest.seen == whole.seen
     assert begun.predict(rest, data()) == [f"val_{k}" for k in range(5)]
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
+def test_two_ranks_keep_their_shares_in_a_trainer_that_replaces_samplers(source, tmp_path):
+    """`use_distributed_sampler` is true by default; Lightning must not divide the share of a rank again."""
+    arguments = {"devices": 2, "strategy": "ddp_spawn", "use_distributed_sampler": True}
+    arguments |= {"max_epochs": 1, "num_sanity_val_steps": 0, "enable_checkpointing": False}
+    data = WSSSDataModule(source, transform=SMALL, global_batch_size=4)
+    trainer(**arguments).fit(Recorder(tmp_path), data)
+    images = {split: source.ids(split) for split in ("train", "val")}
+    for rank in (0, 1):
+        found = json.loads((tmp_path / f"{rank}.json").read_text())
+        shuffled = GlobalBatchSampler(10, 4, rank, 2, drop_last=True, random_seed=0)
+        assert found["train"] == [images["train"][index] for _, index in shuffled]
+        assert found["val"] == images["val"][rank::2]

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import paths
@@ -186,8 +187,8 @@ def test_without_background_every_pixel_gets_a_class():
     config = InferenceConfig(multi_scales=(1.0, 1.5), window=16, window_stride=8)
     for probabilities in segmentation_probabilities(Sure(), image, config).values():
         assert (probabilities.argmax(0) == 0).all()
-    config.background = False
-    for probabilities in segmentation_probabilities(Sure(), image, config).values():
+    without = replace(config, background=False)
+    for probabilities in segmentation_probabilities(Sure(), image, without).values():
         assert probabilities.shape == (3, 20, 24)
         assert (probabilities[0] == 0).all()
         np.testing.assert_allclose(probabilities[2], np.e / (1 + np.e), rtol=1e-5)

@@ -272,7 +272,7 @@ def test_folder_without_a_split_column_is_all_training(folder_root):
     ("table", "message"),
     [
         ("image,classes\ngrey.png,cta\n", r"line 2: unknown class 'cta' \(nearest known names: cat\)"),
-        ("image,classes\ngrey.png,cat\nnone.png,cat\n", r"line 3: no picture 'none\.png'"),
+        ("image,classes\ngrey.png,cat\nnone.png,cat\n", r"line 3: no image 'none\.png'"),
         ("image,classes\ngrey.png,cat\ngrey.png,dog\n", r"line 3: a second row or file for image 'grey'"),
         ("picture,label\ngrey.png,cat\n", r"has the columns \['picture', 'label'\]; expected image,classes"),
     ],

@@ -54,7 +54,7 @@ def test_padding_is_exactly_zero_after_normalisation_and_255_in_the_mask(kind, i
     assert (crop.mask[crop.valid] == 1).all()
 
 
-def test_irn_places_a_small_picture_anywhere_in_the_container(image):
+def test_irn_places_a_small_image_anywhere_in_the_crop(image):
     transform = Transform(TransformConfig("irn", 96, (40, 40)))
     corners = {tuple(transform(image, (0, 0, i)).valid.nonzero()[0].tolist()) for i in range(60)}
     tops, lefts = zip(*corners, strict=True)
@@ -174,7 +174,7 @@ def test_scale_changes_colours_only_when_asked():
     assert drawn((0.3, 0.3, 0.3, 0.1)).std(dim=0).min() > 10
 
 
-def test_resize_shows_the_whole_picture_without_a_draw(image):
+def test_resize_keeps_the_whole_image_without_randomness(image):
     transform = Transform(TransformConfig("resize", 40))
     crop = transform(image, (0, 0, 0))
     assert torch.equal(crop.image, transform(image, (9, 9, 9)).image)
@@ -217,7 +217,7 @@ def test_squares_and_their_views_are_those_of_mcis():
 
 def test_self_views_need_squares():
     with pytest.raises(
-        ValueError, match=r"self_scales \(0.75,\) are positive and need kind: square; got kind irn"
+        ValueError, match=r"self_scales must be positive and need kind: square; got \(0.75,\) and kind irn"
     ):
         TransformConfig("irn", 16, self_scales=(0.75,))
     assert Transform(TransformConfig("square", 16)).self_views(np.zeros((4, 4, 3), np.uint8)) == {}

@@ -5,8 +5,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from wsss_bench.artifacts.files import write_mask
-from wsss_bench.data.datamodule import GlobalBatchSampler
 from wsss_bench.data.references import ReferenceImages
+from wsss_bench.data.samplers import GlobalBatchSampler
 from wsss_bench.data.sources.base import Source
 from wsss_bench.data.sources.coco import COCO
 from wsss_bench.data.sources.folder import Folder
@@ -20,7 +20,7 @@ TRANSFORM = Transform(TransformConfig("irn", 32, (30, 50)))
 
 
 class Maskless(VOC):
-    """A source whose masks must not be looked at."""
+    """A source that fails when a mask is read."""
 
     def mask(self, image_id):
         raise AssertionError(f"the mask of {image_id} was read")
@@ -104,12 +104,12 @@ class Labels(Source):
     mask = image
 
 
-def test_partners_follow_the_law_of_mcis():
+def test_partners_follow_the_distribution_of_mcis():
     """P(j | i) is the mean over the classes c of i of [j has c] / N_c, as in the authors' draws."""
     with np.load(GOLDEN / "pair_sampling.npz", allow_pickle=False) as file:
         labels, recorded = file["labels"], file["pair_counts_4000_passes"]
     share = labels / labels.sum(axis=0).clip(1)  # (N, C) [j has c] / N_c
-    law = labels @ share.T / labels.sum(axis=1, keepdims=True)
+    probability = labels @ share.T / labels.sum(axis=1, keepdims=True)
     source = Labels(labels)
     view = PairView(source, source.ids("train"), TRANSFORM, 0)
     drawn = np.zeros_like(recorded)
@@ -117,13 +117,15 @@ def test_partners_follow_the_law_of_mcis():
         for index in range(len(labels)):
             drawn[index, view.partner((epoch, index))] += 1
     for counts, passes in ((recorded, 4000), (drawn, 1000)):
-        assert not counts[law == 0].any()
-        expected = passes * law
-        chi_square = ((counts - expected)[law > 0] ** 2 / expected[law > 0]).sum()
-        freedom = (law > 0).sum() - len(law)
+        assert not counts[probability == 0].any()
+        expected = passes * probability
+        chi_square = ((counts - expected)[probability > 0] ** 2 / expected[probability > 0]).sum()
+        freedom = (probability > 0).sum() - len(probability)
         assert chi_square < freedom + 4 * (2 * freedom) ** 0.5
-    uniform = np.where(law > 0, 1 / (law > 0).sum(axis=1, keepdims=True), 0)
-    assert ((drawn - 1000 * uniform)[law > 0] ** 2 / (1000 * uniform)[law > 0]).sum() > 10 * freedom
+    uniform = np.where(probability > 0, 1 / (probability > 0).sum(axis=1, keepdims=True), 0)
+    assert (
+        (drawn - 1000 * uniform)[probability > 0] ** 2 / (1000 * uniform)[probability > 0]
+    ).sum() > 10 * freedom
 
 
 def test_partners_and_anchors_may_be_different_images():
@@ -167,7 +169,7 @@ def test_a_class_with_one_image_is_paired_with_itself_in_another_crop(folder_roo
     assert not torch.equal(first[1], second[1])
 
 
-def test_caption_batch_draws_one_sentence_anew_each_epoch(coco_root, maskless):
+def test_caption_batch_draws_one_caption_in_each_epoch(coco_root, maskless):
     dataset = CaptionView(maskless, maskless.ids("train"), TRANSFORM, 0)
     batch = dataset.collate([dataset[(0, index)] for index in range(3)])
     assert isinstance(batch, CaptionBatch)
@@ -217,7 +219,7 @@ def test_inference_samples_have_their_own_size_and_no_labels_unless_asked(maskle
 
 def test_worker_processes_change_nothing_and_never_go_stale(maskless):
     dataset = PairView(maskless, maskless.ids("train"), TRANSFORM, 5)
-    sampler = GlobalBatchSampler(10, 5, 0, 1, drop_last=True, seed=5)
+    sampler = GlobalBatchSampler(10, 5, 0, 1, drop_last=True, random_seed=5)
     loader = DataLoader(
         dataset, 5, sampler=sampler, collate_fn=dataset.collate, num_workers=2, persistent_workers=True
     )
@@ -232,25 +234,25 @@ def test_worker_processes_change_nothing_and_never_go_stale(maskless):
 
 def test_references_are_drawn_by_class_and_do_not_depend_on_what_is_left(maskless):
     ids = maskless.ids("train")
-    pool = ReferenceImages(maskless, ids, 10, seed=3)
-    sample = InferenceView(maskless, ids, True, pool)[(0, 0)]  # classes 0 and 4
-    assert [reference.drawn_for for reference in sample.references] == [0] * 10 + [4] * 10
+    references = ReferenceImages(maskless, ids, 10, random_seed=3)
+    sample = InferenceView(maskless, ids, True, references)[(0, 0)]  # classes 0 and 4
+    assert [reference.for_class for reference in sample.references] == [0] * 10 + [4] * 10
     for reference in sample.references:
-        assert maskless.labels(reference.image_id)[reference.drawn_for] == 1
+        assert maskless.labels(reference.image_id)[reference.for_class] == 1
         assert np.array_equal(reference.labels, maskless.labels(reference.image_id))
         assert np.array_equal(reference.image, maskless.image(reference.image_id))
-    three = ReferenceImages(maskless, ids, 3, seed=3)
+    three = ReferenceImages(maskless, ids, 3, random_seed=3)
     names = [reference.image_id for reference in sample.references]
     assert three.draw("train_0", maskless.labels("train_0")) == {0: names[:3], 4: names[10:13]}
-    resumed = InferenceView(maskless, ["train_7", "train_0"], True, pool)[(0, 1)]
+    resumed = InferenceView(maskless, ["train_7", "train_0"], True, references)[(0, 1)]
     assert [reference.image_id for reference in resumed.references] == names
-    other = ReferenceImages(maskless, ids, 10, seed=4).draw("train_0", maskless.labels("train_0"))
+    other = ReferenceImages(maskless, ids, 10, random_seed=4).draw("train_0", maskless.labels("train_0"))
     assert other[0] + other[4] != names
-    assert InferenceView(maskless, ids, False, pool)[(0, 0)].references == ()
+    assert InferenceView(maskless, ids, False, references)[(0, 0)].references == ()
 
 
 def test_a_class_with_too_few_images_repeats_them_and_one_without_any_has_no_reference():
     labels = np.eye(3, dtype=np.float32)[[0, 1, 1]]
     source = Labels(labels)
-    pool = ReferenceImages(source, ["0", "1"], 5, seed=0)
-    assert pool.draw("0", np.ones(3, np.float32)) == {0: ["0"] * 5, 1: ["1"] * 5}
+    references = ReferenceImages(source, ["0", "1"], 5, random_seed=0)
+    assert references.draw("0", np.ones(3, np.float32)) == {0: ["0"] * 5, 1: ["1"] * 5}

@@ -223,7 +223,7 @@ def test_a_checkpoint_of_another_method_is_refused(trained, tmp_path, mini_data)
 def test_a_checkpoint_of_another_class_list_is_refused(trained, tmp_path, mini_data):
     config = predict_config(tmp_path / "out", trained)
     config["data"]["source"] = {**SOURCE, "init_args": {"root": "${WSSS_DATA}/mini/voc", "vocabulary": "voc"}}
-    with pytest.raises(ValueError, match=r"checkpoint knows 8 classes .* source has 20"):
+    with pytest.raises(ValueError, match=r"checkpoint has 8 classes .* source has 20"):
         run(predict, tmp_path, config)
 
 
@@ -319,7 +319,7 @@ def test_environment_of_the_tests_is_quiet():
 
 
 def test_an_attempt_that_finds_everything_done_tells_the_same_facts(trained, tmp_path, mini_data):
-    """Killed between the last file and the manifest: the next attempt computes nothing and still knows the parameters."""
+    """After a kill between the last file and the manifest, the next attempt only writes the manifest."""
     out = tmp_path / "seeds"
     run(predict, tmp_path, predict_config(out, trained))
     first = read_manifest(out)

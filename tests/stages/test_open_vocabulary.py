@@ -1,4 +1,4 @@
-"""A method that learns from captions: trained on pairs without classes, it predicts whatever classes it is asked for."""
+"""Open-vocabulary methods: trained on captions without classes, they predict the classes of any source."""
 
 import shutil
 
@@ -83,5 +83,5 @@ def test_other_classes_are_predicted_with_and_without_background(stage, tmp_path
 def test_a_method_of_fixed_classes_refuses_others():
     checkpoint = {"wsss_bench": {"method": "a.B", "class_names": ["cat"]}}
     check_checkpoint(checkpoint, "a.B", None)
-    with pytest.raises(ValueError, match=r"knows 1 classes \(cat\), the data source has 1 \(dog\)"):
+    with pytest.raises(ValueError, match=r"has 1 classes \(cat\), the data source has 1 \(dog\)"):
         check_checkpoint(checkpoint, "a.B", ("dog",))

@@ -103,7 +103,7 @@ def test_a_broken_run_goes_on_where_it_stopped(source, tmp_path):
     assert mask_path(masks, "image000").stat().st_mtime == before
 
 
-def test_ground_truth_is_not_looked_at(tmp_path):
+def test_ground_truth_is_not_read(tmp_path):
     class Blind(FakeSource):
         def image(self, image_id):
             return np.zeros((*self._size(image_id), 3), np.uint8)

@@ -1,6 +1,7 @@
-"""`wsss-bench data check`: is the data on disk what the protocol says it is?
+"""`wsss-bench data check`: compares a data set on disk with its protocol.
 
-Reads every image, label and scored mask once, and lists what is wrong instead of stopping at the first.
+It reads every image, its labels and every scored mask once, and lists all problems instead of stopping at the
+first.
 """
 
 from __future__ import annotations
@@ -22,23 +23,24 @@ from rich.table import Table
 
 from wsss_bench.data.sources.base import Source
 
-LOOKED_AT = 10_000  # of image-text pairs, evenly spread
+CHECKED_PAIRS = 10_000
+"""Maximal number of image-text pairs that are read, evenly spaced over the split."""
 
 
 @dataclass
 class Findings:
-    """What a check found.
+    """Result of a check.
 
     Attributes:
-        problems: What has to be mended, one sentence each.
-        counts: Images of each split.
-        histogram: `(C,)` images that carry each class, of each split; where nothing is trained on, whose masks
-            show it.
-        unlabelled: Images without any label, of each split.
-        disagree: Images of scored splits whose mask shows a class that their label lacks. VOC has none; own
-            annotation that was made in two passes often has some. No problem for the benchmark, but for the
-            supervision.
-        left_out: Of image-text pairs: what was no pair, and why. Web data always have some.
+        problems: What has to be corrected, one sentence each.
+        counts: Number of images of each split.
+        histogram: `(C,)` number of images with each class, of each split, by their labels; by their masks for
+            a data set that is only scored on.
+        unlabelled: Number of images without any label, of each split.
+        disagree: Images of scored splits whose mask has a class that their labels do not have. VOC has none;
+            own annotation that was made in two passes often has some. The benchmark accepts them, but they
+            are noise in the supervision.
+        left_out: Entries of image-text data that are not a pair, and why. Web data always have some.
     """
 
     problems: list[str] = field(default_factory=list)
@@ -53,9 +55,9 @@ def check(source: Source, protocol: dict[str, Any], train_split: str) -> Finding
     """Check a source against the `protocol` section of its config.
 
     Args:
-        source: The data.
+        source: The data set.
         protocol: `eval_splits`, `counts` and, unless the data set is only scored on, `train_split`.
-        train_split: Split that methods train on, if any do.
+        train_split: Split that methods are trained on, if there is one.
     """
     findings = Findings()
     trained = [train_split, protocol["train_split"]] if protocol.get("train_split") else []
@@ -93,13 +95,13 @@ def check(source: Source, protocol: dict[str, Any], train_split: str) -> Finding
 
 
 def check_pairs(source: Source, protocol: dict[str, Any], train_split: str) -> Findings:
-    """Check image-text pairs, which are only trained on: their number, and that up to `LOOKED_AT` of them can be read."""
+    """Check image-text pairs, which are for training only: their number, and that a sample is readable."""
     findings = Findings()
     ids = source.ids(train_split)
     findings.counts = {train_split: len(ids)}
     findings.problems.extend(_wrong_counts(findings.counts, protocol["counts"]))
     findings.left_out = list(getattr(source, "left_out", ()))
-    positions = np.unique(np.linspace(0, len(ids) - 1, min(len(ids), LOOKED_AT)).astype(int))
+    positions = np.unique(np.linspace(0, len(ids) - 1, min(len(ids), CHECKED_PAIRS)).astype(int))
     for position in track(positions, "reading pairs", console=Console(stderr=True)):
         try:
             source.image(ids[int(position)])
@@ -132,7 +134,7 @@ def _wrong_overlaps(
 def _read(
     source: Source, image_id: str, with_labels: bool, with_mask: bool
 ) -> tuple[np.ndarray | None, bool, list[str]]:
-    """Labels (or the classes that the mask shows), whether the mask shows labelled classes only, and problems of one image."""
+    """Labels of one image (else the classes of its mask), whether the two agree, and its problems."""
     problems = []
     label = mask = None
     try:
@@ -151,10 +153,10 @@ def _read(
             problems.append(str(error))
     if mask is None:
         return label, True, problems
-    shown = np.isin(np.arange(1, len(source.class_names) + 1), mask)  # (C,)
+    in_mask = np.isin(np.arange(1, len(source.class_names) + 1), mask)  # (C,)
     if label is None:
-        return (None if with_labels else shown), True, problems
-    return label, not (shown & (label == 0)).any(), problems
+        return (None if with_labels else in_mask), True, problems
+    return label, not (in_mask & (label == 0)).any(), problems
 
 
 def register(commands: Any) -> None:
@@ -187,7 +189,7 @@ def load_source(config: dict[str, Any]) -> Source:
 
 
 def print_findings(findings: Findings, class_names: tuple[str, ...]) -> None:
-    """Counts and class histogram as a table, then what is wrong."""
+    """Print counts and class histogram as a table, then the problems."""
     table = Table("images with", *findings.counts)
     table.add_row("anything", *(str(count) for count in findings.counts.values()))
     for c, name in enumerate(class_names):

@@ -1,7 +1,7 @@
-"""`wsss-bench data coco-masks`: the masks of a COCO split as PNGs, with one hash over all of them.
+"""`wsss-bench data coco-masks`: writes the masks of a COCO split as PNGs, with one hash over all of them.
 
-Evaluation decodes the json as it goes, so nothing needs these files; they are for other code bases, and for
-telling with one line whether two groups scored against the same masks.
+The benchmark itself decodes the json and does not need these files. They are for other code bases; by the
+hash two groups can check that they score against the same masks.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from rich.progress import track
 from wsss_bench.artifacts.files import write_atomically, write_mask
 from wsss_bench.data.sources.coco import COCO
 
-_job: tuple[COCO, Path]  # of a worker process; a source is too large to send with every image
+_job: tuple[COCO, Path]  # source and folder of a worker process; too large to be sent with every image
 
 
 def write_masks(source: COCO, split: str, out: str | Path, processes: int | None = None) -> str:
     """Write `<out>/<id>.png` for every image of a split, and `<out>/<split>.sha256`.
 
     Args:
-        source: The data; must decode the json, not read prepared masks.
+        source: The data set; it must decode the json and not read prepared masks.
         split: `train` or `val`.
-        out: Folder of masks, the `masks` argument of the source afterwards.
+        out: Folder to write; a source reads the masks from there with its argument `masks`.
         processes: Number of processes; all cores by default.
 
     Returns:
-        sha256 over ids and pixels in the order of the ids, which no PNG encoder has an influence on.
+        sha256 over ids and pixels in the order of the ids; it does not depend on the PNG encoder.
     """
     if source.masks is not None:
         raise ValueError(

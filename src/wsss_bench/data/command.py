@@ -1,4 +1,4 @@
-"""`wsss-bench data`: make data, check it, export masks. Imports no torch."""
+"""`wsss-bench data`: makes the mini world, checks data sets, exports masks. It does not import torch."""
 
 from __future__ import annotations
 
@@ -11,13 +11,18 @@ from wsss_bench.mini.world.writer import SIZES, write_mini_world
 
 
 def main(argv: list[str]) -> int:
-    """Run the command; `argv` without the program's and the subcommand's name. Returns the exit status."""
+    """Run the command and return its exit status; `argv` has neither `wsss-bench` nor `data`."""
     parser = argparse.ArgumentParser(prog="wsss-bench data", description="make or check data sets")
     commands = parser.add_subparsers(dest="command", required=True)
     mini = commands.add_parser("mini", help="write the generated mini world in VOC and in COCO layout")
-    mini.add_argument("--root", type=Path, required=True, help="a folder of its own, made if absent")
+    mini.add_argument("--root", type=Path, required=True, help="folder for it alone, made if absent")
     mini.add_argument("--size", choices=list(SIZES), default="full")
-    mini.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default: %(default)s)")
+    mini.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="random seed; the same one gives the same bytes (default: %(default)s)",
+    )
     mini.add_argument("--processes", type=int, help="worker processes (default: one per core)")
     mini.set_defaults(run=_mini)
     check.register(commands)
@@ -32,5 +37,5 @@ def _mini(arguments: argparse.Namespace) -> int:
     except (ValueError, FileExistsError) as error:
         print(f"wsss-bench data mini: {error}", file=sys.stderr)
         return 2
-    print(f"mini world ({arguments.size}, seed {arguments.seed}) in {arguments.root}")
+    print(f"mini world ({arguments.size}, random seed {arguments.seed}) in {arguments.root}")
     return 0

@@ -1,4 +1,4 @@
-"""Which other images an image is shown with at inference."""
+"""Reference images: other images of the same classes, for methods that compare images at inference (MCIS)."""
 
 from __future__ import annotations
 
@@ -8,34 +8,35 @@ import numpy as np
 
 from wsss_bench.data.sources.base import Source
 
-Table = dict[str, dict[int, list[str]]]
-"""Image id -> class -> ids of its references."""
+ReferenceTable = dict[str, dict[int, list[str]]]
+"""Image id -> class -> ids of the references."""
 
 
 class ReferenceImages:
-    """Draws references by class (MCIS, Sun et al., ECCV 2020): evenly from the images of the class, with replacement.
+    """Draws references for each class of an image, uniformly with replacement from the images of the class.
 
-    The image itself may be drawn, as in the authors' code. What is drawn for a class of an image depends on the seed, the
-    image and the class alone, so that ranks and resumed stages agree, and three references are the first three of ten.
+    This follows MCIS (Sun et al., ECCV 2020) and its code, in which the image itself may be drawn too. The
+    references of a class of an image depend on the random seed, the image and the class only. So ranks and
+    resumed stages agree, and the first three of ten references are those of a run with three.
 
     Args:
-        source: Where the labels of `ids` are.
-        ids: Images that may be drawn.
-        count: References of each class.
-        seed: Of the draws.
+        source: Source of the labels.
+        ids: Images to draw from.
+        count: Number of references of each class.
+        random_seed: Random seed of the draws.
     """
 
-    def __init__(self, source: Source, ids: list[str], count: int, seed: int) -> None:
+    def __init__(self, source: Source, ids: list[str], count: int, random_seed: int) -> None:
         self.ids = ids
         self.count = count
-        self.seed = seed
+        self.random_seed = random_seed
         self._members = members(np.stack([source.labels(image_id) for image_id in ids]))
 
     def draw(self, image_id: str, labels: np.ndarray) -> dict[int, list[str]]:
-        """References of one image, by its classes; none for a class that no image of the pool has.
+        """References of one image by class; a class that none of the images has is left out.
 
         Args:
-            image_id: The image.
+            image_id: Id of the image.
             labels: Its `(C,)` multi-hot labels.
         """
         return {
@@ -45,9 +46,9 @@ class ReferenceImages:
         }
 
     def _rng(self, image_id: str, c: int) -> np.random.Generator:
-        return np.random.default_rng((self.seed, zlib.crc32(image_id.encode()), c))
+        return np.random.default_rng((self.random_seed, zlib.crc32(image_id.encode()), c))
 
 
 def members(labels: np.ndarray) -> list[np.ndarray]:
-    """`(N, C)` multi-hot -> for each class the indices of the images that have it."""
+    """`(N, C)` multi-hot labels -> for each class the indices of the images that have it."""
     return [np.flatnonzero(column) for column in labels.T]

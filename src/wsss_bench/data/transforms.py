@@ -1,18 +1,20 @@
-"""Augmentations: albumentations pipelines whose draw depends on `(seed, epoch, index)` and on nothing else.
+"""Augmentations: albumentations pipelines that depend on a key `(random seed, epoch, index)` only.
 
-Three families of the field. `irn` (Ahn et al., CVPR 2019; also PSA, SEAM, CLIMS): long side to a random length,
-flip, crop into a container at a random offset. `toco` (Ru et al., CVPR 2023; also SeCo, DuPL): random scale,
-flip, crop, colour jitter, grey, blur. `scale` (DeepLab, Chen et al., TPAMI 2018; also IRNet and AffinityNet):
-random scale, flip, crop, padding below and to the right, and colour jitter where it is asked for. `resize` draws
-nothing: the whole picture, for validation.
+There are five kinds of transform:
 
-Departures: resizing is OpenCV's bicubic, and area averaging where it shrinks, in place of PIL's bicubic,
-whose kernel widens when it shrinks, and of DeepLab's OpenCV bilinear; ToCo flips a second time after it has noted
-where the picture lies in the crop, which is left out; IRNet places a small picture anywhere in its container, `scale`
-at the top left.
+- `irn` (Ahn et al., CVPR 2019; also PSA, SEAM, CLIMS): long side resized to a random length, flip, random
+  crop with random placement.
+- `toco` (Ru et al., CVPR 2023; also SeCo, DuPL): random scale, flip, crop, colour jitter, grey, blur.
+- `scale` (DeepLab, Chen et al., TPAMI 2018; also IRNet and AffinityNet): random scale, flip, crop, padding
+  below and to the right, and optional colour jitter.
+- `square` (MCIS, Sun et al., ECCV 2020): the whole image resized to a square regardless of its aspect ratio,
+  with the bilinear filter of PIL, and optional colour jitter. Only this kind has self views.
+- `resize`: the whole image without augmentation, for validation.
 
-`square` (MCIS, Sun et al., ECCV 2020) squashes the whole picture to a square with PIL's bilinear filter, whatever its shape,
-and jitters the colours where that is asked for. It is the one kind with further views of the same picture.
+Differences from the authors' code: images are enlarged with OpenCV's bicubic filter and reduced by area
+averaging. IRN uses PIL's bicubic filter, which is wider when it reduces, and DeepLab OpenCV's bilinear one.
+ToCo flips a second time after it has stored the position of the image in the crop; there is no second flip
+here. IRNet places a small image anywhere in the crop, `scale` at the top left.
 """
 
 from __future__ import annotations
@@ -30,31 +32,33 @@ from torch import Tensor
 
 from wsss_bench.types import IGNORE
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # the import would ask the network for its version
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # no request for its latest version at import
 import albumentations as A
 import cv2
 
-cv2.setNumThreads(0)  # a process per core is already at work
+cv2.setNumThreads(0)  # loading already uses one process per core
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
-"""Colour of padding: exactly 0 once a method has normalised, which is what the papers pad with."""
+"""Colour of padding; it is 0 after the normalisation of the backbone, as in the papers."""
 
 
 @dataclass(frozen=True)
 class TransformConfig:
-    """How training images are drawn.
+    """Augmentation of the training images.
 
     Attributes:
         kind: `irn`, `toco`, `scale`, `square`, or `resize` (no augmentation).
-        crop_size: Side of the square that comes out, in pixels.
-        resize_long: Range of the long side in pixels, both ends included; read by `irn`.
-        scale: Range of the scale factor; read by `toco` and `scale`.
-        scale_step: Draw one of the factors `low, low + scale_step, ..., high` instead of any between them (DeepLab: 0.25);
-            read by `scale`.
-        color_jitter: Largest relative change of brightness, contrast and saturation, and change of hue as a share of the
-            colour circle (AffinityNet of PSA: 0.3, 0.3, 0.3, 0.1); read by `scale` and `square`.
-        self_scales: Sides, over `crop_size`, of further squares of the first image of a pair, beside its mirror image (MCIS:
-            0.75 and 2); none of them is jittered. null: no such views. Read by `square` in the pair view.
+        crop_size: Side of the square output, in pixels.
+        resize_long: Range of the long side in pixels, both ends included; used by `irn`.
+        scale: Range of the scale factor; used by `toco` and `scale`.
+        scale_step: Draw one of the factors `low, low + scale_step, ..., high` instead of any value of the
+            range (DeepLab: 0.25); used by `scale`.
+        color_jitter: Maximal relative change of brightness, contrast and saturation, and change of hue as a
+            fraction of the colour circle (AffinityNet of PSA: 0.3, 0.3, 0.3, 0.1); used by `scale` and
+            `square`.
+        self_scales: Scales, relative to `crop_size`, of the self views: further squares of the first image of
+            a pair, in addition to its mirror image, all without jitter (MCIS: 0.75 and 2). null: no self
+            views. Used by `square` in the pair view.
     """
 
     kind: Literal["irn", "toco", "scale", "square", "resize"] = "irn"
@@ -77,11 +81,13 @@ class TransformConfig:
             self.kind != "square" or min(self.self_scales, default=1.0) <= 0
         ):
             raise ValueError(
-                f"transform.self_scales {self.self_scales} are positive and need kind: square; got kind {self.kind}"
+                f"transform.self_scales must be positive and need kind: square; got {self.self_scales} "
+                f"and kind {self.kind}"
             )
         if self.scale_step is not None and self.scale_step <= 0:
             raise ValueError(
-                f"transform.scale_step is {self.scale_step}; expected a positive step, or null for any factor in between"
+                f"transform.scale_step is {self.scale_step}; expected a positive step, or null for any "
+                "factor of the range"
             )
 
 
@@ -105,12 +111,13 @@ class Transform:
 
         Args:
             image: `(H, W, 3)` uint8 RGB.
-            key: `(seed, epoch, index, ...)`, non-negative; the same key gives the same result in any process.
-            mask: `(H, W)` uint8, moved along with the image.
+            key: `(random seed, epoch, index, ...)`, non-negative; a key gives the same result in every
+                process.
+            mask: `(H, W)` uint8, transformed like the image.
         """
         seeds = np.random.SeedSequence(key).generate_state(2, np.uint64)
-        # One generator for all steps: Compose.set_random_seed gives each step its own generator with the same
-        # seed, so that the flip would depend on the drawn size.
+        # One random generator for all steps: Compose.set_random_seed gives each step its own generator with
+        # the same random seed, so the flip would depend on the drawn size.
         self._pipeline.set_random_state(np.random.default_rng(seeds[0]), random.Random(int(seeds[1])))
         targets = {"image": image, "padding": np.zeros(image.shape[:2], np.uint8)}
         if mask is not None:
@@ -118,13 +125,13 @@ class Transform:
         result = self._pipeline(**targets)
         valid = torch.from_numpy(np.ascontiguousarray(result["padding"])).eq(0)
         pixels = torch.from_numpy(np.ascontiguousarray(result["image"].transpose(2, 0, 1))).float().div_(255)
-        if not valid.all():  # in float, because no 8 bit colour is exactly the mean
+        if not valid.all():  # in float, since no 8-bit colour is exactly the mean
             pixels = torch.where(valid, pixels, torch.tensor(IMAGENET_MEAN).view(3, 1, 1))
         moved = None if mask is None else torch.from_numpy(result["mask"].astype(np.int64))
         return Crop(pixels, valid, moved)
 
     def self_views(self, image: np.ndarray) -> dict[str, Tensor]:
-        """The views of `self_scales` of an `(H, W, 3)` uint8 image by name, `(3, side, side)` in [0, 1]; nothing is drawn."""
+        """Self views of an `(H, W, 3)` uint8 image by name, each `(3, side, side)` in [0, 1]; not random."""
         scales = self.config.self_scales
         if scales is None:
             return {}
@@ -138,7 +145,7 @@ class Transform:
 
 
 def _crop(size: int, position: Literal["random", "top_left"] = "random") -> A.RandomCrop:
-    """A random window, or a place in an empty one: per axis, whichever the picture's size asks for."""
+    """Random crop; along an axis on which the image is smaller than the crop it is padded instead."""
     return A.RandomCrop(size, size, pad_if_needed=True, pad_position=position, fill=_FILL, fill_mask=IGNORE)
 
 
@@ -190,7 +197,7 @@ def _square(config: TransformConfig) -> list[A.BasicTransform]:
 def _squash(
     image: np.ndarray, side: int, resample: Image.Resampling = Image.Resampling.BILINEAR, **_: Any
 ) -> np.ndarray:
-    """`(H, W[, 3])` uint8 -> `(side, side[, 3])`, the ratio of its sides given up."""
+    """Resize `(H, W[, 3])` uint8 to `(side, side[, 3])` regardless of the aspect ratio."""
     return np.array(Image.fromarray(image).resize((side, side), resample))
 
 
@@ -212,7 +219,8 @@ def _resize(config: TransformConfig) -> list[A.BasicTransform]:
 _RESIZING: dict[str, Any] = {
     "interpolation": cv2.INTER_CUBIC,
     "area_for_downscale": "image",
-    "mask_interpolation": cv2.INTER_NEAREST_EXACT,  # INTER_NEAREST moves masks by up to half a pixel
+    "mask_interpolation": cv2.INTER_NEAREST_EXACT,  # INTER_NEAREST shifts masks by up to half a pixel
 }
-_FILL = tuple(round(255 * channel) for channel in IMAGENET_MEAN)  # or blur would draw black into the picture
+# padding of the 8-bit image; with black, blur would darken the border of the image
+_FILL = tuple(round(255 * channel) for channel in IMAGENET_MEAN)
 _STEPS = {"irn": _irn, "toco": _toco, "scale": _scale, "square": _square, "resize": _resize}

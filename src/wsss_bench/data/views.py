@@ -1,8 +1,8 @@
-"""What a method is shown: torch data sets that turn a source into items of one kind of batch.
+"""Views of a source: PyTorch data sets that yield the items of one type of batch.
 
-An item is asked for by a key `(epoch, index)` and depends on the key and the seed only. Data sets hold no
-state that an epoch could change, so that worker processes may live for a whole training and a resumed run
-sees what it would have seen. Only `MaskView` reads masks.
+An item is indexed by a key `(epoch, index)` and depends on the key and the random seed only. A view has no
+state that changes between epochs, so worker processes can be kept for a whole training, and a resumed run
+gets the same items as an uninterrupted one. Only `MaskView` reads masks.
 """
 
 from __future__ import annotations
@@ -36,39 +36,40 @@ from wsss_bench.types import (
 Key = tuple[int, int]
 """`(epoch, index)`; the index counts the images of the split."""
 
-_FIRST, _PARTNER, _CAPTION, _THIRD, _REPLACEMENT = range(5)  # independent draws of one key
+# purposes of the random numbers of one key, each with an independent stream
+_FIRST, _PARTNER, _CAPTION, _THIRD, _REPLACEMENT = range(5)
 REPLACEMENTS = 20
-"""Pairs that cannot be read, one after the other, after which the data must be broken altogether."""
+"""An error is raised after this many unreadable image-text pairs in a row."""
 
 
 class View(Dataset):
     """A split of a source.
 
     Args:
-        source: The data.
-        ids: Images of the split.
+        source: The data set.
+        ids: Ids of the images of the split.
         transform: Augmentation.
-        seed: Of the augmentation and of every other draw.
+        random_seed: Random seed of the augmentation and of all other draws.
     """
 
-    def __init__(self, source: Source, ids: Sequence[str], transform: Transform, seed: int) -> None:
+    def __init__(self, source: Source, ids: Sequence[str], transform: Transform, random_seed: int) -> None:
         self.source = source
         self.image_ids = ids
         self.transform = transform
-        self.seed = seed
+        self.random_seed = random_seed
 
     def __len__(self) -> int:
         return len(self.image_ids)
 
     def _key(self, key: Key, draw: int) -> tuple[int, int, int, int]:
-        return (self.seed, *key, draw)
+        return (self.random_seed, *key, draw)
 
 
 class LabelledView(View):
-    """What image, pair and group views share: label vectors, read once, before worker processes start."""
+    """Base of the views with image labels, which are read once, before worker processes start."""
 
-    def __init__(self, source: Source, ids: list[str], transform: Transform, seed: int) -> None:
-        super().__init__(source, ids, transform, seed)
+    def __init__(self, source: Source, ids: list[str], transform: Transform, random_seed: int) -> None:
+        super().__init__(source, ids, transform, random_seed)
         self.labels = np.stack([source.labels(image_id) for image_id in ids])  # (N, C)
 
     def _unlabelled(self) -> list[str]:
@@ -82,14 +83,14 @@ class LabelledView(View):
 
 
 class ImageView(LabelledView):
-    """Images with image-level labels; one without any label is a picture in which every class is absent."""
+    """Images with image-level labels; in an image without labels all classes are absent."""
 
-    def __init__(self, source: Source, ids: list[str], transform: Transform, seed: int) -> None:
-        super().__init__(source, ids, transform, seed)
+    def __init__(self, source: Source, ids: list[str], transform: Transform, random_seed: int) -> None:
+        super().__init__(source, ids, transform, random_seed)
         if empty := self._unlabelled():
             warnings.warn(
                 f"{len(empty)} of {len(ids)} images have no label (first {empty[0]!r}); they are used as "
-                "pictures without any class. Leave them out of the split if their labels are merely unknown",
+                "images without any class. Remove them from the split if their labels are unknown",
                 stacklevel=2,
             )
 
@@ -106,18 +107,19 @@ class ImageView(LabelledView):
 
 
 class PairView(LabelledView):
-    """Two images that share at least one class, by the law of MCIS (Sun et al., ECCV 2020).
+    """Pairs of images that share at least one class, sampled as in MCIS (Sun et al., ECCV 2020).
 
-    One class is drawn evenly from those of the first image, then a partner evenly from the images that have it, so that
-    P(j | i) is the mean over the classes c of i of [j has c] / N_c. The first image itself may be drawn. A class without any
-    partner is passed over; an image without any is its own partner, in another draw of the augmentation.
+    First a class is drawn uniformly from the classes of the first image, then a partner uniformly from the
+    images of that class: P(j | i) is the mean over the classes c of image i of [j has c] / N_c. The partner
+    may be the first image itself. Classes without any partner are skipped. An image whose classes all have no
+    partner is paired with itself, with another draw of the augmentation.
 
     Args:
-        source: The data.
-        ids: First images.
-        transform: Augmentation; each image of a pair has its own draw.
-        seed: Of the augmentation and the partners.
-        partners: Images that may be second; None for the same.
+        source: The data set.
+        ids: Ids of the first images.
+        transform: Augmentation, drawn independently for each image of a pair.
+        random_seed: Random seed of the augmentation and the partners.
+        partners: Ids of the images that may be second; None for `ids`.
 
     Raises:
         ValueError: an image without labels, which cannot be paired.
@@ -128,14 +130,14 @@ class PairView(LabelledView):
         source: Source,
         ids: list[str],
         transform: Transform,
-        seed: int,
+        random_seed: int,
         partners: list[str] | None = None,
     ) -> None:
-        super().__init__(source, ids, transform, seed)
+        super().__init__(source, ids, transform, random_seed)
         if empty := self._unlabelled():
             raise ValueError(
                 f"{len(empty)} of {len(ids)} images have no label (first {empty[0]!r}) and cannot be paired "
-                "by class; leave them out of the split (COCO: labelled_only) or use another `data.view`"
+                "by class; remove them from the split (COCO: labelled_only) or use another `data.view`"
             )
         self.partner_ids = ids if partners is None else partners
         self._partner_labels = (
@@ -145,22 +147,25 @@ class PairView(LabelledView):
 
     def __getitem__(self, key: Key) -> tuple[Any, Any, dict[str, Tensor]]:
         first, image = self._first(key)
-        return first, self._beside(key, self.partner(key), _PARTNER), self.transform.self_views(image)
+        return first, self._other(key, self.partner(key), _PARTNER), self.transform.self_views(image)
 
     def partner(self, key: Key) -> int | None:
-        """Index in `partner_ids` of what is shown with image `key[1]` in epoch `key[0]`; None for the image itself."""
+        """Index in `partner_ids` of the partner of image `key[1]` in epoch `key[0]`; None if it has none."""
         rng, candidates = self._candidates(key)
         return None if candidates is None else int(rng.choice(candidates))
 
     @staticmethod
     def collate(items: list[Any]) -> PairBatch:
-        """Stack the first images, the second images and each kind of view apart."""
+        """Stack the first images, the second images and each self view."""
         first, second, views = zip(*items, strict=True)
         stacked = {name: torch.stack([view[name] for view in views]) for name in views[0]}
         return PairBatch(ImageView.collate(list(first)), ImageView.collate(list(second)), stacked)
 
     def _candidates(self, key: Key) -> tuple[np.random.Generator, np.ndarray | None]:
-        """Images of one class of the first image, drawn from those of its classes that have any."""
+        """Random generator, and possible partners: all images of a class that is drawn from the image's.
+
+        The partners are None if no class of the image has any.
+        """
         rng = np.random.default_rng(self._key(key, _PARTNER))
         classes = [c for c in np.flatnonzero(self.labels[key[1]]) if len(self._members[c])]
         return rng, self._members[rng.choice(classes)] if classes else None
@@ -170,44 +175,44 @@ class PairView(LabelledView):
         image = self.source.image(image_id)
         return self._labelled(image_id, image, self.labels[key[1]], self._key(key, _FIRST)), image
 
-    def _beside(self, key: Key, partner: int | None, draw: int) -> Any:
-        """A partner in a crop of its own."""
+    def _other(self, key: Key, partner: int | None, draw: int) -> Any:
+        """Item of a partner (None: the first image again), with its own draw of the augmentation."""
         image_id = self.image_ids[key[1]] if partner is None else self.partner_ids[partner]
         labels = self.labels[key[1]] if partner is None else self._partner_labels[partner]
         return self._labelled(image_id, self.source.image(image_id), labels, self._key(key, draw))
 
 
 class GroupView(PairView):
-    """An image and two others that share a class with it: both are drawn as in `PairView`, of one class."""
+    """An image and two others of one of its classes; class and images are drawn as in `PairView`."""
 
     def __getitem__(self, key: Key) -> tuple[Any, Any, Any]:
         rng, candidates = self._candidates(key)
         second, third = (None, None) if candidates is None else map(int, rng.choice(candidates, 2))
         first, _ = self._first(key)
-        return first, self._beside(key, second, _PARTNER), self._beside(key, third, _THIRD)
+        return first, self._other(key, second, _PARTNER), self._other(key, third, _THIRD)
 
     @staticmethod
     def collate(items: list[Any]) -> GroupBatch:  # type: ignore[override]
-        """Stack the first, the second and the third images apart."""
+        """Stack the first, the second and the third images."""
         first, second, third = (ImageView.collate(list(images)) for images in zip(*items, strict=True))
         return GroupBatch((first, second, third))
 
 
 class CaptionView(View):
-    """Images with one of their captions, drawn anew in every epoch.
+    """Images with one of their captions, which is drawn again in every epoch.
 
-    Data from the web hold pairs that cannot be decoded. One is replaced by another, drawn from the seed and the key, so that
-    ranks and resumed runs agree (it may then come twice in an epoch). Each is warned of, and `replaced` counts over all worker
-    processes.
+    Web data contain image-text pairs that cannot be decoded. Such a pair is replaced by another one, which is
+    drawn from the random seed and the key, so ranks and resumed runs agree (it may then occur twice in an
+    epoch). Each replacement gives a warning; `replaced` counts them over all worker processes.
     """
 
-    def __init__(self, source: Source, ids: Sequence[str], transform: Transform, seed: int) -> None:
-        super().__init__(source, ids, transform, seed)
+    def __init__(self, source: Source, ids: Sequence[str], transform: Transform, random_seed: int) -> None:
+        super().__init__(source, ids, transform, random_seed)
         self._replaced = Value("q")
 
     @property
     def replaced(self) -> int:
-        """Pairs that were replaced so far."""
+        """Number of pairs that were replaced so far."""
         return self._replaced.value
 
     def __getitem__(self, key: Key) -> tuple[str, Tensor, str, Tensor]:
@@ -217,7 +222,7 @@ class CaptionView(View):
         return image_id, crop.image, captions[drawn], crop.valid
 
     def _readable(self, key: Key) -> tuple[str, np.ndarray, tuple[str, ...]]:
-        """The pair of a key, or the first one that can be decoded of those drawn in its place."""
+        """The pair of a key, or the first readable one of those drawn as its replacement."""
         rng, index = np.random.default_rng(self._key(key, _REPLACEMENT)), key[1]
         for attempt in range(REPLACEMENTS):
             image_id = self.image_ids[index]
@@ -230,8 +235,8 @@ class CaptionView(View):
                     with self._replaced.get_lock():
                         self._replaced.value += 1
         raise ValueError(
-            f"{REPLACEMENTS} pairs in a row cannot be read, the last one {self.image_ids[index]}; check the data with "
-            "`wsss-bench data check`"
+            f"{REPLACEMENTS} pairs in a row cannot be read, the last one {self.image_ids[index]}; check the "
+            "data with `wsss-bench data check`"
         )
 
     @staticmethod
@@ -242,23 +247,29 @@ class CaptionView(View):
 
 
 class MaskView(View):
-    """Images with masks: the source's own, or pseudo masks.
+    """Images with masks: the ground truth of the source, or pseudo masks.
 
     Args:
-        source: The data.
-        ids: Images of the split.
+        source: The data set.
+        ids: Ids of the images of the split.
         transform: Augmentation.
-        seed: Of the augmentation.
-        masks: Folder of pseudo masks `<id>.png`, which replaces the true ones; None for full supervision.
+        random_seed: Random seed of the augmentation.
+        masks: Folder of pseudo masks `<id>.png` to use instead of the ground truth; None for full
+            supervision.
 
     Raises:
-        FileNotFoundError: the folder lacks a mask.
+        FileNotFoundError: the folder does not have the mask of an image.
     """
 
     def __init__(
-        self, source: Source, ids: list[str], transform: Transform, seed: int, masks: str | Path | None = None
+        self,
+        source: Source,
+        ids: list[str],
+        transform: Transform,
+        random_seed: int,
+        masks: str | Path | None = None,
     ) -> None:
-        super().__init__(source, ids, transform, seed)
+        super().__init__(source, ids, transform, random_seed)
         self.masks = None if masks is None else Path(masks)
         if self.masks is not None:
             on_disk = set(os.listdir(self.masks)) if self.masks.is_dir() else set()
@@ -291,19 +302,19 @@ class MaskView(View):
         if mask.shape != image.shape[:2] or unknown:
             raise ValueError(
                 f"pseudo mask {path} is {mask.shape} with unknown values {unknown}; expected "
-                f"{image.shape[:2]} as its image has, and values 0..{len(self.source.class_names)} and 255"
+                f"{image.shape[:2]}, the size of its image, and values 0..{len(self.source.class_names)}, 255"
             )
         return mask
 
 
 class InferenceView(Dataset):
-    """Images at their own size, one at a time.
+    """Images at their original size, one at a time.
 
     Args:
-        source: The data.
-        ids: Images of the split.
-        labelled: Give image labels along; False keeps them from the method.
-        references: What to draw other images of the labelled classes from; None for none.
+        source: The data set.
+        ids: Ids of the images.
+        labelled: Whether samples have image labels; False hides them from the method.
+        references: Draws the reference images of the labelled classes; None for no references.
     """
 
     def __init__(
@@ -325,7 +336,7 @@ class InferenceView(Dataset):
 
     @staticmethod
     def collate(items: list[InferenceSample]) -> InferenceSample:
-        """The one sample."""
+        """The only sample of a batch."""
         (sample,) = items
         return sample
 

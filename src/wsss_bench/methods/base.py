@@ -1,7 +1,7 @@
 """The contract of a method: *image (+ image labels, + reference images) -> one score map per class*.
 
-A method is one file that says what is new in it. Loop, logging, optimiser, multi-scale inference and writing to disk are
-here, in `inference.py` and in the stages.
+A method defines its networks and losses only. Training loop, logging and optimiser are here, multi-scale
+inference is in `inference.py`, and files are written by the stages.
 """
 
 from __future__ import annotations
@@ -10,31 +10,22 @@ from abc import ABC
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, final
 
-import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 from torchmetrics.classification import MultilabelAveragePrecision
 
-from wsss_bench.inference import InferenceConfig, Product, predict
 from wsss_bench.methods.optim import OptimConfig, build_optimizer, build_schedule
 from wsss_bench.metrics.miou import MeanIoU
-from wsss_bench.types import ImageBatch, InferenceSample, MaskBatch, ScoreMaps
-
-VIEWS = {
-    "ImageBatch": "image",
-    "PairBatch": "pair",
-    "GroupBatch": "group",
-    "CaptionBatch": "caption",
-    "MaskBatch": "mask",
-}
+from wsss_bench.types import Batch, ImageBatch, MaskBatch
 
 
 class Method(LightningModule, ABC):
     """Base of every method and segmenter.
 
-    A subclass names its `supervision` and `batch_type`, writes `training_loss` (unless it does not train), and `seed_maps`,
-    `segmentation_logits` or both: which of the two it has decides its pipeline.
+    A subclass sets `supervision` and `batch_type`, and defines `training_loss` (if it is trained) and
+    `seed_maps`, `segmentation_logits` or both. Multi-stage methods have seeds, single-stage methods a
+    segmentation.
 
     Args:
         class_names: Foreground classes, in label order; linked from the data module.
@@ -42,10 +33,10 @@ class Method(LightningModule, ABC):
     """
 
     supervision: ClassVar[Literal["none", "image", "image+text", "caption", "mask"]]
-    batch_type: ClassVar[type | None]
-    """What a training batch must be; None for a method that does not train."""
+    batch_type: ClassVar[type[Batch] | None]
+    """Type of its training batches; None for a method that is not trained."""
     open_vocabulary: ClassVar[bool] = False
-    """Classes are only names to it: trained with any list of classes, or with none, it predicts any other."""
+    """True if the classes at inference may differ from those of the training (which may have had none)."""
 
     def __init__(self, class_names: Sequence[str], optim: OptimConfig = OptimConfig()) -> None:
         super().__init__()
@@ -53,17 +44,15 @@ class Method(LightningModule, ABC):
             raise ValueError("class_names is empty; the data source must name at least one foreground class")
         self.class_names = tuple(class_names)
         self.optim = optim
-        self.inference = InferenceConfig()
-        self.product: Product = "seed"
         self.mean_average_precision = MultilabelAveragePrecision(
             len(self.class_names), average="macro", validate_args=False
         )
         self.mean_iou = MeanIoU(len(self.class_names) + 1)
 
-    # What a method says.
+    # What a subclass defines.
 
     def training_loss(self, batch: Any) -> dict[str, Tensor]:
-        """Named, already weighted scalars; their sum is minimised."""
+        """Loss terms of one batch by name, scalars that are already weighted; their sum is minimised."""
         raise TypeError(
             f"{type(self).__name__} does not train; use it with `wsss-bench predict` and no checkpoint"
         )
@@ -71,26 +60,40 @@ class Method(LightningModule, ABC):
     def seed_maps(
         self, image: Tensor, labels: Tensor | None = None, references: Sequence[Any] = ()
     ) -> Tensor:
-        """`(B, 3, H, W)` in [0, 1] -> `(B, C, h, w)` foreground activations >= 0, at one scale."""
+        """Foreground activations at one scale.
+
+        Args:
+            image: `(B, 3, H, W)` in [0, 1].
+            labels: `(B, C)` multi-hot image labels, where they are given.
+            references: Other images of the classes (`types.Reference`), for methods that compare images.
+
+        Returns:
+            `(B, C, h, w)`, >= 0.
+        """
         raise TypeError(f"{type(self).__name__} has no seeds; it predicts product `segmentation` only")
 
     def segmentation_logits(self, image: Tensor) -> Tensor:
-        """`(B, 3, H, W)` in [0, 1] -> `(B, 1 + C, h, w)` logits, background first. Image labels are never passed here."""
+        """`(B, 3, H, W)` in [0, 1] -> `(B, 1 + C, h, w)` logits, background first, without image labels."""
         raise TypeError(f"{type(self).__name__} has no segmentation; it predicts product `seed` only")
 
     def class_logits(self, image: Tensor) -> Tensor | None:
-        """`(B, 3, H, W)` -> `(B, C)` image-level logits where a method has them, for the mAP monitor."""
+        """`(B, 3, H, W)` in [0, 1] -> `(B, C)` image-level logits for the monitored mAP, if it has any."""
         return None
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Groups of parameters with optional `lr_scale` and `weight_decay`."""
+        """Parameter groups for `optim.build_optimizer`; the default is one group of all parameters."""
         return [{"params": list(self.parameters())}]
 
-    # What is the same for all.
+    # What is the same for all methods.
 
     @final
-    def training_step(self, batch: Any, batch_index: int) -> Tensor:
-        """Sum, log and guard the losses of one batch."""
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Sum and log the losses of one batch.
+
+        Raises:
+            TypeError: the batch is not of `batch_type`.
+            ValueError: the sum is not finite.
+        """
         if batch_index == 0:
             self._check_batch(batch)
         losses = self.training_loss(batch)
@@ -98,15 +101,16 @@ class Method(LightningModule, ABC):
         if not torch.isfinite(total):
             values = ", ".join(f"{name}={loss.item():g}" for name, loss in losses.items())
             raise ValueError(
-                f"the loss is not finite at step {self.global_step}: {values}; images {', '.join(_image_ids(batch))}. "
-                "Lower the learning rate, or look at these images and their labels."
+                f"the loss is not finite at step {self.global_step}: {values}; images "
+                f"{', '.join(batch.image_ids)}. Lower the learning rate, or look at these images and "
+                "their labels."
             )
         self.log_dict({f"train/{name}": loss.detach() for name, loss in losses.items()}, batch_size=1)
         return total
 
     @final
     def validation_step(self, batch: Any, batch_index: int) -> None:
-        """Update the monitors. They follow a training; a reported number comes from the evaluate stage only."""
+        """Update the monitored metrics; reported scores come from the evaluate stage only."""
         if isinstance(batch, ImageBatch) and (logits := self.class_logits(batch.image)) is not None:
             self.mean_average_precision.update(logits.sigmoid(), batch.labels.long())
         elif isinstance(batch, MaskBatch):
@@ -118,7 +122,7 @@ class Method(LightningModule, ABC):
 
     @final
     def on_validation_epoch_end(self) -> None:
-        """Log and reset the monitors that were fed."""
+        """Log and reset the monitored metrics that were updated."""
         for name, metric in (("mAP", self.mean_average_precision), ("mIoU", self.mean_iou)):
             if metric.update_called:
                 value = metric.compute()
@@ -128,30 +132,25 @@ class Method(LightningModule, ABC):
                 metric.reset()
 
     @final
-    def predict_step(self, sample: InferenceSample, batch_index: int) -> ScoreMaps | dict[str, np.ndarray]:
-        """One image at its own size -> seed or segmentation scores (`inference.predict`)."""
-        return predict(self, sample, self.product, self.inference)
-
-    @final
     def configure_optimizers(self) -> Any:
-        """Optimiser and per-step schedule of `optim`."""
+        """Optimiser of `optim`, and its schedule, which is updated after every step."""
         optimizer = build_optimizer(self.parameter_groups(), self.optim)
         schedule = build_schedule(optimizer, self.optim, int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     @final
     def on_fit_start(self) -> None:
-        """Remember the seed of the run."""
-        self._run_seed = torch.initial_seed()
+        """Store the random seed of the run."""
+        self._random_seed = torch.initial_seed()
 
     @final
     def on_train_epoch_start(self) -> None:
-        """Draw every epoch from its own stream, so that a run resumed at an epoch equals one that never stopped."""
-        torch.manual_seed(self._run_seed + 1_000_003 * self.current_epoch + self.global_rank)
+        """Set the random seed of the epoch, so that a resumed run equals an uninterrupted one."""
+        torch.manual_seed(self._random_seed + 1_000_003 * self.current_epoch + self.global_rank)
 
     @final
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write down whose weights these are."""
+        """Add the method and its classes to the checkpoint."""
         checkpoint["wsss_bench"] = {
             "method": _qualified_name(type(self)),
             "class_names": list(self.class_names),
@@ -159,30 +158,31 @@ class Method(LightningModule, ABC):
 
     @final
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse the weights of another method or of other classes."""
+        """Check that the checkpoint fits; see `check_checkpoint`."""
         names = None if self.open_vocabulary else self.class_names
         check_checkpoint(checkpoint, _qualified_name(type(self)), names)
 
-    def _check_batch(self, batch: Any) -> None:
+    def _check_batch(self, batch: Batch) -> None:
         if self.batch_type is not None and not isinstance(batch, self.batch_type):
             raise TypeError(
                 f"{type(self).__name__} trains on {self.batch_type.__name__}, but the data module yields "
-                f"{type(batch).__name__}; set data.view: {VIEWS[self.batch_type.__name__]}"
+                f"{type(batch).__name__}; set data.view: {self.batch_type.view()}"
             )
 
 
 def check_checkpoint(
     checkpoint: dict[str, Any], method: str | None, class_names: Sequence[str] | None
 ) -> None:
-    """Refuse a checkpoint that does not fit.
+    """Raise an error for the checkpoint of another method or of other classes.
 
     Args:
         checkpoint: Content of a checkpoint file.
-        method: Qualified name that must have written it; None where any method may (warm starts).
-        class_names: Foreground classes that it must have been trained on, in this order; None where any will do.
+        method: Qualified name of the method that must have written it; None for any method (warm starts).
+        class_names: Foreground classes that it must have been trained on, in this order; None for any
+            classes.
 
     Raises:
-        ValueError: not one of our checkpoints, another method, or another class list.
+        ValueError: the file was not written by wsss_bench, or by another method, or has another class list.
     """
     origin = checkpoint.get("wsss_bench")
     if origin is None:
@@ -195,18 +195,11 @@ def check_checkpoint(
         )
     if class_names is not None and tuple(origin["class_names"]) != tuple(class_names):
         raise ValueError(
-            f"the checkpoint knows {len(origin['class_names'])} classes ({', '.join(origin['class_names'])}), the data "
-            f"source has {len(class_names)} ({', '.join(class_names)}); train on this source, or change data.source"
+            f"the checkpoint has {len(origin['class_names'])} classes ({', '.join(origin['class_names'])}), "
+            f"the data source has {len(class_names)} ({', '.join(class_names)}); train on this source, or "
+            "change data.source"
         )
 
 
 def _qualified_name(method: type) -> str:
     return f"{method.__module__}.{method.__qualname__}"
-
-
-def _image_ids(batch: Any) -> list[str]:
-    if hasattr(batch, "first"):
-        return [*batch.first.image_ids, *batch.second.image_ids]
-    if hasattr(batch, "images"):
-        return [image_id for images in batch.images for image_id in images.image_ids]
-    return list(batch.image_ids)

@@ -1,4 +1,4 @@
-"""Optimiser and learning-rate schedule of the field: SGD or AdamW, warm-up, then polynomial or cosine decay, or milestones."""
+"""Optimisers (SGD, AdamW) and learning-rate schedules (warm-up; polynomial, cosine or milestones)."""
 
 from __future__ import annotations
 
@@ -15,25 +15,28 @@ from torch.optim.lr_scheduler import LambdaLR
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """How a method is optimised.
+    """Optimiser and learning-rate schedule of a method.
 
     Args:
         name: `sgd` or `adamw`.
-        lr: Peak learning rate of a group with `lr_scale` 1.
-        weight_decay: Of every parameter of a group that does not set its own; nothing is exempt silently.
-        momentum: Of SGD. `published` is what IRN, PSA and CLIMS run with: their optimiser class passes its weight decay in the
-            place of the momentum, so that 1e-4 stands where the papers say 0.9. The default is 0, the same to four digits.
-        nesterov: Nesterov's form of SGD's momentum.
-        betas: Of AdamW.
-        eps: Of AdamW.
-        decay: `poly` falls to zero at the last step, `cosine` to `final_ratio`.
+        lr: Peak learning rate of a parameter group with `lr_scale` 1.
+        weight_decay: Weight decay of all parameter groups that do not set their own (norms and biases
+            included).
+        momentum: Momentum of SGD. `published` reproduces the code of IRN, PSA and CLIMS: their optimiser
+            class passes the weight decay as the momentum, so 1e-4 is used where the papers state 0.9. With
+            the default 0 the steps are nearly the same.
+        nesterov: Use Nesterov momentum (SGD).
+        betas: Betas of AdamW.
+        eps: Epsilon of AdamW.
+        decay: `poly` decays to zero at the last step, `cosine` to `final_ratio`.
         power: Exponent of the polynomial decay.
-        final_ratio: Share of the learning rate that the cosine ends at.
-        milestones: Shares of the training at which the learning rate falls to a tenth, in place of the polynomial decay
-            (MCIS: starts of epochs 5 and 10).
-        decay_every: The rate of the decay changes every so many steps (DeepLab's Caffe schedule: 10).
-        warmup_steps: Steps of linear warm-up.
-        warmup_ratio: Share of the learning rate at step 0 of the warm-up.
+        final_ratio: Final learning rate of the cosine decay, as a fraction of the peak.
+        milestones: Fractions of the training at which the learning rate is divided by 10, instead of the
+            polynomial decay (MCIS: start of epochs 5 and 10).
+        decay_every: The decayed learning rate is updated every this many steps (Caffe schedule of DeepLab:
+            10).
+        warmup_steps: Number of steps of the linear warm-up.
+        warmup_ratio: Learning rate at step 0 of the warm-up, as a fraction of the peak.
     """
 
     name: Literal["sgd", "adamw"] = "sgd"
@@ -55,10 +58,11 @@ class OptimConfig:
 def poly_warmup(
     step: int, total_steps: int, power: float, warmup_steps: int = 0, warmup_ratio: float = 1e-6
 ) -> float:
-    """Factor on the learning rate in the step with zero-based index `step`.
+    """Factor of the learning rate at the zero-based step `step`, with polynomial decay.
 
-    Linear from `warmup_ratio` to 1 over `warmup_steps`, then `(1 - step / total_steps) ** power` (not shifted by the
-    warm-up, as in ToCo's PolyWarmupAdamW); after `total_steps` the last value stays (as in IRN's PolyOptimizer).
+    Linear from `warmup_ratio` to 1 over `warmup_steps`, then `(1 - step / total_steps) ** power`, which is
+    not shifted by the warm-up (PolyWarmupAdamW of ToCo). After `total_steps` the last value is kept
+    (PolyOptimizer of IRN).
     """
     if step < warmup_steps:
         return 1 - (1 - step / warmup_steps) * (1 - warmup_ratio)
@@ -68,9 +72,10 @@ def poly_warmup(
 def cosine_warmup(
     step: int, total_steps: int, final_ratio: float, warmup_steps: int = 0, warmup_ratio: float = 1e-6
 ) -> float:
-    """Factor on the learning rate in the step with zero-based index `step`.
+    """Factor of the learning rate at the zero-based step `step`, with cosine decay.
 
-    Linear from `warmup_ratio` to 1 over `warmup_steps`, then half a cosine from 1 to `final_ratio` at `total_steps`.
+    Linear from `warmup_ratio` to 1 over `warmup_steps`, then half a cosine from 1 to `final_ratio` at
+    `total_steps`.
     """
     if step < warmup_steps:
         return poly_warmup(step, total_steps, 1.0, warmup_steps, warmup_ratio)
@@ -79,7 +84,10 @@ def cosine_warmup(
 
 
 def vectors_without_decay(parameters: Iterable[nn.Parameter]) -> list[dict[str, Any]]:
-    """Groups in which one-dimensional parameters (biases, norms) have no weight decay; scalars have it (TCL, CoDe)."""
+    """Two parameter groups: one-dimensional parameters (biases, norms) without weight decay, and all others.
+
+    Scalars have weight decay, as in TCL and CoDe.
+    """
     parameters = list(parameters)
     return [
         {"params": [parameter for parameter in parameters if parameter.ndim != 1]},
@@ -88,10 +96,15 @@ def vectors_without_decay(parameters: Iterable[nn.Parameter]) -> list[dict[str, 
 
 
 def build_optimizer(groups: list[dict[str, Any]], config: OptimConfig) -> Optimizer:
-    """Optimiser over `groups`: dicts with `params` and optionally `lr_scale` and `weight_decay`.
+    """Optimiser of the trainable parameters of `groups`.
+
+    Args:
+        groups: Dicts with `params` and optionally `lr_scale` (factor of the learning rate) and
+            `weight_decay`.
+        config: Optimiser and its hyperparameters.
 
     Raises:
-        ValueError: a group has a key that means nothing here.
+        ValueError: a group has an unknown key.
     """
     resolved = []
     for group in groups:
@@ -111,7 +124,7 @@ def build_optimizer(groups: list[dict[str, Any]], config: OptimConfig) -> Optimi
 
 
 def build_schedule(optimizer: Optimizer, config: OptimConfig, total_steps: int) -> LambdaLR:
-    """The schedule of `config` over `total_steps` optimiser steps; `step()` is called after each."""
+    """Schedule of `config` over `total_steps` optimiser steps; `step()` must be called after each of them."""
 
     def factor(step: int) -> float:
         if config.decay == "cosine":

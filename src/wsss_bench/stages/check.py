@@ -1,4 +1,4 @@
-"""Checks the configuration of a stage without building anything: what `bench` does before the first stage starts."""
+"""Checks the configuration of a stage without building anything; `bench` does so before it starts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def check(command: str, config: dict[str, Any]) -> None:
         config: Content of the stage's configuration file.
 
     Raises:
-        ValueError: an unknown key, a wrong type or a missing value, in the parser's words.
+        ValueError: an unknown key, a wrong type or a missing value, with the message of the parser.
     """
     try:
         import_module(COMMANDS[command][0]).parse(config)

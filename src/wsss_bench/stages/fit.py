@@ -1,7 +1,7 @@
-"""The train stage: `wsss-bench fit --config FILE` trains a method, a segmenter or a refiner's network.
+"""The train stage: `wsss-bench fit --config FILE` trains a method, a segmenter or the network of a refiner.
 
-Resumes from `checkpoints/last.ckpt`, written at the end of each epoch; the result equals that of an uninterrupted run. With
-`trainer.max_epochs: 0` it is the method before any step.
+It resumes from `checkpoints/last.ckpt`, which is written at the end of each epoch; the result equals that of
+an uninterrupted run. With `trainer.max_epochs: 0` the checkpoint holds the initial weights.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from wsss_bench.tracking import trainer_logger
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Checkpoints that are on disk whole or not at all.
+    """Writes checkpoints atomically: a file is complete or does not exist.
 
-    Lightning's own go through a temporary folder that may lie on another disk, from where they are copied.
+    Lightning's own implementation copies from a temporary folder, which may be on another file system.
     """
 
     def save_checkpoint(
@@ -38,9 +38,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class LastCheckpoint(Checkpoint):
-    """One file, replaced at the end of each epoch; what else Lightning's ModelCheckpoint keeps is not wanted.
+    """Writes one checkpoint file, which is replaced at the end of each epoch.
 
-    That one, told to keep no best checkpoints, writes the last one when the training ends and not before (Lightning 2.6.6).
+    Lightning's ModelCheckpoint with `save_top_k=0` writes its last checkpoint at the end of the training only
+    (2.6.6).
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,17 +52,17 @@ class LastCheckpoint(Checkpoint):
 
 
 class FitCLI(StageCLI):
-    """Adds what only training needs."""
+    """Adds the options of training."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         super().add_arguments_to_parser(parser)
         parser.add_argument(
-            "--warm_start", type=str | None, default=None, help="train stage whose weights to start from"
+            "--warm_start", type=str | None, default=None, help="train stage to take initial weights from"
         )
         parser.add_argument(
-            "--masks", type=str | None, default=None, help="refine stage whose pseudo masks to train on"
+            "--masks", type=str | None, default=None, help="refine stage with the pseudo masks to train on"
         )
-        parser.add_argument("--inference", type=dict, default={}, help="read by predict only")
+        parser.add_argument("--inference", type=dict, default={}, help="used by predict only")
 
 
 def parse(config: dict[str, Any]) -> None:
@@ -81,7 +82,14 @@ def main(argv: list[str]) -> int:
 
 
 def fit(trainer: Trainer, method: Method, cli: FitCLI, run: StageRun | None) -> None:
-    """Train `method` inside an open stage (None on ranks other than 0)."""
+    """Train a method, from its last checkpoint if there is one.
+
+    Args:
+        trainer: Trainer that is not running yet.
+        method: Method, segmenter or network of a refiner.
+        cli: Parsed configuration, with the data module.
+        run: The open stage; None on ranks other than 0.
+    """
     last = cli.out / LAST
     if cli.config.masks:
         cli.datamodule.train_on(Path(cli.config.masks) / "masks")
@@ -96,7 +104,7 @@ def fit(trainer: Trainer, method: Method, cli: FitCLI, run: StageRun | None) -> 
     trainer.fit(
         method, datamodule=cli.datamodule, ckpt_path=last if last.is_file() else None, weights_only=True
     )
-    if trainer.max_epochs == 0:  # no epoch ends: the method as it starts
+    if trainer.max_epochs == 0:  # no epoch ends, so no checkpoint is written yet
         trainer.save_checkpoint(last)
     if run is not None:
         record_cost(run, trainer, method)
@@ -109,11 +117,11 @@ def fit(trainer: Trainer, method: Method, cli: FitCLI, run: StageRun | None) -> 
 
 
 def warm_start(method: Method, path: Path) -> None:
-    """Load the weights of another train stage; parts that only one of the two has are left alone and named.
+    """Load the weights of another train stage where name and shape agree; other parameters keep their values.
 
     Raises:
-        FileNotFoundError: no checkpoint there.
-        ValueError: other classes, or no tensor in common.
+        FileNotFoundError: the checkpoint does not exist.
+        ValueError: it is of other classes, or has no tensor in common with the method.
     """
     if not path.is_file():
         raise FileNotFoundError(f"warm_start: no checkpoint at {path}; run the train stage it names first")

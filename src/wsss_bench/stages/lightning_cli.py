@@ -1,4 +1,4 @@
-"""The parser that fit and predict share: LightningCLI with our model, data module and stage keys."""
+"""Command-line parser of fit and predict: LightningCLI with method, data module and stage options."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from wsss_bench.artifacts.run import StageInfo, StageRun
 from wsss_bench.data.datamodule import WSSSDataModule
 from wsss_bench.methods.base import Method
 
-# a stage's log is read after a failure: leave Lightning's tips and device tables out of it
+# keep Lightning's tips and device tables out of the log of a stage
 for known in (
     "does not have many workers",
     "LeafSpec.*deprecated",
@@ -33,8 +33,8 @@ class StageCLI(LightningCLI):
     """Parses one stage's configuration and builds method, data module and trainer.
 
     Args:
-        argv: Command line, usually `--config <file>`, or the content of such a file.
-        build: False only checks the configuration.
+        argv: Command line, usually `--config <file>`, or the content of a configuration file.
+        build: False checks the configuration without building anything.
     """
 
     def __init__(self, argv: list[str] | dict[str, Any], build: bool = True) -> None:
@@ -63,15 +63,15 @@ class StageCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--out", type=Path, required=True, help="stage folder to write")
         parser.add_argument(
-            "--stage", type=StageInfo, default=StageInfo(), help="what the plan knows of the stage"
+            "--stage", type=StageInfo, default=StageInfo(), help="facts of the stage from the plan"
         )
         parser.add_argument(
-            "--bench", type=dict, default={}, help="hints for `wsss-bench bench`; ignored here"
+            "--bench", type=dict, default={}, help="hints for `wsss-bench bench`; not used here"
         )
         parser.add_argument(
-            "--protocol", type=dict, default={}, help="protocol of the data set; read by bench only"
+            "--protocol", type=dict, default={}, help="protocol of the data set; used by bench only"
         )
-        parser.link_arguments("seed_everything", "data.seed")
+        parser.link_arguments("seed_everything", "data.random_seed")
         parser.link_arguments("data.class_names", "model.init_args.class_names", apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -99,14 +99,15 @@ class StageCLI(LightningCLI):
 
 
 def is_first_rank() -> bool:
-    """Whether this process owns the stage folder; further ranks are processes of the same stage."""
+    """Whether this process has rank 0, which is the only one that opens the stage folder."""
     return getattr(rank_zero_only, "rank", 0) == 0
 
 
 def record_cost(run: StageRun, trainer: Trainer, method: Method) -> None:
-    """Add what the method and the device tell to the manifest: trainable parameters, and on GPUs the seconds of all of them.
+    """Add the number of trainable parameters to the manifest, and on GPUs the time and memory that were used.
 
-    The seconds cover earlier attempts too, and an attempt that found nothing left to do writes the same facts.
+    GPU seconds are the wall seconds of all attempts times the number of GPUs. An attempt that finds nothing
+    left to do records the same facts.
     """
     run.record(params=sum(p.numel() for p in method.parameters() if p.requires_grad))
     device = trainer.strategy.root_device
@@ -117,5 +118,5 @@ def record_cost(run: StageRun, trainer: Trainer, method: Method) -> None:
 
 
 def callbacks_of(trainer: Trainer) -> list[Callback]:
-    """The trainer's callbacks, to be added to before it runs."""
+    """List of the trainer's callbacks, to which more can be added before it runs."""
     return trainer.callbacks  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""The parser of the stages that are plain functions: refine and evaluate."""
+"""Command-line parser of the stages without a trainer, which are plain functions: refine and evaluate."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 from wsss_bench.artifacts.run import StageInfo
 
 BY_HAND = StageInfo()
-"""The `stage` option of a stage that no plan asked for."""
+"""The option `stage` of a stage that was started by hand and not by a plan."""
 
 
 class FunctionParser:
     """Options from the signature and the docstring of a function; `--config FILE` reads them from YAML.
 
     Args:
-        function: Its last keyword argument `resolved` gets the configuration in JSON types; all others become
-            options.
+        function: The stage. Its keyword argument `resolved` gets the configuration in JSON types; all other
+            arguments become options.
     """
 
     def __init__(self, function: Callable[..., None]) -> None:

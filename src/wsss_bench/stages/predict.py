@@ -1,15 +1,18 @@
 """The seed and predict stages: `wsss-bench predict --config FILE` writes seeds or masks of one split.
 
-An image whose files are complete is not computed again, so that a killed stage goes on where it stopped.
+Images whose files are complete are not computed again, so an interrupted stage continues where it stopped.
 """
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Callback
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser
 
 from wsss_bench.artifacts.files import mask_path, read_mask, read_seed, write_json
@@ -17,18 +20,53 @@ from wsss_bench.artifacts.layout import LAST
 from wsss_bench.artifacts.run import StageRun, open_stage
 from wsss_bench.callbacks import MaskWriter, Progress, SeedWriter
 from wsss_bench.crf.densecrf import CRFConfig, available
-from wsss_bench.inference import InferenceConfig, Product
+from wsss_bench.inference import InferenceConfig, Product, predict
 from wsss_bench.methods.base import Method
 from wsss_bench.stages.lightning_cli import StageCLI, callbacks_of, is_first_rank, record_cost
+from wsss_bench.types import InferenceSample, ScoreMaps
+
+
+class Prediction(LightningModule):
+    """A method together with what it predicts and how: the module that a trainer predicts with.
+
+    Args:
+        method: Method or segmenter, on any device; the trainer moves it.
+        product: `seed` or `segmentation`.
+        inference: Scales, windows and padding.
+    """
+
+    def __init__(self, method: Method, product: Product, inference: InferenceConfig) -> None:
+        super().__init__()
+        self.method = method
+        self.product: Product = product
+        self.inference = inference
+
+    def load(self, path: Path) -> None:
+        """Load the checkpoint of a train stage into the method.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: a checkpoint of another method or of other classes.
+        """
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        self.method.on_load_checkpoint(checkpoint)
+        self.method.load_state_dict(checkpoint["state_dict"])
+
+    def predict_step(self, sample: InferenceSample, batch_index: int) -> ScoreMaps | dict[str, np.ndarray]:
+        """Seeds or segmentation probabilities of one image (`inference.predict`)."""
+        return predict(self.method, sample, self.product, self.inference)
 
 
 class PredictCLI(StageCLI):
-    """Adds what only prediction needs."""
+    """Adds the options of prediction."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         super().add_arguments_to_parser(parser)
         parser.add_argument(
-            "--checkpoint", type=str | None, default=None, help="train stage; null for untrained methods"
+            "--checkpoint",
+            type=str | None,
+            default=None,
+            help="train stage; null for methods without training",
         )
         parser.add_argument("--product", type=Product, required=True, help="seed or segmentation")
         parser.add_argument("--split", type=str, required=True, help="split to predict")
@@ -36,11 +74,14 @@ class PredictCLI(StageCLI):
             "--inference", type=InferenceConfig, default=InferenceConfig(), help="scales, windows, padding"
         )
         parser.add_argument(
-            "--scales", type=list[float], default=[0.75, 1.0, 1.25], help="multi-scale read-out"
+            "--scales", type=list[float], default=[0.75, 1.0, 1.25], help="scales of multi-scale masks"
         )
         parser.add_argument("--crf", type=CRFConfig, default=CRFConfig(), help="the data set's CRF")
         parser.add_argument(
-            "--crf_workers", type=int | None, default=None, help="processes for the CRF; 0: this one"
+            "--crf_workers",
+            type=int | None,
+            default=None,
+            help="processes for the CRF; 0: none besides this one",
         )
 
 
@@ -63,13 +104,23 @@ def main(argv: list[str]) -> int:
 
 
 def predict_split(cli: PredictCLI, run: StageRun | None) -> None:
-    """Predict what is missing of the split inside an open stage (None on ranks other than 0)."""
+    """Predict the missing images of the split.
+
+    Args:
+        cli: Parsed configuration with method, data module and trainer.
+        run: The open stage; None on ranks other than 0.
+
+    Raises:
+        FileNotFoundError: the train stage has no checkpoint.
+        ValueError: the checkpoint is of another method or of other classes.
+    """
     config = cli.config_init
     method: Method = cli.model
-    method.product = config.product
-    method.inference = config.inference
-    method.inference.multi_scales = tuple(config.scales)
-    method.inference.background = cli.datamodule.source.has_background
+    inference = replace(
+        config.inference,
+        multi_scales=tuple(config.scales),
+        background=cli.datamodule.source.has_background,
+    )
     crf = config.crf if available() else None
     writer: Callback
     if config.product == "seed":
@@ -90,7 +141,7 @@ def predict_split(cli: PredictCLI, run: StageRun | None) -> None:
         raise FileNotFoundError(
             f"no checkpoint at {checkpoint}; run the train stage first, or set checkpoint: null"
         )
-    references = method.inference.references if config.product == "seed" else 0
+    references = inference.references if config.product == "seed" else 0
     if references and run is not None:
         names = cli.datamodule.class_names
         table = cli.datamodule.reference_table(config.split, references)
@@ -98,13 +149,10 @@ def predict_split(cli: PredictCLI, run: StageRun | None) -> None:
         write_json(cli.out / "references.json", drawn)
     if missing:
         cli.datamodule.predict_on(config.split, config.product == "seed", missing, references)
-        cli.trainer.predict(
-            method,
-            datamodule=cli.datamodule,
-            ckpt_path=checkpoint,
-            return_predictions=False,
-            weights_only=True,
-        )
+        prediction = Prediction(method, config.product, inference)
+        if checkpoint is not None:
+            prediction.load(checkpoint)
+        cli.trainer.predict(prediction, datamodule=cli.datamodule, return_predictions=False)
     if run is not None:
         record_cost(run, cli.trainer, method)
 

@@ -1,6 +1,6 @@
 """The refine stage: `wsss-bench refine --config FILE` turns the seeds of a split into pseudo masks.
 
-A mask that exists, can be read and has the size of its image is not computed again.
+Masks that exist, are readable and have the size of their image are not computed again.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ def refine(
     """Turn seeds into pseudo masks.
 
     Args:
-        source: Where the images are; its masks are not looked at.
-        split: Split that the seeds were made on.
+        source: Source of the images; its masks are not used.
+        split: Split of the seeds.
         seeds: Seed stage.
-        refiner: How a mask is made.
+        refiner: Refiner that makes a mask from the seeds of an image.
         out: Stage folder to write: masks/<id>.png.
-        workers: Processes; 0 works in this one; null takes what is available (`WSSS_WORKERS`, or all cores).
-        network: Train stage of the refiner's own network, if it has one.
-        stage: What the plan knows of the stage.
+        workers: Number of processes; 0 works in this one; null takes `WSSS_WORKERS`, or all available cores.
+        network: Train stage of the network of the refiner, if it has one.
+        stage: Facts of the stage from the plan.
         resolved: These options, for the manifest.
     """
     ids = source.ids(split)
@@ -71,15 +71,15 @@ def refine(
 
 
 def load_network(refiner: Refiner, network: Path | None) -> None:
-    """Give a refiner the network that was trained for it.
+    """Load the trained network of a refiner.
 
     Raises:
-        ValueError: it has none, or needs one and got none.
+        ValueError: a network is given for a refiner without one, or missing for a refiner that needs it.
     """
     if isinstance(refiner, TrainedRefiner) != (network is not None):
         name = type(refiner).__name__
         raise ValueError(
-            f"refiner {name} has no network of its own; leave out --network"
+            f"refiner {name} has no network; leave out --network"
             if network is not None
             else f"refiner {name} needs --network, the folder of the stage that trained its network"
         )
@@ -88,12 +88,17 @@ def load_network(refiner: Refiner, network: Path | None) -> None:
 
 
 def require_inputs(refiner: Refiner, image_ids: list[str], split: str) -> None:
-    """Raise `FileNotFoundError` where files that the refiner reads along with the images are missing, and count them."""
+    """Check that all additional files that the refiner reads exist.
+
+    Raises:
+        FileNotFoundError: some are missing; the message has their number and the first of them.
+    """
     missing = refiner.missing_files(image_ids)
     if missing:
         raise FileNotFoundError(
-            f"{type(refiner).__name__} lacks the files of {len(missing)} of the {len(image_ids)} images of split {split!r}, "
-            f"the first {missing[0]}; make one for every image of the split, or use another refiner"
+            f"{type(refiner).__name__} lacks the files of {len(missing)} of the {len(image_ids)} images "
+            f"of split {split!r}, the first {missing[0]}; make one for every image of the split, or use "
+            "another refiner"
         )
 
 
@@ -103,7 +108,7 @@ def write_refined(refiner: Refiner, image: np.ndarray, maps: ScoreMaps, folder: 
 
 
 def check_seed(maps: ScoreMaps, num_classes: int) -> None:
-    """Raise `ValueError` where a seed has a class that the data set has not."""
+    """Raise `ValueError` if a seed has a class that is not in the data set."""
     unknown = [int(value) for value in maps.classes if not 1 <= value <= num_classes]
     if unknown:
         raise ValueError(

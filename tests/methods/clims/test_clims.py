@@ -237,7 +237,7 @@ def test_a_cam_checkpoint_loads_completely(method, tmp_path, capsys):
 
 def test_a_checkpoint_of_other_classes_is_refused(method, tmp_path):
     save_cam(tmp_path / "last.ckpt", (*MINI[1:], MINI[0]))
-    with pytest.raises(ValueError, match=r"the checkpoint knows 8 classes \(bird, boat"):
+    with pytest.raises(ValueError, match=r"the checkpoint has 8 classes \(bird, boat"):
         warm_start(method, tmp_path / "last.ckpt")
 
 

@@ -1,4 +1,4 @@
-"""What a data set must answer, and how its files are read. Nothing here needs torch."""
+"""Interface of all data sources, and functions that read their files. This module does not import torch."""
 
 from __future__ import annotations
 
@@ -22,19 +22,24 @@ _EIGHT_BIT_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}
 
 
 class Source(ABC):
-    """A data set on disk: which images there are, and what is known of each.
+    """A data set on disk: its splits, and the image, labels, mask and captions of each image id.
 
-    An image id is a string that is unique over all splits; files that stages write are named after it.
+    An image id is a string that is unique over all splits; stages name their files after it.
     """
 
     class_names: tuple[str, ...]
     """Foreground classes; label `c` is mask value `c + 1`."""
     has_background: bool = True
-    """False where every pixel that counts belongs to a class: masks hold no 0, and nothing predicts one."""
+    """False if all scored pixels belong to a class: masks have no 0, and predictions have no background."""
 
     @abstractmethod
     def ids(self, split: str) -> list[str]:
-        """Image ids of a split in their published order; an empty or inconsistent split is an error."""
+        """Image ids of a split in their published order.
+
+        Raises:
+            FileNotFoundError: a file of the split does not exist.
+            ValueError: an unknown, empty or inconsistent split.
+        """
 
     @abstractmethod
     def image(self, image_id: str) -> np.ndarray:
@@ -42,14 +47,14 @@ class Source(ABC):
 
     @abstractmethod
     def labels(self, image_id: str) -> np.ndarray:
-        """`(C,)` float32 multi-hot, from image-level annotation and never from a mask."""
+        """`(C,)` float32 multi-hot image labels, from image-level annotation and never from a mask."""
 
     @abstractmethod
     def mask(self, image_id: str) -> np.ndarray:
-        """`(H, W)` uint8 in {0..C, 255}. Only full supervision and evaluation may call this."""
+        """Ground truth `(H, W)` uint8 in {0..C, 255}, for full supervision and evaluation only."""
 
     def captions(self, image_id: str) -> tuple[str, ...]:
-        """Sentences that describe the image, at least one."""
+        """Captions of the image, at least one."""
         raise ValueError(
             f"{type(self).__name__} has no caption for image {image_id!r}; use a source that has captions "
             "(COCO, tar shards, a table, or the layout of VOC with a captions.json), or another `data.view`"
@@ -57,10 +62,10 @@ class Source(ABC):
 
 
 def expand_root(root: str | Path) -> Path:
-    """`root` with `~` and environment variables filled in; `WSSS_DATA` is `data` where it is not set.
+    """Expand `~` and environment variables in `root`; `WSSS_DATA` defaults to `data`.
 
     Raises:
-        ValueError: a variable that is not set.
+        ValueError: another variable that is not set.
     """
 
     def value(match: re.Match[str]) -> str:
@@ -80,7 +85,7 @@ def require_folder(root: Path, name: str, source: str) -> Path:
     """`root/name`, which must be a folder.
 
     Raises:
-        FileNotFoundError: names what was looked for, and the setting that points at it.
+        FileNotFoundError: it does not exist; the message names the folder and the setting to change.
     """
     folder = root / name
     if not folder.is_dir():
@@ -93,46 +98,46 @@ def require_folder(root: Path, name: str, source: str) -> Path:
 
 
 class Unreadable(ValueError):
-    """A picture or a text that is there, but cannot be decoded. Training on captions replaces the pair by another."""
+    """An image or a text that exists but cannot be decoded; the caption view replaces such a pair."""
 
 
 def read_image(path: Path) -> np.ndarray:
-    """Decode a picture as `(H, W, 3)` uint8 RGB; grey is repeated, transparency is dropped.
+    """Decode an image as `(H, W, 3)` uint8 RGB; a grey channel is repeated, transparency is dropped.
 
     Raises:
-        FileNotFoundError: no such file.
-        Unreadable: a truncated or broken file, or one with more than 8 bits a channel.
+        FileNotFoundError: the file does not exist.
+        Unreadable: a truncated or broken file, or one with more than 8 bits per channel.
     """
     try:
         return decode_image(path, str(path))
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"image {path} does not exist; restore it or take its id off the split"
+            f"image {path} does not exist; restore it or remove its id from the split"
         ) from None
 
 
 def decode_image(file: Path | IO[bytes], name: str) -> np.ndarray:
-    """`read_image` of a file or of bytes in memory; `name` is for messages."""
+    """`read_image` of a file or of bytes in memory; `name` is used in error messages."""
     try:
         with Image.open(file) as image:
             if image.mode not in _EIGHT_BIT_MODES:
                 raise Unreadable(
-                    f"{name} is a {image.mode} image; expected 8 bits a channel (grey, RGB or RGBA): "
+                    f"{name} is a {image.mode} image; expected 8 bits per channel (grey, RGB or RGBA): "
                     "convert it"
                 )
             return np.array(image if image.mode == "RGB" else image.convert("RGB"))
     except FileNotFoundError:
         raise
-    # PIL reports a broken PNG as a SyntaxError, and refuses pictures of more than 179 megapixels
+    # PIL reports a broken PNG as a SyntaxError, and images of more than 179 megapixels as a bomb
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = "of no format that is known" if isinstance(error, UnidentifiedImageError) else error
+        reason = "unknown format" if isinstance(error, UnidentifiedImageError) else error
         raise Unreadable(
             f"image {name} cannot be decoded ({reason}); replace it with an intact copy"
         ) from error
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """`(H, W)` from the header of a picture, without decoding it."""
+    """`(H, W)` from the header of an image, without decoding it."""
     try:
         with Image.open(path) as image:
             return image.height, image.width
@@ -144,8 +149,8 @@ def read_checked_mask(path: Path, image_path: Path, num_classes: int) -> np.ndar
     """Read the mask of an image as `(H, W)` uint8.
 
     Raises:
-        FileNotFoundError: no such mask.
-        ValueError: a colour image, another size than the image's, or values outside {0..C, 255}.
+        FileNotFoundError: the mask does not exist.
+        ValueError: a colour image, a size other than that of the image, or values outside {0..C, 255}.
     """
     mask = read_sized_mask(path, image_path)
     unknown = unknown_values(mask, num_classes)
@@ -158,11 +163,11 @@ def read_checked_mask(path: Path, image_path: Path, num_classes: int) -> np.ndar
 
 
 def read_sized_mask(path: Path, image_path: Path) -> np.ndarray:
-    """Read the mask of an image as `(H, W)` uint8, whatever its values mean.
+    """Read the mask of an image as `(H, W)` uint8 without checking its values.
 
     Raises:
-        FileNotFoundError: no such mask.
-        ValueError: a colour image, or another size than the image's.
+        FileNotFoundError: the mask does not exist.
+        ValueError: a colour image, or a size other than that of the image.
     """
     if not path.is_file():
         raise FileNotFoundError(
@@ -179,13 +184,13 @@ def read_sized_mask(path: Path, image_path: Path) -> np.ndarray:
 
 
 def unknown_values(mask: np.ndarray, num_classes: int) -> list[int]:
-    """Values of a uint8 mask that are neither background, nor one of the classes, nor ignored."""
+    """Values of a uint8 mask outside {0..C, 255}."""
     found = np.flatnonzero(cv2.calcHist([mask], [0], None, [256], [0, 256]))  # twice as fast as bincount
     return [int(value) for value in found if num_classes < value != IGNORE]
 
 
 def require_ids(ids: list[str], split: str, origin: Path) -> list[str]:
-    """`ids`, unless there are none or one comes twice."""
+    """Return `ids`; raise `ValueError` if there are none or if one is listed twice."""
     if not ids:
         raise ValueError(
             f"split {split!r} is empty: {origin} lists no image; choose another split or fill it"
@@ -199,6 +204,6 @@ def require_ids(ids: list[str], split: str, origin: Path) -> list[str]:
 
 
 def nearest_names(name: str, class_names: tuple[str, ...]) -> str:
-    """The part of an error message that says what an unknown class name may have meant."""
+    """Part of an error message: the class names that are most similar to an unknown one, or all of them."""
     near = get_close_matches(name, class_names, n=3, cutoff=0.5)
     return f"nearest known names: {', '.join(near)}" if near else f"known names: {', '.join(class_names)}"

@@ -1,4 +1,4 @@
-"""Pictures with a table of sentences: own image-text pairs without a line of code."""
+"""Own image-text pairs: images with a table of captions."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from wsss_bench.data.sources.base import Source, expand_root, read_image, requir
 
 
 class CaptionTable(Source):
-    """Pictures of any common format, and a csv of their captions.
+    """Images of any common format, and a csv file of their captions.
 
-    On disk: `<images>/<file>`; `<table>` with the columns `image` (file name), `caption` and optionally `split`. Several rows
-    of an image are several captions. An id is the file name without suffix. Without a column `split` all images are `train`.
-    There are no classes, labels or masks. The table is held in memory, about 0.5 kB a row: for more than a few million pairs
-    use tar shards (`WebDataset`).
+    On disk: `<images>/<file>`; `<table>` with the columns `image` (file name), `caption` and optionally
+    `split`. An image with several rows has several captions. An image id is the file name without suffix.
+    Without a column `split` all images are `train`. There are no classes, labels or masks. The table is kept
+    in memory, about 0.5 kB per row: for more than a few million pairs use tar shards (`WebDataset`).
 
     Args:
-        root: Folder that the other paths are relative to; environment variables are filled in.
-        images: Folder of pictures.
+        root: Folder that the other paths are relative to; environment variables are expanded.
+        images: Folder of images.
         table: Table of captions.
 
     Raises:
@@ -64,8 +64,8 @@ class CaptionTable(Source):
             raise FileNotFoundError(
                 f"no table of captions {self._table}; expected a csv with the columns image,caption"
             )
-        silent = []
-        # spreadsheets put a byte order mark in front, which utf-8-sig skips
+        without_caption = []
+        # utf-8-sig skips the byte order mark that spreadsheets write
         with self._table.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.DictReader(file)
             if not {"image", "caption"} <= set(rows.fieldnames or ()):
@@ -76,18 +76,19 @@ class CaptionTable(Source):
                 name, caption = row["image"].strip(), " ".join((row["caption"] or "").split())
                 image_id = str(Path(name).with_suffix(""))
                 if not caption:
-                    silent.append(rows.line_num)
+                    without_caption.append(rows.line_num)
                 elif self._files.setdefault(image_id, name) != name:
                     raise ValueError(
-                        f"{self._table}, line {rows.line_num}: {name!r} and {self._files[image_id]!r} have the same id; "
-                        "rename one"
+                        f"{self._table}, line {rows.line_num}: {name!r} and {self._files[image_id]!r} have "
+                        "the same id; rename one"
                     )
                 else:
                     if image_id not in self._captions:
                         self._splits.setdefault((row.get("split") or "train").strip(), []).append(image_id)
                     self._captions.setdefault(image_id, []).append(caption)
-        if silent:
+        if without_caption:
+            lines = ", ".join(map(str, without_caption[:5]))
             raise ValueError(
-                f"{self._table} has {len(silent)} rows without a caption (line {', '.join(map(str, silent[:5]))}, ...); fill "
-                "them or take them off"
+                f"{self._table} has {len(without_caption)} rows without a caption (line {lines}, ...); fill "
+                "them or remove them"
             )

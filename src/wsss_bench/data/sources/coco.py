@@ -1,11 +1,11 @@
-"""COCO layout: COCO 2014 or 2017 and the mini world in the same files.
+"""COCO layout: COCO 2014 and 2017, and the mini world in the same format.
 
 Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014.
 
-The masks that circulate for weakly supervised segmentation on COCO differ from one another, and so do the
-numbers made with them. Here they follow one rule, computed from the official json: classes are numbered 1..C
-in the order of the category ids, crowd regions are 255, and objects are painted from the largest to the
-smallest, so that what is small stays visible on top.
+Publications on weakly supervised segmentation use different masks for COCO, so their scores differ too. Here
+masks are computed from the official json: classes are numbered 1..C in the order of the category ids, crowd
+regions are 255, and objects are painted from the largest to the smallest, so that small objects stay visible
+on top.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from wsss_bench.types import IGNORE
 
 
 class _Object(NamedTuple):
-    value: int  # of the mask: 1..C, or 255 for a crowd
+    value: int  # mask value: 1..C, or 255 for a crowd
     area: float
     segmentation: Any  # list of flat float64 polygons, or a run-length encoding
 
@@ -43,23 +43,25 @@ class _Picture(NamedTuple):
 
 
 class COCO(Source):
-    """Images and annotations as COCO publishes them.
+    """Images and annotations in the published layout of COCO.
 
-    On disk: `<split><year>/*.jpg`, `annotations/instances_<split><year>.json` and, where captions are asked
-    for, `annotations/captions_<split><year>.json`. An image id is the file name without suffix. A json is
-    read once, when its split is first needed, and kept in a compact form.
+    On disk: `<split><year>/*.jpg`, `annotations/instances_<split><year>.json` and, for captions,
+    `annotations/captions_<split><year>.json`. An image id is the file name without suffix. A json is read
+    once, when its split is first needed, and kept in a compact form.
 
     Args:
-        root: The folder that holds `annotations`; environment variables are filled in.
-        year: 2014 is what the field reports on.
-        vocabulary: Class names in label order; must be the json's categories in the order of their ids.
-        labelled_only: Leave out images without any object. The field's lists of 82 081 training and 40 137
-            validation images are COCO 2014's 82 783 and 40 504 without them.
-        masks: Folder of prepared masks `<id>.png` (`wsss-bench data coco-masks` writes one); None decodes the
-            json.
+        root: Folder that contains `annotations`; environment variables are expanded.
+        year: 2014 is the usual choice in weakly supervised segmentation.
+        vocabulary: Class names in label order; they must be the categories of the json in the order of their
+            ids.
+        labelled_only: Leave out images without any object. COCO 2014 has 82 783 training and 40 504
+            validation images; without those it has 82 081 and 40 137, the usual lists in weakly supervised
+            segmentation.
+        masks: Folder of prepared masks `<id>.png` (`wsss-bench data coco-masks` writes them); None decodes
+            the json.
 
     Raises:
-        FileNotFoundError: `root` lacks `annotations`.
+        FileNotFoundError: `root` has no folder `annotations`.
     """
 
     def __init__(
@@ -99,7 +101,7 @@ class COCO(Source):
     def labels(self, image_id: str) -> np.ndarray:
         labels = np.zeros(len(self.class_names), np.float32)
         for item in self._picture(image_id).objects:
-            if item.value != IGNORE:  # a crowd is ignored, so it is no label either
+            if item.value != IGNORE:  # crowds are ignored in masks, so they are no labels either
                 labels[item.value - 1] = 1.0
         return labels
 
@@ -116,7 +118,8 @@ class COCO(Source):
         found = self._captions[split].get(image_id)
         if not found:
             raise ValueError(
-                f"{self._json('captions', split)} has no caption for image {image_id!r}; leave it out"
+                f"{self._json('captions', split)} has no caption for image {image_id!r}; remove it "
+                "from the split"
             )
         return tuple(found)
 
@@ -130,7 +133,7 @@ class COCO(Source):
         for split, pictures in self._splits.items():
             if image_id in pictures:
                 return split
-        # the folder that holds the file tells which json to read, so that none is read in vain
+        # read only the json of the folder that contains the file
         for folder in self.root.glob(f"*{self.year}"):
             split = folder.name.removesuffix(str(self.year))
             if (folder / f"{image_id}.jpg").is_file() and image_id in self._split(split):
@@ -206,7 +209,7 @@ _UNUSED = ("bbox", "coco_url", "flickr_url", "date_captured", "license", "superc
 
 
 def _slim(entry: dict[str, Any]) -> dict[str, Any]:
-    """Polygons as arrays while the json is parsed: COCO train has thirty million numbers."""
+    """Drop unused keys, convert polygons to arrays during parsing: COCO train has thirty million numbers."""
     for name in _UNUSED:
         entry.pop(name, None)
     if isinstance(entry.get("segmentation"), list):
@@ -216,7 +219,7 @@ def _slim(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _paint(picture: _Picture) -> np.ndarray:
-    """Crowds first, then objects from the largest to the smallest; equal areas in order of annotation id."""
+    """Paint crowds, then objects from the largest to the smallest; equal areas in order of annotation id."""
     mask = np.zeros((picture.height, picture.width), np.uint8)
     for item in sorted(picture.objects, key=lambda item: (item.value != IGNORE, -item.area)):
         mask[_decode(item.segmentation, picture.height, picture.width)] = item.value

@@ -1,4 +1,4 @@
-"""A training split with further images from other places: single objects, web images, another data set."""
+"""A training split with extra images from other sources: single objects, web images, another data set."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from wsss_bench.data.sources.base import Source, nearest_names
 
 @dataclass
 class ExtraImages:
-    """Further images, and what they are for. The defaults are those of MCIS' code: the same as the images they join.
+    """Extra training images and their roles. By default they are used like the main images (code of MCIS).
 
     Args:
-        source: The images and their labels; its classes are among those of the main source, in any order.
-        split: Split of it.
-        may_be_anchor: Whether they are drawn as training images of their own (first of a pair).
-        may_be_partner: Whether they are shown beside an anchor, and as references at inference.
-        gets_pseudo_label: Whether seeds and pseudo masks are made of them, which a segmenter is then trained on too.
+        source: Source of the images and their labels; its classes are among those of the main source, in any
+            order.
+        split: Split of that source.
+        may_be_anchor: Whether they are training images of their own (first of a pair).
+        may_be_partner: Whether they may be the partner of an anchor, and references at inference.
+        gets_pseudo_label: Whether seeds and pseudo masks are made for them, to train a segmenter on.
     """
 
     source: Source
@@ -30,15 +31,15 @@ class ExtraImages:
 
 
 class CombinedSource(Source):
-    """A source whose training split is joined by further images. Its other splits are those of the main source.
+    """A source with extra images in its training split. All other splits are those of the main source.
 
     Args:
         main: The data set. Its training images are anchors and partners and get pseudo labels.
         split: Its training split.
-        extra_images: What joins that split, by name.
+        extra_images: The extra images by name.
 
     Raises:
-        ValueError: an extra source with classes that the main one has not, or with image ids that are taken.
+        ValueError: extra images with unknown classes, or an image id that is in more than one source.
     """
 
     def __init__(self, main: Source, split: str, extra_images: dict[str, ExtraImages]) -> None:
@@ -54,20 +55,21 @@ class CombinedSource(Source):
         if len(set(everything)) < len(everything):
             twice = sorted(image_id for image_id, count in Counter(everything).items() if count > 1)
             raise ValueError(
-                f"data.extra_images: the image ids {', '.join(twice[:5])} are in more than one of the sources {', '.join(extra_images)} and "
-                f"split {split!r}; rename the files of one, since what stages write is named after them"
+                f"data.extra_images: the image ids {', '.join(twice[:5])} are in more than one of the "
+                f"sources {', '.join(extra_images)} and split {split!r}; rename the files of one, since "
+                "stages name their files after the ids"
             )
 
     def ids(self, split: str) -> list[str]:
-        """The main split; where it is the training split, followed by the extra images that get pseudo labels."""
+        """Ids of a split; the training split includes the extra images that get pseudo labels."""
         return self._with_extra(split, "gets_pseudo_label")
 
     def anchors(self, split: str) -> list[str]:
-        """Images to train on."""
+        """Ids of a split with the extra images that may be anchors (first image of a pair)."""
         return self._with_extra(split, "may_be_anchor")
 
     def partners(self, split: str) -> list[str]:
-        """Images to show beside others."""
+        """Ids of a split with the extra images that may be partners or references."""
         return self._with_extra(split, "may_be_partner")
 
     def image(self, image_id: str) -> np.ndarray:
@@ -84,8 +86,8 @@ class CombinedSource(Source):
     def mask(self, image_id: str) -> np.ndarray:
         if image_id in self._origin:
             raise ValueError(
-                f"image {image_id!r} is of the extra source {self._origin[image_id]!r}, whose masks are never looked at; "
-                "set gets_pseudo_label: false to keep it out of what is scored or trained on with masks"
+                f"image {image_id!r} is of the extra source {self._origin[image_id]!r}, whose masks are "
+                "never used; set gets_pseudo_label: false to exclude it from scoring and training with masks"
             )
         return self.main.mask(image_id)
 
@@ -106,7 +108,8 @@ class CombinedSource(Source):
         unknown = [c for c in item.source.class_names if c not in self.class_names]
         if unknown:
             raise ValueError(
-                f"data.extra_images.{name} has {len(unknown)} classes that the data set has not, first {unknown[0]!r} "
-                f"({nearest_names(unknown[0], self.class_names)}); take them and their images off its lists, or rename them"
+                f"data.extra_images.{name} has {len(unknown)} classes that the data set does not have, first "
+                f"{unknown[0]!r} ({nearest_names(unknown[0], self.class_names)}); remove them and their "
+                "images from its lists, or rename them"
             )
         return [self.class_names.index(c) for c in item.source.class_names]

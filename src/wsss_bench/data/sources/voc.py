@@ -1,4 +1,4 @@
-"""PASCAL VOC layout: VOC 2012 with the SBD training list, the mini world, and own data in the same folders.
+"""PASCAL VOC layout: VOC 2012 with the SBD training list, the mini world, and own data in the same layout.
 
 Everingham et al., "The PASCAL Visual Object Classes Challenge", IJCV 2010; Hariharan et al., "Semantic
 Contours from Inverse Detectors", ICCV 2011 (SBD, the 10 582 images of `train_aug`).
@@ -27,23 +27,23 @@ from wsss_bench.types import IGNORE
 
 
 class VOC(Source):
-    """Images and masks in the folders of VOC.
+    """Images and masks in the layout of VOC.
 
     On disk: `JPEGImages/<id>.jpg`; `Annotations/<id>.xml`, whose object names are the image labels;
     `<masks>/<id>.png` with 0 background, 1..C classes, 255 border; `ImageSets/Segmentation/<split>.txt` with
-    one id a line. Objects marked difficult count as labels too, as in the label lists that the field
-    circulates. Optional: `captions.json`, which maps ids to lists of sentences.
+    one id per line. Objects marked difficult are labels too, as in the label files of published code.
+    Optional: `captions.json`, a map from ids to lists of captions.
 
     Args:
-        root: The folder VOCdevkit/VOC2012; environment variables are filled in.
+        root: Folder VOCdevkit/VOC2012; environment variables are expanded.
         vocabulary: Class names in label order, a file of `wsss_bench/vocabulary`.
-        masks: Folder of masks. `SegmentationClass` holds VOC's own (train and val), `SegmentationClassAug`
-            the coarser ones of SBD, which train_aug needs.
-        background: False ignores the pixels of the background and leaves none to predict (the 20 labels of
+        masks: Folder of masks. `SegmentationClass` has the masks of VOC (train and val),
+            `SegmentationClassAug` the coarser ones of SBD, which train_aug needs.
+        background: False ignores background pixels and never predicts background (the 20 classes of
             open-vocabulary papers).
 
     Raises:
-        FileNotFoundError: `root` lacks `JPEGImages`.
+        FileNotFoundError: `root` has no folder `JPEGImages`.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class VOC(Source):
                 f"no split {split!r}: {path} does not exist; splits there: {', '.join(known) or 'none'}"
             )
         ids = require_ids(_lines(path), split, path)
-        if self._on_disk is None:  # one listing for all splits: single lookups are slow on a network disk
+        if self._on_disk is None:  # list the folder once: single lookups are slow on network file systems
             self._on_disk = {name[:-4] for name in os.listdir(self._images) if name.endswith(".jpg")}
         absent = [image_id for image_id in ids if image_id not in self._on_disk]
         if absent:
@@ -117,7 +117,7 @@ class VOC(Source):
         except ElementTree.ParseError as error:
             raise ValueError(f"{path} is not valid XML ({error}); replace it with an intact copy") from error
         labels = np.zeros(len(self.class_names), np.float32)
-        for item in tree.iterfind("object"):  # direct children only: the parts of a person have names as well
+        for item in tree.iterfind("object"):  # direct children only: parts of a person have names too
             name = (item.findtext("name") or "").strip()
             if name not in self._index:
                 raise ValueError(

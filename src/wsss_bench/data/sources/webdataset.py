@@ -1,8 +1,9 @@
-"""Pairs of image and text in tar shards, as img2dataset writes CC3M and CC12M.
+"""Image-text pairs in tar shards, as img2dataset writes CC3M and CC12M.
 
-A shard is indexed once: where in the file each image and each text lies. Pairs are then read at their place in any order, so
-that shuffling is exact, a resumed run goes on where it stopped, and no two ranks are given the same pair, by the sampler that
-all data sets share. The price is that a disk seeks for every pair, where a stream of shards would read on.
+Each shard is indexed once: the index has the position of every image and text in the file. Pairs are then
+read in any order with the same sampler as all other data sets: shuffling is exact, an interrupted run can be
+resumed, and no two ranks get the same pair. The price is one disk seek per pair, where a stream of shards is
+read sequentially.
 """
 
 from __future__ import annotations
@@ -25,33 +26,34 @@ from wsss_bench.data.sources.base import Source, Unreadable, decode_image, expan
 
 IMAGES = ("jpg", "jpeg", "png", "webp")
 TEXT = "txt"
-BLOCK = 512  # bytes of a tar header
+BLOCK = 512  # size of a tar header in bytes
 
 
 class ShardIndex(NamedTuple):
-    """Where the pairs of one shard lie."""
+    """Positions of the pairs of one shard."""
 
     keys: np.ndarray  # (n,) bytes
     image: np.ndarray  # (n, 2) int64: first byte and number of bytes
     text: np.ndarray  # (n, 2) int64
-    left_out: np.ndarray  # (k,) str: what of the shard is no pair, and why
+    left_out: np.ndarray  # (k,) str: entries that are not a pair, and why
 
 
 class WebDataset(Source):
     """Image-text pairs in tar shards.
 
-    On disk: shards whose members are `<key>.jpg` (or .jpeg, .png, .webp) and `<key>.txt`, one after the other; others, such as
-    `<key>.json`, are left alone. An id is `<shard>:<key>`. There are no classes, labels or masks, and one split, `train`.
-    Pairs that lack one half, and what follows the place where a shard is cut off, are left out, listed in `left_out` and
-    warned of. The index of a shard is kept, and made again when the shard changes.
+    On disk: shards with consecutive members `<key>.jpg` (or .jpeg, .png, .webp) and `<key>.txt`; other
+    members, such as `<key>.json`, are skipped. An image id is `<shard>:<key>`. There are no classes, labels
+    or masks, and one split, `train`. Entries without image or text, and the rest of a shard that is cut off,
+    are left out; they are listed in `left_out` and give a warning. The index of a shard is stored, and
+    computed again when the shard changes.
 
     Args:
-        root: Folder that the others are relative to; environment variables are filled in.
-        shards: Patterns of shards; each must match at least one file.
-        index: Folder for the index.
+        root: Folder that the others are relative to; environment variables are expanded.
+        shards: Patterns of the tar files; each must match at least one file.
+        index: Folder of the index.
 
     Raises:
-        FileNotFoundError: a pattern that matches nothing.
+        FileNotFoundError: a pattern without any match.
     """
 
     class_names = ()
@@ -63,17 +65,19 @@ class WebDataset(Source):
         if empty := [pattern for pattern, paths in found.items() if not paths]:
             raise FileNotFoundError(
                 f"no shard matches {', '.join(map(repr, empty))} in root={str(self.root)!r}; point "
-                "`data.source.init_args` (root, usually by the environment variable WSSS_DATA, and shards) at the tar files"
+                "`data.source.init_args` (root, usually by the environment variable WSSS_DATA, and "
+                "shards) at the tar files"
             )
         paths = sorted({path for group in found.values() for path in group})
         self._paths = {path.relative_to(self.root).with_suffix("").as_posix(): path for path in paths}
 
     @property
     def left_out(self) -> list[str]:
-        """What of the shards is no pair, a sentence each."""
+        """Entries of the shards that are not a pair, and why, one sentence each."""
         return self._table.left_out
 
-    def ids(self, split: str) -> Sequence[str]:  # type: ignore[override]  # as a list, twelve million take a gigabyte
+    # a list of twelve million ids would take a gigabyte
+    def ids(self, split: str) -> Sequence[str]:  # type: ignore[override]
         if split != "train":
             raise ValueError(f"{type(self).__name__} has no split {split!r}; its only split is train")
         return self._table
@@ -113,35 +117,36 @@ class WebDataset(Source):
             )
         if table.left_out:
             counts = Counter(sentence.rpartition(": ")[2] for sentence in table.left_out)
+            reasons = ", ".join(f"{count} x {reason}" for reason, count in counts.most_common())
             warnings.warn(
-                f"{self.root}: {len(table)} pairs in {len(self._paths)} shards; left out: "
-                f"{', '.join(f'{count} x {reason}' for reason, count in counts.most_common())} (first {table.left_out[0]})",
+                f"{self.root}: {len(table)} pairs in {len(self._paths)} shards; left out: {reasons} "
+                f"(first {table.left_out[0]})",
                 stacklevel=2,
             )
         return table
 
     def _shard_index(self, name: str, path: Path) -> ShardIndex:
-        """The kept index of a shard, or a new one."""
-        kept = self.index / f"{name}.npz"
+        """The stored index of a shard, or a new one."""
+        stored = self.index / f"{name}.npz"
         stat = path.stat()
         version = np.array([stat.st_size, stat.st_mtime_ns])
-        if kept.is_file():
-            with np.load(kept, allow_pickle=False) as file:
+        if stored.is_file():
+            with np.load(stored, allow_pickle=False) as file:
                 if np.array_equal(file["version"], version):
                     return ShardIndex(*(file[field] for field in ShardIndex._fields))
         index = index_shard(path, name)
         try:
-            write_atomically(kept, lambda file: np.savez(file, version=version, **index._asdict()))
+            write_atomically(stored, lambda file: np.savez(file, version=version, **index._asdict()))
         except OSError as error:
             raise OSError(
-                f"the index of {path} cannot be written to {kept} ({error.strerror}); set "
+                f"the index of {path} cannot be written to {stored} ({error.strerror}); set "
                 "`data.source.init_args.index` to a folder that can be written"
             ) from error
         return index
 
-    def _read(self, image_id: str, places: np.ndarray) -> bytes:
+    def _read(self, image_id: str, positions: np.ndarray) -> bytes:
         name, _, key = image_id.partition(":")
-        first, size = places[self._table.find(name, key)].tolist()
+        first, size = positions[self._table.find(name, key)].tolist()
         with self._paths[name].open("rb") as file:
             file.seek(first)
             content = file.read(size)
@@ -151,7 +156,7 @@ class WebDataset(Source):
 
 
 class _Table(Sequence[str]):
-    """The ids of all pairs and where they lie, about 41 bytes each; an id is made when it is asked for."""
+    """Ids and positions of all pairs, about 41 bytes each; the string of an id is made on access."""
 
     def __init__(self, shards: dict[str, ShardIndex]) -> None:
         self.left_out = [sentence for shard in shards.values() for sentence in shard.left_out.tolist()]
@@ -177,18 +182,18 @@ class _Table(Sequence[str]):
         return f"{self._names[shard]}:{self._keys[position].decode()}"
 
     def find(self, name: str, key: str) -> int:
-        """Position of the pair `key` of a shard."""
+        """Index of the pair `key` of a shard in the table."""
         shard = self._number[name]
         start, end = self._starts[shard : shard + 2]
         return int(start + np.flatnonzero(self._keys[start:end] == key.encode())[0])
 
 
 def index_shard(path: Path, name: str) -> ShardIndex:
-    """Walk through the headers of a tar file.
+    """Index a tar file by reading its headers.
 
     Args:
-        path: The file; not compressed.
-        name: For the sentences of `left_out`.
+        path: Uncompressed tar file.
+        name: Name of the shard in `left_out`.
     """
     pairs: dict[str, tuple[tarfile.TarInfo, tarfile.TarInfo]] = {}
     left_out: list[str] = []
@@ -198,20 +203,20 @@ def index_shard(path: Path, name: str) -> ShardIndex:
         if image is None or TEXT not in parts:
             left_out.append(f"{name}:{key}: {'no image' if image is None else 'no text'}")
         elif key in pairs:
-            left_out.append(f"{name}:{key}: key comes twice")
+            left_out.append(f"{name}:{key}: duplicate key")
         else:
             pairs[key] = image, parts[TEXT]
     if members.damage:
         left_out.append(f"{name}: {members.damage}")
-    places = np.array(
+    positions = np.array(
         [[(part.offset_data, part.size) for part in pair] for pair in pairs.values()], np.int64
     ).reshape(-1, 2, 2)
     keys = np.array([key.encode() for key in pairs]) if pairs else np.array([], "S1")
-    return ShardIndex(keys, places[:, 0], places[:, 1], np.array(left_out, np.str_))
+    return ShardIndex(keys, positions[:, 0], positions[:, 1], np.array(left_out, np.str_))
 
 
 class _Members:
-    """Files of a tar in order. `damage` says afterwards why it ended early; empty if it did not."""
+    """Iterates over the files of a tar in order. If it ends early, `damage` has the reason afterwards."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -226,7 +231,7 @@ class _Members:
                         break
                     if member.isfile():
                         yield member
-                # tarfile ends quietly at a broken header too: a whole file ends in a block of zeros
+                # tarfile stops at a broken header without error; a complete file ends with a block of zeros
                 with self.path.open("rb") as file:
                     file.seek(tar.offset)  # type: ignore[attr-defined]
                     whole = file.read(BLOCK) == bytes(BLOCK)
@@ -237,7 +242,10 @@ class _Members:
 
 
 def _groups(members: _Members) -> Iterator[tuple[str, dict[str, tarfile.TarInfo]]]:
-    """Consecutive members with one key, by suffix. The key is the name up to the first dot of its last part."""
+    """Groups of consecutive members with the same key, by suffix.
+
+    The key is the path of the member up to the first dot of its file name.
+    """
     current, parts = "", dict[str, tarfile.TarInfo]()
     for member in members:
         folder, slash, file = member.name.rpartition("/")

@@ -78,5 +78,5 @@ def mean_reference_maps(
     weights = maps.new_zeros(maps.shape[1:3])  # (R, K) how often each reference was drawn for each class
     order = list(images)
     for reference in references:
-        weights[order.index(reference.image_id), reference.drawn_for] += 1
+        weights[order.index(reference.image_id), reference.for_class] += 1
     return torch.einsum("brkhw,rk->bkhw", maps, weights / weights.sum(dim=0).clamp(min=1))
