@@ -106,26 +106,3 @@ class NounPrompt(nn.Module):
         embedded = embed_words(clip, tokens.ids)
         context = self.context.expand(len(nouns), -1, -1)
         return torch.cat([embedded[:, :1], context, embedded[:, 1:]], dim=1), tokens.end + len(self.context)
-
-
-def template_embeddings(clip: CLIP, names: Sequence[str], templates: Sequence[str]) -> Tensor:
-    """`(C, D)`: the unit mean of each name's unit sentence embeddings."""
-    sentences = [template.format(name) for name in names for template in templates]
-    tokens = tokenize(clip, sentences)
-    embeddings = sentence_embedding(clip, embed_words(clip, tokens.ids), tokens.end)
-    return F.normalize(embeddings.unflatten(0, (len(names), len(templates))).mean(dim=1), dim=-1)
-
-
-def require_known_words(clip: CLIP, class_names: Sequence[str]) -> None:
-    """Check that every class name says something to CLIP.
-
-    Raises:
-        ValueError: a name that the tokenizer makes nothing of; all such classes would get the same mask.
-    """
-    tokens = tokenize(clip, class_names)
-    silent = [name for row, name in enumerate(class_names) if says_nothing(clip, tokens.words(row))]
-    if silent:
-        raise ValueError(
-            f"CLIP's tokenizer knows no word of the class names {', '.join(map(repr, silent))}; name these classes in plain "
-            "words, or use another model.init_args.clip"
-        )

@@ -22,8 +22,9 @@ from wsss_bench.methods.text_grounding.codecomp import CoDe, Sample
 from wsss_bench.methods.text_grounding.grounding import MaskReading
 from wsss_bench.methods.text_grounding.image_segmenter import hard_masks
 from wsss_bench.mini.world.captions import describe
+from wsss_bench.nn.class_prompts import prompt_ensemble
 from wsss_bench.nn.clip import CLIP
-from wsss_bench.nn.clip_text import template_embeddings, tokenize
+from wsss_bench.nn.clip_text import tokenize
 from wsss_bench.types import CaptionBatch
 from wsss_bench.vocabulary import templates as prompt_templates
 
@@ -244,7 +245,7 @@ def test_inner_features_and_knowledge_text_are_the_official_ones(official):
         ends = [(269,)] * 4 + [(530, 320, 1455, 1063, 269)] + [(269,)] * 3
         sentences = [words(*start, 1929, *end) for start, end in zip(templates, ends, strict=True)]
         sentences.append(words(320, 1125, 539, 3255, 269))
-        found = template_embeddings(clip, ["dog"], sentences)
+        found = prompt_ensemble(clip, ["dog"], sentences)
     torch.testing.assert_close(found[0], arrays["kp_text_emb"][0], rtol=1e-4, atol=1e-5)
 
 
@@ -437,7 +438,7 @@ def test_main_branch_reads_the_noun_prompt_of_plain_names_and_knowledge_the_temp
     with torch.no_grad():
         mini.seed_maps(torch.rand(1, 3, 48, 48))
         prompted = mini.noun_prompt(clip, CLASSES)
-        known = template_embeddings(clip, CLASSES, prompt_templates("mini"))
+        known = prompt_ensemble(clip, CLASSES, prompt_templates("mini"))
     assert torch.equal(seen[0][1], prompted)
     assert torch.equal(seen[0][2], known)
 

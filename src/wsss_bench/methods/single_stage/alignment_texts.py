@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wsss_bench.methods.single_stage.dalnet_texts import background_texts, foreground_texts, related_texts
+from wsss_bench.nn.class_prompts import prompt_ensemble
 from wsss_bench.nn.clip import CLIP
 from wsss_bench.vocabulary import templates as prompt_templates
 
@@ -67,8 +68,8 @@ def alignment_texts(class_names: Sequence[str], config: TextConfig) -> Alignment
     else:
         related = related_texts(config.bg_set, class_names)
         names = sorted({name for texts in related.values() for name in texts})
-    clip = CLIP(config.model)
-    vectors = torch.cat([_embed(clip, texts, config.templates) for texts in (classes, names)])
+    clip, templates = CLIP(config.model), prompt_templates(config.templates)
+    vectors = torch.cat([prompt_ensemble(clip, texts, templates) for texts in (classes, names)])
     if config.center:
         vectors = F.normalize(vectors - vectors.mean(dim=0), dim=-1)
     foreground, background = (part.clone() for part in vectors.split([len(classes), len(names)]))
@@ -88,9 +89,3 @@ def alignment_texts(class_names: Sequence[str], config: TextConfig) -> Alignment
             stacklevel=2,
         )
     return AlignmentTexts(foreground, background, used.float(), called.float())
-
-
-def _embed(clip: CLIP, names: Sequence[str], templates: str) -> Tensor:
-    """`(N, E)`: for each name the unit mean of the unit vectors of its sentences."""
-    sentences = [[template.format(name) for template in prompt_templates(templates)] for name in names]
-    return F.normalize(torch.stack([clip.encode_text(texts).mean(dim=0) for texts in sentences]), dim=-1)

@@ -36,14 +36,13 @@ from wsss_bench.methods.text_grounding.losses import grounding_terms
 from wsss_bench.methods.text_grounding.nouns import NounExtractor, noun_extractor
 from wsss_bench.methods.text_grounding.text_segmenter import NO_TARGET, TextSegmenter, word_labels, word_masks
 from wsss_bench.methods.text_grounding.word_segmentation import word_segmentation
+from wsss_bench.nn.class_prompts import prompt_ensemble, require_known_words
 from wsss_bench.nn.clip import CLIP
 from wsss_bench.nn.clip_text import (
     NounPrompt,
     Tokens,
     embed_words,
-    require_known_words,
     sentence_embedding,
-    template_embeddings,
     text_states,
     tokenize,
 )
@@ -149,7 +148,7 @@ class CoDe(Method):
         self.decoder_only_steps = decoder_only_steps
         self.reading = reading
         with torch.no_grad():
-            text = template_embeddings(frozen, self.class_names, prompt_templates(reading.templates))
+            text = prompt_ensemble(frozen, self.class_names, prompt_templates(reading.templates))
         self.register_buffer("knowledge_text", text, persistent=False)
         self.knowledge_text: Tensor  # (C, D)
         self._prompted: tuple[tuple[int, torch.device], Tensor] | None = None

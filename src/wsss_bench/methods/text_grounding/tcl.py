@@ -30,12 +30,11 @@ from wsss_bench.methods.text_grounding.grounding import Grounding, MaskReading
 from wsss_bench.methods.text_grounding.highlight import enlarge_mask
 from wsss_bench.methods.text_grounding.image_segmenter import hard_masks
 from wsss_bench.methods.text_grounding.losses import grounding_terms
+from wsss_bench.nn.class_prompts import prompt_ensemble, require_known_words
 from wsss_bench.nn.clip import CLIP
 from wsss_bench.nn.clip_text import (
     embed_words,
-    require_known_words,
     sentence_embedding,
-    template_embeddings,
     tokenize,
 )
 from wsss_bench.types import CaptionBatch
@@ -98,7 +97,7 @@ class TCL(Method):
         self.decoder_only_steps = decoder_only_steps
         self.reading = reading
         with torch.no_grad():
-            text = template_embeddings(frozen, self.class_names, prompt_templates(reading.templates))
+            text = prompt_ensemble(frozen, self.class_names, prompt_templates(reading.templates))
         self.register_buffer("class_text", text, persistent=False)
         self.class_text: Tensor  # (C, D)
 
