@@ -74,14 +74,19 @@ class PublishedLoop:
         names = [self.prompts.class_sentences[index % count] for index in positive]
         otm = -self._own(objects, names).clamp(1e-4, 0.9999).log().mean()
         btm = -(1 - self._own(backgrounds, names).clamp(1e-4, 0.9999)).log().mean()
-        scenery = self.clip.encode_image(objects) @ self.clip.encode_text(self.prompts.background_sentences).T
+        scenery = self._embed(objects) @ self.clip.encode_text(self.prompts.background_sentences).T
         cbs = -(1 - scenery[scenery > method.threshold]).log().sum()
         weights = method.loss_weights
         total = weights.object_text * otm + weights.background_text * btm + weights.suppression * cbs
         return total + weights.area * maps.mean()
 
     def _own(self, crops: Tensor, sentences: list[str]) -> Tensor:
-        return (self.clip.encode_image(crops) * self.clip.encode_text(sentences)).sum(dim=1)
+        return (self._embed(crops) * self.clip.encode_text(sentences)).sum(dim=1)
+
+    def _embed(self, crops: Tensor) -> Tensor:
+        # all tokens in all blocks, as in the published loop; CLIP.encode_image saves the last block's patch tokens
+        model = self.clip.model
+        return F.normalize(model.visual_projection(model.vision_model(crops).pooler_output), dim=-1)
 
 
 def seconds(loss_of: Callable[[ImageBatch], Tensor], method: CLIMS, batch: ImageBatch) -> tuple[float, float]:

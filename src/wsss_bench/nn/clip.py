@@ -73,9 +73,13 @@ class CLIP(nn.Module):
         return F.normalize(self.model.text_projection(hidden.pooler_output), dim=-1)
 
     def encode_image(self, image: Tensor) -> Tensor:
-        """(B, 3, H, W) normalised image -> (B, D) unit vectors of the class token, ordinary attention."""
-        tokens = run_blocks(self.model.vision_model.encoder.layers, self.embed_patches(image))
-        return self.project(tokens[:, 0])
+        """(B, 3, H, W) normalised image -> (B, D) unit vectors of the class token, ordinary attention.
+
+        The last block computes the class token only: its patch tokens are not used.
+        """
+        *blocks, last = self.model.vision_model.encoder.layers
+        tokens = run_blocks(blocks, self.embed_patches(image))
+        return self.project(class_token_block(last, tokens))
 
     def dense(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) normalised image -> (B, D, h, w) unit vectors, one per patch; h = H / patch_size.
@@ -125,6 +129,25 @@ def self_only_block(block: CLIPEncoderLayer, tokens: Tensor) -> Tensor:
     attention = block.self_attn
     tokens = tokens + attention.out_proj(attention.v_proj(block.layer_norm1(tokens)))
     return tokens + block.mlp(block.layer_norm2(tokens))
+
+
+def class_token_block(block: CLIPEncoderLayer, tokens: Tensor) -> Tensor:
+    """What a transformer block makes of the first token: (B, N, width) -> (B, width)."""
+    attention = block.self_attn
+    normed = block.layer_norm1(tokens)
+    query, key, value = (
+        projection(part)
+        .unflatten(2, (attention.num_heads, -1))
+        .transpose(1, 2)  # (B, heads, 1 or N, width / heads)
+        for projection, part in (
+            (attention.q_proj, normed[:, :1]),
+            (attention.k_proj, normed),
+            (attention.v_proj, normed),
+        )
+    )
+    attended = F.scaled_dot_product_attention(query, key, value)[:, :, 0].flatten(1)  # (B, width)
+    token = tokens[:, 0] + attention.out_proj(attended)
+    return token + block.mlp(block.layer_norm2(token))
 
 
 def run_blocks(blocks: Iterable[nn.Module], tokens: Tensor) -> Tensor:

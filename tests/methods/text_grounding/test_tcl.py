@@ -69,8 +69,9 @@ def test_images_without_a_caption_are_left_out(method):
 
 def test_what_a_mask_leaves_out_is_blanked_by_a_hard_mask(method, monkeypatch):
     seen = []
-    embed = method.grounding.embed_image
-    monkeypatch.setattr(method.grounding, "embed_image", lambda image: seen.append(image) or embed(image))
+    clip = method.grounding.clip
+    encode = clip.encode_image
+    monkeypatch.setattr(clip, "encode_image", lambda image: seen.append(image) or encode(image))
     batch = batch_of(["a cow on grass", "a bird"])
     method.training_loss(batch)
     whole = method.grounding.normalize(batch.image)

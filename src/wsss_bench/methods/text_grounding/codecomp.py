@@ -244,9 +244,7 @@ class CoDe(Method):
         pair = torch.arange(len(noun), device=noun.device)
         own = mask_logits[pair % max(len(samples), 1), first + pair]  # (P, h, w)
         region = hard_masks(own, uniform.transpose(0, 1).flatten(0, 1))
-        seen = self.grounding.embed_image(
-            self.region_prompt(image.repeat(count, 1, 1, 1), region[:, None])
-        )  # (P, D)
+        seen = clip.encode_image(self.region_prompt(image.repeat(count, 1, 1, 1), region[:, None]))  # (P, D)
 
         tokens = tokenize(clip, [s.caption for s in samples])
         embedded = embed_words(clip, tokens.ids)  # (B, L, width)

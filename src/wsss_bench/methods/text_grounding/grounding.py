@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wsss_bench.methods.text_grounding.image_segmenter import SLOPE, ImageSegmenter
-from wsss_bench.nn.clip import CLIP, run_blocks
+from wsss_bench.nn.clip import CLIP
 from wsss_bench.nn.frozen import Frozen
-from wsss_bench.nn.frozen_clip import class_token_block
 from wsss_bench.nn.pamr import DILATIONS, pamr
 from wsss_bench.nn.resnet import ImageNetNormalize
 
@@ -75,14 +74,6 @@ class Grounding(nn.Module):
         with torch.no_grad():
             patches = self.clip.before_last_block(image)
         return self.segmenter(patches)
-
-    def embed_image(self, image: Tensor) -> Tensor:
-        """Normalised `(P, 3, H, W)` -> `(P, D)` unit vectors of the class token, ordinary attention."""
-        *blocks, last = self.clip.model.vision_model.encoder.layers
-        tokens = run_blocks(blocks, self.clip.embed_patches(image))
-        return self.clip.project(
-            class_token_block(last, tokens)
-        )  # the patch tokens of the last block are read by nobody
 
     def mask_size(self, image: Tensor) -> tuple[int, int]:
         """Height and width of the masks of `(B, 3, H, W)`."""

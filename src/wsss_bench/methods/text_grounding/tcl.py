@@ -120,7 +120,7 @@ class TCL(Method):
         generators = [image_generator(seed, batch.image_ids[k]) for k in kept]
         uniform = uniform_draws(generators, pixels.shape[2:], pixels)
         mask = hard_masks(logits[row, first + row], uniform)  # (P, h, w)
-        seen = self.grounding.embed_image(image * enlarge_mask(mask[:, None], image))  # (P, D)
+        seen = clip.encode_image(image * enlarge_mask(mask[:, None], image))  # (P, D)
         return {
             "image_text": weights.contrast * mean_over_ranks(contrast(seen, text, self.image_text_scale)),
             "feature_text": weights.contrast * terms.feature_text,
