@@ -84,7 +84,7 @@ class PublishedLoop:
         return (self._embed(crops) * self.clip.encode_text(sentences)).sum(dim=1)
 
     def _embed(self, crops: Tensor) -> Tensor:
-        # all tokens in all blocks, as in the published loop; CLIP.encode_image saves the last block's patch tokens
+        # all tokens in all blocks, as published; CLIP.encode_image skips patch tokens in the last block
         model = self.clip.model
         return F.normalize(model.visual_projection(model.vision_model(crops).pooler_output), dim=-1)
 

@@ -1,4 +1,4 @@
-"""CLIP zero-shot on the shipped CLIP: the constant background, text encoded once, names in the prompts."""
+"""CLIP zero-shot with the shipped CLIP: constant background, text encoded once, names in prompts."""
 
 import pytest
 import torch

@@ -1,12 +1,12 @@
 """CLIP zero-shot: dense segmentation by a pretrained CLIP, without any training. The lowest row of the table.
 
 Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021,
-https://arxiv.org/abs/2103.00020. Dense features (each patch token of the last block attends to itself only) as in TCL
-(Cha et al., CVPR 2023) and CoDe (Wu et al., CVPR 2024); MaskCLIP (Zhou et al., ECCV 2022) also drops residual
-connection and MLP.
+https://arxiv.org/abs/2103.00020. Dense features (each patch token of the last block attends to itself only)
+as in TCL (Cha et al., CVPR 2023) and CoDe (Wu et al., CVPR 2024); MaskCLIP (Zhou et al., ECCV 2022) also
+drops residual connection and MLP.
 
-The score of a class is the cosine of a patch feature with the text embedding of the class. The background has a constant
-score.
+The score of a class is the cosine of a patch feature with the text embedding of the class. The background has
+a constant score.
 
 Departures: CLIP's own image statistics, where TCL and CoDe use ImageNet's; no PAMR.
 """
@@ -35,7 +35,8 @@ class CLIPZeroShot(Method):
             `nn.class_prompts.prompt_ensemble`.
         prompt_names: Name in the prompts of a class whose own name is not plain language, e.g.
             `{tvmonitor: tv monitor}`.
-        background: Cosine that a class has to exceed (0.25 is where TCL's and CoDe's mask probability is one half).
+        background: Cosine that a class has to exceed (0.25 is where TCL's and CoDe's mask probability is one
+            half).
         slope: A seed is `sigmoid(slope * (cosine - background))` (10 in TCL and CoDe).
 
     Raises:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wsss_bench.nn.clip import CLIP
-from wsss_bench.nn.clip_text import says_nothing, tokenize
+from wsss_bench.nn.clip_text import has_known_token, tokenize
 
 
 def prompt_ensemble(clip: CLIP, names: Sequence[str], templates: Sequence[str]) -> Tensor:
@@ -42,9 +42,11 @@ def require_known_words(clip: CLIP, class_names: Sequence[str]) -> None:
         ValueError: a name without a known token; all such classes would get the same mask.
     """
     tokens = tokenize(clip, class_names)
-    unknown = [name for row, name in enumerate(class_names) if says_nothing(clip, tokens.words(row))]
+    unknown = [
+        name for row, name in enumerate(class_names) if not has_known_token(clip, tokens.word_ids(row))
+    ]
     if unknown:
         raise ValueError(
-            f"CLIP's tokenizer knows no word of the class names {', '.join(map(repr, unknown))}; name these classes in "
-            "plain words, or use another model.init_args.clip"
+            f"CLIP's tokenizer knows no word of the class names {', '.join(map(repr, unknown))}; name these "
+            "classes in plain words, or use another model.init_args.clip"
         )

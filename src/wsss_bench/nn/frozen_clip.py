@@ -1,8 +1,7 @@
-r"""A CLIP that is never trained and reads whole images: the embeddings of `CLIP`, with less work.
+r"""CLIP with fixed weights: the embeddings and input gradients of `CLIP`, computed faster.
 
-Two exact rewritings, in the forward and in the backward pass. The last block computes the class token alone, since the patch
-tokens that it would also make are read by nobody. And QuickGELU, :math:`x \sigma(1.702 x)`, becomes SiLU, one fused kernel in
-place of three, with the factor moved into the linear layers before and after it.
+QuickGELU, :math:`x \sigma(1.702 x)`, becomes SiLU, :math:`x \sigma(x)`: one fused kernel in place of three.
+The factor 1.702 moves into the weights of the linear layers before and after it.
 """
 
 from __future__ import annotations
@@ -36,6 +35,7 @@ class FrozenCLIP(CLIP):
 
 @torch.no_grad()
 def _fold_quick_gelu(block: CLIPEncoderLayer) -> None:
+    """Replace the QuickGELU of a block by SiLU with rescaled weights, in place."""
     mlp = block.mlp
     mlp.fc1.weight *= QUICK_GELU
     mlp.fc1.bias *= QUICK_GELU
