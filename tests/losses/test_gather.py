@@ -1,5 +1,6 @@
 """Losses and masks on two ranks: equal to the official two-rank run, and to the values of one process."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,9 +20,11 @@ def ranks(tmp_path_factory):
     """What each of two processes computes."""
     folder = tmp_path_factory.mktemp("ranks")
     script = Path(__file__).with_name("two_ranks.py")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}  # for tests/paths.py
     running = [
         subprocess.Popen(
-            [sys.executable, script, str(rank), str(folder / "store"), str(folder / f"{rank}.npz")]
+            [sys.executable, script, str(rank), str(folder / "store"), str(folder / f"{rank}.npz")],
+            env=environment,
         )
         for rank in range(2)
     ]

@@ -157,7 +157,7 @@ def class_token_block(block: CLIPEncoderLayer, tokens: Tensor) -> Tensor:
 
 
 def run_blocks(blocks: Iterable[nn.Module], tokens: Tensor) -> Tensor:
-    """Apply blocks with ordinary attention; an empty batch, on which they would fail, is returned unchanged."""
+    """Apply blocks with ordinary attention. They fail on an empty batch, which is returned unchanged."""
     for block in blocks:
         tokens = _tensor(block(tokens, None)) if len(tokens) else tokens
     return tokens
