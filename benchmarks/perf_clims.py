@@ -76,7 +76,7 @@ class PublishedLoop:
         prompts = [self.prompts.class_prompts[index % count] for index in positive]
         otm = -self._similarity(objects, prompts).clamp(1e-4, 0.9999).log().mean()
         btm = -(1 - self._similarity(backgrounds, prompts).clamp(1e-4, 0.9999)).log().mean()
-        s_ob = self.clip.encode_image(objects) @ self.clip.encode_text(self.prompts.background_prompts).T
+        s_ob = self._embed(objects) @ self.clip.encode_text(self.prompts.background_prompts).T
         cbs = -(1 - s_ob[s_ob > method.threshold]).log().sum()
         weights = method.loss_weights
         total = weights.otm * otm + weights.btm * btm + weights.cbs * cbs
@@ -84,7 +84,12 @@ class PublishedLoop:
 
     def _similarity(self, regions: Tensor, prompts: list[str]) -> Tensor:
         """`(M,)` cosines of `(M, 3, S, S)` regions and their prompts."""
-        return (self.clip.encode_image(regions) * self.clip.encode_text(prompts)).sum(dim=1)
+        return (self._embed(regions) * self.clip.encode_text(prompts)).sum(dim=1)
+
+    def _embed(self, regions: Tensor) -> Tensor:
+        # all tokens in all blocks, as published; CLIP.encode_image skips patch tokens in the last block
+        model = self.clip.model
+        return F.normalize(model.visual_projection(model.vision_model(regions).pooler_output), dim=-1)
 
 
 def seconds(loss_of: Callable[[ImageBatch], Tensor], method: CLIMS, batch: ImageBatch) -> tuple[float, float]:

@@ -20,7 +20,7 @@ import torch
 
 from wsss_bench.artifacts.layout import LAST
 from wsss_bench.methods.text_grounding.codecomp import CoDe
-from wsss_bench.nn.clip_text import embed_words, text_states, tokenize
+from wsss_bench.nn.clip_text import embed_tokens, text_hidden_states, tokenize
 from wsss_bench.plan.config import ConfigFolder
 from wsss_bench.stages.fit import FitCLI
 from wsss_bench.types import CaptionBatch
@@ -51,9 +51,9 @@ def word_counts(method: CoDe, ids: Sequence[str], captions: Sequence[str]) -> Wo
     count, clip = method.nouns_per_caption, method.grounding.clip
     tokens = tokenize(clip, [sample.caption for sample in samples])
     nouns = method.noun_prompt(clip, [sample.drawn[k] for k in range(count) for sample in samples])
-    states = text_states(clip, embed_words(clip, tokens.ids))
+    states = text_hidden_states(clip, embed_tokens(clip, tokens.ids))
     logits = method.text_segmenter(states, nouns.unflatten(0, (count, len(samples))))  # (B, N + 1, L)
-    labels = method._labels(samples, tokens)  # (B, L)
+    labels = method._token_labels(samples, tokens)  # (B, L)
     found = logits.argmax(dim=1) == labels
     return WordCounts(
         *(int(part.sum()) for of in (labels > 0, labels == 0) for part in (of, found & of)),

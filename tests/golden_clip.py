@@ -1,4 +1,4 @@
-"""The tiny CLIP of CoDe's golden arrays, as a folder that `from_pretrained` reads. Words are the golden token ids."""
+"""The tiny CLIP of CoDe's golden arrays, written for `from_pretrained`. Words are golden token ids."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def words(*tokens: int) -> str:
 
 
 def word(token: int) -> str:
-    """How a golden token id is spelled here."""
+    """Spelling of a golden token id as a word, e.g. `<320>`."""
     return f"<{token}>"
 
 
@@ -73,7 +73,7 @@ def _config(vocabulary: int, end: int, pad: int) -> CLIPConfig:
 
 
 def from_openai(arrays: dict[str, np.ndarray]) -> dict[str, Tensor]:
-    """OpenAI's parameter names -> those of `transformers`; one input projection becomes q, k, v."""
+    """State dict of OpenAI's CLIP -> that of `transformers`; the input projection is split into q, k, v."""
     state = {
         "logit_scale": arrays["w__logit_scale"],
         "text_projection.weight": arrays["w__text_projection"].T,
@@ -94,14 +94,14 @@ def from_openai(arrays: dict[str, np.ndarray]) -> dict[str, Tensor]:
         ("text_model", "transformer", 2),
     ):
         for layer in range(layers):
-            mine, theirs = f"{tower}.encoder.layers.{layer}", f"{prefix}__resblocks__{layer}"
-            norms |= {f"{mine}.layer_norm{k}": f"{theirs}__ln_{k}" for k in (1, 2)}
-            norms |= {f"{mine}.mlp.fc1": f"{theirs}__mlp__c_fc", f"{mine}.mlp.fc2": f"{theirs}__mlp__c_proj"}
-            norms[f"{mine}.self_attn.out_proj"] = f"{theirs}__attn__out_proj"
+            ours, theirs = f"{tower}.encoder.layers.{layer}", f"{prefix}__resblocks__{layer}"
+            norms |= {f"{ours}.layer_norm{k}": f"{theirs}__ln_{k}" for k in (1, 2)}
+            norms |= {f"{ours}.mlp.fc1": f"{theirs}__mlp__c_fc", f"{ours}.mlp.fc2": f"{theirs}__mlp__c_proj"}
+            norms[f"{ours}.self_attn.out_proj"] = f"{theirs}__attn__out_proj"
             for kind in ("weight", "bias"):
                 parts = np.split(arrays[f"w__{theirs}__attn__in_proj_{kind}"], 3)
                 for name, part in zip("qkv", parts, strict=True):
-                    state[f"{mine}.self_attn.{name}_proj.{kind}"] = part
-    for mine, theirs in norms.items():
-        state |= {f"{mine}.{kind}": arrays[f"w__{theirs}__{kind}"] for kind in ("weight", "bias")}
+                    state[f"{ours}.self_attn.{name}_proj.{kind}"] = part
+    for ours, theirs in norms.items():
+        state |= {f"{ours}.{kind}": arrays[f"w__{theirs}__{kind}"] for kind in ("weight", "bias")}
     return {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in state.items()}

@@ -1,5 +1,6 @@
-"""Two ranks: the contrasts and masks of the official run, and the values of one process."""
+"""Losses and masks on two ranks: equal to the official two-rank run, and to the values of one process."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from golden_clip import golden
 from torch.nn import functional as F
 
 from wsss_bench.losses.gather import gather_rows, rows_before
-from wsss_bench.methods.text_grounding.contrastive import LOG_SCALE, contrast, contrast_of_cosines
+from wsss_bench.methods.text_grounding.info_nce import INITIAL_LOG_SCALE, info_nce, info_nce_of_cosines
 
 
 @pytest.fixture(scope="module")
@@ -19,9 +20,11 @@ def ranks(tmp_path_factory):
     """What each of two processes computes."""
     folder = tmp_path_factory.mktemp("ranks")
     script = Path(__file__).with_name("two_ranks.py")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}  # for tests/paths.py
     running = [
         subprocess.Popen(
-            [sys.executable, script, str(rank), str(folder / "store"), str(folder / f"{rank}.npz")]
+            [sys.executable, script, str(rank), str(folder / "store"), str(folder / f"{rank}.npz")],
+            env=environment,
         )
         for rank in range(2)
     ]
@@ -44,12 +47,12 @@ def test_the_mean_over_ranks_is_the_loss_of_one_process(ranks):
     arrays = {
         key: torch.from_numpy(value) for key, value in golden("two_rank").items() if key.startswith("all")
     }
-    whole = contrast(arrays["all_IE"], arrays["all_TE"], torch.tensor(LOG_SCALE)).mean()
+    whole = info_nce(arrays["all_IE"], arrays["all_TE"], torch.tensor(INITIAL_LOG_SCALE)).mean()
     assert np.mean([result["info_loss"] for result in ranks]) == pytest.approx(whole.item(), rel=1e-5)
     cosines = torch.einsum(
         "bqc,qc->bq", F.normalize(arrays["all_EX"], dim=-1), F.normalize(arrays["all_TE"], dim=-1)
     )
-    whole = contrast_of_cosines(cosines, torch.tensor(LOG_SCALE)).mean()
+    whole = info_nce_of_cosines(cosines, torch.tensor(INITIAL_LOG_SCALE)).mean()
     assert np.mean([result["exact_loss"] for result in ranks]) == pytest.approx(whole.item(), rel=1e-5)
     # the official way of gathering does not have this property
     assert np.mean([result["ext_loss"] for result in ranks]) != pytest.approx(whole.item(), rel=0.05)
@@ -60,11 +63,11 @@ def test_ranks_may_have_different_numbers_of_rows(ranks):
     assert [int(result["uneven_first"]) for result in ranks] == [0, 1]
     assert ranks[0]["uneven_grad"].tolist() == [[3, 3]]  # 1 from rank 0, 2 from rank 1
     assert ranks[1]["uneven_grad"].shape == (0, 2)
-    # areas .1 and .4, .4: the mean of the batch is .3, whatever rank a mask is on
+    # areas .1 on one rank and .4, .4 on the other: the mean of the global batch is .3
     assert [float(result["area"]) for result in ranks] == pytest.approx([0.05, 0.05])
 
 
-def test_without_ranks_rows_are_returned_as_they_are():
+def test_with_one_process_rows_are_returned_unchanged():
     rows = torch.ones(2, 3)
     assert gather_rows(rows) is rows
     assert rows_before(rows) == 0

@@ -1,4 +1,4 @@
-"""Two ranks with another number of items each have the gradient of one process, also where one of them has none."""
+"""Two ranks with different numbers of items, also none, have the gradient of one process."""
 
 import subprocess
 import sys
@@ -37,7 +37,7 @@ def test_two_ranks_have_the_gradient_of_one_process(counts, tmp_path):
         assert [float(value) for value in output] == pytest.approx([items.mean().item(), items.sum().item()])
 
 
-def test_nothing_is_a_mean_of_zero_with_a_gradient():
+def test_without_items_mean_and_sum_are_zero_with_zero_gradient():
     weight = torch.tensor(2.0, requires_grad=True)
     loss = mean_over_ranks(weight * torch.zeros(0)) + sum_over_ranks((weight * torch.zeros(0)).sum())
     loss.backward()

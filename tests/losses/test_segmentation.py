@@ -1,4 +1,4 @@
-"""The two cross-entropies against arrays of the authors' code (CLIMS' DeepLab, ToCo), and where those are not finite."""
+"""Both cross-entropies against the authors' code (CLIMS' DeepLab, ToCo), and where theirs is not finite."""
 
 import numpy as np
 import paths
@@ -46,7 +46,7 @@ def test_plain_loss_is_the_published_one(golden, label, loss):
 
 
 @pytest.mark.parametrize("label", ["label_only_bg", "label_only_fg"])
-def test_an_empty_half_adds_nothing(label):
+def test_a_half_without_pixels_is_zero(label):
     labels = torch.tensor(TOCO[label]).long()
     logits = torch.tensor(TOCO["logits"], requires_grad=True)
     value = balanced_cross_entropy(logits, labels)

@@ -1,4 +1,4 @@
-"""One of two ranks that compute CoDe's gathered terms on the golden inputs: `python two_ranks.py RANK STORE OUT`."""
+"""CoDe's gathered terms on the golden inputs, one of two ranks: `python two_ranks.py RANK STORE OUT`."""
 
 import sys
 
@@ -10,14 +10,14 @@ from torch.nn import functional as F
 
 from wsss_bench.losses.gather import gather_rows, rows_before
 from wsss_bench.losses.ranks import mean_over_ranks
-from wsss_bench.methods.text_grounding.contrastive import (
-    LOG_SCALE,
-    contrast,
-    contrast_of_cosines,
-    inverse_temperature,
-    two_way,
-)
 from wsss_bench.methods.text_grounding.image_segmenter import hard_masks
+from wsss_bench.methods.text_grounding.info_nce import (
+    INITIAL_LOG_SCALE,
+    info_nce,
+    info_nce_of_cosines,
+    inverse_temperature,
+    symmetric_cross_entropy,
+)
 from wsss_bench.methods.text_grounding.losses import area_loss
 
 GOLDEN = paths.GOLDEN / "code" / "two_rank.npz"
@@ -33,8 +33,8 @@ def main(rank: int, store: str, out: str) -> None:
         return arrays[f"all_{name}"][OWN * rank : OWN * (rank + 1)].clone().requires_grad_()
 
     results: dict[str, torch.Tensor] = {}
-    image, text, scale = leaf("IE"), leaf("TE"), torch.tensor(LOG_SCALE, requires_grad=True)
-    loss = contrast(image, text, scale).mean()
+    image, text, scale = leaf("IE"), leaf("TE"), torch.tensor(INITIAL_LOG_SCALE, requires_grad=True)
+    loss = info_nce(image, text, scale).mean()
     loss.backward()
     results |= {
         "info_loss": loss,
@@ -43,21 +43,22 @@ def main(rank: int, store: str, out: str) -> None:
         "info_grad_ls": scale.grad,
     }
 
-    # the official code compares a text with the other rank's image as seen by the text at the same place there
+    # the official code compares a text with the other rank's image as masked by the text at the same index
+    # there
     image, text = leaf("EX"), leaf("TE")
     unit_image, unit_text = F.normalize(image, dim=-1), F.normalize(text, dim=-1)
-    sharp = inverse_temperature(torch.tensor(LOG_SCALE))
+    sharp = inverse_temperature(torch.tensor(INITIAL_LOG_SCALE))
     first = rows_before(text)
     rows = sharp * torch.einsum("bqc,qc->bq", unit_image, gather_rows(unit_text))
     theirs = gather_rows(unit_image[:, first : first + OWN])
-    loss = two_way(rows, sharp * torch.einsum("nbc,bc->bn", theirs, unit_text), first).mean()
+    loss = symmetric_cross_entropy(rows, sharp * torch.einsum("nbc,bc->bn", theirs, unit_text), first).mean()
     loss.backward()
     results |= {"ext_loss": loss, "ext_grad_img": image.grad, "ext_grad_txt": text.grad}
-    with torch.no_grad():  # ours compares it with that image as seen by the text itself
+    with torch.no_grad():  # ours compares it with that image as masked by the text itself
         cosines = torch.einsum("bqc,qc->bq", unit_image, gather_rows(unit_text))
-        results["exact_loss"] = mean_over_ranks(contrast_of_cosines(cosines, torch.tensor(LOG_SCALE)))
+        results["exact_loss"] = mean_over_ranks(info_nce_of_cosines(cosines, torch.tensor(INITIAL_LOG_SCALE)))
 
-    # unit vectors are the leaves here: the official mask function is given them
+    # unit vectors are the leaves here, as they are the input of the official mask function
     pixels, text = (
         F.normalize(leaf(name).detach(), dim=1, eps=1e-6).requires_grad_() for name in ("FM", "TE")
     )
@@ -70,8 +71,8 @@ def main(rank: int, store: str, out: str) -> None:
     (soft[own].mean() + negative.mean()).backward()
     noise = arrays["all_U"][OWN * rank : OWN * (rank + 1)][own]
     results |= {
-        "mask_pos": hard_masks(logits[own], noise)[:, None], "soft_pos": soft[own][:, None], "soft_neg": negative,
-        "soft_all": soft, "masker_grad_txt": text.grad, "masker_grad_fm": pixels.grad,
+        "mask_pos": hard_masks(logits[own], noise)[:, None], "soft_pos": soft[own][:, None],
+        "soft_neg": negative, "soft_all": soft, "masker_grad_txt": text.grad, "masker_grad_fm": pixels.grad,
     }  # fmt: skip
 
     # ranks with 1 and 0 rows

@@ -1,4 +1,4 @@
-"""CLIP zero-shot on the shipped CLIP: the constant background, one encoding of the text, words for odd class names."""
+"""CLIP zero-shot with the shipped CLIP: constant background, text encoded once, names in prompts."""
 
 import pytest
 import torch
@@ -19,42 +19,51 @@ def test_background_wins_where_no_class_exceeds_the_constant_cosine(method):
         cosines = method._cosines(image)
         best = method.segmentation_logits(image).argmax(dim=1)
         seeds = method.seed_maps(image)
-    assert 0 < (best == 0).float().mean() < 1  # the image has both, or this shows nothing
+    assert 0 < (best == 0).float().mean() < 1  # both occur in the images
     assert torch.equal(best == 0, cosines.amax(dim=1) <= method.background)
     assert torch.equal(best[best > 0] - 1, cosines.argmax(dim=1)[best > 0])
     assert torch.equal(seeds > 0.5, cosines > method.background)
 
 
-def test_sentences_are_encoded_once(method, monkeypatch):
+def encoded_sentences(method, monkeypatch, images=1):
+    """Sentences of every call of the text encoder while seeds of some images are made."""
     calls = []
     encode = method.clip.encode_text
     monkeypatch.setattr(
         method.clip, "encode_text", lambda sentences: calls.append(sentences) or encode(sentences)
     )
-    method._text = None
     with torch.no_grad():
-        for _ in range(3):
+        for _ in range(images):
             method.seed_maps(torch.rand(1, 3, 96, 96))
-    assert calls == [[f"a photo of a {name}"] for name in CLASSES]
+    return calls
+
+
+def test_sentences_are_encoded_once(method, monkeypatch):
+    method._text = None
+    assert encoded_sentences(method, monkeypatch, images=3) == [[f"a photo of a {name}"] for name in CLASSES]
 
 
 def test_nothing_is_trainable(method):
     assert not any(parameter.requires_grad for parameter in method.parameters())
 
 
-def test_words_replace_class_names_and_unknown_ones_are_refused():
-    method = CLIPZeroShot(CLASSES, clip="package:mini/clip", templates="mini", words={"aeroplane": "bird"})
-    assert method.prompts[0] == ["a photo of a bird"]
-    with pytest.raises(ValueError, match="words names classes that the data source does not have: tvmonitor"):
-        CLIPZeroShot(CLASSES, clip="package:mini/clip", words={"tvmonitor": "tv monitor"})
+def test_prompt_names_replace_class_names_and_unknown_classes_are_refused(monkeypatch):
+    method = CLIPZeroShot(
+        CLASSES, clip="package:mini/clip", templates="mini", prompt_names={"aeroplane": "bird"}
+    )
+    assert encoded_sentences(method, monkeypatch)[0] == ["a photo of a bird"]
+    with pytest.raises(
+        ValueError, match="prompt_names has classes that the data source does not have: tvmonitor"
+    ):
+        CLIPZeroShot(CLASSES, clip="package:mini/clip", prompt_names={"tvmonitor": "tv monitor"})
 
 
-def test_a_class_name_that_says_nothing_is_refused_unless_words_speak_for_it():
+def test_a_class_name_without_a_known_word_is_refused_unless_prompt_names_replaces_it(monkeypatch):
     with pytest.raises(
         ValueError, match="knows no word of the class names 'tvmonitor'; name these classes in plain"
     ):
         CLIPZeroShot(["cow", "tvmonitor"], clip="package:mini/clip", templates="mini")
-    spoken = CLIPZeroShot(
-        ["tvmonitor"], clip="package:mini/clip", templates="mini", words={"tvmonitor": "car"}
+    replaced = CLIPZeroShot(
+        ["tvmonitor"], clip="package:mini/clip", templates="mini", prompt_names={"tvmonitor": "car"}
     )
-    assert spoken.prompts == [["a photo of a car"]]
+    assert encoded_sentences(replaced, monkeypatch) == [["a photo of a car"]]

@@ -1,4 +1,4 @@
-"""CLIP against arrays of the official CoDe code, and its own promises."""
+"""CLIP against arrays of the official CoDe code, and its corner cases."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def test_class_token_is_the_official_one(clip: CLIP, golden: dict[str, np.ndarra
     )
 
 
-def test_dense_is_the_official_self_only_reading(clip: CLIP, golden: dict[str, np.ndarray]) -> None:
+def test_dense_is_the_official_self_only_attention(clip: CLIP, golden: dict[str, np.ndarray]) -> None:
     dense = clip.dense(torch.from_numpy(golden["image"]))
     expected = _patches(golden["dense_self_only_last_block"], 4, 4)
     torch.testing.assert_close(dense, expected, rtol=1e-4, atol=1e-5)
     ordinary = _patches(golden["dense_full_attn"], 4, 4)
-    assert (dense - ordinary).abs().max() > 0.01  # the two readings are far apart
+    assert (dense - ordinary).abs().max() > 0.01  # clearly different from ordinary attention
 
 
 def test_dense_on_another_shape_interpolates_positions(clip: CLIP, golden: dict[str, np.ndarray]) -> None:
@@ -56,7 +56,7 @@ def test_dense_on_another_shape_interpolates_positions(clip: CLIP, golden: dict[
     torch.testing.assert_close(clip.dense(image), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_dense_leaves_no_trace_in_the_class_token(clip: CLIP, golden: dict[str, np.ndarray]) -> None:
+def test_dense_does_not_change_later_class_tokens(clip: CLIP, golden: dict[str, np.ndarray]) -> None:
     image = torch.from_numpy(golden["image"])
     before = clip.encode_image(image)
     clip.dense(image)
@@ -78,7 +78,7 @@ def test_text_is_the_official_one(clip: CLIP, golden: dict[str, np.ndarray]) -> 
     sentences = [" ".join(map(word, row)) for row in ids]
     expected = F.normalize(torch.from_numpy(golden["text_emb"]), dim=-1)
     torch.testing.assert_close(clip.encode_text(sentences), expected, rtol=1e-4, atol=1e-5)
-    # a sentence alone, without padding, means the same
+    # a sentence alone, without padding, has the same embedding
     torch.testing.assert_close(clip.encode_text(sentences[1:])[0], expected[1], rtol=1e-4, atol=1e-5)
 
 
@@ -93,7 +93,7 @@ def test_normalize_uses_the_statistics_of_the_folder(clip: CLIP) -> None:
     torch.testing.assert_close(clip.normalize(image).flatten(), expected)
 
 
-def test_a_size_that_does_not_divide_is_named_with_its_remedy(clip: CLIP) -> None:
+def test_an_image_size_that_is_no_multiple_of_the_patch_size_is_refused(clip: CLIP) -> None:
     with pytest.raises(ValueError, match=r"30x33 pixels.*patches of 8.*32x40"):
         clip.dense(torch.zeros(1, 3, 30, 33))
 

@@ -1,4 +1,4 @@
-"""A network that is used but not owned."""
+"""A frozen network that is no submodule of its holder."""
 
 import torch
 from torch import nn
@@ -13,7 +13,7 @@ class Holder(nn.Module):
         self.frozen = Frozen(nn.Sequential(nn.Linear(2, 2), nn.Dropout()))
 
 
-def test_it_is_in_no_parameters_and_no_checkpoint_and_never_trains():
+def test_it_is_not_in_parameters_or_checkpoints_and_is_never_trained():
     holder = Holder().train()
     assert [name for name, _ in holder.named_parameters()] == ["own.weight", "own.bias"]
     assert list(holder.state_dict()) == ["own.weight", "own.bias"]

@@ -24,12 +24,12 @@ def test_refined_masks_are_those_of_tcl(name, iterations, dilations):
 
 
 @pytest.mark.parametrize(("name", "dilations"), [("std_all_dilations", DILATIONS), ("std_dil1", (1,))])
-def test_deviation_is_over_all_dilations_together(name, dilations):
+def test_standard_deviation_is_over_all_dilations_together(name, dilations):
     deviation = local_deviation(GOLDEN["img"], dilations)
     torch.testing.assert_close(deviation, GOLDEN[name][:, :, 0], rtol=1e-4, atol=1e-5)
 
 
-def test_weights_are_shares_and_do_not_depend_on_the_normalisation():
+def test_weights_sum_to_one_and_do_not_depend_on_the_normalisation():
     weights = pamr_weights(GOLDEN["img"])
     assert weights.shape == (2, 48, 20, 24)
     torch.testing.assert_close(weights.sum(dim=1), torch.ones(2, 20, 24))
@@ -37,7 +37,7 @@ def test_weights_are_shares_and_do_not_depend_on_the_normalisation():
     torch.testing.assert_close(pamr_weights(scaled), weights, rtol=1e-3, atol=1e-4)
 
 
-def test_a_mask_stops_at_an_edge_of_colour():
+def test_masks_do_not_cross_a_colour_edge():
     image = torch.zeros(1, 3, 12, 12)
     image[..., 6:] = 1
     mask = torch.zeros(1, 1, 12, 12)

@@ -1,4 +1,4 @@
-"""The ResNet of the CAM family against facts read off the authors' network."""
+"""The ResNet of the CAM family against sizes and counts of the authors' network."""
 
 import numpy as np
 import paths
@@ -29,7 +29,7 @@ def test_resnet50_has_the_published_parameters_sizes_and_frozen_tensors():
             assert backbone(torch.zeros(1, 3, side, side))[-1].shape[-2:] == (expected, expected)
 
 
-def test_batch_norm_of_clims_moves_and_that_of_irn_does_not():
+def test_freeze_bn_keeps_the_running_statistics():
     image = torch.randn(2, 3, 32, 32)
     for fixed in (True, False):
         backbone = ResNetStages("resnet18", None, frozen_stages=1, freeze_bn=fixed)
@@ -59,7 +59,7 @@ def test_a_backbone_that_is_no_resnet_is_refused():
         ResNetStages("mobilenetv3_small_050", None)
 
 
-def test_deeplab_dilates_what_has_lost_its_stride_and_cam_does_not():
+def test_stages_without_stride_are_dilated_for_deeplab_and_not_for_cam():
     def rates(**options):
         backbone = ResNetStages("resnet50", None, **options)
         return [

@@ -56,8 +56,8 @@ def test_other_classes_are_predicted_with_and_without_background(stage, tmp_path
         "init_args": {"root": str(folder / "voc"), "vocabulary": "mini", "background": background},
     }
     model = {**config["model"], "init_args": {**config["model"]["init_args"]}}
-    model["init_args"]["reading"] = {
-        **model["init_args"]["reading"],
+    model["init_args"]["mask_inference"] = {
+        **model["init_args"]["mask_inference"],
         "background": 0.999,
     }  # all of it, if there is any
     prediction = {

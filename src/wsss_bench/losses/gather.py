@@ -1,4 +1,4 @@
-"""Rows of all ranks, with gradient: a contrast sees the texts and images of the whole global batch."""
+"""Gather rows of all data-parallel ranks, with gradient: contrastive losses use the whole global batch."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from torch import Tensor, distributed
 def gather_rows(rows: Tensor) -> Tensor:
     """`(n, ...)` rows of this rank -> `(sum of n, ...)` rows of all ranks, in the order of the ranks.
 
-    Ranks may have different numbers of rows, also none, and all of them must call this. Backward, a row gets the sum of the
-    gradients of all ranks; data-parallel training then averages over ranks, so that a loss which is a mean over the rows of
-    each rank has the gradient of one process with all rows. Without ranks the rows are returned as they are.
+    Ranks may have different numbers of rows, also none, and all of them must call this. In the backward pass
+    a row gets the sum of its gradients on all ranks. As data-parallel training averages gradients over ranks,
+    a loss that is the mean over the rows of a rank, averaged over ranks, has the gradient of one process with
+    all rows. With one process the rows are returned unchanged.
     """
-    return _Gather.apply(rows, _row_counts(rows)) if _many() else rows
+    return _Gather.apply(rows, _row_counts(rows)) if _distributed() else rows
 
 
 def rows_before(rows: Tensor) -> int:
-    """Place of this rank's first row in `gather_rows(rows)`."""
-    return sum(_row_counts(rows)[: distributed.get_rank()]) if _many() else 0
+    """Index of this rank's first row in `gather_rows(rows)`."""
+    return sum(_row_counts(rows)[: distributed.get_rank()]) if _distributed() else 0
 
 
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, counts: list[int]) -> Tensor:
         ctx.counts = counts
-        padded = rows.new_zeros(max(counts), *rows.shape[1:])  # collectives move tensors of one shape
+        padded = rows.new_zeros(max(counts), *rows.shape[1:])  # all_gather needs equal shapes
         padded[: len(rows)] = rows
         parts = [torch.empty_like(padded) for _ in counts]
         distributed.all_gather(parts, padded)
@@ -42,7 +43,7 @@ class _Gather(torch.autograd.Function):
 
 def _row_counts(rows: Tensor) -> list[int]:
     """Number of rows of each rank."""
-    if not _many():
+    if not _distributed():
         return [len(rows)]
     counts = torch.zeros(distributed.get_world_size(), dtype=torch.int64, device=rows.device)
     counts[distributed.get_rank()] = len(rows)
@@ -50,5 +51,6 @@ def _row_counts(rows: Tensor) -> list[int]:
     return counts.tolist()
 
 
-def _many() -> bool:
+def _distributed() -> bool:
+    """Whether there is more than one rank."""
     return distributed.is_initialized() and distributed.get_world_size() > 1

@@ -1,5 +1,7 @@
-"""What makes a loss that pools over the batch the same for one process and for several ranks, whose gradients are
-averaged."""
+"""Means and sums over the global batch: same value and gradient for one process and for several ranks.
+
+Data-parallel training averages gradients over ranks; the functions here scale the loss of a rank accordingly.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +10,9 @@ from torch import Tensor, distributed
 
 
 def summed_over_ranks(count: Tensor) -> tuple[Tensor, int]:
-    """A count without gradient summed over ranks, and the number of ranks.
+    """Sum of a count (a tensor without gradient) over ranks, and the number of ranks.
 
-    `sum_of_this_rank * ranks / total_count`, averaged over the ranks, is the mean over the global batch.
+    `sum_of_this_rank * ranks / total_count`, averaged over ranks, is the mean over the global batch.
     """
     ranks = _ranks()
     if ranks > 1:
@@ -20,16 +22,20 @@ def summed_over_ranks(count: Tensor) -> tuple[Tensor, int]:
 
 
 def mean_over_ranks(losses: Tensor) -> Tensor:
-    """`(M,)` losses of this rank's items -> this rank's part of the mean over the items of all ranks.
+    """Mean over the items of all ranks, from `(M,)` losses of this rank's items.
 
-    Ranks may hold another number of items each, or none; every rank must call it. Without any item it is 0.
+    The returned scalar has this mean as its average over ranks. Ranks may have different numbers of items,
+    also none; all of them must call this. Without any item it is 0.
     """
     count, ranks = summed_over_ranks(torch.tensor(float(len(losses)), device=losses.device))
     return losses.sum() * ranks / count.clamp(min=1)
 
 
 def sum_over_ranks(loss: Tensor) -> Tensor:
-    """A sum over this rank's items -> this rank's part of the sum over the items of all ranks."""
+    """Sum over the items of all ranks, from the sum over this rank's items.
+
+    The returned scalar has this sum as its average over ranks.
+    """
     return loss * _ranks()
 
 

@@ -1,12 +1,12 @@
 r"""Cross-entropy on masks: plain, and balanced between background and foreground.
 
 The balanced form is the loss of CLIMS' DeepLab from ImageNet weights (Xie et al., CVPR 2022,
-https://github.com/CVI-SZU/CLIMS) and the segmentation loss of AFA, ToCo and their successors (Ru et al., CVPR 2022 and
-2023, https://github.com/rulixiang/ToCo).
+https://github.com/CVI-SZU/CLIMS) and the segmentation loss of AFA, ToCo and their successors (Ru et al., CVPR
+2022 and 2023, https://github.com/rulixiang/ToCo).
 
-Means are taken over the pixels of the whole global batch, also where it is dealt out to several ranks.
+Means are over the pixels of the global batch (all ranks).
 
-Departure: a half without pixels counts 0, where the published loss is NaN.
+Departure: a half without pixels is 0, where the published loss is NaN.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from wsss_bench.types import IGNORE
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean over the pixels that are not 255.
+    """Mean cross-entropy over the pixels that are not 255.
 
     Args:
         logits: `(B, 1 + C, h, w)`.
         labels: `(B, h, w)` int64 in {0..C, 255}.
 
     Returns:
-        Scalar; 0 with zero gradient where every pixel is 255.
+        Scalar; 0 with zero gradient if all pixels are 255.
     """
     return mean_over_ranks(_per_pixel(logits, labels)[labels != IGNORE])
 
@@ -43,7 +43,7 @@ def balanced_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
         labels: `(B, h, w)` int64 in {0..C, 255}.
 
     Returns:
-        Scalar; a half without pixels adds 0 and has zero gradient.
+        Scalar; a half without pixels is 0 and has zero gradient.
     """
     loss = _per_pixel(logits, labels)
     foreground = (labels > 0) & (labels != IGNORE)
@@ -51,13 +51,14 @@ def balanced_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def resize_labels(labels: Tensor, size: Sequence[int]) -> Tensor:
-    """Labels `(B, H, W)` int64 at `size`, each the label under the centre of its cell (PIL's nearest)."""
+    """Resize labels `(B, H, W)` int64 to `size` by nearest neighbour at cell centres, as PIL does."""
     return F.interpolate(labels[:, None].float(), tuple(size), mode="nearest-exact")[:, 0].long()
 
 
 def _per_pixel(logits: Tensor, labels: Tensor) -> Tensor:
     if labels.shape != (logits.shape[0], *logits.shape[2:]):
         raise ValueError(
-            f"labels are {tuple(labels.shape)} for logits {tuple(logits.shape)}; resize one of them to the other"
+            f"labels are {tuple(labels.shape)} for logits {tuple(logits.shape)}; "
+            "resize one of them to the other"
         )
     return F.cross_entropy(logits.float(), labels, ignore_index=IGNORE, reduction="none")

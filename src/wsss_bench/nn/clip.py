@@ -1,12 +1,12 @@
-"""CLIP as the methods use it: one embedding per sentence, one per image, one per image patch.
+"""CLIP embeddings of sentences, images and image patches.
 
 Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021,
-https://arxiv.org/abs/2103.00020; dense reading after Zhou et al., "Extract Free Dense Labels from CLIP"
+https://arxiv.org/abs/2103.00020; dense features after Zhou et al., "Extract Free Dense Labels from CLIP"
 (MaskCLIP), ECCV 2022, https://arxiv.org/abs/2112.01071, in the form of TCL (Cha et al., CVPR 2023).
 
-A thin layer over `transformers`. The dense reading lets every token of the last block attend to itself alone
-and keeps residual and MLP (MaskCLIP as published drops them); it is computed directly, not by setting a mask
-on the shared block, so nothing of it can reach an ordinary call.
+A thin layer over `transformers`. For dense features every token of the last block attends to itself only, and
+residual connection and MLP are kept (MaskCLIP as published drops them). They are computed directly, not by
+setting an attention mask on the shared block, so that later calls with ordinary attention are not affected.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ class CLIP(nn.Module):
 
     Args:
         name: Hub name (`openai/clip-vit-base-patch16`), a folder written by `save_pretrained`, or a shipped
-            model (`package:mini/clip`). Weights are float32 whatever the file's precision.
+            model (`package:mini/clip`). Weights are converted to float32.
 
     Attributes:
         patch_size: Side of a patch in pixels.
         image_size: Side of the square images of the pretraining, in pixels.
-        embed_dim: Width `D` of the common space.
+        embed_dim: Width `D` of the joint embedding space.
         text_length: Longest sentence in tokens, start and end included.
         text_width: Width of the tokens of the text tower.
     """
@@ -73,32 +73,42 @@ class CLIP(nn.Module):
         return F.normalize(self.model.text_projection(hidden.pooler_output), dim=-1)
 
     def encode_image(self, image: Tensor) -> Tensor:
-        """(B, 3, H, W) normalised image -> (B, D) unit vectors of the class token, ordinary attention."""
-        tokens = run_blocks(self.model.vision_model.encoder.layers, self.embed_patches(image))
-        return self.project(tokens[:, 0])
+        """(B, 3, H, W) normalised image -> (B, D) unit vectors of the class token, ordinary attention.
+
+        The last block computes the class token only: its patch tokens are not used.
+        """
+        *blocks, last = self.model.vision_model.encoder.layers
+        tokens = run_blocks(blocks, self.embed_patches(image))
+        return self.project(class_token_block(last, tokens))
 
     def dense(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) normalised image -> (B, D, h, w) unit vectors, one per patch; h = H / patch_size.
 
         Tokens of the last block with self-only attention, then the final norm and the projection.
         """
-        return self.read_patches(self.before_last_block(image))
+        return self.dense_from_patches(self.before_last_block(image))
 
     def before_last_block(self, image: Tensor) -> Tensor:
-        """(B, 3, H, W) normalised image -> (B, width, h, w) patch tokens that the last block would be given."""
+        """(B, 3, H, W) normalised image -> (B, width, h, w) patch tokens, the input of the last block."""
         tokens = run_blocks(self.model.vision_model.encoder.layers[:-1], self.embed_patches(image))
         grid = (image.shape[-2] // self.patch_size, image.shape[-1] // self.patch_size)
         return tokens[:, 1:].transpose(1, 2).unflatten(2, grid)
 
-    def read_patches(self, patches: Tensor) -> Tensor:
-        """(B, width, h, w) of `before_last_block` -> (B, D, h, w): what `dense` makes of them."""
+    def dense_from_patches(self, patches: Tensor) -> Tensor:
+        """(B, width, h, w) output of `before_last_block` -> (B, D, h, w), as `dense`."""
         last = self.model.vision_model.encoder.layers[-1]
         tokens = self.project(self_only_block(last, patches.flatten(2).transpose(1, 2)))  # (B, h * w, D)
         return tokens.transpose(1, 2).unflatten(2, patches.shape[2:])
 
     def embed_patches(self, image: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, 1 + h * w, width), the input of the first block: class token first, positions
-        interpolated to the grid (bicubic; at the pretraining size they are used as they are)."""
+        """(B, 3, H, W) normalised image -> (B, 1 + h * w, width), the input of the first block.
+
+        The class token comes first. Position embeddings are interpolated to the patch grid (bicubic;
+        unchanged at the pretraining size).
+
+        Raises:
+            ValueError: height or width is no multiple of the patch size.
+        """
         height, width = image.shape[-2:]
         if height % self.patch_size or width % self.patch_size:
             above = [-(-length // self.patch_size) * self.patch_size for length in (height, width)]
@@ -110,14 +120,14 @@ class CLIP(nn.Module):
         return vision.pre_layrnorm(vision.embeddings(image, interpolate_pos_encoding=True))
 
     def project(self, tokens: Tensor) -> Tensor:
-        """(..., width) output of the last block -> (..., D) unit vectors in the common space."""
+        """(..., width) output of the last block -> (..., D) unit vectors in the joint embedding space."""
         return F.normalize(
             self.model.visual_projection(self.model.vision_model.post_layernorm(tokens)), dim=-1
         )
 
 
 def self_only_block(block: CLIPEncoderLayer, tokens: Tensor) -> Tensor:
-    """A transformer block in which each token attends to itself alone: (B, N, width) -> (B, N, width).
+    """A transformer block in which each token attends to itself only: (B, N, width) -> (B, N, width).
 
     The softmax over one token is 1, so attention reduces to the value and output projections;
     residual connections and MLP are kept.
@@ -127,8 +137,27 @@ def self_only_block(block: CLIPEncoderLayer, tokens: Tensor) -> Tensor:
     return tokens + block.mlp(block.layer_norm2(tokens))
 
 
+def class_token_block(block: CLIPEncoderLayer, tokens: Tensor) -> Tensor:
+    """Output of a transformer block for the first token only: (B, N, width) -> (B, width)."""
+    attention = block.self_attn
+    normed = block.layer_norm1(tokens)
+    query, key, value = (
+        projection(part)
+        .unflatten(2, (attention.num_heads, -1))
+        .transpose(1, 2)  # (B, heads, 1 or N, width / heads)
+        for projection, part in (
+            (attention.q_proj, normed[:, :1]),
+            (attention.k_proj, normed),
+            (attention.v_proj, normed),
+        )
+    )
+    attended = F.scaled_dot_product_attention(query, key, value)[:, :, 0].flatten(1)  # (B, width)
+    token = tokens[:, 0] + attention.out_proj(attended)
+    return token + block.mlp(block.layer_norm2(token))
+
+
 def run_blocks(blocks: Iterable[nn.Module], tokens: Tensor) -> Tensor:
-    """Blocks in turn, ordinary attention; nothing comes of no images, over which the attention of transformers cannot run."""
+    """Apply blocks with ordinary attention. They fail on an empty batch, which is returned unchanged."""
     for block in blocks:
         tokens = _tensor(block(tokens, None)) if len(tokens) else tokens
     return tokens

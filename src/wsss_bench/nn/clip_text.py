@@ -1,4 +1,8 @@
-"""The text tower of CLIP in steps: tokens, word embeddings, states, sentence embedding. CoDe steps in between them."""
+"""CLIP's text tower in steps: token ids, token embeddings, hidden states, sentence embedding.
+
+CoDe changes token embeddings and reads hidden states, so that it needs the steps. `CLIP.encode_text` runs all
+of them.
+"""
 
 from __future__ import annotations
 
@@ -6,28 +10,28 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from wsss_bench.nn.clip import CLIP
 
 
-class Tokens(NamedTuple):
-    """`N` sentences of at most `L` tokens."""
+class TokenizedText(NamedTuple):
+    """Token ids of `N` sentences, padded to `L`."""
 
-    ids: Tensor  # (N, L) int64: start, words, end, zeros
-    end: Tensor  # (N,) int64, place of the end token
+    ids: Tensor  # (N, L) int64: start token, words, EOS, zeros
+    eos: Tensor  # (N,) int64, position of the EOS token
 
-    def words(self, row: int) -> list[int]:
-        """Ids of one sentence, without start and end."""
-        return self.ids[row, 1 : self.end[row]].tolist()
+    def word_ids(self, row: int) -> list[int]:
+        """Ids of one sentence, without start token and EOS."""
+        return self.ids[row, 1 : self.eos[row]].tolist()
 
 
-def tokenize(clip: CLIP, sentences: Sequence[str], length: int | None = None) -> Tokens:
-    """Tokens of `sentences`; what is longer than `length` (the model's, by default) is cut, and the end token stays.
+def tokenize(clip: CLIP, sentences: Sequence[str], length: int | None = None) -> TokenizedText:
+    """Token ids of sentences. Those longer than `length` (default: the model's) are cut, and EOS stays last.
 
-    Padding is 0 as in OpenAI's code (some tokenizers of the hub pad with the end token), because CoDe's text segmenter looks
-    at padding too.
+    Padding is 0 as in OpenAI's code, where some tokenizers of the hub pad with EOS: CoDe's text segmenter
+    attends to padding, too.
     """
     length = length or clip.text_length
     rows = (
@@ -36,96 +40,39 @@ def tokenize(clip: CLIP, sentences: Sequence[str], length: int | None = None) ->
     ids = torch.zeros(len(rows), length, dtype=torch.int64)
     for row, tokens in enumerate(rows):
         ids[row, : len(tokens)] = torch.tensor(tokens)
-    end = torch.tensor([len(tokens) - 1 for tokens in rows], dtype=torch.int64)
-    return Tokens(ids.to(clip.image_mean.device), end.to(clip.image_mean.device))
+    eos = torch.tensor([len(tokens) - 1 for tokens in rows], dtype=torch.int64)
+    return TokenizedText(ids.to(clip.image_mean.device), eos.to(clip.image_mean.device))
 
 
-def says_nothing(clip: CLIP, words: Sequence[int]) -> bool:
-    """Whether these ids hold no token that the model knows."""
-    return not set(words) - {clip.tokenizer.unk_token_id}
+def has_known_token(clip: CLIP, ids: Sequence[int]) -> bool:
+    """Whether any of these token ids is in the model's vocabulary."""
+    return bool(set(ids) - {clip.tokenizer.unk_token_id})
 
 
-def embed_words(clip: CLIP, ids: Tensor) -> Tensor:
-    """`(N, L)` ids -> `(N, L, width)` word embeddings, before positions."""
+def embed_tokens(clip: CLIP, ids: Tensor) -> Tensor:
+    """`(N, L)` ids -> `(N, L, width)` token embeddings, before positions are added."""
     return clip.model.text_model.embeddings.token_embedding(ids)
 
 
-def text_states(clip: CLIP, words: Tensor) -> Tensor:
-    """`(N, L, width)` word embeddings -> `(N, L, width)` output of the last block: positions added, causal attention."""
-    if not len(words):  # the attention of transformers cannot run over nothing
-        return words
-    length = words.shape[1]
+def text_hidden_states(clip: CLIP, embedded: Tensor) -> Tensor:
+    """`(N, L, width)` token embeddings -> `(N, L, width)` output of the last block.
+
+    Position embeddings are added first; attention is causal.
+    """
+    if not len(embedded):  # the attention of transformers fails on an empty batch
+        return embedded
+    length = embedded.shape[1]
     positions = clip.model.text_model.embeddings.position_embedding.weight[:length]
-    causal = words.new_full((length, length), float("-inf")).triu(1)[None, None]
+    causal = embedded.new_full((length, length), float("-inf")).triu(1)[None, None]
     return clip.model.text_model.encoder(
-        inputs_embeds=words + positions, attention_mask=causal
+        inputs_embeds=embedded + positions, attention_mask=causal
     ).last_hidden_state
 
 
-def sentence_embedding(clip: CLIP, words: Tensor, end: Tensor) -> Tensor:
-    """`(N, L, width)` word embeddings -> `(N, D)` unit vectors, read at the end tokens `(N,)`."""
-    length = int(end.max()) + 1 if len(end) else 1  # causal attention: what follows the end tells it nothing
-    states = text_states(clip, words[:, :length])
-    at_end = states[torch.arange(len(end), device=end.device), end]
-    return F.normalize(clip.model.text_projection(clip.model.text_model.final_layer_norm(at_end)), dim=-1)
-
-
-class NounPrompt(nn.Module):
-    """CoDe's noun prompt learner: context vectors that stand before every noun, as in CoOp (Zhou et al., IJCV 2022).
-
-    Args:
-        clip: Its word embeddings are where the context starts.
-        context: Words that it starts from.
-        length: Vectors; `filler` repeats after the words.
-        filler: A word of one token.
-
-    Raises:
-        ValueError: the words do not fit.
-    """
-
-    def __init__(self, clip: CLIP, context: str = "a photo of", length: int = 16, filler: str = "x") -> None:
-        super().__init__()
-        ids, repeated = (tokenize(clip, [words]).words(0) for words in (context, filler))
-        if len(ids) > length or len(repeated) != 1 or length + 3 > clip.text_length:
-            raise ValueError(
-                f"context {context!r} has {len(ids)} tokens and filler {filler!r} {len(repeated)}; expected at most "
-                f"context_length={length}, exactly 1, and a length that leaves room for a noun in {clip.text_length} tokens"
-            )
-        start = torch.tensor(ids + repeated * (length - len(ids)), device=clip.image_mean.device)
-        with torch.no_grad():
-            self.context = nn.Parameter(embed_words(clip, start).clone())  # (length, width)
-
-    def forward(self, clip: CLIP, nouns: Sequence[str]) -> Tensor:
-        """`N` nouns -> `(N, D)` unit embeddings."""
-        words, end = self.words(clip, nouns)
-        return sentence_embedding(clip, words, end)
-
-    def words(self, clip: CLIP, nouns: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Start, context, noun and end as word embeddings `(N, L, width)`, and the places `(N,)` of the ends."""
-        tokens = tokenize(clip, nouns, clip.text_length - len(self.context))
-        embedded = embed_words(clip, tokens.ids)
-        context = self.context.expand(len(nouns), -1, -1)
-        return torch.cat([embedded[:, :1], context, embedded[:, 1:]], dim=1), tokens.end + len(self.context)
-
-
-def template_embeddings(clip: CLIP, names: Sequence[str], templates: Sequence[str]) -> Tensor:
-    """`(C, D)`: the unit mean of each name's unit sentence embeddings."""
-    sentences = [template.format(name) for name in names for template in templates]
-    tokens = tokenize(clip, sentences)
-    embeddings = sentence_embedding(clip, embed_words(clip, tokens.ids), tokens.end)
-    return F.normalize(embeddings.unflatten(0, (len(names), len(templates))).mean(dim=1), dim=-1)
-
-
-def require_known_words(clip: CLIP, class_names: Sequence[str]) -> None:
-    """Check that every class name says something to CLIP.
-
-    Raises:
-        ValueError: a name that the tokenizer makes nothing of; all such classes would get the same mask.
-    """
-    tokens = tokenize(clip, class_names)
-    silent = [name for row, name in enumerate(class_names) if says_nothing(clip, tokens.words(row))]
-    if silent:
-        raise ValueError(
-            f"CLIP's tokenizer knows no word of the class names {', '.join(map(repr, silent))}; name these classes in plain "
-            "words, or use another model.init_args.clip"
-        )
+def sentence_embedding(clip: CLIP, embedded: Tensor, eos: Tensor) -> Tensor:
+    """`(N, L, width)` token embeddings -> `(N, D)` unit vectors, taken at the EOS tokens `(N,)`."""
+    # attention is causal: tokens after EOS have no influence and are not computed
+    length = int(eos.max()) + 1 if len(eos) else 1
+    states = text_hidden_states(clip, embedded[:, :length])
+    at_eos = states[torch.arange(len(eos), device=eos.device), eos]
+    return F.normalize(clip.model.text_projection(clip.model.text_model.final_layer_norm(at_eos)), dim=-1)

@@ -1,4 +1,4 @@
-"""A pretrained network that a method uses without owning it."""
+"""A pretrained network that is neither trained nor saved with the model that uses it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 class Frozen(nn.Module, Generic[Network]):
-    """Holds a network outside the tree of modules.
+    """Holds a network without registering it as a submodule.
 
-    The network has no gradient, stays in evaluation mode, and is in none of `parameters()`, `state_dict()` and the
-    checkpoints made of it, so that a small method does not carry hundreds of megabytes that never change. It moves to a
-    device along with its holder. Gradients still flow through it to its input.
+    The network's weights have no gradient, it stays in evaluation mode, and it is not in `parameters()`,
+    `state_dict()` or checkpoints, which stay small. It follows its holder to a device. Gradients flow through
+    it to its input.
 
     Args:
-        network: What to hold.
+        network: The pretrained network.
     """
 
     def __init__(self, network: Network) -> None:

@@ -1,9 +1,10 @@
 """LargeFOV: the head of the first DeepLab, and the decoder of single-stage ViT methods.
 
 Chen et al., "Semantic Image Segmentation with Deep Convolutional Nets and Fully Connected CRFs", ICLR 2015,
-https://arxiv.org/abs/1412.7062. Two convolutions with ReLU and a 1x1 classifier; the defaults are those of ToCo (Ru et al.,
-CVPR 2023, https://github.com/rulixiang/ToCo), which dilates both convolutions, has no bias and PyTorch's default
-initialisation. DeepLab on ResNet-101: one 3x3 convolution of dilation 12, a 1x1 convolution, width 1024, a bias at the end.
+https://arxiv.org/abs/1412.7062. Two convolutions with ReLU and a 1x1 classifier. The defaults are those of
+ToCo (Ru et al., CVPR 2023, https://github.com/rulixiang/ToCo), which dilates both convolutions, has no bias
+and uses PyTorch's default initialisation. DeepLab on ResNet-101: one 3x3 convolution of dilation 12, a 1x1
+convolution, width 1024, and a bias in the classifier.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ from torch.nn import functional as F
 
 
 class LargeFOV(nn.Module):
-    """Features to logits at the same size.
+    """Maps features to logits at the same resolution.
 
     Args:
         channels: Channels of the features.
-        num_outputs: Channels of the output, background among them.
-        dilation: Of the 3x3 convolutions, in pixels of the features.
-        width: Channels inside.
-        kernel_sizes: Of the first and the second convolution.
-        bias: Whether the classifier has one.
+        num_outputs: Channels of the output, including background.
+        dilation: Dilation of the 3x3 convolutions, in cells of the feature map.
+        width: Hidden channels.
+        kernel_sizes: Kernel sizes of the first and the second convolution.
+        bias: Whether the classifier has a bias.
     """
 
     def __init__(

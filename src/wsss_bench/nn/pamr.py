@@ -1,13 +1,14 @@
-"""PAMR: masks smoothed along the colours of the image, pixel by pixel and without parameters.
+"""PAMR: pixel-adaptive mask refinement, which smooths masks within regions of similar colour; no parameters.
 
-Araslanov and Roth, "Single-Stage Semantic Segmentation from Image Labels", CVPR 2020, https://arxiv.org/abs/2005.08104,
-section 3.3 (pixel-adaptive mask refinement), as TCL and CoDe run it (https://github.com/khanrc/tcl): with the deviation
-taken over the neighbours of all dilations together. The weights depend on the image alone and are computed once; an
-iteration replaces every pixel by the weighted mean of its neighbours, itself not among them.
+Araslanov and Roth, "Single-Stage Semantic Segmentation from Image Labels", CVPR 2020,
+https://arxiv.org/abs/2005.08104, section 3.3, as in TCL and CoDe (https://github.com/khanrc/tcl): the
+standard deviation is taken over the neighbours of all dilations together. The weights depend on the image
+only and are computed once. An iteration replaces every pixel by the weighted mean of its neighbours (without
+the pixel itself).
 
-Memory: 4 N bytes a pixel for the weights of N neighbours (48 by default: 36 MB for 500 x 375), and four copies of the masks.
-Neighbours are shifted views of the padded map, one after the other: stacking them would take N copies of the masks and is
-slower on CPUs.
+Memory: 4 N bytes per pixel for the weights of N neighbours (48 by default: 36 MB for 500 x 375), and four
+copies of the masks. Neighbours are shifted views of the padded map, one at a time: stacking them would take N
+copies of the masks and is slower on CPUs.
 """
 
 from __future__ import annotations
@@ -19,21 +20,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 DILATIONS = (1, 2, 4, 8, 12, 24)
-"""Distances of the eight neighbours, in pixels."""
+"""Dilations of the 3x3 neighbourhood, in pixels."""
 
 
 def pamr(image: Tensor, masks: Tensor, iterations: int = 10, dilations: Sequence[int] = DILATIONS) -> Tensor:
     """Refine soft masks.
 
     Args:
-        image: `(B, 3, H, W)`; only differences of colours relative to their local deviation count, so that any
-            normalisation gives the same.
-        masks: `(B, K, h, w)`, enlarged to the size of the image first (bilinear, aligned corners).
-        iterations: How often each pixel is replaced.
-        dilations: Distances of the neighbours, in pixels.
+        image: `(B, 3, H, W)`; only colour differences relative to the local standard deviation matter, so
+            that any per-channel normalisation gives the same result.
+        masks: `(B, K, h, w)`, resized to the size of the image first (bilinear, aligned corners).
+        iterations: Number of iterations.
+        dilations: Dilations of the 3x3 neighbourhood, in pixels.
 
     Returns:
-        `(B, K, H, W)`, within the range of the masks.
+        `(B, K, H, W)`, in the value range of the masks.
     """
     weights = pamr_weights(image, dilations)  # (B, 8 * len(dilations), H, W)
     masks = F.interpolate(masks, image.shape[-2:], mode="bilinear", align_corners=True)
@@ -46,16 +47,19 @@ def pamr(image: Tensor, masks: Tensor, iterations: int = 10, dilations: Sequence
 
 
 def pamr_weights(image: Tensor, dilations: Sequence[int] = DILATIONS) -> Tensor:
-    r"""Share of each neighbour j in pixel i, :math:`\operatorname{softmax}_j(-\overline{|x_i - x_j| / 0.1 \sigma_i})`.
+    r"""Weight of each neighbour j in pixel i.
 
-    The bar is the mean over colours, and sigma the unbiased deviation of a colour over the 3x3 windows of all dilations.
+    .. math:: w_{ij} = \operatorname{softmax}_j(-\overline{|x_i - x_j| / 0.1 \sigma_i})
+
+    The bar is the mean over colour channels, and sigma the unbiased standard deviation of a channel over the
+    3x3 windows of all dilations.
 
     Args:
         image: `(B, 3, H, W)`.
-        dilations: Distances of the neighbours, in pixels.
+        dilations: Dilations of the 3x3 neighbourhood, in pixels.
 
     Returns:
-        `(B, 8 * len(dilations), H, W)`, dilation by dilation; sums to 1 over neighbours.
+        `(B, 8 * len(dilations), H, W)`, ordered by dilation; sums to 1 over neighbours.
     """
     scale = 1e-8 + 0.1 * local_deviation(image, dilations)
     distances = [
@@ -65,7 +69,7 @@ def pamr_weights(image: Tensor, dilations: Sequence[int] = DILATIONS) -> Tensor:
 
 
 def local_deviation(image: Tensor, dilations: Sequence[int] = DILATIONS) -> Tensor:
-    """Unbiased standard deviation of `(B, 3, H, W)` over the nine pixels of each dilation, all taken together."""
+    """Unbiased standard deviation of `(B, 3, H, W)` over the 3x3 windows of all dilations together."""
     centres = len(dilations)  # the pixel itself belongs to each of the windows
     count = 9 * centres
     mean = (sum(_neighbours(image, dilations)) + centres * image) / count
@@ -74,7 +78,7 @@ def local_deviation(image: Tensor, dilations: Sequence[int] = DILATIONS) -> Tens
 
 
 def _neighbours(maps: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:
-    """The eight neighbours of each dilation as views of `maps` `(B, K, H, W)`; beyond the border its pixels repeat."""
+    """The eight neighbours of each dilation as views of `maps` `(B, K, H, W)`, with replicate padding."""
     height, width = maps.shape[-2:]
     reach = max(dilations)
     padded = F.pad(maps, (reach,) * 4, mode="replicate")

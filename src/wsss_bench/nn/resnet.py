@@ -1,11 +1,11 @@
-"""ResNet as the CAM family and DeepLab read it: timm's network, cut into five stages.
+"""ResNet backbone of the CAM family and of DeepLab: timm's network in five stages.
 
 Ahn et al., "Weakly Supervised Learning of Instance Segmentation with Inter-pixel Relations", CVPR 2019,
 https://github.com/jiwoon-ahn/irn
 
-In the CAM family output stride 16 means stride 1 in the last stage and **no dilation** in its place, unlike timm's
-`output_stride=16`, which dilates: with the published weights the two give different features. DeepLab dilates all 3x3
-convolutions of a stage alike, where timm leaves the first of a stage at the rate of the stage before.
+In the CAM family output stride 16 means stride 1 in the last stage **without dilation**, unlike timm's
+`output_stride=16`, which dilates: with the published weights the two give different features. DeepLab gives
+all 3x3 convolutions of a stage the same dilation, where timm gives the first one that of the stage before.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ def create_timm(backbone: str, weights: str | None, **kwargs: Any) -> nn.Module:
     """Build a timm network without its classifier.
 
     Args:
-        backbone: timm model name; or a path (also `package:...`) to a JSON file `{"model": name, "kwargs": {...}}`.
-        weights: `imagenet` for timm's own weights, a checkpoint path (also `package:...`) in any format that timm reads
-            safely, or None for random weights.
+        backbone: timm model name; or a path (also `package:...`) to a JSON file `{"model": name, "kwargs":
+            {...}}`.
+        weights: `imagenet` for timm's own weights, a checkpoint path (also `package:...`) in a format that
+            timm can load without unpickling code, or None for random weights.
         **kwargs: Passed to `timm.create_model`.
     """
     backbone, recipe = read_recipe(backbone)
@@ -41,7 +42,7 @@ def create_timm(backbone: str, weights: str | None, **kwargs: Any) -> nn.Module:
 
 
 def read_recipe(backbone: str) -> tuple[str, dict[str, Any]]:
-    """timm model name and keyword arguments that `backbone` stands for (see `create_timm`)."""
+    """timm model name and keyword arguments of `backbone` (see `create_timm`)."""
     if not backbone.endswith(".json"):
         return backbone, {}
     recipe = json.loads(Path(locate(backbone)).read_text())
@@ -49,7 +50,7 @@ def read_recipe(backbone: str) -> tuple[str, dict[str, Any]]:
 
 
 def _remove_stride(layer: nn.Module) -> None:
-    """Let a stage keep the size of its input."""
+    """Set all strides of a stage to 1."""
     for module in layer.modules():
         if isinstance(module, nn.Conv2d):
             module.stride = (1, 1)
@@ -58,7 +59,7 @@ def _remove_stride(layer: nn.Module) -> None:
 
 
 def _dilate(layer: nn.Module, rate: int) -> None:
-    """Set the dilation of all spatial convolutions, at unchanged size of their output."""
+    """Set the dilation of all spatial convolutions, and the padding that keeps the output size."""
     for module in layer.modules():
         if isinstance(module, nn.Conv2d) and max(module.kernel_size) > 1:
             module.dilation = (rate, rate)
@@ -66,7 +67,7 @@ def _dilate(layer: nn.Module, rate: int) -> None:
 
 
 class ImageNetNormalize(nn.Module):
-    """`(B, 3, H, W)` in [0, 1] -> zero mean, unit variance under ImageNet's statistics."""
+    """`(B, 3, H, W)` in [0, 1] -> normalised with ImageNet's mean and standard deviation."""
 
     mean: Tensor
     std: Tensor
@@ -88,10 +89,15 @@ class ResNetStages(nn.Module):
         backbone: timm ResNet name, or a recipe file (`create_timm`).
         weights: `imagenet`, a checkpoint path, or None.
         output_stride: 4, 8, 16 or 32; the last stages lose their stride.
-        frozen_stages: How many stages, from the stem on, get no gradient. IRN's CAM: 3 (stem, layer1, layer2);
-            CLIMS: 1 (stem).
-        freeze_bn: Always use running statistics (IRN). Otherwise ordinary BatchNorm, also in frozen stages (CLIMS).
-        dilated: Dilate what has lost its stride (DeepLab: layers at 1, 1, 2, 4 for output stride 8), or not (CAM, IRN).
+        frozen_stages: Number of stages, from the stem on, without gradient. IRN's CAM: 3 (stem, layer1,
+            layer2); CLIMS: 1 (stem).
+        freeze_bn: Always use running statistics (IRN). Otherwise ordinary BatchNorm, also in frozen stages
+            (CLIMS).
+        dilated: Dilate stages whose stride was removed (DeepLab: layers at 1, 1, 2, 4 for output stride 8),
+            or not (CAM, IRN).
+
+    Raises:
+        ValueError: `backbone` is no ResNet of timm, or `frozen_stages` is outside 0..5.
     """
 
     def __init__(
@@ -109,7 +115,7 @@ class ResNetStages(nn.Module):
         name, _ = read_recipe(backbone)
         if timm.model_entrypoint(name.split(".")[0]).__module__ != "timm.models.resnet":
             raise ValueError(f"{backbone!r} is not one of timm's ResNets; choose e.g. resnet50.tv_in1k")
-        net: Any = create_timm(backbone, weights, output_stride=max(8, output_stride))  # timm's least is 8
+        net: Any = create_timm(backbone, weights, output_stride=max(8, output_stride))  # timm's minimum is 8
         if output_stride == 4:
             _remove_stride(net.layer2)
         for layer, stride in zip(
@@ -123,11 +129,13 @@ class ResNetStages(nn.Module):
         self.frozen_stages = frozen_stages
         self.freeze_bn = freeze_bn
         self.stages[:frozen_stages].requires_grad_(False)
-        self.to(memory_format=torch.channels_last)  # a tenth faster on CPUs, more with bf16 on both
-        self.train()  # a trainer may never call it: new modules are in training mode already
+        # 10 % faster on CPUs, more with bf16 on CPUs and GPUs
+        self.to(memory_format=torch.channels_last)
+        # apply freeze_bn now: trainers may not call train(), as new modules are in training mode already
+        self.train()
 
     def train(self, mode: bool = True) -> ResNetStages:
-        """Training mode; BatchNorm stays in evaluation mode where it is fixed."""
+        """Set training mode; with `freeze_bn`, BatchNorm stays in evaluation mode."""
         super().train(mode)
         if self.freeze_bn:
             for module in self.modules():
@@ -136,7 +144,10 @@ class ResNetStages(nn.Module):
         return self
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """`(B, 3, H, W)`, normalised -> five maps at strides 4, 4, 8, 16, ...; the last is `(B, channels, h, w)`."""
+        """`(B, 3, H, W)`, normalised -> five feature maps at strides 4, 4, 8, 16, ...
+
+        The last one is `(B, channels, h, w)`.
+        """
         features = []
         for stage in self.stages:
             image = stage(image)

@@ -1,4 +1,4 @@
-"""Where weights come from: a hub name, a path on disk, or a file shipped with the package."""
+"""Weight names of configs: a hub name, a path on disk, or a file shipped with the package."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ ASSETS = Path(__file__).parents[1] / "assets"
 
 
 def locate(name: str) -> str:
-    """Turn a weight name of a config into what a loader takes.
+    """Resolve a weight name of a config to a path or a hub name.
 
     Args:
-        name: `package:mini/clip` names a file or folder shipped in `wsss_bench/assets`; anything else (a hub name
-            such as `openai/clip-vit-base-patch16`, or a path) is returned as it is.
+        name: `package:mini/clip` names a file or folder shipped in `wsss_bench/assets`; anything else (a hub
+            name such as `openai/clip-vit-base-patch16`, or a path) is returned as it is.
 
     Raises:
         FileNotFoundError: a `package:` name that is not shipped.

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 TEMPLATES = "templates"
-"""The one file of this folder that is not a vocabulary."""
+"""Name of the file with prompt templates; all other files are vocabularies."""
 
 
 def load(name: str) -> tuple[str, ...]:
@@ -22,7 +22,7 @@ def load(name: str) -> tuple[str, ...]:
 
 
 def templates(name: str) -> tuple[str, ...]:
-    """A list of prompt templates; `{}` in each stands for the class.
+    """A list of prompt templates; `{}` in each stands for the class name.
 
     Raises:
         ValueError: no such list.
@@ -50,7 +50,8 @@ def _vocabulary(name: str) -> dict[str, Any]:
     known = sorted({file.name[:-5] for file in files if file.name.endswith(".yaml")} - {TEMPLATES})
     if name not in known:
         raise ValueError(
-            f"no vocabulary {name!r}; known: {', '.join(known)}. A folder of own data brings its classes.txt"
+            f"no vocabulary {name!r}; known: {', '.join(known)}. "
+            "A folder of your own data has its classes.txt"
         )
     return read(name)
 

@@ -1,4 +1,4 @@
-"""CoDe against arrays of the official code, and what the paper's sections ask of it."""
+"""CoDe against arrays of the official code, and its behaviour on the mini world."""
 
 import dataclasses
 import json
@@ -18,12 +18,14 @@ from torch.utils.data import DataLoader
 from wsss_bench.inference import InferenceConfig, _maps_of, enlarge
 from wsss_bench.methods.optim import OptimConfig, build_optimizer, build_schedule
 from wsss_bench.methods.text_grounding import codecomp
-from wsss_bench.methods.text_grounding.codecomp import CoDe, Sample
-from wsss_bench.methods.text_grounding.grounding import MaskReading
+from wsss_bench.methods.text_grounding.codecomp import CoDe
+from wsss_bench.methods.text_grounding.grounding import MaskInference
 from wsss_bench.methods.text_grounding.image_segmenter import hard_masks
+from wsss_bench.methods.text_grounding.noun_sampling import NounSample
 from wsss_bench.mini.world.captions import describe
+from wsss_bench.nn.class_prompts import prompt_ensemble
 from wsss_bench.nn.clip import CLIP
-from wsss_bench.nn.clip_text import template_embeddings, tokenize
+from wsss_bench.nn.clip_text import tokenize
 from wsss_bench.types import CaptionBatch
 from wsss_bench.vocabulary import templates as prompt_templates
 
@@ -32,22 +34,22 @@ CONFIGS = ROOT / "configs" / "methods"
 EXPERIMENTS = ROOT / "experiments"
 word_counts = run_path(str(ROOT / "benchmarks" / "text_masks.py"))["word_counts"]
 IDS = {"dog": [1929], "balloon": [13634], "grass": [5922], "skies": [7244], "air": [1922], "ball": [1069]} | {
-    "a": [320], "photo": [1125], "of": [539], "large": [3638], "blurry": [21977], "rendering": [21339], "good": [886],
-    "the": [518], ".": [269], "potted": [48581], "plant": [3912],
+    "a": [320], "photo": [1125], "of": [539], "large": [3638], "blurry": [21977], "rendering": [21339],
+    "good": [886], "the": [518], ".": [269], "potted": [48581], "plant": [3912],
 }  # fmt: skip
 TERMS = {
-    "kg": "knowledge", "hlf_noun": "feature_noun", "hli_noun": "image_noun", "hcl": "highlight", "tv_img": "tv_features",
-    "tv_mask": "tv_masks", "area": "area", "neg_area": "negative_area", "tseg": "words",
+    "kg": "kg", "hlf_noun": "feature_noun", "hli_noun": "image_noun", "hcl": "hcl", "tv_img": "tv_features",
+    "tv_mask": "tv_masks", "area": "area", "neg_area": "negative_area", "tseg": "text_seg",
 }  # fmt: skip
 CLASSES = ("aeroplane", "bird", "boat", "bus", "car", "cow", "sheep", "train")
 MINI = {
-    "clip": "package:mini/clip", "statistics": "clip", "nouns": "mini", "context": "a photo of a", "context_length": 4,
-    "noun_templates": "mini_sentences", "cosine_threshold": 0.39,
+    "clip": "package:mini/clip", "statistics": "clip", "nouns": "mini", "context": "a photo of a",
+    "context_length": 4, "noun_templates": "mini_sentences", "cosine_threshold": 0.39,
 }  # fmt: skip
 
 
 def spell(sentence):
-    """A sentence in the words of the golden tokenizer."""
+    """A sentence in the vocabulary of the golden tokenizer."""
     return words(*(token for word in sentence.replace(".", " .").split() for token in IDS[word]))
 
 
@@ -73,8 +75,9 @@ def official_names(method):
     names = {
         "region_prompt.picture": "learnable_image_bg", "word_prompt.words": "bg_text",
         "highlight_scale": "hcl_loss__logit_scale",
-        "noun_prompt.context": "clip_text_encoder__prompt_learner__ctx", "text_segmenter.weight": "text_mask_w",
-        "text_segmenter.bias": "text_mask_b", "image_noun_scale": "tcli_loss__logit_scale",
+        "noun_prompt.context": "clip_text_encoder__prompt_learner__ctx",
+        "text_segmenter.weight": "text_mask_w", "text_segmenter.bias": "text_mask_b",
+        "image_noun_scale": "tcli_loss__logit_scale",
         "feature_noun_scale": "tclf_loss__logit_scale", "grounding.segmenter.weight": "masker__sim2mask__w",
         "grounding.segmenter.bias": "masker__sim2mask__b",
         "grounding.segmenter.projection.weight": f"{masker}__decoder__image_proj__proj",
@@ -83,10 +86,12 @@ def official_names(method):
         if name not in names:
             names[name] = (
                 name.replace("grounding.segmenter.decoder.layers.", f"{masker}.decoder.decoder.net.")
-                .replace(".0.conv.", ".conv.conv.").replace(".0.norm", ".conv.norm").replace(".0.gate", ".conv.gate.gate")
+                .replace(".0.conv.", ".conv.conv.").replace(".0.norm", ".conv.norm")
+                .replace(".0.gate", ".conv.gate.gate")
                 .replace("grounding.segmenter.norm", f"{masker}.decoder.image_proj.ln")
                 .replace("grounding.segmenter.block.", f"{masker}.backbone.transformer.resblocks.2.")
-                .replace("self_attn", "attn").replace("layer_norm", "ln_").replace("fc1", "c_fc").replace("fc2", "c_proj")
+                .replace("self_attn", "attn").replace("layer_norm", "ln_").replace("fc1", "c_fc")
+                .replace("fc2", "c_proj")
                 .replace("v_proj.", "in_proj_").replace("text_segmenter.blocks", text).replace(".", "__")
             )  # fmt: skip
     return names
@@ -103,12 +108,12 @@ def golden_samples():
     for row in range(2):
         sentences = [template.format(noun) for template, noun in zip(templates[row], drawn[row], strict=True)]
         spelled = [list(map(spell, part)) for part in ([*drawn[row], *others[row]], drawn[row], sentences)]
-        samples.append(Sample(row, captions[row], *spelled, torch.Generator()))
+        samples.append(NounSample(row, captions[row], *spelled, torch.Generator()))
     return samples
 
 
 def golden_noise():
-    """Draws of each pair's own mask, noun-major, as `(B, N, h, w)`."""
+    """Uniform noise of each pair's own mask, noun-major, as `(B, N, h, w)`."""
     return tensors("codecomp_forward")["uniform"].unflatten(0, (2, 2)).transpose(0, 1)
 
 
@@ -150,13 +155,13 @@ def test_nouns_masks_and_word_labels_of_a_step_are_the_official_ones(official):
     with torch.no_grad():
         nouns = official.noun_prompt(grounding.clip, [s.drawn[k] for k in range(2) for s in samples])
         torch.testing.assert_close(nouns, arrays["noun_embs"], rtol=1e-4, atol=1e-5)
-        pixels = grounding.pixels(arrays["image"])
+        pixels = grounding.pixel_features(arrays["image"])
         torch.testing.assert_close(pixels[..., ::2, ::2], arrays["feature_map"], rtol=1e-4, atol=1e-5)
         logits = grounding.segmenter.mask_logits(pixels, nouns).repeat(2, 1, 1, 1)  # (P, P, h, w)
     torch.testing.assert_close(logits.sigmoid(), arrays["masks_soft_all"], rtol=1e-4, atol=1e-5)
     own = hard_masks(logits[range(4), range(4)], arrays["uniform"])
     assert torch.equal(own, arrays["masks_pos"][:, 0])
-    labels = official._labels(samples, tokenize(grounding.clip, [sample.caption for sample in samples]))
+    labels = official._token_labels(samples, tokenize(grounding.clip, [sample.caption for sample in samples]))
     assert torch.equal(labels, torch.from_numpy(golden("codecomp_forward")["pseudo_label"]))
 
 
@@ -188,7 +193,7 @@ def test_the_same_parameters_are_trained_in_each_stage(official):
     assert {len(shape) for shape in shapes[1][0]} == {1}
 
 
-def test_temperatures_are_three(official):
+def test_there_are_three_temperatures(official):
     assert (
         len(
             {
@@ -201,23 +206,23 @@ def test_temperatures_are_three(official):
 
 
 @pytest.mark.parametrize("dilations", [(), (1, 2, 4, 8, 12, 24)])
-@pytest.mark.parametrize("knowledge", [0.0, 0.3])
-def test_inference_is_the_official_one(official, dilations, knowledge):
+@pytest.mark.parametrize("kp_weight", [0.0, 0.3])
+def test_inference_is_the_official_one(official, dilations, kp_weight):
     arrays = tensors("inference")
-    reading = MaskReading(knowledge=knowledge, pamr_dilations=dilations)
+    settings = MaskInference(kp_weight=kp_weight, pamr_dilations=dilations)
     with torch.no_grad():
         text = official._class_text()
         torch.testing.assert_close(text, arrays["text_emb"], rtol=1e-4, atol=1e-5)
         scores = _maps_of(
-            lambda image: official.grounding.scores(image, text, arrays["kp_text_emb"], reading),
+            lambda image: official.grounding.scores(image, text, arrays["kp_text_emb"], settings),
             arrays["image"],
             InferenceConfig(pad_to=8),
         )
-    expected = arrays[f"mask_pamr{int(bool(dilations))}_kp{'0p3' if knowledge else '0p0'}"]
+    expected = arrays[f"mask_pamr{int(bool(dilations))}_kp{'0p3' if kp_weight else '0p0'}"]
     torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_inner_features_and_knowledge_text_are_the_official_ones(official):
+def test_inner_features_and_kp_text_are_the_official_ones(official):
     arrays = tensors("inference")
     assert prompt_templates("custom") == tuple(golden("inference")["kp_templates"])
     padded = torch.nn.functional.pad(arrays["image"], arrays["padsize_lrtb"].tolist())
@@ -235,16 +240,18 @@ def test_inner_features_and_knowledge_text_are_the_official_ones(official):
             ),
             dim=-1,
         )
-        torch.testing.assert_close(clip.read_patches(patches), dense.movedim(-1, 1), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            clip.dense_from_patches(patches), dense.movedim(-1, 1), rtol=1e-4, atol=1e-5
+        )
         # itap of a dog., a bad photo of a dog., ..., a photo of dogs.
         templates = [
-            (529, 2728, 539, 320), (320, 2103, 1125, 539, 320), (320, 31832), (320, 1125, 539, 518, 3638), (320,),
-            (794, 539, 518), (320, 1125, 539, 518, 2442), (320, 1125, 539, 1346),
+            (529, 2728, 539, 320), (320, 2103, 1125, 539, 320), (320, 31832), (320, 1125, 539, 518, 3638),
+            (320,), (794, 539, 518), (320, 1125, 539, 518, 2442), (320, 1125, 539, 1346),
         ]  # fmt: skip
         ends = [(269,)] * 4 + [(530, 320, 1455, 1063, 269)] + [(269,)] * 3
         sentences = [words(*start, 1929, *end) for start, end in zip(templates, ends, strict=True)]
         sentences.append(words(320, 1125, 539, 3255, 269))
-        found = template_embeddings(clip, ["dog"], sentences)
+        found = prompt_ensemble(clip, ["dog"], sentences)
     torch.testing.assert_close(found[0], arrays["kp_text_emb"][0], rtol=1e-4, atol=1e-5)
 
 
@@ -253,13 +260,14 @@ def test_windows_and_background_are_the_official_ones(official, background):
     arrays = tensors("slide_inference")
     kind = "bg" if background else "nobg"
     config = InferenceConfig(window=int(arrays["crop"]), window_stride=int(arrays["stride"]), pad_to=8)
-    reading = MaskReading()
-    assert (reading.background, reading.knowledge) == (arrays["bg_thresh"], arrays["kp_w"])
+    settings = MaskInference()
+    assert (settings.background, settings.kp_weight) == (arrays["bg_thresh"], arrays["kp_w"])
 
     def forward(image):
-        scores = official.grounding.scores(image, arrays["text_emb"], arrays["kp_text_emb"], reading)
+        scores = official.grounding.scores(image, arrays["text_emb"], arrays["kp_text_emb"], settings)
         logits = (
-            official.grounding.segmentation_logits(scores, reading.background) / official.grounding.sharpness
+            official.grounding.segmentation_logits(scores, settings.background)
+            / official.grounding.score_to_logit
         )
         return logits if background else logits[:, 1:]
 
@@ -287,7 +295,7 @@ def test_learning_rate_is_the_official_one():
 
 @pytest.fixture(scope="module")
 def mini():
-    return CoDe(CLASSES, reading=MaskReading(templates="mini", pamr_dilations=(1, 2, 4)), **MINI)
+    return CoDe(CLASSES, mask_inference=MaskInference(templates="mini", pamr_dilations=(1, 2, 4)), **MINI)
 
 
 def captions_of(count, seed=0):
@@ -308,13 +316,13 @@ def batch_of(captions, size=32, seed=0):
     )
 
 
-def test_step_0_segments_as_value_only_clip_bit_for_bit(mini):
+def test_before_training_masks_are_those_of_dense_clip_bit_for_bit(mini):
     image = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
-    plain = dataclasses.replace(mini.reading, knowledge=0.0, pamr_dilations=())
+    plain = dataclasses.replace(mini.mask_inference, kp_weight=0.0, pamr_dilations=())
     clip = CLIP("package:mini/clip")
     with torch.no_grad():
         text = mini._class_text()
-        scores = mini.grounding.scores(mini.grounding.normalize(image), text, mini.knowledge_text, plain)
+        scores = mini.grounding.scores(mini.grounding.normalize(image), text, mini.kp_text, plain)
         dense = torch.nn.functional.interpolate(
             clip.dense(clip.normalize(image)), scale_factor=4, mode="nearest"
         )
@@ -335,7 +343,7 @@ def test_evaluation_has_no_noise_and_does_not_depend_on_the_mode(mini):
         assert torch.equal(mini.train().segmentation_logits(image), first)
 
 
-def test_class_text_follows_the_prompt(mini):
+def test_class_text_is_updated_with_the_noun_prompt(mini):
     with torch.no_grad():
         before = mini._class_text()
         assert mini._class_text() is before  # encoded once
@@ -363,7 +371,7 @@ def test_pairs_are_noun_major(mini, monkeypatch):
     losses = mini.training_loss(batch_of(captions))
     assert losses["feature_noun"] >= mini.loss_weights.contrast * math.log(
         2
-    )  # an image is shown once for each noun
+    )  # every image occurs once per noun
     nouns = [{"cow", "car"}, {"bird", "sand"}, {"bus", "sea"}]
     assert [{seen[0][b], seen[0][3 + b]} for b in range(3)] == nouns
 
@@ -382,14 +390,14 @@ def test_captions_with_too_few_nouns_are_left_out_and_a_batch_of_them_has_zero_l
     sum(empty.values()).backward()
     assert all(
         parameter.grad is not None for parameter in mini.parameters()
-    )  # ranks still meet in the gradients
+    )  # so that ranks can reduce the gradients
     assert not any(parameter.grad.any() for parameter in mini.parameters())
     single = mini.training_loss(batch_of(["a cow on grass"]))  # one image: pairs have no other image
     assert all(torch.isfinite(loss) for loss in single.values())
 
 
 def test_captions_that_never_have_enough_nouns_stop_the_training(mini, monkeypatch):
-    monkeypatch.setattr(codecomp, "PATIENCE", 4)
+    monkeypatch.setattr(codecomp, "MAX_UNUSABLE_CAPTIONS", 4)
     monkeypatch.setattr(mini, "_shown", 0)
     monkeypatch.setattr(mini, "_used", 0)
     mini._samples(batch_of(["a bird", "", "nothing"]))
@@ -403,7 +411,7 @@ def test_captions_that_never_have_enough_nouns_stop_the_training(mini, monkeypat
     mini._samples(batch_of(["a bird", "", "nothing"]))  # one of six is enough
 
 
-def test_draws_belong_to_the_image(mini):
+def test_random_choices_depend_on_the_image_and_the_epoch_only(mini):
     captions = [
         "a cow and a car on the road",
         "a bird and a bus on sand",
@@ -424,12 +432,12 @@ def test_draws_belong_to_the_image(mini):
 
 
 @pytest.mark.parametrize("name", ["", "  ", "zebra"])
-def test_a_class_name_that_says_nothing_is_refused(name):
+def test_a_class_name_without_a_known_word_is_refused(name):
     with pytest.raises(ValueError, match=rf"knows no word of the class names '{name}'"):
         CoDe(["cow", name], **MINI)
 
 
-def test_main_branch_reads_the_noun_prompt_of_plain_names_and_knowledge_the_templates(mini, monkeypatch):
+def test_main_branch_uses_the_noun_prompt_with_plain_names_and_kp_uses_templates(mini, monkeypatch):
     seen = []
     scores = mini.grounding.scores
     monkeypatch.setattr(mini.grounding, "scores", lambda *inputs: seen.append(inputs) or scores(*inputs))
@@ -437,7 +445,7 @@ def test_main_branch_reads_the_noun_prompt_of_plain_names_and_knowledge_the_temp
     with torch.no_grad():
         mini.seed_maps(torch.rand(1, 3, 48, 48))
         prompted = mini.noun_prompt(clip, CLASSES)
-        known = template_embeddings(clip, CLASSES, prompt_templates("mini"))
+        known = prompt_ensemble(clip, CLASSES, prompt_templates("mini"))
     assert torch.equal(seen[0][1], prompted)
     assert torch.equal(seen[0][2], known)
 
@@ -451,33 +459,33 @@ def test_only_hard_masks_reach_the_highlighted_images(mini, monkeypatch):
     losses = mini.training_loss(batch_of(["a cow and a car", "a bird on sand"]))
     assert masks[0].shape[:2] == (4, 1)
     assert set(masks[0].unique().tolist()) == {0.0, 1.0}
-    gradient = torch.autograd.grad(losses["highlight"], masks[0])[0]  # straight through
+    gradient = torch.autograd.grad(losses["hcl"], masks[0])[0]  # straight through
     assert gradient.any()
 
 
 def test_the_background_is_at_two_fifths_with_pamr_and_at_one_half_without():
-    def read(content):
-        return content.get("model", {}).get("init_args", {}).get("reading", {})
+    def settings_of(content):
+        return content.get("model", {}).get("init_args", {}).get("mask_inference", {})
 
     contents = [yaml.safe_load(file.read_text()) for file in EXPERIMENTS.rglob("*.yaml")]
     variants = [variant for content in contents for variant in content.get("variants", {}).values()]
-    readings = [read(variant.get("override", {})) for variant in variants]
-    assert sum(reading.get("pamr_dilations") == [] for reading in readings) >= 3
-    readings += [
-        read(yaml.safe_load(file.read_text()))
+    settings = [settings_of(variant.get("override", {})) for variant in variants]
+    assert sum(values.get("pamr_dilations") == [] for values in settings) >= 3
+    settings += [
+        settings_of(yaml.safe_load(file.read_text()))
         for name in ("codecomp", "tcl")
         for file in CONFIGS.glob(f"{name}*.yaml")
     ]
-    for reading in readings:
-        level = reading.get("background", MaskReading().background)
-        assert level == (0.5 if reading.get("pamr_dilations") == [] else 0.4)
+    for values in settings:
+        level = values.get("background", MaskInference().background)
+        assert level == (0.5 if values.get("pamr_dilations") == [] else 0.4)
 
 
-def test_training_finds_the_words_of_the_nouns_and_leaves_clip_as_it_was(tmp_path, capsys):
+def test_training_segments_the_words_of_nouns_and_does_not_change_clip(tmp_path, capsys):
     torch.manual_seed(0)
     method = CoDe(
         CLASSES, OptimConfig(name="adamw", lr=2e-3, weight_decay=0.05), **MINI, decoder_only_steps=3,
-        reading=MaskReading(templates="mini", pamr_dilations=()),
+        mask_inference=MaskInference(templates="mini", pamr_dilations=()),
     )  # fmt: skip
     frozen = {name: value.clone() for name, value in method.grounding.clip.state_dict().items()}
     blocks = [checksum(method)]
@@ -489,8 +497,9 @@ def test_training_finds_the_words_of_the_nouns_and_leaves_clip_as_it_was(tmp_pat
 
     batches = [batch_of(captions_of(12, seed), size=16, seed=seed) for seed in range(steps)]
     trainer = Trainer(
-        accelerator="cpu", max_steps=steps, logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, gradient_clip_val=5.0, callbacks=[Watch()], default_root_dir=tmp_path,
+        accelerator="cpu", max_steps=steps, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, gradient_clip_val=5.0,
+        callbacks=[Watch()], default_root_dir=tmp_path,
     )  # fmt: skip
     trainer.fit(method, DataLoader(batches, batch_size=None))
     assert blocks[0] == blocks[3] != blocks[4]  # the block moves from the step of index decoder_only_steps on

@@ -1,4 +1,4 @@
-"""Pooling, variation and area of TCL and CoDe against the official functions."""
+"""Pooling, total variation and area terms of TCL and CoDe against the official functions."""
 
 import math
 
@@ -7,7 +7,7 @@ import torch
 from golden_clip import tensors
 from torch.nn import functional as F
 
-from wsss_bench.methods.text_grounding.contrastive import LOG_SCALE
+from wsss_bench.methods.text_grounding.info_nce import INITIAL_LOG_SCALE
 from wsss_bench.methods.text_grounding.losses import area_loss, grounding_terms, masked_pool, total_variation
 
 
@@ -30,7 +30,7 @@ def test_area_is_the_official_one(prior, name):
     torch.testing.assert_close(loss, arrays[name].view(()), rtol=1e-5, atol=1e-6)
 
 
-def test_area_is_that_of_the_mean_mask_not_of_each():
+def test_area_loss_uses_the_batch_mean_not_each_mask():
     assert area_loss(torch.tensor([0.0, 0.5]), torch.ones(2), 0.25) == 0
     assert area_loss(torch.zeros(0), torch.zeros(0), 0.25) == 0
 
@@ -42,11 +42,11 @@ def batch(images=3, texts=2):
     return pixels, torch.rand(images, texts * images, 4, 6, generator=generator), text
 
 
-def test_images_are_computed_once_and_count_once_for_each_of_their_texts():
+def test_terms_equal_those_of_images_repeated_for_each_text():
     pixels, masks, text = batch()
-    terms = grounding_terms(pixels, masks, text, torch.tensor(LOG_SCALE), 0.25)
+    terms = grounding_terms(pixels, masks, text, torch.tensor(INITIAL_LOG_SCALE), 0.25)
     tiled = grounding_terms(
-        pixels.repeat(2, 1, 1, 1), masks.repeat(2, 1, 1, 1), text, torch.tensor(LOG_SCALE), 0.25
+        pixels.repeat(2, 1, 1, 1), masks.repeat(2, 1, 1, 1), text, torch.tensor(INITIAL_LOG_SCALE), 0.25
     )
     for ours, theirs in zip(terms, tiled, strict=True):
         torch.testing.assert_close(ours, theirs)
@@ -61,6 +61,6 @@ def test_with_two_texts_the_contrast_of_features_is_at_least_ln_2():
     for seed in range(5):
         torch.manual_seed(seed)
         pixels, masks, text = batch()
-        for scale in (1.0, LOG_SCALE, 4.6):
+        for scale in (1.0, INITIAL_LOG_SCALE, 4.6):
             loss = grounding_terms(pixels, masks, text, torch.tensor(scale), 0.25).feature_text
             assert loss > math.log(2) - 1e-5

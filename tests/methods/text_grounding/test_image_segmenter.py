@@ -1,4 +1,4 @@
-"""CoDe's image segmenter against arrays of the official code, and what holds before training."""
+"""The image segmenter of CoDe against arrays of the official code, and its output before training."""
 
 import pytest
 import torch
@@ -38,7 +38,7 @@ def test_gated_decoder_is_the_official_one(name, double):
             )
 
 
-def test_decoder_of_a_large_clip_works_on_its_width_not_on_the_common_space():
+def test_decoder_has_the_width_of_the_image_tower_not_of_the_embedding_space():
     with torch.device("meta"):
         assert sum(p.numel() for p in GatedDecoder(768, double=False).parameters()) == 10_621_442
 
@@ -55,7 +55,9 @@ def test_hard_masks_are_the_official_gumbel_sigmoid(temperature):
     torch.testing.assert_close(logits.grad, arrays[f"grad_logits_of_hardsum_{key}"], rtol=1e-4, atol=1e-5)
     soft = arrays[f"soft_{key}"]
     torch.testing.assert_close(logits.grad, soft * (1 - soft) / temperature, rtol=1e-4, atol=1e-5)
-    assert (logits.grad[hard == 0] != 0).float().mean() > 0.9  # straight through; a saturated sample has none
+    assert (
+        logits.grad[hard == 0] != 0
+    ).float().mean() > 0.9  # straight-through gradient; zero for a saturated sample
 
 
 def test_mask_logits_are_the_official_ones(clip):
@@ -69,7 +71,7 @@ def test_mask_logits_are_the_official_ones(clip):
     torch.testing.assert_close(hard_masks(logits, arrays["uniform"]), arrays["hard_stochastic"])
 
 
-def test_before_training_it_is_the_value_only_reading_bit_for_bit(clip):
+def test_before_training_it_equals_upsampled_dense_clip_bit_for_bit(clip):
     segmenter = ImageSegmenter(clip, double=True, cosine_threshold=0.25)
     image = torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(0))
     patches = clip.before_last_block(image)  # the input of the last block, not its output
@@ -80,7 +82,7 @@ def test_before_training_it_is_the_value_only_reading_bit_for_bit(clip):
     assert (pixels - F.interpolate(clip.dense(image), scale_factor=4, mode="bilinear")).abs().max() > 0.01
 
 
-def test_it_trains_a_copy_and_nothing_of_the_frozen_model(clip):
+def test_training_changes_the_copied_weights_only(clip):
     before = {name: value.clone() for name, value in clip.state_dict().items()}
     segmenter = ImageSegmenter(clip, double=False, cosine_threshold=0.25)
     assert all(parameter.requires_grad for parameter in segmenter.parameters())

@@ -1,4 +1,4 @@
-"""Which words of a caption are nouns."""
+"""Noun extraction from captions."""
 
 import json
 import sys
@@ -17,7 +17,7 @@ from wsss_bench.methods.text_grounding.nouns import (
 from wsss_bench.mini.world import captions
 
 
-def test_a_vocabulary_finds_capitals_plurals_and_several_words_as_one():
+def test_a_vocabulary_finds_capitals_plurals_and_compound_nouns():
     nouns = VocabularyNouns(["dog", "bus", "air", "balloon", "hot air balloon", "pony"])
     assert nouns("Dogs and a dog by two buses") == ["Dogs", "buses", "dog"]
     assert nouns("a Hot Air Balloon in the air") == ["Hot Air Balloon", "air"]
@@ -56,7 +56,7 @@ def test_plurals():
     ]
 
 
-def test_symbols_are_dropped_as_officially():
+def test_symbols_are_dropped_as_in_the_official_code():
     arrays = golden("noun_pseudo_labels")
     words = json.loads(str(arrays["remove_not_noun_in"]))
     assert set(drop_symbols(words)) == set(json.loads(str(arrays["remove_not_noun_out"])))
@@ -66,7 +66,7 @@ def test_order_does_not_depend_on_the_hash_seed():
     assert unique(["b", "a", "C", "c", "b"]) == ["C", "a", "b"]
 
 
-def test_the_tagger_keeps_nouns(monkeypatch):
+def test_tagged_nouns_are_kept(monkeypatch):
     tags = {
         "a": "DT",
         "<": "NN",
@@ -84,7 +84,7 @@ def test_the_tagger_keeps_nouns(monkeypatch):
     assert noun_extractor("nltk")("a < PERSON > train trains dog z") == ["PERSON", "dog", "trains"]
 
 
-def test_a_missing_tagger_or_model_is_told(monkeypatch):
+def test_a_missing_tagger_or_model_is_reported(monkeypatch):
     monkeypatch.setitem(sys.modules, "nltk", None)
     with pytest.raises(ImportError, match=r"needs the package nltk; install `wsss_bench\[nouns\]`"):
         noun_extractor("nltk")

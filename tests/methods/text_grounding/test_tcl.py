@@ -1,10 +1,10 @@
-"""TCL: captions as texts, the constants of the paper, and its inference."""
+"""TCL: losses on captions, the constants of the paper, and inference."""
 
 import pytest
 import torch
 
 from wsss_bench.methods.text_grounding.gated_decoder import GatedConvolution
-from wsss_bench.methods.text_grounding.grounding import MaskReading
+from wsss_bench.methods.text_grounding.grounding import MaskInference
 from wsss_bench.methods.text_grounding.tcl import TCL, LossWeights
 from wsss_bench.types import CaptionBatch
 
@@ -13,8 +13,10 @@ CLASSES = ("bird", "cow", "car")
 
 @pytest.fixture(scope="module")
 def method():
-    reading = MaskReading(templates="mini", pamr_dilations=(1, 2))
-    return TCL(CLASSES, clip="package:mini/clip", statistics="clip", cosine_threshold=0.39, reading=reading)
+    settings = MaskInference(templates="mini", pamr_dilations=(1, 2))
+    return TCL(
+        CLASSES, clip="package:mini/clip", statistics="clip", cosine_threshold=0.39, mask_inference=settings
+    )
 
 
 def batch_of(captions, size=32):
@@ -24,19 +26,19 @@ def batch_of(captions, size=32):
 
 
 def test_constants_are_those_of_the_paper(method):
-    assert LossWeights() == LossWeights(contrast=0.1, variation=1.0, area=0.4, area_prior=0.4)
+    assert LossWeights() == LossWeights(contrast=0.1, tv=1.0, area=0.4, area_prior=0.4)
     assert (
         sum(isinstance(module, GatedConvolution) for module in method.modules()) == 4
     )  # two in each of two layers
     assert method.decoder_only_steps == 30_000
 
 
-def test_terms_weigh_as_configured(method):
+def test_loss_weights_scale_their_terms(method):
     torch.manual_seed(0)
     batch = batch_of(["a cow on grass", "a bird", "a car on the road"])
     losses = method.training_loss(batch)
     assert set(losses) == {"image_text", "feature_text", "tv_features", "tv_masks", "area", "negative_area"}
-    method.loss_weights = LossWeights(contrast=0.2, variation=3.0, area=0.8)
+    method.loss_weights = LossWeights(contrast=0.2, tv=3.0, area=0.8)
     try:
         changed = method.training_loss(batch)
     finally:
@@ -67,10 +69,11 @@ def test_images_without_a_caption_are_left_out(method):
     assert all(parameter.grad is not None and not parameter.grad.any() for parameter in method.parameters())
 
 
-def test_what_a_mask_leaves_out_is_blanked_by_a_hard_mask(method, monkeypatch):
+def test_pixels_outside_the_hard_mask_are_zero(method, monkeypatch):
     seen = []
-    embed = method.grounding.embed_image
-    monkeypatch.setattr(method.grounding, "embed_image", lambda image: seen.append(image) or embed(image))
+    clip = method.grounding.clip
+    encode = clip.encode_image
+    monkeypatch.setattr(clip, "encode_image", lambda image: seen.append(image) or encode(image))
     batch = batch_of(["a cow on grass", "a bird"])
     method.training_loss(batch)
     whole = method.grounding.normalize(batch.image)
@@ -79,18 +82,18 @@ def test_what_a_mask_leaves_out_is_blanked_by_a_hard_mask(method, monkeypatch):
     torch.testing.assert_close(seen[0].movedim(1, -1)[~blank], whole.movedim(1, -1)[~blank])
 
 
-def test_frozen_clip_is_in_no_checkpoint_and_both_branches_read_one_text(method):
+def test_frozen_clip_is_in_no_checkpoint_and_both_branches_use_the_same_text(method):
     assert not any(
         "frozen" in name or "clip" in name or "text" in name.split(".")[0] for name in buffers(method)
     )
     image = torch.rand(1, 3, 32, 32)
     with torch.no_grad():
         expected = method.grounding.scores(
-            method.grounding.normalize(image), method.class_text, method.class_text, method.reading
+            method.grounding.normalize(image), method.class_text, method.class_text, method.mask_inference
         )
         assert torch.equal(method.seed_maps(image), expected)
         logits = method.segmentation_logits(image)
-        background = logits[:, 0] / method.grounding.sharpness
+        background = logits[:, 0] / method.grounding.score_to_logit
         torch.testing.assert_close(background, torch.full_like(background, 0.4))
 
 
@@ -98,6 +101,6 @@ def buffers(method):
     return [name for name in method.state_dict() if name not in dict(method.named_parameters())]
 
 
-def test_a_class_name_that_says_nothing_is_refused():
+def test_a_class_name_without_a_known_word_is_refused():
     with pytest.raises(ValueError, match="knows no word of the class names ' '"):
         TCL(["cow", " "], clip="package:mini/clip")

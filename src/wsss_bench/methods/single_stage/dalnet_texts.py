@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from wsss_bench.nn.class_prompts import prompt_ensemble
 from wsss_bench.nn.clip import CLIP
 from wsss_bench.vocabulary import read
 from wsss_bench.vocabulary import templates as prompt_templates
@@ -73,8 +74,8 @@ def encode_texts(class_names: Sequence[str], config: TextConfig) -> TextEmbeddin
     else:
         by_class = class_related_texts(config.bg_set, class_names)
         backgrounds = sorted({text for texts in by_class.values() for text in texts})
-    clip = CLIP(config.model)
-    vectors = torch.cat([_embed(clip, texts, config.templates) for texts in (classes, backgrounds)])
+    clip, templates = CLIP(config.model), prompt_templates(config.templates)
+    vectors = torch.cat([prompt_ensemble(clip, texts, templates) for texts in (classes, backgrounds)])
     if config.center:
         vectors = F.normalize(vectors - vectors.mean(dim=0), dim=-1)
     foreground, background = (part.clone() for part in vectors.split([len(classes), len(backgrounds)]))
@@ -126,12 +127,6 @@ def class_related_texts(name: str, class_names: Sequence[str]) -> dict[str, list
     texts = _list("class_related", name)
     _require(class_names, texts, "class_related", name, "text.bg_set")
     return {c: list(texts[c]) for c in class_names}
-
-
-def _embed(clip: CLIP, names: Sequence[str], templates: str) -> Tensor:
-    """`(N, E)`: each name's embedding, averaged over the prompt templates and normalised."""
-    sentences = [[template.format(name) for template in prompt_templates(templates)] for name in names]
-    return F.normalize(torch.stack([clip.encode_text(texts).mean(dim=0) for texts in sentences]), dim=-1)
 
 
 def _list(kind: str, name: str) -> Any:

@@ -1,16 +1,18 @@
-"""CoDe: image-text co-decomposition. A region of the image and a segment of the caption, cut out by one noun, must match.
+"""CoDe: image-text co-decomposition. A noun selects an image segment and a word segment, which must match.
 
 Wu et al., "Image-Text Co-Decomposition for Text-Supervised Semantic Segmentation", CVPR 2024,
 https://arxiv.org/abs/2404.04231; https://github.com/072jiajia/Image-Text-Co-Decomposition (commit c49e3fa).
 
-From each caption some nouns are drawn. The image segmenter predicts where a noun is, the text segmenter which words speak of
-it. What lies outside is replaced by learned prompts, and frozen CLIP must match the highlighted image with the highlighted
-caption and with the noun; TCL's terms for pooled features, smoothness and area come along. At inference only the image
-segmenter and the learned noun prompt are used, beside frozen CLIP's own masks.
+Some nouns are drawn from each caption. The image segmenter predicts the region of a noun, the text segmenter
+the words that belong to it. Learned prompts replace everything else, and contrastive losses match frozen
+CLIP's embedding of the highlighted image with that of the highlighted text and with the noun. TCL's terms for
+pooled features, total variation and area are added. Inference uses the image segmenter with the learned noun
+prompt, and frozen CLIP's own masks.
 
-Departures, each told in docs/why_it_differs.md: nouns that differ in capitals are one; draws depend on seed, epoch and image
-alone; the block is synchronised over ranks in the second stage; areas and means are over the global batch; query and key of a
-block that attends to itself are left out; the last step is read, not the best on the scored sets.
+Departures, each described in docs/why_it_differs.md: nouns that differ in capitals only are one; random
+choices depend on random seed, epoch and image alone; the block is synchronised over ranks in the second
+stage; areas and means are over the global batch; query and key of the self-only block are left out; the last
+step is kept, not the best on the scored data sets.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -27,88 +29,82 @@ from wsss_bench.losses.gather import gather_rows, rows_before
 from wsss_bench.losses.ranks import mean_over_ranks, summed_over_ranks
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.optim import OptimConfig, vectors_without_decay
-from wsss_bench.methods.text_grounding.contrastive import LOG_SCALE, contrast
-from wsss_bench.methods.text_grounding.draws import image_generator, uniform_draws
-from wsss_bench.methods.text_grounding.grounding import Grounding, MaskReading
-from wsss_bench.methods.text_grounding.highlight import RegionPrompt, WordPrompt
+from wsss_bench.methods.text_grounding.grounding import Grounding, MaskInference
+from wsss_bench.methods.text_grounding.image_random import uniform_noise
 from wsss_bench.methods.text_grounding.image_segmenter import hard_masks
-from wsss_bench.methods.text_grounding.losses import grounding_terms
+from wsss_bench.methods.text_grounding.info_nce import INITIAL_LOG_SCALE, info_nce
+from wsss_bench.methods.text_grounding.losses import grounding_terms, text_segmentation_loss
+from wsss_bench.methods.text_grounding.noun_prompt import NounPrompt
+from wsss_bench.methods.text_grounding.noun_sampling import NounSample, sample_nouns
 from wsss_bench.methods.text_grounding.nouns import NounExtractor, noun_extractor
-from wsss_bench.methods.text_grounding.text_segmenter import NO_TARGET, TextSegmenter, word_labels, word_masks
-from wsss_bench.methods.text_grounding.word_segmentation import word_segmentation
+from wsss_bench.methods.text_grounding.region_word_prompts import RegionPrompt, WordPrompt
+from wsss_bench.methods.text_grounding.text_segmenter import (
+    IGNORED_TOKEN,
+    TextSegmenter,
+    text_masks,
+    token_pseudo_labels,
+)
+from wsss_bench.nn.class_prompts import prompt_ensemble, require_known_words
 from wsss_bench.nn.clip import CLIP
 from wsss_bench.nn.clip_text import (
-    NounPrompt,
-    Tokens,
-    embed_words,
-    require_known_words,
+    TokenizedText,
+    embed_tokens,
     sentence_embedding,
-    template_embeddings,
-    text_states,
+    text_hidden_states,
     tokenize,
 )
 from wsss_bench.types import CaptionBatch
 from wsss_bench.vocabulary import templates as prompt_templates
 
-PATIENCE = 1000
-"""Captions among which one must have enough nouns."""
+MAX_UNUSABLE_CAPTIONS = 1000
+"""Training stops if so many captions at the start of an epoch all have too few nouns."""
 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights and priors of CoDe's nine terms.
+    """Loss weights and area prior of CoDe.
 
     Args:
-        knowledge: L_kg, learned noun prompt against frozen CLIP's sentence.
-        contrast: Of pooled features, and of the highlighted image, against the noun.
-        highlight: L_hcl, highlighted image against highlighted caption.
-        variation: Of the total variation of features, and of masks.
-        area: Of a noun's own masks.
-        area_prior: Their mean share of the image.
-        negative_area: Of the masks of other pairs' nouns.
-        words: L_seg^t, of the text segmenter.
-        other_nouns: Weight, in that term, of tokens of nouns that were not drawn.
+        kg: Weight of L_kg: learned noun prompt against frozen CLIP's sentence about the noun.
+        contrast: Weight of the contrast of pooled features and noun, and of that of highlighted image and
+            noun.
+        hcl: Weight of L_hcl: contrast of highlighted image and highlighted text.
+        tv: Weight of the total variation of pixel features, and of that of masks.
+        area: Weight of the area term of a noun's own masks.
+        area_prior: Mean share of the image that a noun's own mask should cover.
+        negative_area: Weight of the area term of the masks of other pairs' nouns.
+        text_seg: Weight of L_seg^t, the loss of the text segmenter.
+        other_nouns: Weight, within L_seg^t, of tokens of nouns that were not drawn.
     """
 
-    knowledge: float = 8.0
+    kg: float = 8.0
     contrast: float = 0.1
-    highlight: float = 0.5
-    variation: float = 1.0
+    hcl: float = 0.5
+    tv: float = 1.0
     area: float = 0.5
     area_prior: float = 0.25
     negative_area: float = 0.05
-    words: float = 1.0
+    text_seg: float = 1.0
     other_nouns: float = 0.5
-
-
-class Sample(NamedTuple):
-    """What is drawn of one image with enough nouns."""
-
-    row: int  # in the batch
-    caption: str
-    nouns: list[str]  # all of the caption
-    drawn: list[str]  # N of them
-    sentences: list[str]  # a template filled with each
-    generator: torch.Generator
 
 
 class CoDe(Method):
     """Image and text segmenters trained on captions.
 
     Args:
-        class_names: Foreground classes, in label order; the noun prompt reads them, as they are, at inference.
-        optim: Optimiser; vectors have no weight decay.
+        class_names: Foreground classes, in label order; the noun prompt takes them unchanged at inference.
+        optim: Optimiser; 1-d parameters have no weight decay.
         clip: Hub name, folder, or `package:mini/clip`.
-        statistics: Normalise images as ImageNet's (published) or as CLIP was trained.
-        nouns: What finds the nouns of a caption: `nltk`, or a vocabulary with nouns.
-        nouns_per_caption: Drawn of each caption; one with fewer is left out of the batch.
-        context: Words that the noun prompt starts from.
-        context_length: Its learned vectors.
+        statistics: Mean and deviation that images are normalised with: ImageNet's (published) or CLIP's own.
+        nouns: Noun extractor: `nltk`, or the name of a vocabulary with nouns.
+        nouns_per_caption: Nouns drawn from each caption; captions with fewer are left out of the batch.
+        context: Words that initialise the noun prompt.
+        context_length: Number of its learned vectors.
         noun_templates: Name of the prompt templates of L_kg.
-        cosine_threshold: Cosine at which a mask is undecided, before training.
-        loss_weights: Of the terms.
-        decoder_only_steps: Step from which the copy of CLIP's block is trained too.
-        reading: How masks are read.
+        cosine_threshold: Cosine at which the mask probability is one half before training.
+        loss_weights: Weights of the loss terms.
+        decoder_only_steps: Number of first steps in which the copy of CLIP's last block is not trained.
+        mask_inference: Settings of mask inference.
     """
 
     supervision = "caption"
@@ -129,7 +125,7 @@ class CoDe(Method):
         cosine_threshold: float = 0.25,
         loss_weights: LossWeights = LossWeights(),
         decoder_only_steps: int = 30_000,
-        reading: MaskReading = MaskReading(),
+        mask_inference: MaskInference = MaskInference(),
     ) -> None:
         super().__init__(class_names, optim)
         frozen = CLIP(clip)
@@ -142,158 +138,158 @@ class CoDe(Method):
         self.text_segmenter = TextSegmenter(frozen)
         self.region_prompt = RegionPrompt(frozen.image_size)
         self.word_prompt = WordPrompt(frozen.text_length, frozen.text_width)
-        self.feature_noun_scale = nn.Parameter(torch.tensor(LOG_SCALE))
-        self.image_noun_scale = nn.Parameter(torch.tensor(LOG_SCALE))
-        self.highlight_scale = nn.Parameter(torch.tensor(LOG_SCALE))
+        self.feature_noun_scale = nn.Parameter(torch.tensor(INITIAL_LOG_SCALE))
+        self.image_noun_scale = nn.Parameter(torch.tensor(INITIAL_LOG_SCALE))
+        self.highlight_scale = nn.Parameter(torch.tensor(INITIAL_LOG_SCALE))
         self.loss_weights = loss_weights
         self.decoder_only_steps = decoder_only_steps
-        self.reading = reading
+        self.mask_inference = mask_inference
         with torch.no_grad():
-            text = template_embeddings(frozen, self.class_names, prompt_templates(reading.templates))
-        self.register_buffer("knowledge_text", text, persistent=False)
-        self.knowledge_text: Tensor  # (C, D)
+            text = prompt_ensemble(frozen, self.class_names, prompt_templates(mask_inference.templates))
+        self.register_buffer("kp_text", text, persistent=False)
+        self.kp_text: Tensor  # (C, D)
         self._prompted: tuple[tuple[int, torch.device], Tensor] | None = None
-        self._shown = self._used = 0  # captions of this rank in this epoch
+        # captions of this rank in this epoch: all, and those with enough nouns
+        self._shown = self._used = 0
 
     def training_loss(self, batch: CaptionBatch) -> dict[str, Tensor]:
         samples = self._samples(batch)
         image = self.grounding.normalize(batch.image[[sample.row for sample in samples]])
         grid = self.grounding.mask_size(image)
-        uniform = uniform_draws([s.generator for s in samples], (self.nouns_per_caption, *grid), image)
+        uniform = uniform_noise([s.generator for s in samples], (self.nouns_per_caption, *grid), image)
         return self._losses(image, samples, uniform)
 
     def seed_maps(
         self, image: Tensor, labels: Tensor | None = None, references: Sequence[Any] = ()
     ) -> Tensor:
         image = self.grounding.normalize(image)
-        return self.grounding.scores(image, self._class_text(), self.knowledge_text, self.reading)
+        return self.grounding.scores(image, self._class_text(), self.kp_text, self.mask_inference)
 
     def segmentation_logits(self, image: Tensor) -> Tensor:
-        return self.grounding.segmentation_logits(self.seed_maps(image), self.reading.background)
+        return self.grounding.segmentation_logits(self.seed_maps(image), self.mask_inference.background)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         return vectors_without_decay(self.parameters())
 
     def on_after_backward(self) -> None:
-        """First stage: the block rests."""
+        """First stage: the copy of CLIP's block is not trained."""
         if self.global_step < self.decoder_only_steps:
             self.grounding.drop_block_gradients()
 
     def on_train_epoch_end(self) -> None:
-        """Say how many captions were left out."""
+        """Print how many captions of all ranks were left out in this epoch."""
         (shown, used), _ = summed_over_ranks(torch.tensor([self._shown, self._used], device=self.device))
         self._shown = self._used = 0
         if self.global_rank == 0:
             print(
-                f"{shown - used} of {shown} captions have fewer than {self.nouns_per_caption} nouns and were left out",
+                f"{shown - used} of {shown} captions have fewer than {self.nouns_per_caption} nouns and were "
+                "left out",
                 flush=True,
             )
 
     @cached_property
     def _extract_nouns(self) -> NounExtractor:
-        return noun_extractor(self.nouns)  # at the first training step: inference needs no tagger
+        # made at the first training step: inference needs no tagger
+        return noun_extractor(self.nouns)
 
-    def _samples(self, batch: CaptionBatch) -> list[Sample]:
-        """Nouns of the captions that have enough of them; an image without a caption has none.
+    def _samples(self, batch: CaptionBatch) -> list[NounSample]:
+        """Random choices for the captions with enough nouns; an image without a caption has none.
 
         Raises:
-            ValueError: the first `PATIENCE` captions all have too few.
+            ValueError: the first `MAX_UNUSABLE_CAPTIONS` captions all have too few nouns.
         """
-        seed = torch.initial_seed() - self.global_rank  # the base seeds every epoch, and the ranks apart
-        samples = []
+        # the base class seeds each epoch with the rank added
+        random_seed = torch.initial_seed() - self.global_rank
+        count, samples = self.nouns_per_caption, []
         for row, (image_id, caption) in enumerate(zip(batch.image_ids, batch.caption, strict=True)):
             nouns = self._extract_nouns(caption)
-            if len(nouns) < self.nouns_per_caption:
-                continue
-            generator = image_generator(seed, image_id)
-            order = torch.randperm(len(nouns), generator=generator).tolist()
-            drawn = [nouns[k] for k in order[: self.nouns_per_caption]]
-            chosen = torch.randint(len(self.noun_templates), (len(drawn),), generator=generator).tolist()
-            sentences = [self.noun_templates[k].format(noun) for k, noun in zip(chosen, drawn, strict=True)]
-            samples.append(Sample(row, caption, nouns, drawn, sentences, generator))
+            if len(nouns) >= count:
+                samples.append(
+                    sample_nouns(row, image_id, caption, nouns, count, self.noun_templates, random_seed)
+                )
         self._shown += len(batch.caption)
         self._used += len(samples)
-        if not self._used and self._shown >= PATIENCE:
+        if not self._used and self._shown >= MAX_UNUSABLE_CAPTIONS:
             raise ValueError(
-                f"none of {self._shown} captions has {self.nouns_per_caption} nouns, the last one is {batch.caption[-1]!r}; "
-                f"set model.init_args.nouns (now {self.nouns!r}) to an extractor or a vocabulary that knows the nouns of "
-                "these captions"
+                f"none of {self._shown} captions has {count} nouns, the last one is {batch.caption[-1]!r}; "
+                f"set model.init_args.nouns (now {self.nouns!r}) to an extractor or a vocabulary that "
+                "knows the nouns of these captions"
             )
         return samples
 
-    def _losses(self, image: Tensor, samples: Sequence[Sample], uniform: Tensor) -> dict[str, Tensor]:
-        """The nine terms. Pairs are noun-major: pair `k * B + b` is noun `k` of image `b`.
+    def _losses(self, image: Tensor, samples: Sequence[NounSample], uniform: Tensor) -> dict[str, Tensor]:
+        """The nine loss terms. Pairs are noun-major: pair `k * B + b` is noun `k` of image `b`.
 
         Args:
             image: `(B, 3, H, W)`, normalised; one for each sample.
-            samples: What was drawn of them.
-            uniform: `(B, N, h, w)` draws of the hard masks.
+            samples: Captions with their drawn nouns.
+            uniform: `(B, N, h, w)` uniform noise of the hard masks.
         """
         clip, segmenter, weights = self.grounding.clip, self.grounding.segmenter, self.loss_weights
         count = self.nouns_per_caption
         noun = self.noun_prompt(clip, [s.drawn[k] for k in range(count) for s in samples])  # (P, D)
-        known = self._encode(
-            tokenize(clip, [s.sentences[k] for k in range(count) for s in samples])
-        )  # (P, D)
+        sentences = tokenize(clip, [s.sentences[k] for k in range(count) for s in samples])
+        with torch.no_grad():
+            fixed_prompt = sentence_embedding(
+                clip, embed_tokens(clip, sentences.ids), sentences.eos
+            )  # (P, D)
 
-        pixels = self.grounding.pixels(image)  # (B, D, h, w)
+        pixels = self.grounding.pixel_features(image)  # (B, D, h, w)
         nouns, first = gather_rows(noun), rows_before(noun)
         mask_logits = segmenter.mask_logits(pixels, nouns)  # (B, Q, h, w)
         terms = grounding_terms(
             pixels, mask_logits.sigmoid(), nouns, self.feature_noun_scale, weights.area_prior
         )
         pair = torch.arange(len(noun), device=noun.device)
-        own = mask_logits[pair % max(len(samples), 1), first + pair]  # (P, h, w)
-        region = hard_masks(own, uniform.transpose(0, 1).flatten(0, 1))
-        seen = self.grounding.embed_image(
-            self.region_prompt(image.repeat(count, 1, 1, 1), region[:, None])
+        own_logits = mask_logits[pair % max(len(samples), 1), first + pair]  # (P, h, w)
+        region_masks = hard_masks(own_logits, uniform.transpose(0, 1).flatten(0, 1))
+        highlighted_image = clip.encode_image(
+            self.region_prompt(image.repeat(count, 1, 1, 1), region_masks[:, None])
         )  # (P, D)
 
         tokens = tokenize(clip, [s.caption for s in samples])
-        embedded = embed_words(clip, tokens.ids)  # (B, L, width)
+        embedded = embed_tokens(clip, tokens.ids)  # (B, L, width)
         with torch.no_grad():
-            states = text_states(clip, embedded)
-        word_logits = self.text_segmenter(states, noun.unflatten(0, (count, len(samples))))  # (B, N + 1, L)
-        words = word_masks(word_logits).flatten(0, 1)  # (P, L)
-        end = tokens.end.repeat(count)
-        said = sentence_embedding(
-            clip, self.word_prompt(embedded.repeat(count, 1, 1), words, end), end
+            states = text_hidden_states(clip, embedded)
+        token_logits = self.text_segmenter(states, noun.unflatten(0, (count, len(samples))))  # (B, N + 1, L)
+        word_masks = text_masks(token_logits).flatten(0, 1)  # (P, L)
+        eos = tokens.eos.repeat(count)
+        highlighted_text = sentence_embedding(
+            clip, self.word_prompt(embedded.repeat(count, 1, 1), word_masks, eos), eos
         )  # (P, D)
 
+        kg = 1 - (noun * fixed_prompt).sum(dim=1)  # (P,)
+        image_noun = info_nce(highlighted_image, noun, self.image_noun_scale)  # (P,)
+        image_text = info_nce(highlighted_image, highlighted_text, self.highlight_scale)  # (P,)
+        labels = self._token_labels(samples, tokens)  # (B, L)
         return {
-            "knowledge": weights.knowledge * mean_over_ranks(1 - (noun * known).sum(dim=1)),
+            "kg": weights.kg * mean_over_ranks(kg),
             "feature_noun": weights.contrast * terms.feature_text,
-            "image_noun": weights.contrast * mean_over_ranks(contrast(seen, noun, self.image_noun_scale)),
-            "highlight": weights.highlight * mean_over_ranks(contrast(seen, said, self.highlight_scale)),
-            "tv_features": weights.variation * terms.tv_features,
-            "tv_masks": weights.variation * terms.tv_masks,
+            "image_noun": weights.contrast * mean_over_ranks(image_noun),
+            "hcl": weights.hcl * mean_over_ranks(image_text),
+            "tv_features": weights.tv * terms.tv_features,
+            "tv_masks": weights.tv * terms.tv_masks,
             "area": weights.area * terms.area,
             "negative_area": weights.negative_area * terms.negative_area,
-            "words": weights.words
-            * word_segmentation(word_logits, self._labels(samples, tokens), weights.other_nouns),
+            "text_seg": weights.text_seg * text_segmentation_loss(token_logits, labels, weights.other_nouns),
         }
 
-    @torch.no_grad()
-    def _encode(self, tokens: Tokens) -> Tensor:
-        """`(N, D)`, frozen CLIP's own."""
-        return sentence_embedding(
-            self.grounding.clip, embed_words(self.grounding.clip, tokens.ids), tokens.end
-        )
-
-    def _labels(self, samples: Sequence[Sample], tokens: Tokens) -> Tensor:
-        """`(B, L)` targets of the text segmenter."""
-        labels = torch.full_like(tokens.ids, NO_TARGET)
+    def _token_labels(self, samples: Sequence[NounSample], tokens: TokenizedText) -> Tensor:
+        """`(B, L)` pseudo labels for the text segmenter."""
+        labels = torch.full_like(tokens.ids, IGNORED_TOKEN)
         for row, sample in enumerate(samples):
-            pieces = tokenize(self.grounding.clip, [*sample.nouns, *sample.drawn])
-            ids = [pieces.words(k) for k in range(len(pieces.ids))]
+            nouns = tokenize(self.grounding.clip, [*sample.nouns, *sample.drawn])
+            ids = [nouns.word_ids(k) for k in range(len(nouns.ids))]
             split = len(sample.nouns)
-            labels[row] = word_labels(tokens.ids[row].tolist(), ids[:split], ids[split:]).to(labels)
+            caption = tokens.ids[row].tolist()
+            labels[row] = token_pseudo_labels(caption, ids[:split], ids[split:]).to(labels)
         return labels
 
     def _class_text(self) -> Tensor:
-        """`(C, D)`: the noun prompt's class embeddings, computed again when it has changed or moved."""
+        """`(C, D)` class embeddings with the noun prompt, computed again when it has changed or moved."""
         context = self.noun_prompt.context
-        key = (context._version, context.device)  # counts changes in place: optimiser steps, loading
+        # _version counts changes in place: optimiser steps, loading
+        key = (context._version, context.device)
         if self._prompted is None or self._prompted[0] != key or torch.is_grad_enabled():
             self._prompted = (key, self.noun_prompt(self.grounding.clip, self.class_names))
         return self._prompted[1]

@@ -1,8 +1,8 @@
-"""TCL's gated decoder: a pretrained feature map, enlarged, to which convolutions add what they have learned.
+"""TCL's gated decoder: upsampled CLIP features plus gated convolutions.
 
-Cha et al., "Learning to Generate Text-grounded Mask for Open-world Semantic Segmentation from Only Image-Text Pairs", CVPR
-2023, https://arxiv.org/abs/2212.00785. Every addition passes a gate that starts closed, so that training begins exactly at
-the pretrained features.
+Cha et al., "Learning to Generate Text-grounded Mask for Open-world Semantic Segmentation from Only Image-Text
+Pairs", CVPR 2023, https://arxiv.org/abs/2212.00785. The gates are zero at the start, so that training begins
+exactly at the pretrained features.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from torch.nn import functional as F
 
 
 class GatedConvolution(nn.Module):
-    """`x + tanh(gate) * conv(gelu(norm(x)))`, 3x3, channels kept.
+    """`x + tanh(gate) * conv(gelu(norm(x)))`: 3x3 convolution, number of channels unchanged.
 
     Args:
-        channels: Width.
+        channels: Channels of input and output.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(channels)  # over the channels of each place
+        self.norm = nn.LayerNorm(channels)  # over the channels of each position
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
         self.gate = nn.Parameter(torch.zeros(()))
 
@@ -31,11 +31,11 @@ class GatedConvolution(nn.Module):
 
 
 class GatedDecoder(nn.Module):
-    """Enlarges a map four times: nearest, by two in each of two layers.
+    """Two layers, each of which upsamples by two (nearest neighbour) and applies gated convolutions.
 
     Args:
-        channels: Width of the map.
-        double: Two gated convolutions a layer (TCL), not one (CoDe).
+        channels: Channels of input and output.
+        double: Two gated convolutions per layer (TCL) instead of one (CoDe).
     """
 
     def __init__(self, channels: int, double: bool) -> None:

@@ -1,6 +1,7 @@
-"""Masks for any text: what TCL and CoDe have in common, and their inference.
+"""What TCL and CoDe share: a frozen CLIP with a trained image segmenter, and their inference.
 
-Cha et al., CVPR 2023, https://arxiv.org/abs/2212.00785; Wu et al., CVPR 2024, https://arxiv.org/abs/2404.04231.
+Cha et al., CVPR 2023, https://arxiv.org/abs/2212.00785; Wu et al., CVPR 2024,
+https://arxiv.org/abs/2404.04231.
 """
 
 from __future__ import annotations
@@ -12,37 +13,37 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsss_bench.methods.text_grounding.image_segmenter import SLOPE, ImageSegmenter
-from wsss_bench.nn.clip import CLIP, run_blocks
+from wsss_bench.methods.text_grounding.image_segmenter import SIGMOID_SLOPE, ImageSegmenter
+from wsss_bench.nn.clip import CLIP
 from wsss_bench.nn.frozen import Frozen
-from wsss_bench.nn.frozen_clip import class_token_block
 from wsss_bench.nn.pamr import DILATIONS, pamr
 from wsss_bench.nn.resnet import ImageNetNormalize
 
 
 @dataclass(frozen=True)
-class MaskReading:
-    """How masks are read at inference. Defaults are those of TCL and CoDe.
+class MaskInference:
+    """Settings of mask inference. Defaults are those of TCL and CoDe.
 
     Args:
-        background: Score of the background, the same everywhere (published without PAMR: 0.5).
-        knowledge: Share of frozen CLIP's own masks in the score, in [0, 1].
-        templates: Prompt templates of frozen CLIP's masks, by name.
-        pamr_dilations: Of the refinement by colour, in pixels of the masks; empty for none.
+        background: Constant score of the background (published without PAMR: 0.5).
+        kp_weight: Weight of frozen CLIP's own masks in the score, in [0, 1] (TCL's knowledge preservation,
+            KP).
+        templates: Name of the prompt templates for the KP masks.
+        pamr_dilations: Dilations of PAMR, in pixels of the masks; empty to skip PAMR.
     """
 
     background: float = 0.4
-    knowledge: float = 0.3
+    kp_weight: float = 0.3
     templates: str = "custom"
     pamr_dilations: tuple[int, ...] = DILATIONS
 
 
 class Grounding(nn.Module):
-    """Frozen CLIP and the image segmenter beside it.
+    """Frozen CLIP and the image segmenter on top of its patch tokens.
 
     Args:
-        clip: Gets no gradient and enters no checkpoint.
-        statistics: Normalise images as ImageNet's (published) or as CLIP was trained.
+        clip: Gets no gradient and is in no checkpoint.
+        statistics: Mean and deviation that images are normalised with: ImageNet's (published) or CLIP's own.
         double: See `GatedDecoder`.
         cosine_threshold: See `ImageSegmenter`.
     """
@@ -62,27 +63,23 @@ class Grounding(nn.Module):
         return self.frozen.network
 
     @property
-    def sharpness(self) -> float:
-        """Factor from scores to logits: where a mask is undecided, a step of the cosine then counts as much as in CLIP."""
-        return 4 / SLOPE * self.clip.model.logit_scale.exp().item()
+    def score_to_logit(self) -> float:
+        """Factor from scores to logits.
+
+        The slope of a sigmoid at one half is `SIGMOID_SLOPE / 4` per unit of cosine. Multiplied by this
+        factor, a step of the cosine there changes the logit as much as in CLIP itself.
+        """
+        return 4 / SIGMOID_SLOPE * self.clip.model.logit_scale.exp().item()
 
     def normalize(self, image: Tensor) -> Tensor:
-        """`(B, 3, H, W)` in [0, 1] -> what both image encoders are shown."""
+        """`(B, 3, H, W)` in [0, 1] -> normalised input of both image encoders."""
         return self.clip.normalize(image) if self.imagenet is None else self.imagenet(image)
 
-    def pixels(self, image: Tensor) -> Tensor:
-        """Normalised `(B, 3, H, W)` -> unit features `(B, D, 4h, 4w)`."""
+    def pixel_features(self, image: Tensor) -> Tensor:
+        """Normalised `(B, 3, H, W)` -> unit pixel features `(B, D, 4h, 4w)`."""
         with torch.no_grad():
             patches = self.clip.before_last_block(image)
         return self.segmenter(patches)
-
-    def embed_image(self, image: Tensor) -> Tensor:
-        """Normalised `(P, 3, H, W)` -> `(P, D)` unit vectors of the class token, ordinary attention."""
-        *blocks, last = self.clip.model.vision_model.encoder.layers
-        tokens = run_blocks(blocks, self.clip.embed_patches(image))
-        return self.clip.project(
-            class_token_block(last, tokens)
-        )  # the patch tokens of the last block are read by nobody
 
     def mask_size(self, image: Tensor) -> tuple[int, int]:
         """Height and width of the masks of `(B, 3, H, W)`."""
@@ -90,21 +87,22 @@ class Grounding(nn.Module):
         return 4 * height // self.clip.patch_size, 4 * width // self.clip.patch_size
 
     def drop_block_gradients(self) -> None:
-        """Take the block's gradients from the optimiser: in the first stage it neither moves nor decays.
+        """Remove the gradients of the copied block: the optimiser neither updates nor decays it.
 
-        The block is part of the graph from the first step on, so that data-parallel ranks reduce its gradients in both stages.
+        The block is part of the graph from the first step on, so that data-parallel ranks reduce its
+        gradients in both stages.
         """
         for parameter in self.segmenter.block.parameters():
             parameter.grad = None
 
-    def scores(self, image: Tensor, text: Tensor, knowledge_text: Tensor, reading: MaskReading) -> Tensor:
-        """Masks at inference.
+    def scores(self, image: Tensor, text: Tensor, kp_text: Tensor, settings: MaskInference) -> Tensor:
+        """Soft masks at inference: image segmenter, PAMR, then mixed with frozen CLIP's masks (KP).
 
         Args:
             image: `(B, 3, H, W)`, normalised.
-            text: `(C, D)` unit embeddings.
-            knowledge_text: The same for frozen CLIP's own masks.
-            reading: How.
+            text: `(C, D)` unit text embeddings for the image segmenter.
+            kp_text: `(C, D)` unit text embeddings for frozen CLIP's masks.
+            settings: PAMR and KP.
 
         Returns:
             `(B, C, 4h, 4w)` in [0, 1].
@@ -112,17 +110,17 @@ class Grounding(nn.Module):
         patches = self.clip.before_last_block(image)
         scores = self.segmenter.mask_logits(self.segmenter(patches), text).sigmoid()
         size = scores.shape[-2:]
-        if reading.pamr_dilations:
+        if settings.pamr_dilations:
             guide = F.interpolate(image, size, mode="bilinear", align_corners=True)
-            scores = pamr(guide, scores, dilations=reading.pamr_dilations)
-        if reading.knowledge:
-            cosines = torch.einsum("bdhw,cd->bchw", self.clip.read_patches(patches), knowledge_text)
-            known = torch.sigmoid(SLOPE * (cosines - self.cosine_threshold))
-            known = F.interpolate(known, size, mode="bilinear", align_corners=False)
-            scores = reading.knowledge * known + (1 - reading.knowledge) * scores
+            scores = pamr(guide, scores, dilations=settings.pamr_dilations)
+        if settings.kp_weight:
+            cosines = torch.einsum("bdhw,cd->bchw", self.clip.dense_from_patches(patches), kp_text)
+            kp_masks = torch.sigmoid(SIGMOID_SLOPE * (cosines - self.cosine_threshold))
+            kp_masks = F.interpolate(kp_masks, size, mode="bilinear", align_corners=False)
+            scores = settings.kp_weight * kp_masks + (1 - settings.kp_weight) * scores
         return scores
 
     def segmentation_logits(self, scores: Tensor, background: float) -> Tensor:
-        """Scores `(B, C, h, w)` with a constant background before them, sharpened: `(B, 1 + C, h, w)`."""
-        level = torch.full_like(scores[:, :1], background)
-        return self.sharpness * torch.cat([level, scores], dim=1)
+        """Scores `(B, C, h, w)` -> logits `(B, 1 + C, h, w)`, with a constant background score first."""
+        constant = torch.full_like(scores[:, :1], background)
+        return self.score_to_logit * torch.cat([constant, scores], dim=1)

@@ -1,7 +1,7 @@
-"""Which words of a caption are nouns: one interface, a vocabulary that always works and a part-of-speech tagger.
+"""Noun extraction from captions: a part-of-speech tagger (NLTK) or a fixed vocabulary.
 
-CoDe (Wu et al., CVPR 2024) tags captions with NLTK and keeps the tags of nouns. The tagger's model is a download of its own;
-a closed vocabulary needs none and never takes `train` for a verb.
+CoDe (Wu et al., CVPR 2024) tags captions with NLTK and keeps the words with a noun tag. The tagger's model is
+a download of its own; a fixed vocabulary needs none and never takes `train` for a verb.
 """
 
 from __future__ import annotations
@@ -12,14 +12,19 @@ from collections.abc import Callable, Sequence
 from wsss_bench import vocabulary
 
 NounExtractor = Callable[[str], list[str]]
-"""Caption -> its nouns as they are spelled in it, each once, sorted (a seed then draws the same nouns in every process)."""
+"""Caption -> its nouns, each once and in the caption's spelling.
+
+They are sorted, so that a random seed draws the same nouns in every process.
+"""
 
 NOUN_TAGS = frozenset({"NN", "NNP", "NNS", "NNPS"})
 """Penn Treebank tags of nouns."""
 
 
 def noun_extractor(name: str) -> NounExtractor:
-    """The extractor of a config: `nltk`, or the name of a vocabulary with `nouns` (`wsss_bench/vocabulary/<name>.yaml`).
+    """The extractor of a config: `nltk`, or the name of a vocabulary with nouns.
+
+    Vocabularies are `wsss_bench/vocabulary/<name>.yaml`; theirs are under the key `nouns`.
 
     Raises:
         ImportError, LookupError: NLTK or its models are not installed.
@@ -31,10 +36,10 @@ def noun_extractor(name: str) -> NounExtractor:
 
 
 class VocabularyNouns:
-    """Finds the words of a list, with capitals and in the plural too.
+    """Finds the words of a list, in any capitalisation, singular or plural.
 
     Args:
-        words: Nouns in the singular; several words (`hot air balloon`) are one noun and win over their parts.
+        words: Nouns in the singular. A compound (`hot air balloon`) is one noun; its parts are not found.
     """
 
     def __init__(self, words: Sequence[str]) -> None:
@@ -49,7 +54,7 @@ class VocabularyNouns:
 
 
 class TaggedNouns:
-    """Finds what NLTK's tagger calls a noun, as CoDe does.
+    """Finds the words that NLTK's tagger marks as nouns, as CoDe does.
 
     Raises:
         ImportError: NLTK is not installed.
@@ -61,10 +66,12 @@ class TaggedNouns:
             import nltk
         except ImportError as error:
             raise ImportError(
-                "nouns: nltk needs the package nltk; install `wsss_bench[nouns]`, or name a vocabulary with nouns"
+                "nouns: nltk needs the package nltk; install `wsss_bench[nouns]`, or name a vocabulary "
+                "with nouns"
             ) from error
         self._nltk = nltk
-        self("a photo of a dog")  # a missing model is told here, not in the first training step
+        # fail here if a model is missing, not in the first training step
+        self("a photo of a dog")
 
     def __call__(self, caption: str) -> list[str]:
         try:
@@ -72,7 +79,8 @@ class TaggedNouns:
         except LookupError as error:
             raise LookupError(
                 "nouns: nltk needs the models of its tokenizer and tagger; run "
-                "`python -m nltk.downloader punkt_tab averaged_perceptron_tagger_eng` once, or name a vocabulary with nouns"
+                "`python -m nltk.downloader punkt_tab averaged_perceptron_tagger_eng` once, or name a "
+                "vocabulary with nouns"
             ) from error
         return unique(drop_symbols([word for word, tag in tagged if tag in NOUN_TAGS]))
 
@@ -83,7 +91,7 @@ def drop_symbols(words: Sequence[str]) -> list[str]:
 
 
 def unique(words: Sequence[str]) -> list[str]:
-    """Each word once whatever its capitals (the first spelling stays), sorted."""
+    """Sorted, without words that differ from an earlier one in capitals only."""
     return sorted({word.lower(): word for word in reversed(words)}.values())
 
 

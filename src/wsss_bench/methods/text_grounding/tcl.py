@@ -1,14 +1,16 @@
-"""TCL: masks grounded in the text of image-caption pairs. The parent of CoDe.
+"""TCL: text-grounded contrastive learning of masks from image-caption pairs. CoDe extends it.
 
-Cha et al., "Learning to Generate Text-grounded Mask for Open-world Semantic Segmentation from Only Image-Text Pairs", CVPR
-2023, https://arxiv.org/abs/2212.00785; https://github.com/kakaobrain/tcl.
+Cha et al., "Learning to Generate Text-grounded Mask for Open-world Semantic Segmentation from Only Image-Text
+Pairs", CVPR 2023, https://arxiv.org/abs/2212.00785; https://github.com/kakaobrain/tcl.
 
-A segmenter beside a frozen CLIP cuts out what the caption speaks of. CLIP must recognise the caption in the region (the rest
-is blanked) and in the pooled pixel features, more than any other caption of the batch; the region covers about a prior
-share of the image, and nothing where the caption is another image's.
+An image segmenter (TCL's grounder) on top of a frozen CLIP predicts a mask for the caption. Contrastive
+losses match the caption with the masked image and with the pooled pixel features, against the other captions
+of the batch. Area priors keep the mask of the own caption at a given mean share of the image, and masks of
+other captions at zero.
 
-Departures, each told in docs/why_it_differs.md: a frozen block's query and key are left out; the block is synchronised over
-ranks in the second stage; areas and means are over the global batch; draws depend on seed, epoch and image alone.
+Departures, each described in docs/why_it_differs.md: query and key of the self-only block are left out; the
+block is synchronised over ranks in the second stage; areas and means are over the global batch; random
+numbers depend on random seed, epoch and image alone.
 """
 
 from __future__ import annotations
@@ -24,37 +26,33 @@ from wsss_bench.losses.gather import gather_rows, rows_before
 from wsss_bench.losses.ranks import mean_over_ranks
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.optim import OptimConfig, vectors_without_decay
-from wsss_bench.methods.text_grounding.contrastive import LOG_SCALE, contrast
-from wsss_bench.methods.text_grounding.draws import image_generator, uniform_draws
-from wsss_bench.methods.text_grounding.grounding import Grounding, MaskReading
-from wsss_bench.methods.text_grounding.highlight import enlarge_mask
+from wsss_bench.methods.text_grounding.grounding import Grounding, MaskInference
+from wsss_bench.methods.text_grounding.image_random import image_generator, uniform_noise
 from wsss_bench.methods.text_grounding.image_segmenter import hard_masks
+from wsss_bench.methods.text_grounding.info_nce import INITIAL_LOG_SCALE, info_nce
 from wsss_bench.methods.text_grounding.losses import grounding_terms
+from wsss_bench.methods.text_grounding.region_word_prompts import enlarge_mask
+from wsss_bench.nn.class_prompts import prompt_ensemble, require_known_words
 from wsss_bench.nn.clip import CLIP
-from wsss_bench.nn.clip_text import (
-    embed_words,
-    require_known_words,
-    sentence_embedding,
-    template_embeddings,
-    tokenize,
-)
+from wsss_bench.nn.clip_text import embed_tokens, sentence_embedding, tokenize
 from wsss_bench.types import CaptionBatch
 from wsss_bench.vocabulary import templates as prompt_templates
 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights and priors of TCL.
+    """Loss weights and area prior of TCL.
 
     Args:
-        contrast: Of masked image against caption, and of pooled features against caption.
-        variation: Of the total variation of features, and of masks.
-        area: Of the positive and of the negative area.
-        area_prior: Share of the image that a caption's mask covers on average.
+        contrast: Weight of the contrast of masked image and caption, and of that of pooled features and
+            caption.
+        tv: Weight of the total variation of pixel features, and of that of masks.
+        area: Weight of the area term of own captions, and of that of other captions.
+        area_prior: Mean share of the image that the mask of its own caption should cover.
     """
 
     contrast: float = 0.1
-    variation: float = 1.0
+    tv: float = 1.0
     area: float = 0.4
     area_prior: float = 0.4
 
@@ -63,14 +61,14 @@ class TCL(Method):
     """Image segmenter trained on captions.
 
     Args:
-        class_names: Foreground classes, in label order; CLIP reads them at inference.
-        optim: Optimiser; vectors have no weight decay.
+        class_names: Foreground classes, in label order; used in prompts at inference only.
+        optim: Optimiser; 1-d parameters have no weight decay.
         clip: Hub name, folder, or `package:mini/clip`.
-        statistics: Normalise images as ImageNet's (published) or as CLIP was trained.
-        cosine_threshold: Cosine at which a mask is undecided, before training.
-        loss_weights: Of the terms.
-        decoder_only_steps: Step from which the copy of CLIP's block is trained too.
-        reading: How masks are read; both branches use its templates.
+        statistics: Mean and deviation that images are normalised with: ImageNet's (published) or CLIP's own.
+        cosine_threshold: Cosine at which the mask probability is one half before training.
+        loss_weights: Weights of the loss terms.
+        decoder_only_steps: Number of first steps in which the copy of CLIP's last block is not trained.
+        mask_inference: Settings of mask inference; both branches use its templates.
     """
 
     supervision = "caption"
@@ -86,47 +84,49 @@ class TCL(Method):
         cosine_threshold: float = 0.25,
         loss_weights: LossWeights = LossWeights(),
         decoder_only_steps: int = 30_000,
-        reading: MaskReading = MaskReading(),
+        mask_inference: MaskInference = MaskInference(),
     ) -> None:
         super().__init__(class_names, optim)
         frozen = CLIP(clip)
         require_known_words(frozen, self.class_names)
         self.grounding = Grounding(frozen, statistics, double=True, cosine_threshold=cosine_threshold)
-        self.feature_text_scale = nn.Parameter(torch.tensor(LOG_SCALE))
-        self.image_text_scale = nn.Parameter(torch.tensor(LOG_SCALE))
+        self.feature_text_scale = nn.Parameter(torch.tensor(INITIAL_LOG_SCALE))
+        self.image_text_scale = nn.Parameter(torch.tensor(INITIAL_LOG_SCALE))
         self.loss_weights = loss_weights
         self.decoder_only_steps = decoder_only_steps
-        self.reading = reading
+        self.mask_inference = mask_inference
         with torch.no_grad():
-            text = template_embeddings(frozen, self.class_names, prompt_templates(reading.templates))
+            text = prompt_ensemble(frozen, self.class_names, prompt_templates(mask_inference.templates))
         self.register_buffer("class_text", text, persistent=False)
         self.class_text: Tensor  # (C, D)
 
     def training_loss(self, batch: CaptionBatch) -> dict[str, Tensor]:
         grounding, clip = self.grounding, self.grounding.clip
-        kept = [row for row, caption in enumerate(batch.caption) if caption.strip()]
-        image = grounding.normalize(batch.image[kept])
-        tokens = tokenize(clip, [batch.caption[row] for row in kept])
+        rows = [row for row, caption in enumerate(batch.caption) if caption.strip()]
+        image = grounding.normalize(batch.image[rows])
+        tokens = tokenize(clip, [batch.caption[row] for row in rows])
         with torch.no_grad():
-            text = sentence_embedding(clip, embed_words(clip, tokens.ids), tokens.end)  # (P, D)
-        pixels = grounding.pixels(image)  # (P, D, h, w)
+            text = sentence_embedding(clip, embed_tokens(clip, tokens.ids), tokens.eos)  # (P, D)
+        pixels = grounding.pixel_features(image)  # (P, D, h, w)
         all_text, first = gather_rows(text), rows_before(text)
         logits = grounding.segmenter.mask_logits(pixels, all_text)  # (P, Q, h, w)
         weights = self.loss_weights
         terms = grounding_terms(
             pixels, logits.sigmoid(), all_text, self.feature_text_scale, weights.area_prior
         )
-        row = torch.arange(len(kept), device=logits.device)
-        seed = torch.initial_seed() - self.global_rank  # the base seeds every epoch, and the ranks apart
-        generators = [image_generator(seed, batch.image_ids[k]) for k in kept]
-        uniform = uniform_draws(generators, pixels.shape[2:], pixels)
-        mask = hard_masks(logits[row, first + row], uniform)  # (P, h, w)
-        seen = self.grounding.embed_image(image * enlarge_mask(mask[:, None], image))  # (P, D)
+        pair = torch.arange(len(rows), device=logits.device)
+        # the base class seeds each epoch with the rank added
+        random_seed = torch.initial_seed() - self.global_rank
+        generators = [image_generator(random_seed, batch.image_ids[row]) for row in rows]
+        uniform = uniform_noise(generators, pixels.shape[2:], pixels)
+        mask = hard_masks(logits[pair, first + pair], uniform)  # (P, h, w)
+        masked_image = clip.encode_image(image * enlarge_mask(mask[:, None], image))  # (P, D)
+        image_text = info_nce(masked_image, text, self.image_text_scale)  # (P,)
         return {
-            "image_text": weights.contrast * mean_over_ranks(contrast(seen, text, self.image_text_scale)),
+            "image_text": weights.contrast * mean_over_ranks(image_text),
             "feature_text": weights.contrast * terms.feature_text,
-            "tv_features": weights.variation * terms.tv_features,
-            "tv_masks": weights.variation * terms.tv_masks,
+            "tv_features": weights.tv * terms.tv_features,
+            "tv_masks": weights.tv * terms.tv_masks,
             "area": weights.area * terms.area,
             "negative_area": weights.area * terms.negative_area,
         }
@@ -135,15 +135,16 @@ class TCL(Method):
         self, image: Tensor, labels: Tensor | None = None, references: Sequence[Any] = ()
     ) -> Tensor:
         image = self.grounding.normalize(image)
-        return self.grounding.scores(image, self.class_text, self.class_text, self.reading)  # (B, C, 4h, 4w)
+        text = self.class_text
+        return self.grounding.scores(image, text, text, self.mask_inference)  # (B, C, 4h, 4w)
 
     def segmentation_logits(self, image: Tensor) -> Tensor:
-        return self.grounding.segmentation_logits(self.seed_maps(image), self.reading.background)
+        return self.grounding.segmentation_logits(self.seed_maps(image), self.mask_inference.background)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         return vectors_without_decay(self.parameters())
 
     def on_after_backward(self) -> None:
-        """First stage: the block rests."""
+        """First stage: the copy of CLIP's block is not trained."""
         if self.global_step < self.decoder_only_steps:
             self.grounding.drop_block_gradients()

@@ -1,4 +1,4 @@
-"""CoDe's text segmenter: which tokens of a caption speak of which noun.
+"""CoDe's text segmenter: which tokens of a caption belong to which noun.
 
 Wu et al., "Image-Text Co-Decomposition for Text-Supervised Semantic Segmentation", CVPR 2024,
 https://arxiv.org/abs/2404.04231.
@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from wsss_bench.nn.clip import CLIP
 
-NO_TARGET = -1
-"""Label of a token that is not supervised."""
+IGNORED_TOKEN = -1
+"""Pseudo label of a token that is not supervised."""
 
 
 class QuickGELU(nn.Module):
@@ -27,11 +27,11 @@ class QuickGELU(nn.Module):
 
 
 class TextBlock(nn.Module):
-    """A pre-norm transformer block in which every token sees all others.
+    """A pre-norm transformer block with full attention (no causal mask).
 
     Args:
-        width: Of the tokens.
-        heads: Of the attention.
+        width: Width of the tokens.
+        heads: Number of attention heads.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -52,12 +52,13 @@ class TextBlock(nn.Module):
 
 
 class TextSegmenter(nn.Module):
-    """Soft word masks: the nouns of a caption, and none of them, compete for each of its tokens.
+    """Soft text masks: the nouns of a caption, and a class "none", compete for each of its tokens.
 
     Args:
-        clip: For the sizes. Where the width of its text tower is not that of its common space, a linear map that starts as
-            CLIP's text projection follows the blocks; in published models the two are equal and there is none.
-        blocks: Transformer blocks.
+        clip: Gives the sizes. If its text tower and its embedding space differ in width, a linear map,
+            initialised as CLIP's text projection, follows the blocks; in published models the widths are
+            equal and there is none.
+        blocks: Number of transformer blocks.
     """
 
     def __init__(self, clip: CLIP, blocks: int = 2) -> None:
@@ -72,48 +73,52 @@ class TextSegmenter(nn.Module):
         self.bias = nn.Parameter(torch.tensor(0.0))
 
     def forward(self, states: Tensor, nouns: Tensor) -> Tensor:
-        """Logits per token.
+        """Class logits per token.
 
         Args:
-            states: `(B, L, width)`, captions after CLIP's last text block, before its final norm.
+            states: `(B, L, width)` output of CLIP's last text block for the captions, before the final norm.
             nouns: `(N, B, D)` unit embeddings of the nouns of each caption.
 
         Returns:
-            `(B, N + 1, L)`; entry 0, of no noun, is 0.
+            `(B, N + 1, L)`; the logit of class 0, "none", is 0.
         """
         tokens = F.normalize(self.projection(self.blocks(states)), dim=-1)  # (B, L, D)
         return noun_logits(tokens, nouns, self.weight, self.bias)
 
 
 def noun_logits(tokens: Tensor, nouns: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Unit tokens `(B, L, D)` and unit nouns `(N, B, D)` -> `(B, N + 1, L)`: `weight * cosine + bias`, and 0 for no noun."""
+    """Unit tokens `(B, L, D)`, unit nouns `(N, B, D)` -> `(B, N + 1, L)`.
+
+    The logit of a noun is `weight * cosine + bias`; that of class 0, "none", is 0.
+    """
     logits = weight * torch.einsum("bld,nbd->bnl", tokens, nouns) + bias
     return torch.cat([torch.zeros_like(logits[:, :1]), logits], dim=1)
 
 
-def word_masks(logits: Tensor) -> Tensor:
-    """Logits `(B, N + 1, L)` -> probabilities `(N, B, L)` of the nouns; over nouns they sum to at most 1 for each token."""
+def text_masks(logits: Tensor) -> Tensor:
+    """Logits `(B, N + 1, L)` -> probabilities `(N, B, L)` of the nouns; they sum to at most 1 per token."""
     return logits.softmax(dim=1)[:, 1:].transpose(0, 1)
 
 
-def word_labels(
+def token_pseudo_labels(
     caption: Sequence[int], nouns: Sequence[Sequence[int]], drawn: Sequence[Sequence[int]]
 ) -> Tensor:
-    """What the tokens of a caption are trained to be.
+    """Pseudo labels of the tokens of a caption, from the occurrences of its nouns.
 
     Args:
-        caption: Its `L` token ids; a noun that was cut off at the end of the context has no token here, and no label.
+        caption: `L` token ids. A noun that was cut off at the end of the context has no label.
         nouns: Token ids of all its nouns.
-        drawn: Those of the nouns that are trained on; a later one wins where two share tokens.
+        drawn: Token ids of the nouns that are trained on; where two share tokens, the later one counts.
 
     Returns:
-        `(L,)` int64: `k` (from 1) on every occurrence of drawn noun `k`, 0 on other nouns, `NO_TARGET` elsewhere.
+        `(L,)` int64: `k` (from 1) on every occurrence of drawn noun `k`, 0 on other nouns, `IGNORED_TOKEN`
+        elsewhere.
     """
-    labels = torch.full((len(caption),), NO_TARGET)
+    labels = torch.full((len(caption),), IGNORED_TOKEN)
     caption = list(caption)
     for label, noun in [*((0, noun) for noun in nouns), *enumerate(drawn, start=1)]:
-        pieces = list(noun)
-        for start in range(len(caption) - len(pieces) + 1):
-            if pieces and caption[start : start + len(pieces)] == pieces:
-                labels[start : start + len(pieces)] = label
+        ids = list(noun)
+        for start in range(len(caption) - len(ids) + 1):
+            if ids and caption[start : start + len(ids)] == ids:
+                labels[start : start + len(ids)] = label
     return labels

@@ -1,0 +1,52 @@
+"""CLIP text embeddings of class names: the prompt ensemble, and the check that the tokenizer knows the names.
+
+Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021,
+https://arxiv.org/abs/2103.00020, section 3.1.4 (prompt ensembling).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from wsss_bench.nn.clip import CLIP
+from wsss_bench.nn.clip_text import has_known_token, tokenize
+
+
+def prompt_ensemble(clip: CLIP, names: Sequence[str], templates: Sequence[str]) -> Tensor:
+    """Normalised mean of the unit sentence embeddings of all templates, for each name.
+
+    Each name is encoded as a batch of its own, so that memory does not grow with the number of names.
+
+    Args:
+        clip: CLIP with its text tower.
+        names: `C` class names or other phrases, at least one.
+        templates: Prompt templates; `{}` in each stands for the name.
+
+    Returns:
+        `(C, D)` unit vectors.
+    """
+    means = [
+        clip.encode_text([template.format(name) for template in templates]).mean(dim=0) for name in names
+    ]
+    return F.normalize(torch.stack(means), dim=-1)
+
+
+def require_known_words(clip: CLIP, class_names: Sequence[str]) -> None:
+    """Check that CLIP's tokenizer knows at least one word of every class name.
+
+    Raises:
+        ValueError: a name without a known token; all such classes would get the same mask.
+    """
+    tokens = tokenize(clip, class_names)
+    unknown = [
+        name for row, name in enumerate(class_names) if not has_known_token(clip, tokens.word_ids(row))
+    ]
+    if unknown:
+        raise ValueError(
+            f"CLIP's tokenizer knows no word of the class names {', '.join(map(repr, unknown))}; name these "
+            "classes in plain words, or use another model.init_args.clip"
+        )
