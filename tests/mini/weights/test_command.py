@@ -23,7 +23,7 @@ def test_a_run_leaves_weights_and_their_record(tmp_path: Path, monkeypatch: pyte
     record = read_records(tmp_path)["resnet"]
     assert record["recipe"]["command"] == "wsss-bench pretrain resnet --seed 3 --steps 2"
     assert record["recipe"]["samples"] == 128
-    assert 0 <= record["figures"]["accuracy"] <= 1
+    assert 0 <= record["measurements"]["accuracy"] <= 1
     assert changed_files(tmp_path, "resnet") == []
     # trained on the web of the seed, measured on another one
     assert asked == [(3, 24_000), (4, 1500)]
@@ -42,5 +42,5 @@ def test_report_measures_again_and_finds_a_changed_file(
 
 
 def test_report_without_weights_says_how_to_make_them(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"no figures.json; make weights with"):
+    with pytest.raises(SystemExit, match=r"no measurements.json; make weights with"):
         command.main(["report", "--out", str(tmp_path)])

@@ -152,4 +152,6 @@ def test_a_record_tells_changed_files(tmp_path: Path) -> None:
         (tmp_path / file).write_text(file)
     write_record(tmp_path, "resnet", {"seed": 0}, {})
     assert set(read_records(tmp_path)) == {"resnet", "vit"}
-    assert json.loads((tmp_path / "figures.json").read_text())["vit"]["figures"] == {"accuracy": 0.5}
+    assert json.loads((tmp_path / "measurements.json").read_text())["vit"]["measurements"] == {
+        "accuracy": 0.5
+    }

@@ -52,7 +52,7 @@ class ClassifierRecipe:
     batch: int = 64
     weight_decay: float = 0.05
     warmup: int = 80
-    pool: int = 24_000  # images of the mini web
+    web_images: int = 24_000  # images of the mini web
 
 
 RESNET = ClassifierRecipe(

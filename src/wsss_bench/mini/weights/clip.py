@@ -41,7 +41,7 @@ class ClipRecipe:
     lr: float = 1.5e-3
     weight_decay: float = 0.05
     warmup: int = 80
-    pool: int = 24_000  # images of the mini web
+    web_images: int = 24_000  # images of the mini web
     kept_patches: float = 0.5  # share of the patch tokens seen in a training step
 
 

@@ -14,7 +14,7 @@ import torch
 
 from wsss_bench.mini.weights.classifier import RESNET, save_classifier, train_resnet
 from wsss_bench.mini.weights.clip import ClipRecipe, save_clip, train_clip
-from wsss_bench.mini.weights.figures import classifier_figures, clip_figures, localisation
+from wsss_bench.mini.weights.measurements import measure_classifier, measure_clip
 from wsss_bench.mini.weights.probe import Probe, make_probe
 from wsss_bench.mini.weights.record import changed_files, read_records, write_record
 from wsss_bench.mini.weights.vit import VIT, train_vit
@@ -22,7 +22,7 @@ from wsss_bench.mini.weights.web import make_web
 from wsss_bench.mini.world.grammar import Stream
 from wsss_bench.nn.weights import locate
 
-WORLD_SEED = 0  # the figures are those of the default mini world
+WORLD_SEED = 0  # the measurements are those of the default mini world
 CLASSIFIERS = {"resnet": (RESNET, train_resnet), "vit": (VIT, train_vit)}
 VAL_IMAGES, TUNING_IMAGES, HELD_OUT_IMAGES = 300, 150, 1500
 
@@ -38,8 +38,10 @@ def main(argv: list[str]) -> int:
         )
         train.add_argument("--seed", type=int, default=0)
         train.add_argument("--steps", type=int, help="length of the one cosine (default: the recipe's)")
-    report = commands.add_parser("report", help="check the sha256 and measure the figures again")
-    report.add_argument("--out", type=Path, help="folder with figures.json (default: the shipped weights)")
+    report = commands.add_parser("report", help="check the sha256 and measure the measurements again")
+    report.add_argument(
+        "--out", type=Path, help="folder with measurements.json (default: the shipped weights)"
+    )
     arguments = parser.parse_args(argv)
 
     # two threads of one process stall beside another busy process; one does not
@@ -48,33 +50,33 @@ def main(argv: list[str]) -> int:
         return _report(arguments.out or Path(locate("package:mini")))
     arguments.out.mkdir(parents=True, exist_ok=True)
     recipe = _train(arguments.name, arguments.out, arguments.seed, arguments.steps)
-    figures = measure(arguments.out, arguments.name, arguments.seed)
-    write_record(arguments.out, arguments.name, recipe, figures)
-    print(json.dumps(figures, indent=2))
+    measurements = measure(arguments.out, arguments.name, arguments.seed)
+    write_record(arguments.out, arguments.name, recipe, measurements)
+    print(json.dumps(measurements, indent=2))
     return 0
 
 
 def measure(folder: Path, name: str, seed: int) -> dict[str, float]:
-    """The figures of the weights `name` in a folder; `seed` is the pretraining's, to stay off its images."""
+    """The measurements of the weights `name` in a folder; `seed` is the pretraining's, to stay off its images."""
     processes = os.cpu_count() or 1
     held_out = make_web(seed + 1, HELD_OUT_IMAGES, processes)
     if name == "resnet":
-        return classifier_figures(folder, name, held_out)
+        return measure_classifier(folder, name, held_out)
     probes: dict[str, Probe] = {
         "val": make_probe(WORLD_SEED, Stream.VAL, VAL_IMAGES, processes),
         "val_ood": make_probe(WORLD_SEED, Stream.VAL_OOD, VAL_IMAGES, processes),
     }
     if name == "vit":
-        return classifier_figures(folder, name, held_out) | localisation(folder, name, probes)
+        return measure_classifier(folder, name, held_out) | measure_localisation(folder, name, probes)
     tuning = make_probe(WORLD_SEED, Stream.PROBE, TUNING_IMAGES, processes)
-    return clip_figures(str(folder / "clip"), probes, tuning, held_out)
+    return measure_clip(str(folder / "clip"), probes, tuning, held_out)
 
 
 def _train(name: str, out: Path, seed: int, steps: int | None) -> dict[str, Any]:
     recipe = ClipRecipe() if name == "clip" else CLASSIFIERS[name][0]
     if steps is not None:
         recipe = replace(recipe, steps=steps)
-    web = make_web(seed, recipe.pool, os.cpu_count() or 1)
+    web = make_web(seed, recipe.web_images, os.cpu_count() or 1)
     if isinstance(recipe, ClipRecipe):
         save_clip(*train_clip(web, recipe, seed), out / "clip")
     else:
@@ -86,7 +88,7 @@ def _train(name: str, out: Path, seed: int, steps: int | None) -> dict[str, Any]
         "batch": recipe.batch,
         "samples": recipe.steps * recipe.batch,
         "lr": recipe.lr,
-        "web_images": recipe.pool,
+        "web_images": recipe.web_images,
         "cpu_seconds": round(_cpu_seconds()),
     }
 
@@ -101,7 +103,7 @@ def _report(folder: Path) -> int:
     records = read_records(folder)
     if not records:
         raise SystemExit(
-            f"{folder} has no figures.json; make weights with `wsss-bench pretrain clip --out {folder}`"
+            f"{folder} has no measurements.json; make weights with `wsss-bench pretrain clip --out {folder}`"
         )
     status = 0
     for name, record in records.items():
@@ -109,6 +111,6 @@ def _report(folder: Path) -> int:
             print(f"{folder / file}: sha256 is not the recorded one; run `wsss-bench pretrain {name}` again")
             status = 1
         again = measure(folder, name, record["recipe"]["seed"])
-        for key, value in record["figures"].items():
+        for key, value in record["measurements"].items():
             print(f"{name:8s} {key:32s} recorded {value:8.4f}  measured {again[key]:8.4f}")
     return status

@@ -10,14 +10,14 @@ import pytest
 import torch
 import yaml
 
-from wsss_bench.mini.weights import figures as figures_module
+from wsss_bench.mini.weights import measurements as measurements_module
 from wsss_bench.mini.weights.classifier import load_classifier
-from wsss_bench.mini.weights.figures import (
-    classifier_figures,
+from wsss_bench.mini.weights.measurements import (
     dense_miou,
-    localisation,
-    masked_figures,
     mean_iou,
+    measure_classifier,
+    measure_localisation,
+    measure_masked_images,
     suppression_threshold,
     zero_shot_accuracy,
 )
@@ -63,22 +63,22 @@ def test_shipped_files_are_small_and_never_pickles() -> None:
     assert {path.suffix for path in files} == {".json", ".safetensors"}
 
 
-def test_recorded_figures_reach_the_targets() -> None:
-    figures = read_records(MINI)["clip"]["figures"]
+def test_recorded_measurements_reach_the_targets() -> None:
+    measurements = read_records(MINI)["clip"]["measurements"]
     for split, accuracy in (("val", 0.85), ("val_ood", 0.75)):
-        assert figures[f"zero_shot_accuracy/{split}"] >= accuracy
-        assert figures[f"object_above_background/{split}"] >= 0.97
-        assert figures[f"body_only/{split}"] >= 0.75
-    assert 38 <= figures["dense_miou/val"] <= 45
+        assert measurements[f"zero_shot_accuracy/{split}"] >= accuracy
+        assert measurements[f"object_above_background/{split}"] >= 0.97
+        assert measurements[f"body_only/{split}"] >= 0.75
+    assert 38 <= measurements["dense_miou/val"] <= 45
 
 
 def test_shipped_clip_names_objects_of_an_unseen_world(clip: CLIP, probe: Probe) -> None:
     accuracy, count = zero_shot_accuracy(clip, probe)
     assert count > 30
     assert accuracy >= 0.85
-    figures = masked_figures(clip, probe)
-    assert figures["object_above_background"] >= 0.95
-    threshold = read_records(MINI)["clip"]["figures"]["background_threshold"]
+    measurements = measure_masked_images(clip, probe)
+    assert measurements["object_above_background"] >= 0.95
+    threshold = read_records(MINI)["clip"]["measurements"]["background_threshold"]
     assert 34 <= dense_miou(clip, probe, threshold) <= 49  # the recorded band, wider for 80 images
 
 
@@ -93,13 +93,13 @@ def test_three_quarters_of_the_scenes_are_above_the_suppression_threshold(clip: 
         own = (clip.encode_image(clip.normalize(image)) * texts).sum(1)
     assert (own > threshold).float().mean().item() == pytest.approx(0.75, abs=0.01)
     assert threshold == pytest.approx(
-        read_records(MINI)["clip"]["figures"]["suppression_threshold"], abs=0.06
+        read_records(MINI)["clip"]["measurements"]["suppression_threshold"], abs=0.06
     )
 
 
 def test_clims_runs_with_the_recorded_threshold() -> None:
     overlay = yaml.safe_load((paths.CONFIGS / "methods" / "clims.mini.yaml").read_text())
-    recorded = read_records(MINI)["clip"]["figures"]["suppression_threshold"]
+    recorded = read_records(MINI)["clip"]["measurements"]["suppression_threshold"]
     assert overlay["model"]["init_args"]["threshold"] == round(recorded, 3)
 
 
@@ -118,9 +118,9 @@ def test_unknown_words_do_little_harm(clip: CLIP) -> None:
 
 @pytest.mark.parametrize(("name", "least"), [("resnet", 0.93), ("vit", 0.82)])
 def test_shipped_classifiers_know_an_unseen_web(name: str, least: float) -> None:
-    figures = classifier_figures(MINI, name, make_web(seed=77, count=120))
-    assert figures["held_out_images"] > 60
-    assert all(value >= least for key, value in figures.items() if key.startswith("accuracy"))
+    measurements = measure_classifier(MINI, name, make_web(seed=77, count=120))
+    assert measurements["held_out_images"] > 60
+    assert all(value >= least for key, value in measurements.items() if key.startswith("accuracy"))
 
 
 def test_shipped_vit_has_a_class_token_apart_from_its_patches() -> None:
@@ -132,8 +132,8 @@ def test_shipped_vit_has_a_class_token_apart_from_its_patches() -> None:
 
 
 def test_patches_of_the_shipped_vit_see_the_class_where_it_is(probe: Probe) -> None:
-    figures = localisation(MINI, "vit", {"few": probe})
-    assert figures["patch_auc/few"] > 0.8
+    measurements = measure_localisation(MINI, "vit", {"few": probe})
+    assert measurements["patch_auc/few"] > 0.8
 
 
 def test_localisation_is_chance_for_one_value_and_one_for_the_mask(
@@ -142,7 +142,11 @@ def test_localisation_is_chance_for_one_value_and_one_for_the_mask(
     mask = torch.from_numpy(probe.mask)
     own = torch.stack([(mask == label + 1).float() for label in range(8)], dim=1)
     starts = iter(range(0, len(own), 50))
-    monkeypatch.setattr(figures_module, "patch_maps", lambda model, image: own[(s := next(starts)) : s + 50])
-    assert localisation(MINI, "vit", {"few": probe})["patch_auc/few"] == 1.0
-    monkeypatch.setattr(figures_module, "patch_maps", lambda model, image: torch.zeros(len(image), 8, 12, 12))
-    assert localisation(MINI, "vit", {"few": probe})["patch_auc/few"] == 0.5
+    monkeypatch.setattr(
+        measurements_module, "patch_maps", lambda model, image: own[(s := next(starts)) : s + 50]
+    )
+    assert measure_localisation(MINI, "vit", {"few": probe})["patch_auc/few"] == 1.0
+    monkeypatch.setattr(
+        measurements_module, "patch_maps", lambda model, image: torch.zeros(len(image), 8, 12, 12)
+    )
+    assert measure_localisation(MINI, "vit", {"few": probe})["patch_auc/few"] == 0.5

@@ -1,6 +1,6 @@
 """What the pretrained weights can do, measured on the mini world.
 
-The figures decide whether weights are shipped: a CLIP that tells objects from backgrounds and names bodies
+The measurements decide whether weights are shipped: a CLIP that tells objects from backgrounds and names bodies
 without heads, but whose dense zero-shot segmentation is no better than real CLIP's on VOC.
 """
 
@@ -43,7 +43,7 @@ def zero_shot_accuracy(clip: CLIP, probe: Probe) -> tuple[float, int]:
 
 
 @torch.no_grad()
-def masked_figures(clip: CLIP, probe: Probe) -> dict[str, float]:
+def measure_masked_images(clip: CLIP, probe: Probe) -> dict[str, float]:
     """How CLIP judges parts of an image alone, everything else grey.
 
     For every image and every class in it: the class's pixels, its bodies, its heads, and the background.
@@ -129,44 +129,44 @@ def suppression_threshold(clip: CLIP, held_out: Web) -> float:
     return cosines[seen[index]].quantile(0.25).item()
 
 
-def clip_figures(name: str, probes: dict[str, Probe], tuning: Probe, held_out: Web) -> dict[str, float]:
-    """All figures of a CLIP, by split name; the background threshold is chosen on `tuning`."""
+def measure_clip(name: str, probes: dict[str, Probe], tuning: Probe, held_out: Web) -> dict[str, float]:
+    """All measurements of a CLIP, by split name; the background threshold is chosen on `tuning`."""
     clip = CLIP(name).eval()
     threshold = best_threshold(clip, tuning)
-    figures: dict[str, float] = {
+    measurements: dict[str, float] = {
         "background_threshold": threshold,
         "suppression_threshold": suppression_threshold(clip, held_out),
     }
     for split, probe in probes.items():
         accuracy, count = zero_shot_accuracy(clip, probe)
-        figures[f"zero_shot_accuracy/{split}"] = accuracy
-        figures[f"single_class_images/{split}"] = count
-        figures |= {f"{key}/{split}": value for key, value in masked_figures(clip, probe).items()}
-        figures[f"dense_miou/{split}"] = dense_miou(clip, probe, threshold)
-    return {key: round(value, 4) for key, value in figures.items()}
+        measurements[f"zero_shot_accuracy/{split}"] = accuracy
+        measurements[f"single_class_images/{split}"] = count
+        measurements |= {f"{key}/{split}": value for key, value in measure_masked_images(clip, probe).items()}
+        measurements[f"dense_miou/{split}"] = dense_miou(clip, probe, threshold)
+    return {key: round(value, 4) for key, value in measurements.items()}
 
 
 @torch.no_grad()
-def classifier_figures(folder: Path, name: str, held_out: Web) -> dict[str, float]:
+def measure_classifier(folder: Path, name: str, held_out: Web) -> dict[str, float]:
     """Accuracy on web images of one class that no pretraining saw, for every read-out of the network."""
     model, architecture = load_classifier(folder, name)
     index, labels = held_out.single_class()
     outputs = _classify(model, architecture, to_unit(held_out.image[index]))
     names = ["accuracy"] if len(outputs) == 1 else ["accuracy_class_token", "accuracy_patch_max"]
     truth = torch.from_numpy(labels)
-    figures = {
+    measurements = {
         key: round((logits[:, : len(CLASS_NAMES)].argmax(1) == truth).float().mean().item(), 4)
         for key, logits in zip(names, outputs, strict=True)
     }
-    return figures | {"held_out_images": len(index)}
+    return measurements | {"held_out_images": len(index)}
 
 
 @torch.no_grad()
-def localisation(folder: Path, name: str, probes: dict[str, Probe]) -> dict[str, float]:
+def measure_localisation(folder: Path, name: str, probes: dict[str, Probe]) -> dict[str, float]:
     """Where the classifier on the patches of a ViT sees a class: by split, the area under the ROC curve of its map for the
     pixels of the class, mean over images and present classes. 0.5 is chance."""
     model, architecture = load_classifier(folder, name)
-    figures = {}
+    measurements = {}
     for split, probe in probes.items():
         areas = []
         for start in range(0, len(probe.image), BATCH):
@@ -180,8 +180,8 @@ def localisation(folder: Path, name: str, probes: dict[str, Probe]) -> dict[str,
                     inside = (mask == label + 1)[known]
                     if inside.any():
                         areas.append(binary_auroc(scores[label][known], inside.int()).item())
-        figures[f"patch_auc/{split}"] = round(float(np.mean(areas)), 4)
-    return figures
+        measurements[f"patch_auc/{split}"] = round(float(np.mean(areas)), 4)
+    return measurements
 
 
 def patch_maps(model: Any, image: Tensor) -> Tensor:
