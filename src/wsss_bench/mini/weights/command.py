@@ -14,7 +14,7 @@ import torch
 
 from wsss_bench.mini.weights.classifier import RESNET, save_classifier, train_resnet
 from wsss_bench.mini.weights.clip import ClipRecipe, save_clip, train_clip
-from wsss_bench.mini.weights.measurements import measure_classifier, measure_clip
+from wsss_bench.mini.weights.measurements import measure_classifier, measure_clip, measure_localisation
 from wsss_bench.mini.weights.probe import Probe, make_probe
 from wsss_bench.mini.weights.record import changed_files, read_records, write_record
 from wsss_bench.mini.weights.vit import VIT, train_vit
