@@ -1,4 +1,4 @@
-"""The shipped weights are the recorded ones and do what is claimed; the measures are right."""
+"""The shipped weights are the recorded ones and reach the recorded targets; the measurements are right."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import yaml
 
 from wsss_bench.mini.weights import measurements as measurements_module
 from wsss_bench.mini.weights.classifier import load_classifier
+from wsss_bench.mini.weights.evaluation_images import EvaluationImages, make_evaluation_images
 from wsss_bench.mini.weights.measurements import (
     dense_miou,
     mean_iou,
@@ -21,10 +22,9 @@ from wsss_bench.mini.weights.measurements import (
     suppression_threshold,
     zero_shot_accuracy,
 )
-from wsss_bench.mini.weights.probe import Probe, make_probe
 from wsss_bench.mini.weights.record import FILES, changed_files, read_records
-from wsss_bench.mini.weights.web import make_web
-from wsss_bench.mini.world.grammar import CLASS_NAMES, MATERIALS, Stream
+from wsss_bench.mini.weights.web_images import make_web_images
+from wsss_bench.mini.world.scenes import CLASS_NAMES, MATERIALS, Stream
 from wsss_bench.nn.clip import CLIP
 from wsss_bench.nn.weights import locate
 
@@ -38,8 +38,8 @@ def clip() -> CLIP:
 
 
 @pytest.fixture(scope="module")
-def probe() -> Probe:
-    return make_probe(seed=11, stream=Stream.VAL, count=80)  # a world that no figure was read from
+def data() -> EvaluationImages:
+    return make_evaluation_images(random_seed=11, stream=Stream.VAL, count=80)  # not the recorded world
 
 
 def test_mean_iou_pools_pixels_and_ignores_the_border() -> None:
@@ -72,22 +72,22 @@ def test_recorded_measurements_reach_the_targets() -> None:
     assert 38 <= measurements["dense_miou/val"] <= 45
 
 
-def test_shipped_clip_names_objects_of_an_unseen_world(clip: CLIP, probe: Probe) -> None:
-    accuracy, count = zero_shot_accuracy(clip, probe)
+def test_shipped_clip_recognises_objects_of_an_unseen_world(clip: CLIP, data: EvaluationImages) -> None:
+    accuracy, count = zero_shot_accuracy(clip, data)
     assert count > 30
     assert accuracy >= 0.85
-    measurements = measure_masked_images(clip, probe)
+    measurements = measure_masked_images(clip, data)
     assert measurements["object_above_background"] >= 0.95
     threshold = read_records(MINI)["clip"]["measurements"]["background_threshold"]
-    assert 34 <= dense_miou(clip, probe, threshold) <= 49  # the recorded band, wider for 80 images
+    assert 34 <= dense_miou(clip, data, threshold) <= 49  # the recorded band, wider for 80 images
 
 
-def test_three_quarters_of_the_scenes_are_above_the_suppression_threshold(clip: CLIP) -> None:
-    web = make_web(seed=77, count=120)
+def test_three_quarters_of_the_backgrounds_are_above_the_suppression_threshold(clip: CLIP) -> None:
+    web = make_web_images(random_seed=77, count=120)
     threshold = suppression_threshold(clip, web)
-    materials = web.truth[:, len(CLASS_NAMES) :] == 1
+    materials = web.presence[:, len(CLASS_NAMES) :] == 1
     scenes = np.flatnonzero(materials.any(1))
-    image = torch.from_numpy(web.image[scenes]).permute(0, 3, 1, 2).float() / 255
+    image = torch.from_numpy(web.images[scenes]).permute(0, 3, 1, 2).float() / 255
     texts = clip.encode_text([f"a photo of a {MATERIALS[row.argmax()]}" for row in materials[scenes]])
     with torch.no_grad():
         own = (clip.encode_image(clip.normalize(image)) * texts).sum(1)
@@ -103,13 +103,15 @@ def test_clims_runs_with_the_recorded_threshold() -> None:
     assert overlay["model"]["init_args"]["threshold"] == round(recorded, 3)
 
 
-def test_shuffled_texts_break_the_names(clip: CLIP, probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_zero_shot_accuracy_is_low_with_shuffled_texts(
+    clip: CLIP, data: EvaluationImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
     texts = clip.encode_text
     monkeypatch.setattr(clip, "encode_text", lambda sentences: texts(sentences).roll(1, 0))
-    assert zero_shot_accuracy(clip, probe)[0] < 0.2
+    assert zero_shot_accuracy(clip, data)[0] < 0.2
 
 
-def test_unknown_words_do_little_harm(clip: CLIP) -> None:
+def test_unknown_words_change_the_text_embedding_little(clip: CLIP) -> None:
     plain, odd = clip.encode_text(["a photo of a cow", "a blurry photo of the weird cow"])
     other = clip.encode_text(["a photo of a boat"])[0]
     assert plain @ odd > 0.8
@@ -117,8 +119,8 @@ def test_unknown_words_do_little_harm(clip: CLIP) -> None:
 
 
 @pytest.mark.parametrize(("name", "least"), [("resnet", 0.93), ("vit", 0.82)])
-def test_shipped_classifiers_know_an_unseen_web(name: str, least: float) -> None:
-    measurements = measure_classifier(MINI, name, make_web(seed=77, count=120))
+def test_shipped_classifiers_are_accurate_on_unseen_web_images(name: str, least: float) -> None:
+    measurements = measure_classifier(MINI, name, make_web_images(random_seed=77, count=120))
     assert measurements["held_out_images"] > 60
     assert all(value >= least for key, value in measurements.items() if key.startswith("accuracy"))
 
@@ -131,22 +133,22 @@ def test_shipped_vit_has_a_class_token_apart_from_its_patches() -> None:
     assert not torch.allclose(tokens[:, 0], tokens[:, 1:].mean(1))
 
 
-def test_patches_of_the_shipped_vit_see_the_class_where_it_is(probe: Probe) -> None:
-    measurements = measure_localisation(MINI, "vit", {"few": probe})
+def test_patches_of_the_shipped_vit_localise_the_classes(data: EvaluationImages) -> None:
+    measurements = measure_localisation(MINI, "vit", {"few": data})
     assert measurements["patch_auc/few"] > 0.8
 
 
-def test_localisation_is_chance_for_one_value_and_one_for_the_mask(
-    probe: Probe, monkeypatch: pytest.MonkeyPatch
+def test_localisation_is_one_for_the_mask_and_one_half_for_a_constant_map(
+    data: EvaluationImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mask = torch.from_numpy(probe.mask)
+    mask = torch.from_numpy(data.masks)
     own = torch.stack([(mask == label + 1).float() for label in range(8)], dim=1)
     starts = iter(range(0, len(own), 50))
     monkeypatch.setattr(
         measurements_module, "patch_maps", lambda model, image: own[(s := next(starts)) : s + 50]
     )
-    assert measure_localisation(MINI, "vit", {"few": probe})["patch_auc/few"] == 1.0
+    assert measure_localisation(MINI, "vit", {"few": data})["patch_auc/few"] == 1.0
     monkeypatch.setattr(
         measurements_module, "patch_maps", lambda model, image: torch.zeros(len(image), 8, 12, 12)
     )
-    assert measure_localisation(MINI, "vit", {"few": probe})["patch_auc/few"] == 0.5
+    assert measure_localisation(MINI, "vit", {"few": data})["patch_auc/few"] == 0.5
