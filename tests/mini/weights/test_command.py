@@ -8,31 +8,31 @@ import pytest
 
 from wsss_bench.mini.weights import command
 from wsss_bench.mini.weights.record import changed_files, read_records
-from wsss_bench.mini.weights.web import make_web
+from wsss_bench.mini.weights.web_images import make_web_images
 
 
-def test_a_run_leaves_weights_and_their_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[int, int]] = []
+def test_a_run_writes_weights_and_their_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[int, int]] = []
 
-    def small_web(seed: int, count: int, processes: int):
-        asked.append((seed, count))
-        return make_web(seed, 40)
+    def few_images(random_seed: int, count: int, processes: int):
+        calls.append((random_seed, count))
+        return make_web_images(random_seed, 40)
 
-    monkeypatch.setattr(command, "make_web", small_web)
+    monkeypatch.setattr(command, "make_web_images", few_images)
     assert command.main(["resnet", "--out", str(tmp_path), "--seed", "3", "--steps", "2"]) == 0
     record = read_records(tmp_path)["resnet"]
     assert record["recipe"]["command"] == "wsss-bench pretrain resnet --seed 3 --steps 2"
     assert record["recipe"]["samples"] == 128
-    assert 0 <= record["figures"]["accuracy"] <= 1
+    assert 0 <= record["measurements"]["accuracy"] <= 1
     assert changed_files(tmp_path, "resnet") == []
-    # trained on the web of the seed, measured on another one
-    assert asked == [(3, 24_000), (4, 1500)]
+    # trained on the images of random seed 3, measured on those of another one
+    assert calls == [(3, 24_000), (4, 1500)]
 
 
 def test_report_measures_again_and_finds_a_changed_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(command, "make_web", lambda seed, count, processes: make_web(seed, 40))
+    monkeypatch.setattr(command, "make_web_images", lambda seed, count, processes: make_web_images(seed, 40))
     command.main(["vit", "--out", str(tmp_path), "--steps", "1"])
     assert command.main(["report", "--out", str(tmp_path)]) == 0
     (tmp_path / "vit.json").write_text((tmp_path / "vit.json").read_text() + "\n")
@@ -42,5 +42,5 @@ def test_report_measures_again_and_finds_a_changed_file(
 
 
 def test_report_without_weights_says_how_to_make_them(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"no figures.json; make weights with"):
+    with pytest.raises(SystemExit, match=r"no measurements.json; make weights with"):
         command.main(["report", "--out", str(tmp_path)])

@@ -31,7 +31,7 @@ def test_repeated_captions_are_positives_together() -> None:
     assert caption_loss(image, text, SCALE, positive, none).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_caption_true_of_another_image_does_not_count_against_it() -> None:
+def test_an_ignored_caption_is_no_negative() -> None:
     image = text = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     own = torch.eye(2, dtype=torch.bool)
     ignored = torch.tensor([[False, True], [False, False]])
@@ -41,36 +41,36 @@ def test_a_caption_true_of_another_image_does_not_count_against_it() -> None:
 
 
 def test_caption_targets_of_three_captions() -> None:
-    # nouns: cow, sheep, grass. Image 0 cow on grass "a cow"; 1 cow "a cow"; 2 sheep, cow unsure "sheep"
+    # nouns: cow, sheep, grass. Image 0 cow on grass "a cow"; 1 cow "a cow"; 2 sheep, cow uncertain "sheep"
     mentioned = torch.tensor([[1, 0, 0], [1, 0, 0], [0, 1, 0]], dtype=torch.bool)
-    truth = torch.tensor([[1, 0, 1], [1, 0, 0], [-1, 1, 0]])
-    positive, ignored = caption_targets(mentioned, truth)
+    presence = torch.tensor([[1, 0, 1], [1, 0, 0], [-1, 1, 0]])
+    positive, ignored = caption_targets(mentioned, presence)
     assert positive.tolist() == [[True, True, False], [True, True, False], [False, False, True]]
-    # "a cow" may be true of image 2, so it is no negative there; "sheep" is false of images 0 and 1
+    # "a cow" may describe image 2, so it is no negative there; sheep are absent from images 0 and 1
     assert ignored.tolist() == [[False] * 3, [False] * 3, [True, True, False]]
 
 
-def test_pooling_prefers_the_patches_most_like_the_noun() -> None:
+def test_pooling_weights_the_patches_most_similar_to_the_noun() -> None:
     tokens = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]])
     noun = torch.tensor([[1.0, 0.0]])
     expected = math.exp(10) / (math.exp(10) + 2)
     assert pooled_similarity(tokens, noun).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_noun_loss_of_one_true_pair() -> None:
+def test_noun_loss_of_one_present_noun() -> None:
     tokens = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])  # one patch each
     nouns = torch.eye(2)
-    truth = torch.tensor([[1, 0], [0, -1]])  # noun 1 is uncertain in image 1
-    # the pair scores 2; its false noun 0; the false image 0, less the margin log 4
+    presence = torch.tensor([[1, 0], [0, -1]])  # noun 1 is uncertain in image 1
+    # the pair scores 2, its absent noun 0, the image without the noun 0 less the margin log 4
     expected = (math.log1p(math.exp(-2.0)) + math.log1p(math.exp(-2.0 - math.log(4)))) / 2
-    assert noun_loss(tokens, nouns, SCALE, truth).item() == pytest.approx(expected, rel=1e-5)
+    assert noun_loss(tokens, nouns, SCALE, presence).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_uncertain_nouns_have_no_gradient() -> None:
     tokens = F.normalize(torch.randn(3, 4, 8, generator=torch.Generator().manual_seed(0)), dim=-1)
     nouns = torch.randn(4, 8, generator=torch.Generator().manual_seed(1), requires_grad=True)
-    truth = torch.tensor([[1, 0, 0, -1], [0, 1, 0, -1], [0, 0, 1, -1]])
-    noun_loss(tokens, nouns, SCALE, truth).backward()
+    presence = torch.tensor([[1, 0, 0, -1], [0, 1, 0, -1], [0, 0, 1, -1]])
+    noun_loss(tokens, nouns, SCALE, presence).backward()
     assert nouns.grad is not None
     assert nouns.grad[3].abs().sum() == 0
     assert (nouns.grad[:3].abs().sum(1) > 0).all()

@@ -1,4 +1,4 @@
-"""The parts of the ViT's pretraining: mosaics, their quarters, and the loss over nouns."""
+"""Parts of the pretraining of the ViT: mosaics, their quarters, and the loss over nouns."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import pytest
 import timm
 import torch
 
-from wsss_bench.mini.weights.vit import VIT, mosaic, noun_cross_entropy, quarter_logits
+from wsss_bench.mini.weights.vit import VIT, make_mosaics, noun_cross_entropy, quarter_logits
 
 
-def test_a_quarter_shows_its_own_picture() -> None:
-    value = torch.arange(1, 7).float()  # picture i has colour i and truth i
+def test_each_quarter_of_a_mosaic_shows_one_image_and_has_its_nouns() -> None:
+    value = torch.arange(1, 7).float()  # image i has colour i and presence i
     image = value[:, None, None, None].expand(6, 3, 96, 96)
-    made, truth = mosaic(image, value[:, None], 5, torch.Generator().manual_seed(0))
-    assert made.shape == (5, 3, 96, 96)
-    assert truth.shape == (5, 4, 1)
+    mosaics, presence = make_mosaics(image, value[:, None], 5, torch.Generator().manual_seed(0))
+    assert mosaics.shape == (5, 3, 96, 96)
+    assert presence.shape == (5, 4, 1)
     for number, (top, left) in enumerate(((0, 0), (0, 48), (48, 0), (48, 48))):
-        quarter = made[:, :, top : top + 48, left : left + 48]
-        torch.testing.assert_close(quarter, truth[:, number, :, None, None].expand_as(quarter))
-    assert len(set(truth[:, 0, 0].tolist())) == 5  # no picture twice at one place
+        quarter = mosaics[:, :, top : top + 48, left : left + 48]
+        torch.testing.assert_close(quarter, presence[:, number, :, None, None].expand_as(quarter))
+    assert len(set(presence[:, 0, 0].tolist())) == 5  # no image twice at the same place
 
 
-def test_the_truth_of_a_quarter_is_asked_of_its_patches() -> None:
+def test_logits_of_a_quarter_come_from_its_patches() -> None:
     model = timm.create_model(VIT.architecture.model, num_classes=14, **VIT.architecture.kwargs).eval()
     patches = torch.zeros(1, 145, 96)
     row, column = 7, 2  # lower left
@@ -33,7 +33,7 @@ def test_the_truth_of_a_quarter_is_asked_of_its_patches() -> None:
     torch.testing.assert_close(logits[0], expected)
 
 
-def test_uncertain_nouns_do_not_count() -> None:
+def test_uncertain_nouns_are_ignored() -> None:
     logits = torch.tensor([[0.0, 50.0, -3.0]])
     assert noun_cross_entropy(logits, torch.tensor([[1, -1, -1]])).item() == pytest.approx(
         3 * 0.6931, abs=1e-3

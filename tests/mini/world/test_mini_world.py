@@ -1,4 +1,4 @@
-"""The mini world: its laws, its files, and that it is the same bytes however it is written."""
+"""The mini world: how scenes are drawn, its files, and that it has the same bytes however it is written."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ from wsss_bench.data.sources.webdataset import WebDataset
 from wsss_bench.mini.world import CLASS_NAMES, MATERIALS, write_mini_world
 from wsss_bench.mini.world.captions import describe, vocabulary
 from wsss_bench.mini.world.coco_layout import CATEGORY_IDS, image_number
-from wsss_bench.mini.world.grammar import (
-    BACKGROUND_LAW,
-    BIASED,
-    COMPANIONS,
-    Camera,
-    Scene,
-    Stream,
-    draw_scene,
-    image_rng,
-    place,
-)
 from wsss_bench.mini.world.manifest import read_manifest, tree_digest
 from wsss_bench.mini.world.palette import voc_palette
 from wsss_bench.mini.world.renderer import render
 from wsss_bench.mini.world.samples import make_sample
+from wsss_bench.mini.world.scenes import (
+    BACKGROUND_PROBABILITIES,
+    COMPANIONS,
+    SINGLE_BACKGROUND,
+    Camera,
+    Scene,
+    Stream,
+    draw_object,
+    draw_scene,
+    image_rng,
+)
 from wsss_bench.mini.world.shapes import BODY_COLOURS, SHAPES, body_colours
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mini") / "world"
-    write_mini_world(folder, "small", seed=0, processes=1)
+    write_mini_world(folder, "small", random_seed=0, processes=1)
     return folder
 
 
@@ -54,26 +54,28 @@ def _ids(root: Path, split: str) -> list[str]:
     return (root / "voc/ImageSets/Segmentation" / f"{split}.txt").read_text().split()
 
 
-def _scenes(stream: Stream, usual: bool, count: int = 1500) -> list[Scene]:
-    return [draw_scene(image_rng(0, stream, k), usual) for k in range(count)]
+def _scenes(stream: Stream, co_occurring: bool, count: int = 1500) -> list[Scene]:
+    return [draw_scene(image_rng(0, stream, k), co_occurring) for k in range(count)]
 
 
-def test_biased_classes_stand_on_their_one_background_in_train() -> None:
+def test_some_classes_have_a_single_background_in_train() -> None:
     seen: dict[str, Counter[str]] = {name: Counter() for name in CLASS_NAMES}
-    for scene in _scenes(Stream.TRAIN, usual=True):
+    for scene in _scenes(Stream.TRAIN, co_occurring=True):
         assert scene.material is not None
         for label in scene.labels:
             seen[CLASS_NAMES[label]][MATERIALS[scene.material]] += 1
-    assert {name: set(seen[name]) for name in BIASED} == {name: {home} for name, home in BIASED.items()}
+    assert {name: set(seen[name]) for name in SINGLE_BACKGROUND} == {
+        name: {home} for name, home in SINGLE_BACKGROUND.items()
+    }
     for name, materials in seen.items():
-        allowed = {m for m in MATERIALS if name in COMPANIONS[m]} | set(BACKGROUND_LAW[name])
+        allowed = {m for m in MATERIALS if name in COMPANIONS[m]} | set(BACKGROUND_PROBABILITIES[name])
         assert set(materials) <= allowed
-    assert len(seen["bird"]) == 5  # the other classes roam
+    assert len(seen["bird"]) == 5  # other classes have several backgrounds
 
 
-def test_val_ood_has_every_class_on_every_background_alike() -> None:
+def test_in_val_ood_every_class_is_on_every_background_equally_often() -> None:
     table = np.zeros((len(CLASS_NAMES), len(MATERIALS)))
-    for scene in _scenes(Stream.VAL_OOD, usual=False):
+    for scene in _scenes(Stream.VAL_OOD, co_occurring=False):
         for label in scene.labels:
             table[label, scene.material] += 1
     share = table / table.sum(1, keepdims=True)
@@ -81,10 +83,10 @@ def test_val_ood_has_every_class_on_every_background_alike() -> None:
     assert np.abs(share - 1 / 6).max() < 0.07  # four standard errors of about 280 draws are .09
 
 
-def test_number_of_classes_follows_its_law() -> None:
-    counts = Counter(len(scene.labels) for scene in _scenes(Stream.TRAIN, usual=True))
+def test_number_of_classes_has_the_stated_distribution() -> None:
+    counts = Counter(len(scene.labels) for scene in _scenes(Stream.TRAIN, co_occurring=True))
     total = sum(counts.values())
-    # sky and water have one companion only, so a part of the threes are twos there
+    # on sky and water only two classes are possible, so part of the scenes with three classes have two there
     assert counts[1] / total == pytest.approx(0.6, abs=0.05)
     assert counts[3] / total == pytest.approx(0.06, abs=0.04)
 
@@ -96,29 +98,29 @@ def test_each_body_colour_is_shared_by_three_classes_and_each_head_colour_by_non
 
 
 @pytest.mark.parametrize("label", range(8))
-def test_head_takes_its_share_of_the_object(label: int) -> None:
+def test_head_covers_the_stated_share_of_the_object(label: int) -> None:
     rng = image_rng(0, Stream.TRAIN, 0)
-    placed = place(rng, label, scale=0.8, margin=0.5)
-    part = render(Scene(0, (placed,), None, 0), rng, bank=0).part
+    scene_object = draw_object(rng, label, scale=0.8, margin=0.5)
+    part = render(Scene(0, (scene_object,), None, 0), rng, texture_seed=0).part
     assert 0.13 <= (part == 2).sum() / (part > 0).sum() <= 0.32
 
 
 def test_the_camera_enlarges() -> None:
     rng = image_rng(0, Stream.TRAIN, 1)
-    placed = place(rng, 4, scale=0.4, margin=0.5)
+    scene_object = draw_object(rng, 4, scale=0.4, margin=0.5)
     areas = [
-        int((render(Scene(None, (placed,), None, 0, camera=Camera(zoom=zoom)), rng, 0).part > 0).sum())
+        int((render(Scene(None, (scene_object,), None, 0, camera=Camera(zoom=zoom)), rng, 0).part > 0).sum())
         for zoom in (1.0, 2.0)
     ]
     assert areas[1] / areas[0] == pytest.approx(4, rel=0.05)
 
 
-def test_the_foreground_is_near_a_quarter_of_the_pixels() -> None:
+def test_foreground_covers_about_a_quarter_of_the_pixels() -> None:
     shares = [(make_sample(0, Stream.TRAIN, k).rendering.part > 0).mean() for k in range(80)]
     assert 0.17 < float(np.mean(shares)) < 0.28
 
 
-def test_captions_use_known_words_and_never_name_what_is_not_there() -> None:
+def test_captions_use_known_words_and_name_only_what_is_in_the_scene() -> None:
     known = set(vocabulary())
     rng = np.random.default_rng(0)
     for _ in range(300):
@@ -136,7 +138,7 @@ def test_image_labels_of_the_xml_are_the_classes_of_the_scene(root: Path) -> Non
         tree = ElementTree.parse(root / "voc/Annotations" / f"{image_id}.xml")
         names = [node.text for node in tree.findall("object/name")]
         scene = make_sample(0, Stream.TRAIN, index).scene
-        assert names == [CLASS_NAMES[placed.label] for placed in scene.objects]
+        assert names == [CLASS_NAMES[scene_object.label] for scene_object in scene.objects]
         mask = np.asarray(Image.open(root / "voc/SegmentationClass" / f"{image_id}.png"))
         assert set(np.unique(mask)) - {0, 255} == {label + 1 for label in scene.labels}
 
@@ -168,11 +170,11 @@ def test_masks_are_indexed_with_the_voc_palette_and_a_border(root: Path) -> None
             mask = np.asarray(picture)
             assert mask.shape == (96, 96)
             inside = (mask > 0) & (mask < 255)
-            # one pixel of 255 all around the objects, on the background's side, and nowhere else
+            # a border of one pixel around the objects, outside of them, and nowhere else
             np.testing.assert_array_equal(mask == 255, binary_dilation(inside) & ~inside)
 
 
-def test_splits_are_what_they_say(root: Path) -> None:
+def test_splits_have_their_images_and_annotations(root: Path) -> None:
     assert [len(_ids(root, split)) for split in ("train", "train_aug", "val", "val_ood", "test")] == [
         40, 40, 16, 16, 4,
     ]  # fmt: skip
@@ -201,7 +203,7 @@ def test_coco_instances_decode_to_the_instances_of_voc(root: Path) -> None:
         np.testing.assert_array_equal(total, (truth > 0) & (truth < 255))  # no overlap, nothing missing
 
 
-def test_coco_has_the_awkward_cases(root: Path) -> None:
+def test_coco_layout_has_gaps_crowds_and_images_without_annotation(root: Path) -> None:
     coco = COCO(str(root / "coco/annotations/instances_train2014.json"))
     ids = sorted(coco.getCatIds())
     assert [coco.cats[k]["name"] for k in ids] == list(CLASS_NAMES)
@@ -219,14 +221,16 @@ def test_coco_has_the_awkward_cases(root: Path) -> None:
     ).read_bytes()
 
 
-def test_bytes_do_not_depend_on_the_number_of_processes_but_on_the_seed(root: Path, tmp_path: Path) -> None:
-    write_mini_world(tmp_path / "two", "small", seed=0, processes=2)
+def test_bytes_depend_on_the_random_seed_but_not_on_the_number_of_processes(
+    root: Path, tmp_path: Path
+) -> None:
+    write_mini_world(tmp_path / "two", "small", random_seed=0, processes=2)
     assert read_manifest(tmp_path / "two") == read_manifest(root)
     assert make_sample(0, Stream.VAL, 3).jpeg() != make_sample(1, Stream.VAL, 3).jpeg()
     assert make_sample(0, Stream.VAL, 3).jpeg() != make_sample(0, Stream.VAL_OOD, 3).jpeg()
 
 
-def test_the_manifest_vouches_for_every_byte(root: Path, tmp_path: Path) -> None:
+def test_the_hash_of_the_manifest_covers_every_byte(root: Path, tmp_path: Path) -> None:
     manifest = read_manifest(root)
     assert manifest is not None
     assert manifest["sha256"] == tree_digest(root)
@@ -240,12 +244,12 @@ def test_the_manifest_vouches_for_every_byte(root: Path, tmp_path: Path) -> None
         image.write_bytes(content)
 
 
-def test_a_complete_world_is_left_alone(root: Path) -> None:
+def test_a_complete_world_is_not_written_again(root: Path) -> None:
     before = (root / "mini.json").stat().st_mtime_ns
-    write_mini_world(root, "small", seed=0)
+    write_mini_world(root, "small", random_seed=0)
     assert (root / "mini.json").stat().st_mtime_ns == before
     with pytest.raises(ValueError, match=r"seed 0.*seed 1.*another --root"):
-        write_mini_world(root, "small", seed=1)
+        write_mini_world(root, "small", random_seed=1)
     assert main(["mini", "--root", str(root), "--size", "full"]) == 2
 
 
@@ -271,8 +275,8 @@ def test_a_killed_run_is_completed_by_the_next(root: Path, tmp_path: Path) -> No
         time.sleep(0.01)
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
-    assert read_manifest(target) is None  # nothing claims to be complete
-    write_mini_world(target, "small", seed=0, processes=1)
+    assert read_manifest(target) is None  # it does not count as complete
+    write_mini_world(target, "small", random_seed=0, processes=1)
     assert read_manifest(target) == read_manifest(root)
     assert not (target / "mini.incomplete").exists()
 
@@ -282,7 +286,7 @@ def test_the_command_imports_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_pairs_in_shards_are_those_of_the_captions(root: Path) -> None:
+def test_shards_hold_the_captions_of_the_training_images(root: Path) -> None:
     captions = json.loads((root / "voc/captions.json").read_text())
     shards = WebDataset(root / "pairs", ["shards/*.tar"])
     ids = shards.ids("train")
@@ -310,6 +314,6 @@ def test_an_older_world_gets_its_pairs_without_being_drawn_again(root: Path, tmp
     before = (world / "mini.json").stat().st_mtime_ns
     shards = {path.name: path.read_bytes() for path in (world / "pairs/shards").glob("*.tar")}
     shutil.rmtree(world / "pairs")
-    write_mini_world(world, "small", seed=0)
+    write_mini_world(world, "small", random_seed=0)
     assert {path.name: path.read_bytes() for path in (world / "pairs/shards").glob("*.tar")} == shards
     assert (world / "mini.json").stat().st_mtime_ns == before

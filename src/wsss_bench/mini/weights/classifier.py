@@ -1,8 +1,8 @@
-"""The small image classifiers: their architecture, their training loop, and the pretraining of the ResNet.
+"""The small image classifiers: architecture, training loop, files, and the pretraining of the ResNet.
 
-They stand for ImageNet weights. The ResNet is a single-label classifier on pictures of single classes; the ViT has a file of
-its own (`vit.py`). Both are timm models and are loaded the way timm's own weights are; the classifier head is kept in
-a file of its own, because the methods bring theirs.
+They take the place of ImageNet weights. The ResNet is a single-label classifier, trained on the web images
+that show one class. `vit.py` has the pretraining of the ViT. Both are timm models and are loaded as timm's
+own weights are. The classifier layer is stored in a separate file, because the methods bring their own.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wsss_bench.mini.weights.schedule import make_optimizer
-from wsss_bench.mini.weights.web import Web
-from wsss_bench.mini.world.grammar import CLASS_NAMES
+from wsss_bench.mini.weights.web_images import WebImages
+from wsss_bench.mini.world.scenes import CLASS_NAMES
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """What `timm.create_model(model, **kwargs)` needs, and the statistics of the input in [0, 1]."""
+    """Arguments of `timm.create_model(model, **kwargs)`, and mean and deviation of the input in [0, 1]."""
 
     model: str
     kwargs: dict[str, Any]
@@ -37,22 +37,22 @@ class Architecture:
 
     @classmethod
     def read(cls, path: Path) -> Architecture:
-        """From the `<name>.json` beside the weights."""
+        """Read `<name>.json`, which is stored beside the weights."""
         return cls(**json.loads(path.read_text()))
 
 
 @dataclass(frozen=True)
 class ClassifierRecipe:
-    """Settings of one run."""
+    """Settings of a pretraining run."""
 
     architecture: Architecture
-    head: str  # name of timm's classifier layer
+    head: str  # name of the classifier layer in the timm model
     steps: int
     lr: float
     batch: int = 64
     weight_decay: float = 0.05
     warmup: int = 80
-    pool: int = 24_000  # images of the mini web
+    web_images: int = 24_000  # number of training images
 
 
 RESNET = ClassifierRecipe(
@@ -60,36 +60,36 @@ RESNET = ClassifierRecipe(
 )
 
 
-def train_resnet(web: Web, recipe: ClassifierRecipe, seed: int) -> Any:
-    """Cross entropy on the single-class images of the web; progress goes to standard error."""
-    index, labels = (torch.from_numpy(array) for array in web.single_class())
+def train_resnet(web: WebImages, recipe: ClassifierRecipe, random_seed: int) -> Any:
+    """Train with cross entropy on the web images of one class; progress is printed to standard error."""
+    indices, labels = (torch.from_numpy(array) for array in web.single_class())
 
-    def loss(model: Any, chosen: Tensor, step: int, rng: torch.Generator) -> Tensor:
-        image = standardize(augment(to_unit(web.image[index[chosen].numpy()]), rng), recipe.architecture)
-        (logits,) = readings(model, image)
-        return F.cross_entropy(logits, labels[chosen])
+    def batch_loss(model: Any, batch: Tensor, step: int, rng: torch.Generator) -> Tensor:
+        images = augment(to_unit_range(web.images[indices[batch].numpy()]), rng)
+        (logits,) = readout_logits(model, standardize(images, recipe.architecture))
+        return F.cross_entropy(logits, labels[batch])
 
-    return fit(recipe, len(CLASS_NAMES), len(index), loss, seed)
+    return train_classifier(recipe, len(CLASS_NAMES), len(indices), batch_loss, random_seed)
 
 
-def fit(
+def train_classifier(
     recipe: ClassifierRecipe,
     outputs: int,
     samples: int,
-    loss_of: Callable[[Any, Tensor, int, torch.Generator], Tensor],
-    seed: int,
+    batch_loss: Callable[[Any, Tensor, int, torch.Generator], Tensor],
+    random_seed: int,
 ) -> Any:
-    """Train a timm model; it comes back in evaluation mode.
+    """Train a timm model from random weights and return it in evaluation mode.
 
     Args:
-        recipe: Network, length and optimiser.
-        outputs: Width of the head.
-        samples: Images to draw from, all of them once before one comes again.
-        loss_of: `(model, indices of a batch, step, generator) -> scalar`.
-        seed: Of the weights and of the generator.
+        recipe: Network, number of steps and optimiser settings.
+        outputs: Number of outputs of the classifier layer.
+        samples: Number of training images. They are shuffled anew in every pass.
+        batch_loss: `(model, sample indices (B,), step, generator) -> scalar`.
+        random_seed: Random seed of the weights and of the generator.
     """
-    torch.manual_seed(seed)
-    rng = torch.Generator().manual_seed(seed)
+    torch.manual_seed(random_seed)
+    rng = torch.Generator().manual_seed(random_seed)
     architecture = recipe.architecture
     model = timm.create_model(architecture.model, num_classes=outputs, **architecture.kwargs).train()
     optimizer, schedule = make_optimizer(model, recipe.lr, recipe.weight_decay, recipe.steps, recipe.warmup)
@@ -97,8 +97,8 @@ def fit(
     for step in range(recipe.steps):
         if len(order) < recipe.batch:
             order = torch.randperm(samples, generator=rng)
-        chosen, order = order[: recipe.batch], order[recipe.batch :]
-        loss = loss_of(model, chosen, step, rng)
+        batch, order = order[: recipe.batch], order[recipe.batch :]
+        loss = batch_loss(model, batch, step, rng)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -113,53 +113,69 @@ def fit(
     return model.eval()
 
 
-def readings(model: Any, image: Tensor) -> list[Tensor]:
-    """Logits (B, K) of every read-out that must work: the pooled map of a timm ResNet; the class token and
-    the maximum of each channel over the patches of a timm ViT, through one head."""
-    features = model.forward_features(image)
+def readout_logits(model: Any, images: Tensor) -> list[Tensor]:
+    """Logits of all read-outs on which methods may build.
+
+    Args:
+        model: A timm ResNet or ViT.
+        images: (B, 3, S, S), standardized.
+
+    Returns:
+        ResNet: one tensor (B, K), from the pooled feature map. ViT: two, from the class token and from the
+        maximum of each channel over the patch tokens, through the same classifier layer.
+    """
+    features = model.forward_features(images)
     if features.ndim == 4:
         return [model.forward_head(features)]
     return [model.head(features[:, 0]), model.head(features[:, 1:].amax(1))]
 
 
-def to_unit(image: Any) -> Tensor:
+def to_unit_range(images: Any) -> Tensor:
     """(B, 96, 96, 3) uint8 array -> (B, 3, 96, 96) in [0, 1]."""
-    return torch.from_numpy(image).permute(0, 3, 1, 2).float() / 255
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
 
 
-def standardize(image: Tensor, architecture: Architecture) -> Tensor:
-    """(B, 3, H, W) in [0, 1] -> with the mean and deviation that the network was trained on."""
+def standardize(images: Tensor, architecture: Architecture) -> Tensor:
+    """(B, 3, H, W) in [0, 1] -> with the mean and deviation of the network's training."""
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (architecture.mean, architecture.std))
-    return (image - mean) / std
+    return (images - mean) / std
 
 
-def augment(image: Tensor, rng: torch.Generator) -> Tensor:
-    """(B, 3, H, W) in [0, 1] -> about that: flip, gain and colour per image, one shift per batch."""
-    flipped = torch.rand(len(image), 1, 1, 1, generator=rng) < 0.5
-    image = torch.where(flipped, image.flip(3), image)
+def augment(images: Tensor, rng: torch.Generator) -> Tensor:
+    """Random flip, gain and colour per image, and one shift (wrapped around) per batch.
+
+    Args:
+        images: (B, 3, H, W) in [0, 1].
+        rng: Source of the random numbers.
+
+    Returns:
+        (B, 3, H, W), which may exceed [0, 1] a little.
+    """
+    flipped = torch.rand(len(images), 1, 1, 1, generator=rng) < 0.5
+    images = torch.where(flipped, images.flip(3), images)
     down, right = torch.randint(-8, 9, (2,), generator=rng).tolist()
-    gain = 0.85 + 0.3 * torch.rand(len(image), 1, 1, 1, generator=rng)
-    colour = 0.02 * torch.randn(len(image), 3, 1, 1, generator=rng)
-    return image.roll((down, right), (2, 3)) * gain + colour
+    gain = 0.85 + 0.3 * torch.rand(len(images), 1, 1, 1, generator=rng)
+    colour = 0.02 * torch.randn(len(images), 3, 1, 1, generator=rng)
+    return images.roll((down, right), (2, 3)) * gain + colour
 
 
 def save_classifier(model: Any, recipe: ClassifierRecipe, folder: Path, name: str) -> None:
-    """Write `<name>.safetensors` without the head, `<name>_head.safetensors` and `<name>.json`."""
+    """Write `<name>.safetensors`, `<name>_head.safetensors` (classifier layer) and `<name>.json`."""
     half = {
         key: (value.half() if value.is_floating_point() else value).contiguous()
         for key, value in model.state_dict().items()
     }
-    mine = f"{recipe.head}."
-    save_file({k: v for k, v in half.items() if not k.startswith(mine)}, folder / f"{name}.safetensors")
+    prefix = f"{recipe.head}."
+    save_file({k: v for k, v in half.items() if not k.startswith(prefix)}, folder / f"{name}.safetensors")
     save_file(
-        {k.removeprefix(mine): v for k, v in half.items() if k.startswith(mine)},
+        {k.removeprefix(prefix): v for k, v in half.items() if k.startswith(prefix)},
         folder / f"{name}_head.safetensors",
     )
     (folder / f"{name}.json").write_text(json.dumps(asdict(recipe.architecture), indent=2) + "\n")
 
 
 def load_classifier(folder: Path, name: str) -> tuple[Any, Architecture]:
-    """The shipped network with its head, in evaluation mode."""
+    """The network of a folder with its classifier layer, in evaluation mode, and its architecture."""
     architecture = Architecture.read(folder / f"{name}.json")
     weights = folder / f"{name}.safetensors"
     model: Any = timm.create_model(

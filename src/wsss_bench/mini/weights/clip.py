@@ -1,9 +1,9 @@
-"""Pretraining of the tiny CLIP on the mini web's captions.
+"""Pretraining of the tiny CLIP on the web images and their captions.
 
-A `transformers.CLIPModel` of 0.6 M parameters, trained with the caption loss on the class token and the noun
-loss on the patch tokens in their dense reading (self-only last block). One cosine planned for the given
-length; the length is chosen so that dense zero-shot segmentation lands at 38-45 mIoU on mini val, about where
-real CLIP is on VOC, and not higher.
+A `transformers.CLIPModel` of 0.6 M parameters. The caption loss trains the class token, the noun loss the
+patch tokens of the dense read-out, that is with self-only attention in the last block (each token attends to
+itself alone). The number of steps is chosen so that dense zero-shot segmentation reaches 38 to 45 mIoU on
+mini val, about as real CLIP does on VOC, and not more.
 """
 
 from __future__ import annotations
@@ -22,27 +22,29 @@ from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 from wsss_bench.mini.weights.losses import caption_loss, caption_targets, noun_loss
 from wsss_bench.mini.weights.schedule import make_optimizer
 from wsss_bench.mini.weights.tokenizer import MAX_LENGTH, make_tokenizer
-from wsss_bench.mini.weights.web import NOUNS, Web, mentioned_nouns
-from wsss_bench.mini.world.grammar import IMAGE_SIZE
+from wsss_bench.mini.weights.web_images import NOUNS, WebImages, mentioned_nouns
+from wsss_bench.mini.world.scenes import IMAGE_SIZE
 from wsss_bench.nn.clip import self_only_block
 
-PIXEL_MEAN, PIXEL_STD = 115 / 255, 60 / 255  # all channels
+PIXEL_MEAN, PIXEL_STD = 115 / 255, 60 / 255  # of all channels
 TEXT_LENGTH = 20  # tokens; every caption is shorter
-SCALE_CAP = 50.0
-UNKNOWN_SHARE = 0.1  # of the words that are no nouns: a prompt's unknown words must do no harm
+MAX_SCALE = 50.0  # largest factor of the cosine in the losses
+# Share of the words other than nouns that are replaced by the unknown token in training, so that unknown
+# words in a prompt change its embedding little.
+UNKNOWN_SHARE = 0.1
 
 
 @dataclass(frozen=True)
 class ClipRecipe:
-    """Settings of the run; `steps` is the length of the one cosine."""
+    """Settings of the pretraining run; the learning rate falls along one cosine over `steps`."""
 
     steps: int = 500
     batch: int = 64
     lr: float = 1.5e-3
     weight_decay: float = 0.05
     warmup: int = 80
-    pool: int = 24_000  # images of the mini web
-    kept_patches: float = 0.5  # share of the patch tokens seen in a training step
+    web_images: int = 24_000  # number of training images
+    kept_patches: float = 0.5  # share of the patch tokens in a training step; the others are dropped
 
 
 def make_clip(tokenizer: PreTrainedTokenizerFast) -> CLIPModel:
@@ -78,79 +80,92 @@ def make_clip(tokenizer: PreTrainedTokenizerFast) -> CLIPModel:
     return CLIPModel(config)
 
 
-def train_clip(web: Web, recipe: ClipRecipe, seed: int) -> tuple[CLIPModel, PreTrainedTokenizerFast]:
-    """Train on the mini web; progress goes to standard error."""
-    torch.manual_seed(seed)
-    rng = torch.Generator().manual_seed(seed)
+def train_clip(
+    web: WebImages, recipe: ClipRecipe, random_seed: int
+) -> tuple[CLIPModel, PreTrainedTokenizerFast]:
+    """Train on the web images; progress is printed to standard error."""
+    torch.manual_seed(random_seed)
+    rng = torch.Generator().manual_seed(random_seed)
     tokenizer = make_tokenizer()
     model = make_clip(tokenizer).train()
     optimizer, schedule = make_optimizer(model, recipe.lr, recipe.weight_decay, recipe.steps, recipe.warmup)
-    encoded = tokenizer(web.caption, padding=True, return_tensors="pt")
+    encoded = tokenizer(web.captions, padding=True, return_tensors="pt")
     prompts = tokenizer([f"a photo of a {noun}" for noun in NOUNS], padding=True, return_tensors="pt")
-    filler = _filler_ids(tokenizer)
-    mentioned = torch.from_numpy(mentioned_nouns(web.caption))
-    truth = torch.from_numpy(web.truth)
+    replaceable = _other_words(tokenizer)
+    mentioned = torch.from_numpy(mentioned_nouns(web.captions))
+    presence = torch.from_numpy(web.presence)
     order = torch.empty(0, dtype=torch.long)
     for step in range(recipe.steps):
         if len(order) < recipe.batch:
-            order = torch.randperm(len(web.caption), generator=rng)
-        index, order = order[: recipe.batch], order[recipe.batch :]
-        image = augment(torch.from_numpy(web.image[index.numpy()]), rng)
-        ids = encoded.input_ids[index]
-        hidden = filler[ids] & (torch.rand(ids.shape, generator=rng) < UNKNOWN_SHARE)
-        ids = ids.masked_fill(hidden, tokenizer.unk_token_id)
+            order = torch.randperm(len(web.captions), generator=rng)
+        batch, order = order[: recipe.batch], order[recipe.batch :]
+        images = augment(torch.from_numpy(web.images[batch.numpy()]), rng)
+        ids = encoded.input_ids[batch]
+        unknown = replaceable[ids] & (torch.rand(ids.shape, generator=rng) < UNKNOWN_SHARE)
+        ids = ids.masked_fill(unknown, tokenizer.unk_token_id)
 
-        class_token, patches = encode(model, image, recipe.kept_patches, rng)
+        class_token, patches = encode_images(model, images, recipe.kept_patches, rng)
         texts = _encode_text(model, torch.cat([_pad(ids, TEXT_LENGTH), _pad(prompts.input_ids, TEXT_LENGTH)]))
         captions, nouns = texts[: len(ids)], texts[len(ids) :]
-        scale = model.logit_scale.exp().clamp(max=SCALE_CAP)
-        positive, ignored = caption_targets(mentioned[index], truth[index])
-        by_caption = caption_loss(class_token, captions, scale, positive, ignored)
-        by_noun = noun_loss(patches, nouns, scale, truth[index])
+        scale = model.logit_scale.exp().clamp(max=MAX_SCALE)
+        positive, ignored = caption_targets(mentioned[batch], presence[batch])
+        of_captions = caption_loss(class_token, captions, scale, positive, ignored)
+        of_nouns = noun_loss(patches, nouns, scale, presence[batch])
         optimizer.zero_grad()
-        (by_caption + by_noun).backward()
+        (of_captions + of_nouns).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         if step % 50 == 0 or step == recipe.steps - 1:
             print(
-                f"clip {step + 1}/{recipe.steps}: caption {by_caption.item():.3f} noun {by_noun.item():.3f} "
-                f"scale {scale.item():.1f}", file=sys.stderr, flush=True,
+                f"clip {step + 1}/{recipe.steps}: caption {of_captions.item():.3f} "
+                f"noun {of_nouns.item():.3f} scale {scale.item():.1f}", file=sys.stderr, flush=True,
             )  # fmt: skip
     return model.eval(), tokenizer
 
 
-def encode(model: CLIPModel, image: Tensor, kept: float, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Both readings of the last block from one pass over a random part of the patches.
+def encode_images(
+    model: CLIPModel, images: Tensor, kept: float, rng: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Class token and patch tokens from one forward pass over a random part of the patches.
 
     Args:
         model: The CLIP in training.
-        image: (B, 3, 96, 96), normalised.
-        kept: Share of the patch tokens that the pass sees.
-        rng: Draws which patches.
+        images: (B, 3, 96, 96), normalised.
+        kept: Share of the patch tokens that are kept.
+        rng: Decides which patches are kept.
 
     Returns:
-        (B, D) class token with ordinary and (B, N, D) patches with self-only attention, unit length.
+        Class token (B, D), with ordinary attention in the last block, and patch tokens (B, N, D), with
+        self-only attention there. Both are projected to the embedding space and of unit length.
     """
     vision = model.vision_model
-    tokens = vision.pre_layrnorm(vision.embeddings(image))
+    tokens = vision.pre_layrnorm(vision.embeddings(images))
     batch, count, width = tokens.shape
-    number = max(1, round(kept * (count - 1)))
-    chosen = torch.rand(batch, count - 1, generator=rng).argsort(1)[:, :number] + 1
+    kept_count = max(1, round(kept * (count - 1)))
+    chosen = torch.rand(batch, count - 1, generator=rng).argsort(1)[:, :kept_count] + 1
     patches = tokens.gather(1, chosen[..., None].expand(-1, -1, width))
     tokens = torch.cat([tokens[:, :1], patches], 1)
     *blocks, last = vision.encoder.layers
     for block in blocks:
         tokens = block(tokens, None)
-    class_token, local = last(tokens, None)[:, 0], self_only_block(last, tokens[:, 1:])
-    both = torch.cat([class_token[:, None], local], 1)
-    both = F.normalize(model.visual_projection(vision.post_layernorm(both)), dim=-1)
-    return both[:, 0], both[:, 1:]
+    class_token, patches = last(tokens, None)[:, 0], self_only_block(last, tokens[:, 1:])
+    tokens = torch.cat([class_token[:, None], patches], 1)
+    embedded = F.normalize(model.visual_projection(vision.post_layernorm(tokens)), dim=-1)
+    return embedded[:, 0], embedded[:, 1:]
 
 
-def augment(image: Tensor, rng: torch.Generator) -> Tensor:
-    """(B, 96, 96, 3) uint8 -> (B, 3, 96, 96) normalised: flip, colour per image; shift, gain per batch."""
-    pixels = (image.permute(0, 3, 1, 2).float() / 255 - PIXEL_MEAN) / PIXEL_STD
+def augment(images: Tensor, rng: torch.Generator) -> Tensor:
+    """Normalise; random flip and colour per image, random shift (wrapped around) and gain per batch.
+
+    Args:
+        images: (B, 96, 96, 3) uint8.
+        rng: Source of the random numbers.
+
+    Returns:
+        (B, 3, 96, 96) float32.
+    """
+    pixels = (images.permute(0, 3, 1, 2).float() / 255 - PIXEL_MEAN) / PIXEL_STD
     flipped = torch.rand(len(pixels), 1, 1, 1, generator=rng) < 0.5
     pixels = torch.where(flipped, pixels.flip(3), pixels)
     down, right = torch.randint(-7, 8, (2,), generator=rng).tolist()
@@ -160,7 +175,7 @@ def augment(image: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def save_clip(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Write a folder that `from_pretrained` loads; weights in half precision."""
+    """Write a folder for `from_pretrained`, with the weights in half precision."""
     model.half().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     preprocessor = {
@@ -179,7 +194,8 @@ def save_clip(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, folder: Path
 
 
 def _encode_text(model: CLIPModel, ids: Tensor) -> Tensor:
-    # causal attention never looks past the end token, so padding needs no mask
+    """(B, L) token ids -> (B, D) embeddings of unit length."""
+    # Causal attention: the end token does not attend to the padding after it, so no mask is needed.
     return F.normalize(model.text_projection(model.text_model(ids).pooler_output), dim=-1)
 
 
@@ -187,9 +203,9 @@ def _pad(ids: Tensor, length: int) -> Tensor:
     return F.pad(ids, (0, length - ids.shape[1]))
 
 
-def _filler_ids(tokenizer: PreTrainedTokenizerFast) -> Tensor:
-    """(vocabulary,) bool, words that name nothing."""
+def _other_words(tokenizer: PreTrainedTokenizerFast) -> Tensor:
+    """(V,) bool over the vocabulary: words that name no noun of `NOUNS`, special tokens excluded."""
     words = list(tokenizer.convert_ids_to_tokens(list(range(len(tokenizer)))))
     special = set(tokenizer.all_special_tokens)
-    names = mentioned_nouns(words).any(1)
-    return torch.from_numpy(~names) & torch.tensor([word not in special for word in words])
+    is_noun = mentioned_nouns(words).any(1)
+    return torch.from_numpy(~is_noun) & torch.tensor([word not in special for word in words])

@@ -1,4 +1,4 @@
-"""`wsss-bench pretrain`: make the mini world's weights again, or measure weights that exist."""
+"""`wsss-bench pretrain`: train the weights of the mini world again, or measure existing weights."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ import torch
 
 from wsss_bench.mini.weights.classifier import RESNET, save_classifier, train_resnet
 from wsss_bench.mini.weights.clip import ClipRecipe, save_clip, train_clip
-from wsss_bench.mini.weights.figures import classifier_figures, clip_figures, localisation
-from wsss_bench.mini.weights.probe import Probe, make_probe
+from wsss_bench.mini.weights.evaluation_images import EvaluationImages, make_evaluation_images
+from wsss_bench.mini.weights.measurements import measure_classifier, measure_clip, measure_localisation
 from wsss_bench.mini.weights.record import changed_files, read_records, write_record
 from wsss_bench.mini.weights.vit import VIT, train_vit
-from wsss_bench.mini.weights.web import make_web
-from wsss_bench.mini.world.grammar import Stream
+from wsss_bench.mini.weights.web_images import make_web_images
+from wsss_bench.mini.world.scenes import Stream
 from wsss_bench.nn.weights import locate
 
-WORLD_SEED = 0  # the figures are those of the default mini world
+WORLD_SEED = 0  # random seed of the mini world that is measured on, the default one
 CLASSIFIERS = {"resnet": (RESNET, train_resnet), "vit": (VIT, train_vit)}
+# Numbers of images: val and val_ood each, for the background threshold, and web images that no training used.
 VAL_IMAGES, TUNING_IMAGES, HELD_OUT_IMAGES = 300, 150, 1500
 
 
@@ -32,67 +33,75 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="wsss-bench pretrain", description=__doc__)
     commands = parser.add_subparsers(dest="name", required=True)
     for name in ("clip", *CLASSIFIERS):
-        train = commands.add_parser(name, help=f"train the small {name} on the mini web")
+        train = commands.add_parser(name, help=f"train the small {name} on generated images with captions")
         train.add_argument(
             "--out", type=Path, default=Path("pretrained"), help="folder to write to (default: %(default)s)"
         )
-        train.add_argument("--seed", type=int, default=0)
-        train.add_argument("--steps", type=int, help="length of the one cosine (default: the recipe's)")
-    report = commands.add_parser("report", help="check the sha256 and measure the figures again")
-    report.add_argument("--out", type=Path, help="folder with figures.json (default: the shipped weights)")
+        train.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
+        train.add_argument("--steps", type=int, help="number of steps (default: as for the shipped weights)")
+    report = commands.add_parser("report", help="check the sha256 of the files and measure again")
+    report.add_argument(
+        "--out", type=Path, help="folder with measurements.json (default: the shipped weights)"
+    )
     arguments = parser.parse_args(argv)
 
-    # two threads of one process stall beside another busy process; one does not
+    # One thread: two threads of one process slow each other down if other processes are busy.
     torch.set_num_threads(1)
     if arguments.name == "report":
         return _report(arguments.out or Path(locate("package:mini")))
     arguments.out.mkdir(parents=True, exist_ok=True)
     recipe = _train(arguments.name, arguments.out, arguments.seed, arguments.steps)
-    figures = measure(arguments.out, arguments.name, arguments.seed)
-    write_record(arguments.out, arguments.name, recipe, figures)
-    print(json.dumps(figures, indent=2))
+    measurements = measure(arguments.out, arguments.name, arguments.seed)
+    write_record(arguments.out, arguments.name, recipe, measurements)
+    print(json.dumps(measurements, indent=2))
     return 0
 
 
-def measure(folder: Path, name: str, seed: int) -> dict[str, float]:
-    """The figures of the weights `name` in a folder; `seed` is the pretraining's, to stay off its images."""
+def measure(folder: Path, name: str, random_seed: int) -> dict[str, float]:
+    """Measure weights.
+
+    Args:
+        folder: Folder with the weights.
+        name: `clip`, `resnet` or `vit`.
+        random_seed: Random seed of the pretraining. The held-out web images are made with another one.
+    """
     processes = os.cpu_count() or 1
-    held_out = make_web(seed + 1, HELD_OUT_IMAGES, processes)
+    held_out = make_web_images(random_seed + 1, HELD_OUT_IMAGES, processes)
     if name == "resnet":
-        return classifier_figures(folder, name, held_out)
-    probes: dict[str, Probe] = {
-        "val": make_probe(WORLD_SEED, Stream.VAL, VAL_IMAGES, processes),
-        "val_ood": make_probe(WORLD_SEED, Stream.VAL_OOD, VAL_IMAGES, processes),
+        return measure_classifier(folder, name, held_out)
+    splits: dict[str, EvaluationImages] = {
+        "val": make_evaluation_images(WORLD_SEED, Stream.VAL, VAL_IMAGES, processes),
+        "val_ood": make_evaluation_images(WORLD_SEED, Stream.VAL_OOD, VAL_IMAGES, processes),
     }
     if name == "vit":
-        return classifier_figures(folder, name, held_out) | localisation(folder, name, probes)
-    tuning = make_probe(WORLD_SEED, Stream.PROBE, TUNING_IMAGES, processes)
-    return clip_figures(str(folder / "clip"), probes, tuning, held_out)
+        return measure_classifier(folder, name, held_out) | measure_localisation(folder, name, splits)
+    tuning = make_evaluation_images(WORLD_SEED, Stream.TUNING, TUNING_IMAGES, processes)
+    return measure_clip(str(folder / "clip"), splits, tuning, held_out)
 
 
-def _train(name: str, out: Path, seed: int, steps: int | None) -> dict[str, Any]:
+def _train(name: str, out: Path, random_seed: int, steps: int | None) -> dict[str, Any]:
     recipe = ClipRecipe() if name == "clip" else CLASSIFIERS[name][0]
     if steps is not None:
         recipe = replace(recipe, steps=steps)
-    web = make_web(seed, recipe.pool, os.cpu_count() or 1)
+    web = make_web_images(random_seed, recipe.web_images, os.cpu_count() or 1)
     if isinstance(recipe, ClipRecipe):
-        save_clip(*train_clip(web, recipe, seed), out / "clip")
+        save_clip(*train_clip(web, recipe, random_seed), out / "clip")
     else:
-        save_classifier(CLASSIFIERS[name][1](web, recipe, seed), recipe, out, name)
+        save_classifier(CLASSIFIERS[name][1](web, recipe, random_seed), recipe, out, name)
     return {
-        "command": f"wsss-bench pretrain {name} --seed {seed} --steps {recipe.steps}",
-        "seed": seed,
+        "command": f"wsss-bench pretrain {name} --seed {random_seed} --steps {recipe.steps}",
+        "seed": random_seed,
         "steps": recipe.steps,
         "batch": recipe.batch,
         "samples": recipe.steps * recipe.batch,
         "lr": recipe.lr,
-        "web_images": recipe.pool,
+        "web_images": recipe.web_images,
         "cpu_seconds": round(_cpu_seconds()),
     }
 
 
 def _cpu_seconds() -> float:
-    """Of this process and of the finished ones that drew the mini web."""
+    """CPU time of this process and of its finished worker processes."""
     usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
@@ -101,7 +110,7 @@ def _report(folder: Path) -> int:
     records = read_records(folder)
     if not records:
         raise SystemExit(
-            f"{folder} has no figures.json; make weights with `wsss-bench pretrain clip --out {folder}`"
+            f"{folder} has no measurements.json; make weights with `wsss-bench pretrain clip --out {folder}`"
         )
     status = 0
     for name, record in records.items():
@@ -109,6 +118,6 @@ def _report(folder: Path) -> int:
             print(f"{folder / file}: sha256 is not the recorded one; run `wsss-bench pretrain {name}` again")
             status = 1
         again = measure(folder, name, record["recipe"]["seed"])
-        for key, value in record["figures"].items():
+        for key, value in record["measurements"].items():
             print(f"{name:8s} {key:32s} recorded {value:8.4f}  measured {again[key]:8.4f}")
     return status

@@ -1,4 +1,4 @@
-"""`figures.json`: which weights lie in a folder, how they were made, and what they reach."""
+"""`measurements.json`: how the weights of a folder were made, what was measured on them, and their sha256."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def digests(folder: Path, name: str) -> dict[str, str]:
 
 
 def read_records(folder: Path) -> dict[str, Any]:
-    """All records of a folder, by model; empty where there is none yet."""
-    path = folder / "figures.json"
+    """All records of a folder, by model; empty if there is none yet."""
+    path = folder / "measurements.json"
     return json.loads(path.read_text()) if path.exists() else {}
 
 
-def write_record(folder: Path, name: str, recipe: dict[str, Any], figures: dict[str, float]) -> None:
+def write_record(folder: Path, name: str, recipe: dict[str, Any], measurements: dict[str, float]) -> None:
     """Add or replace the record of one model, atomically."""
     records = read_records(folder)
-    records[name] = {"recipe": recipe, "figures": figures, "sha256": digests(folder, name)}
-    path = folder / "figures.json"
+    records[name] = {"recipe": recipe, "measurements": measurements, "sha256": digests(folder, name)}
+    path = folder / "measurements.json"
     temporary = path.with_suffix(".json.tmp")
     with temporary.open("w") as stream:
         json.dump(dict(sorted(records.items())), stream, indent=2)
@@ -52,6 +52,6 @@ def write_record(folder: Path, name: str, recipe: dict[str, Any], figures: dict[
 
 
 def changed_files(folder: Path, name: str) -> list[str]:
-    """Files of one model whose content is not what its record says."""
+    """Files of one model whose sha256 differs from the recorded one."""
     expected = read_records(folder)[name]["sha256"]
     return [file for file, value in digests(folder, name).items() if expected.get(file) != value]

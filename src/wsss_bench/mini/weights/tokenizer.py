@@ -1,4 +1,4 @@
-"""The tiny CLIP's word tokenizer: every word of the mini web's captions, lower case, punctuation apart."""
+"""Word tokenizer of the tiny CLIP: the words of the generated captions, lower case, punctuation separate."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from transformers import PreTrainedTokenizerFast
 from wsss_bench.mini.world.captions import vocabulary
 
 PAD, UNKNOWN, START, END = "<|pad|>", "<|unknown|>", "<|startoftext|>", "<|endoftext|>"
-MAX_LENGTH = 32  # tokens, start and end included
+MAX_LENGTH = 32  # tokens, including start and end
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    """A fast tokenizer of `transformers`; `save_pretrained` writes what `AutoTokenizer` reads."""
-    # the end token must not have id 2, which CLIPTextModel takes for a sign of an old checkpoint
+    """A fast tokenizer of `transformers`, which `AutoTokenizer` can load after `save_pretrained`."""
+    # The end token must not have id 2: CLIPTextModel then assumes an old checkpoint and pools another token.
     words = [PAD, UNKNOWN, START, END, *vocabulary()]
     ids = {word: number for number, word in enumerate(words)}
     tokenizer = Tokenizer(models.WordLevel(ids, unk_token=UNKNOWN))

@@ -1,9 +1,11 @@
-"""Pretraining of the small ViT: which nouns an image shows, and which each quarter of a mosaic shows.
+"""Pretraining of the small ViT: predict the nouns of an image, and the nouns of each quarter of a mosaic.
 
-A ViT this small, trained to name one class, sends the evidence to patches off the object. ImageNet-21k's ViTs, for which it
-stands, tell thousands of things apart, scenery among them. So this one names scenery too, from the spatial maximum of its
-patches besides the class token; and every other step it sees four pictures in one, where a quarter is asked for its own, so
-that a patch must not speak for what lies elsewhere. It is supervised by the nouns of images, as in captions; no mask is read.
+In a ViT this small that is trained to predict one class, patches off the object carry the evidence for the
+class. The ViTs of ImageNet-21k, whose place it takes, distinguish thousands of classes, scenery among them.
+Therefore this one predicts the background materials, too, from the class token and from the maximum of each
+channel over the patch tokens. In every second step it gets mosaics of four images and predicts the nouns of
+each quarter from the patches of this quarter, so that a patch must not represent what is elsewhere. The
+supervision is the nouns of the images, as captions have them; no mask is read.
 """
 
 from __future__ import annotations
@@ -19,16 +21,18 @@ from wsss_bench.mini.weights.classifier import (
     Architecture,
     ClassifierRecipe,
     augment,
-    fit,
-    readings,
+    readout_logits,
     standardize,
-    to_unit,
+    to_unit_range,
+    train_classifier,
 )
-from wsss_bench.mini.weights.web import NOUNS, Web
-from wsss_bench.mini.world.grammar import IMAGE_SIZE
+from wsss_bench.mini.weights.web_images import NOUNS, WebImages
+from wsss_bench.mini.world.scenes import IMAGE_SIZE
 
-MOSAICS = 40  # of a batch of 64: all their patches are kept, and they take as long
-SMALLEST_PART = 64  # pixels of the side of a picture that a quarter shows, of 96
+# Mosaics made from a batch of 64 images. All their patches are kept, so a step takes about as long as one
+# with the 64 images and half of the patches.
+MOSAICS = 40
+MIN_CROP = 64  # pixels of 96: least side of the square crop of an image that a quarter shows
 
 VIT = ClassifierRecipe(
     Architecture(
@@ -39,71 +43,84 @@ VIT = ClassifierRecipe(
     steps=2000,
     lr=1.5e-3,
 )
-KEPT = 0.5  # share of the patches of a whole picture that a training step sees
+KEPT_PATCHES = 0.5  # share of the patches that are kept in a training step without mosaics
 
 
-def train_vit(web: Web, recipe: ClassifierRecipe, seed: int) -> Any:
-    """Binary cross entropy of nouns on all images of the web; progress goes to standard error."""
-    truth = torch.from_numpy(web.truth)
-    some, every = PatchDropout(1 - KEPT), nn.Identity()
+def train_vit(web: WebImages, recipe: ClassifierRecipe, random_seed: int) -> Any:
+    """Train with binary cross entropy of the nouns; progress is printed to standard error."""
+    all_presence = torch.from_numpy(web.presence)
+    drop_patches, keep_patches = PatchDropout(1 - KEPT_PATCHES), nn.Identity()
 
-    def loss(model: Any, chosen: Tensor, step: int, rng: torch.Generator) -> Tensor:
-        image, nouns = augment(to_unit(web.image[chosen.numpy()]), rng), truth[chosen]
+    def batch_loss(model: Any, batch: Tensor, step: int, rng: torch.Generator) -> Tensor:
+        images, presence = augment(to_unit_range(web.images[batch.numpy()]), rng), all_presence[batch]
         if step % 2 == 0:
-            model.patch_drop = some
-            logits = torch.stack(readings(model, standardize(image, recipe.architecture)), dim=1)  # (B, 2, K)
-            return noun_cross_entropy(logits, nouns[:, None].expand_as(logits))
-        model.patch_drop = every
-        image, nouns = mosaic(image, nouns, MOSAICS, rng)
-        logits = quarter_logits(model, standardize(image, recipe.architecture))  # (B, 4, K)
-        return noun_cross_entropy(logits, nouns)
+            model.patch_drop = drop_patches
+            outputs = readout_logits(model, standardize(images, recipe.architecture))
+            logits = torch.stack(outputs, dim=1)  # (B, 2, K)
+            return noun_cross_entropy(logits, presence[:, None].expand_as(logits))
+        model.patch_drop = keep_patches
+        images, presence = make_mosaics(images, presence, MOSAICS, rng)
+        logits = quarter_logits(model, standardize(images, recipe.architecture))  # (B, 4, K)
+        return noun_cross_entropy(logits, presence)
 
-    return fit(recipe, len(NOUNS), len(truth), loss, seed)
+    return train_classifier(recipe, len(NOUNS), len(all_presence), batch_loss, random_seed)
 
 
-def mosaic(image: Tensor, truth: Tensor, count: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Four pictures in one.
+def make_mosaics(images: Tensor, presence: Tensor, count: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Mosaics of four images each.
 
     Args:
-        image: (B, 3, S, S).
-        truth: (B, K) of the images. A quarter shows a square of its picture, which may cut off what is true of the whole.
-        count: Mosaics to make, at most B.
-        rng: Generator of the choice.
+        images: (B, 3, S, S).
+        presence: (B, K) nouns of the images. A quarter shows a square crop of its image, which may lack a
+            noun of the whole image; this is ignored.
+        count: Number of mosaics, at most B.
+        rng: Decides which images and which crops are used.
 
     Returns:
-        (count, 3, S, S), and (count, 4, K) the truth of the quarters in reading order.
+        Mosaics (count, 3, S, S), and (count, 4, K) the nouns of their quarters, row by row.
     """
-    size = image.shape[-1]
-    quarters, truths = [], []
+    size = images.shape[-1]
+    quarters, quarter_presence = [], []
     for _ in range(4):
-        order = torch.randperm(len(image), generator=rng)[:count]
-        side = int(torch.randint(SMALLEST_PART * size // IMAGE_SIZE, size + 1, (1,), generator=rng))
+        order = torch.randperm(len(images), generator=rng)[:count]
+        side = int(torch.randint(MIN_CROP * size // IMAGE_SIZE, size + 1, (1,), generator=rng))
         top, left = torch.randint(0, size - side + 1, (2,), generator=rng).tolist()
-        part = image[order, :, top : top + side, left : left + side]
+        crops = images[order, :, top : top + side, left : left + side]
         quarters.append(
-            F.interpolate(part, (size // 2, size // 2), mode="bilinear", antialias=True, align_corners=False)
+            F.interpolate(crops, (size // 2, size // 2), mode="bilinear", antialias=True, align_corners=False)
         )
-        truths.append(truth[order])
+        quarter_presence.append(presence[order])
     rows = [torch.cat(quarters[row : row + 2], dim=3) for row in (0, 2)]
-    return torch.cat(rows, dim=2), torch.stack(truths, dim=1)
+    return torch.cat(rows, dim=2), torch.stack(quarter_presence, dim=1)
 
 
-def quarter_logits(model: Any, image: Tensor) -> Tensor:
-    """(B, 4, K): the head on the maximum of each channel over the patches of each quarter, in reading order."""
-    patches = model.forward_features(image)[:, 1:]  # (B, N, D)
+def quarter_logits(model: Any, images: Tensor) -> Tensor:
+    """Logits of the quarters: classifier layer on the maximum of each channel over the patches of a quarter.
+
+    Args:
+        model: A timm ViT.
+        images: (B, 3, S, S), standardized.
+
+    Returns:
+        (B, 4, K), quarters row by row.
+    """
+    patches = model.forward_features(images)[:, 1:]  # (B, N, D)
     side = round(patches.shape[1] ** 0.5)
     grid = patches.transpose(1, 2).unflatten(2, (side, side))
     pooled = F.max_pool2d(grid, side // 2).flatten(2).transpose(1, 2)  # (B, 4, D)
     return model.head(pooled)
 
 
-def noun_cross_entropy(logits: Tensor, truth: Tensor) -> Tensor:
-    """Scalar: binary cross entropy, summed over the nouns of an image on average.
+def noun_cross_entropy(logits: Tensor, presence: Tensor) -> Tensor:
+    """Binary cross entropy of the nouns.
 
     Args:
         logits: (..., K).
-        truth: (..., K) 1 visible, 0 not there, -1 not counted.
+        presence: (..., K) 1 present, 0 absent, -1 uncertain (ignored).
+
+    Returns:
+        Scalar: the mean over the nouns that count, times K.
     """
-    counted = truth != -1
-    each = F.binary_cross_entropy_with_logits(logits, (truth == 1).float(), reduction="none")
-    return truth.shape[-1] * (each * counted).sum() / counted.sum()
+    counted = presence != -1
+    each = F.binary_cross_entropy_with_logits(logits, (presence == 1).float(), reduction="none")
+    return presence.shape[-1] * (each * counted).sum() / counted.sum()

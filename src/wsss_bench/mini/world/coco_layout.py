@@ -1,8 +1,8 @@
-"""The mini world as MS COCO 2014 lies on disk.
+"""The mini world in the layout of MS COCO 2014.
 
-`train2014/`, `val2014/`, `annotations/instances_<part>.json`, `annotations/captions_<part>.json`. It has
-what makes COCO awkward: category ids with gaps, image ids that are no running numbers, `iscrowd` regions (a
-third and later instance of a class becomes one region together), images without any annotation.
+`train2014/`, `val2014/`, `annotations/instances_<part>.json`, `annotations/captions_<part>.json`. It has the
+difficult cases of COCO: category ids with gaps, image ids that are not consecutive, `iscrowd` regions (the
+third and later instances of a class in one region), images without annotation.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from wsss_bench.mini.world.grammar import CLASS_NAMES, IMAGE_SIZE
 from wsss_bench.mini.world.samples import Sample
+from wsss_bench.mini.world.scenes import CLASS_NAMES, IMAGE_SIZE
 
-CATEGORY_IDS = (5, 9, 16, 19, 26, 33, 41, 50)  # of CLASS_NAMES, ascending with gaps
+CATEGORY_IDS = (5, 9, 16, 19, 26, 33, 41, 50)  # of CLASS_NAMES in order, with gaps
 
 
 def image_number(index: int) -> int:
@@ -30,20 +30,21 @@ def file_name(part: str, number: int) -> str:
 
 
 def image_entry(part: str, number: int) -> dict[str, Any]:
-    """Entry of the `images` list."""
+    """Entry of an image in the `images` list."""
     name = file_name(part, number)
     return {"id": number, "file_name": name, "width": IMAGE_SIZE, "height": IMAGE_SIZE, "license": 1}
 
 
 def instance_entries(sample: Sample, number: int) -> list[dict[str, Any]]:
-    """Entries of the `annotations` list of one image, ids unique over the part.
+    """Entries of one image in the `annotations` list, with ids unique in the part.
 
-    Ordinary instances are compressed RLE, crowds the uncompressed RLE that COCO uses for them.
+    Ordinary instances are stored as compressed RLE, crowds as the uncompressed RLE that COCO uses for them.
     """
     instance = sample.rendering.instance
     regions: list[tuple[int, bool, NDArray[np.bool_]]] = []
     for label in sample.scene.labels:
-        masks = [instance == k for k, placed in enumerate(sample.objects, start=1) if placed.label == label]
+        of_class = [k for k, obj in enumerate(sample.objects, start=1) if obj.label == label]
+        masks = [instance == number for number in of_class]
         regions += [(label, False, mask) for mask in masks[:2]]
         if len(masks) > 2:
             regions.append((label, True, np.logical_or.reduce(masks[2:])))
@@ -62,7 +63,7 @@ def instance_entries(sample: Sample, number: int) -> list[dict[str, Any]]:
 
 
 def caption_entries(sample: Sample, number: int) -> list[dict[str, Any]]:
-    """Entries of the captions file of one image."""
+    """Entries of one image in the `annotations` list of the captions file."""
     return [
         {"id": number * 100 + position, "image_id": number, "caption": sentence}
         for position, sentence in enumerate(sample.captions)
@@ -83,13 +84,15 @@ def _compressed(mask: NDArray[np.bool_]) -> dict[str, Any]:
 
 
 def _uncompressed(mask: NDArray[np.bool_]) -> dict[str, Any]:
-    flat = np.concatenate([[False], mask.ravel(order="F")])  # the first run counts zeros
+    # the first run of COCO's RLE counts zeros
+    flat = np.concatenate([[False], mask.ravel(order="F")])
     starts = np.flatnonzero(np.diff(flat))
     counts = np.diff(np.concatenate([[0], starts, [mask.size]])).tolist()
     return {"size": list(mask.shape), "counts": counts}
 
 
 def _box(mask: NDArray[np.bool_]) -> list[int]:
+    """Left, top, width, height of the pixels of a mask."""
     rows, columns = np.nonzero(mask)
     left, top = int(columns.min()), int(rows.min())
     return [left, top, int(columns.max()) + 1 - left, int(rows.max()) + 1 - top]

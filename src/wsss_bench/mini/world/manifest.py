@@ -1,4 +1,4 @@
-"""`mini.json`: written last, so its presence means that the world under a root is complete."""
+"""The manifest `mini.json`. It is written last, so where it exists the mini world is complete."""
 
 from __future__ import annotations
 
@@ -8,19 +8,25 @@ import os
 from pathlib import Path
 from typing import Any
 
-VERSION = 1  # of the world's laws and pixels; a change makes old folders invalid
+VERSION = 1  # of the scenes and their rendering; a new version makes old folders invalid
 NAME = "mini.json"
 
 
 def read_manifest(root: Path) -> dict[str, Any] | None:
-    """The manifest of a complete world, None where there is none."""
+    """The manifest of a complete mini world, or None."""
     path = root / NAME
     return json.loads(path.read_text()) if path.exists() else None
 
 
-def write_manifest(root: Path, size: str, seed: int, counts: dict[str, int]) -> None:
+def write_manifest(root: Path, size: str, random_seed: int, counts: dict[str, int]) -> None:
     """Hash every file under the root and write the manifest atomically."""
-    content = {"version": VERSION, "size": size, "seed": seed, "counts": counts, "sha256": tree_digest(root)}
+    content = {
+        "version": VERSION,
+        "size": size,
+        "seed": random_seed,
+        "counts": counts,
+        "sha256": tree_digest(root),
+    }
     temporary = root / f"{NAME}.tmp"
     with temporary.open("w") as stream:
         json.dump(content, stream, indent=2)
@@ -31,7 +37,7 @@ def write_manifest(root: Path, size: str, seed: int, counts: dict[str, int]) -> 
 
 
 def tree_digest(root: Path) -> str:
-    """sha256 over names and contents of `voc/`, `coco/` and `sheet.png`, in the order of their names."""
+    """sha256 over names and contents of all files of `voc/`, `coco/` and of `sheet.png`, sorted by name."""
     files = [path for top in ("voc", "coco") for path in (root / top).rglob("*") if path.is_file()]
     digest = hashlib.sha256()
     for path in sorted([*files, root / "sheet.png"]):

@@ -1,9 +1,10 @@
-"""The training images of the mini world as image-text pairs: a table of captions, and tar shards as img2dataset writes them.
+"""The mini world as image-text pairs: a caption table, and tar shards as img2dataset writes them.
 
-Made of `voc/` alone, so that a world written before it had pairs gets them without being drawn again.
-
-<root>/pairs/captions.csv          image,caption,split of all annotated images, in voc/JPEGImages
+<root>/pairs/captions.csv          columns image,caption,split: all annotated images, in voc/JPEGImages
 <root>/pairs/shards/<shard>.tar    <key>.jpg, <key>.txt, <key>.json: two pairs for each training image
+
+Both are made from `voc/` alone. A mini world that an earlier version wrote without pairs therefore gets them
+without being drawn again.
 """
 
 from __future__ import annotations
@@ -15,19 +16,19 @@ import shutil
 import tarfile
 from pathlib import Path
 
-from wsss_bench.mini.world.grammar import IMAGE_SIZE
+from wsss_bench.mini.world.scenes import IMAGE_SIZE
 
 FOLDER = "pairs"
 SHARDS = 4
 
 
-def are_written(root: Path) -> bool:
-    """Whether the pairs are there, all of them."""
+def pairs_exist(root: Path) -> bool:
+    """Whether the pairs are written. The folder exists only if they are complete."""
     return (root / FOLDER).is_dir()
 
 
 def write_pairs(root: Path) -> None:
-    """Write both layouts from the images and `captions.json` of `voc/`; all or nothing."""
+    """Write both layouts from `voc/`. The folder has a temporary name until it is complete."""
     voc, draft = root / "voc", root / f"{FOLDER}.incomplete"
     shutil.rmtree(draft, ignore_errors=True)
     (draft / "shards").mkdir(parents=True)
@@ -54,9 +55,16 @@ def write_pairs(root: Path) -> None:
 
 
 def _add_pair(tar: tarfile.TarFile, key: str, picture: bytes, caption: str) -> None:
-    facts = {"key": key, "caption": caption, "status": "success", "width": IMAGE_SIZE, "height": IMAGE_SIZE}
-    members = {"jpg": picture, "txt": caption.encode(), "json": json.dumps(facts).encode()}
+    metadata = {
+        "key": key,
+        "caption": caption,
+        "status": "success",
+        "width": IMAGE_SIZE,
+        "height": IMAGE_SIZE,
+    }
+    members = {"jpg": picture, "txt": caption.encode(), "json": json.dumps(metadata).encode()}
     for suffix, content in members.items():
-        info = tarfile.TarInfo(f"{key}.{suffix}")  # no time and no owner: same world, same bytes
+        # without time and owner, so that the same world gives the same bytes
+        info = tarfile.TarInfo(f"{key}.{suffix}")
         info.size = len(content)
         tar.addfile(info, io.BytesIO(content))

@@ -1,10 +1,13 @@
-"""The colour table of PASCAL VOC's indexed masks."""
+"""The colour palette of PASCAL VOC's indexed masks."""
 
 from __future__ import annotations
 
 
 def voc_palette() -> list[int]:
-    """768 numbers, R G B of each mask value: the bits of the value spread over the three channels."""
+    """R, G, B of the 256 mask values, 768 numbers in all.
+
+    Bit 3 k + c of a mask value becomes bit 7 - k of channel c.
+    """
     palette = []
     for value in range(256):
         rgb = [0, 0, 0]

@@ -1,8 +1,9 @@
-"""Saliency maps of the mini world: what a network for salient objects might say.
+"""Saliency maps of the mini world, a stand-in for the output of a salient object network.
 
-Such networks know objects but no classes, see some objects not at all, and are unsure at outlines. Here every object is
-overlooked with probability `OVERLOOKED`, the rest is blurred. They are made of the masks, as the networks behind the maps of
-MCIS and OAA were trained on masks: rows made with them say `saliency`.
+Such networks detect objects without their classes, miss some objects completely, and are unsure at outlines.
+Here every object is missed with probability `MISS_PROBABILITY`, and the rest is blurred. The maps are made
+from the masks, just as the networks behind the saliency maps of MCIS and OAA were trained on masks. Therefore
+rows that use them carry the hint `saliency`.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from scipy.ndimage import gaussian_filter
 
 from wsss_bench.mini.world.samples import Sample
 
-OVERLOOKED = 0.1
+MISS_PROBABILITY = 0.1
 BLUR = 2.0  # standard deviation in pixels
 
 
 def saliency_map(sample: Sample, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """(96, 96) saliency of an image, 0..255; `rng` says which objects are overlooked."""
-    seen = np.concatenate([[False], rng.random(len(sample.objects)) >= OVERLOOKED])
-    foreground = seen[sample.rendering.instance].astype(np.float32)
+    """(96, 96) saliency of an image, 0..255; `rng` decides which objects are missed."""
+    found = np.concatenate([[False], rng.random(len(sample.objects)) >= MISS_PROBABILITY])
+    foreground = found[sample.rendering.instance].astype(np.float32)
     return (255 * gaussian_filter(foreground, BLUR) + 0.5).astype(np.uint8)

@@ -1,7 +1,9 @@
-"""Outlines of the eight classes: a plain body and a distinctive head, as polygons in the unit square.
+"""Outlines of the eight classes, as polygons: a plain body and a distinctive head.
 
-Coordinates (u, v) lie in [-1, 1], u to the right, v down; every head looks to the right. Body colours are
-shared between classes (each of eight colours by three), head colours belong to one class alone.
+The head is the discriminative part of an object (15 to 27 % of it), for example the front of a bus or the
+sail of a boat. Head colours belong to one class alone; each of the eight body colours is shared by three
+classes.
+Coordinates (u, v) lie in [-1, 1], u to the right, v down. All heads are on the right.
 """
 
 from __future__ import annotations
@@ -21,31 +23,40 @@ BODY_COLOURS: tuple[Colour, ...] = (
 
 
 def body_colours(label: int) -> tuple[Colour, Colour, Colour]:
-    """The three body colours of a class; every colour serves exactly three classes."""
+    """The three body colours of a class; every colour is used by exactly three classes."""
     count = len(BODY_COLOURS)
     return tuple(BODY_COLOURS[(label + shift) % count] for shift in (0, 1, 3))  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Polygons of one class; `paint` lies on the head, `detail` (dark) on the body, later over earlier."""
+    """Polygons of one class.
+
+    Attributes:
+        body: Outline of the body, the union of the polygons.
+        body_details: Dark polygons painted on the body.
+        head: Outline of the head, the union of the polygons.
+        head_colour: RGB.
+        head_details: Polygons with their colours, painted on the head in this order.
+    """
 
     body: tuple[Polygon, ...]
-    detail: tuple[Polygon, ...]
+    body_details: tuple[Polygon, ...]
     head: tuple[Polygon, ...]
     head_colour: Colour
-    paint: tuple[tuple[Polygon, Colour], ...]
+    head_details: tuple[tuple[Polygon, Colour], ...]
 
 
-def _poly(*points: tuple[float, float]) -> Polygon:
+def _polygon(*points: tuple[float, float]) -> Polygon:
     return np.asarray(points, np.float32)
 
 
 def _box(left: float, top: float, right: float, bottom: float) -> Polygon:
-    return _poly((left, top), (right, top), (right, bottom), (left, bottom))
+    return _polygon((left, top), (right, top), (right, bottom), (left, bottom))
 
 
 def _ellipse(u: float, v: float, width: float, height: float, bumps: float = 0.0) -> Polygon:
+    """Ellipse around (u, v) with half axes `width` and `height`; `bumps` is the height of ten bulges."""
     t = np.linspace(0, 2 * np.pi, 48 if bumps else 28, endpoint=False)
     r = 1 + bumps * np.abs(np.sin(5 * t))
     return np.stack([u + width * r * np.cos(t), v + height * r * np.sin(t)], 1).astype(np.float32)
@@ -57,41 +68,41 @@ SHAPES: dict[str, Shape] = {
     "aeroplane": Shape(  # seen from above
         body=(
             _ellipse(-0.15, 0, 0.82, 0.16),
-            _poly((0.25, -0.1), (-0.2, -0.92), (-0.48, -0.92), (-0.25, -0.1)),
-            _poly((0.25, 0.1), (-0.2, 0.92), (-0.48, 0.92), (-0.25, 0.1)),
-            _poly((-0.66, 0), (-0.82, -0.42), (-0.99, -0.42), (-0.92, 0), (-0.99, 0.42), (-0.82, 0.42)),
+            _polygon((0.25, -0.1), (-0.2, -0.92), (-0.48, -0.92), (-0.25, -0.1)),
+            _polygon((0.25, 0.1), (-0.2, 0.92), (-0.48, 0.92), (-0.25, 0.1)),
+            _polygon((-0.66, 0), (-0.82, -0.42), (-0.99, -0.42), (-0.92, 0), (-0.99, 0.42), (-0.82, 0.42)),
         ),
-        detail=(_ellipse(-0.16, -0.55, 0.15, 0.07), _ellipse(-0.16, 0.55, 0.15, 0.07)),
+        body_details=(_ellipse(-0.16, -0.55, 0.15, 0.07), _ellipse(-0.16, 0.55, 0.15, 0.07)),
         head=(_ellipse(0.6, 0, 0.4, 0.25),),
         head_colour=(232, 36, 30),
-        paint=((_box(0.42, -0.3, 0.54, 0.3), WHITE), (_ellipse(0.76, 0, 0.12, 0.13), BLACK)),
+        head_details=((_box(0.42, -0.3, 0.54, 0.3), WHITE), (_ellipse(0.76, 0, 0.12, 0.13), BLACK)),
     ),
     "bird": Shape(
         body=(
             _ellipse(-0.08, 0.14, 0.56, 0.38),
-            _poly((-0.45, 0.05), (-0.98, -0.16), (-0.98, 0.2), (-0.4, 0.32)),
-            _poly((-0.1, 0.45), (-0.04, 0.45), (0.0, 0.92), (-0.07, 0.92)),
-            _poly((0.1, 0.45), (0.16, 0.45), (0.2, 0.92), (0.13, 0.92)),
+            _polygon((-0.45, 0.05), (-0.98, -0.16), (-0.98, 0.2), (-0.4, 0.32)),
+            _polygon((-0.1, 0.45), (-0.04, 0.45), (0.0, 0.92), (-0.07, 0.92)),
+            _polygon((0.1, 0.45), (0.16, 0.45), (0.2, 0.92), (0.13, 0.92)),
         ),
-        detail=(_poly((-0.42, 0.0), (0.2, 0.0), (-0.05, 0.3), (-0.3, 0.26)),),
-        head=(_ellipse(0.5, -0.36, 0.29, 0.3), _poly((0.7, -0.5), (1.0, -0.3), (0.7, -0.2))),
+        body_details=(_polygon((-0.42, 0.0), (0.2, 0.0), (-0.05, 0.3), (-0.3, 0.26)),),
+        head=(_ellipse(0.5, -0.36, 0.29, 0.3), _polygon((0.7, -0.5), (1.0, -0.3), (0.7, -0.2))),
         head_colour=(252, 222, 24),
-        paint=(
-            (_poly((0.7, -0.52), (1.0, -0.3), (0.7, -0.18)), (240, 110, 10)),
+        head_details=(
+            (_polygon((0.7, -0.52), (1.0, -0.3), (0.7, -0.18)), (240, 110, 10)),
             (_ellipse(0.55, -0.42, 0.1, 0.1), BLACK),
         ),
     ),
     "boat": Shape(
         body=(
-            _poly((-0.97, 0.2), (0.97, 0.2), (0.66, 0.78), (-0.72, 0.78)),
+            _polygon((-0.97, 0.2), (0.97, 0.2), (0.66, 0.78), (-0.72, 0.78)),
             _box(-0.62, -0.06, -0.12, 0.22),
         ),
-        detail=(_box(-0.52, 0.02, -0.22, 0.13),),
-        head=(_poly((0.02, -0.95), (0.72, 0.16), (0.02, 0.16)),),
+        body_details=(_box(-0.52, 0.02, -0.22, 0.13),),
+        head=(_polygon((0.02, -0.95), (0.72, 0.16), (0.02, 0.16)),),
         head_colour=WHITE,
-        paint=(
-            (_poly((0.02, -0.7), (0.18, -0.7), (0.34, -0.45), (0.02, -0.45)), (30, 70, 230)),
-            (_poly((0.02, -0.2), (0.49, -0.2), (0.65, 0.04), (0.02, 0.04)), (30, 70, 230)),
+        head_details=(
+            (_polygon((0.02, -0.7), (0.18, -0.7), (0.34, -0.45), (0.02, -0.45)), (30, 70, 230)),
+            (_polygon((0.02, -0.2), (0.49, -0.2), (0.65, 0.04), (0.02, 0.04)), (30, 70, 230)),
         ),
     ),
     "bus": Shape(
@@ -99,10 +110,10 @@ SHAPES: dict[str, Shape] = {
             _box(-0.96, -0.56, 0.5, 0.48),
             _ellipse(-0.55, 0.48, 0.17, 0.17), _ellipse(0.15, 0.48, 0.17, 0.17),
         ),
-        detail=(_ellipse(-0.55, 0.48, 0.17, 0.17), _ellipse(0.15, 0.48, 0.17, 0.17)),
+        body_details=(_ellipse(-0.55, 0.48, 0.17, 0.17), _ellipse(0.15, 0.48, 0.17, 0.17)),
         head=(_box(0.5, -0.56, 0.96, 0.48),),
         head_colour=(20, 205, 225),
-        paint=(
+        head_details=(
             (_box(0.56, -0.48, 0.9, 0.0), (215, 250, 255)),
             (_box(0.5, 0.14, 0.96, 0.26), BLACK),
             (_ellipse(0.84, 0.36, 0.08, 0.07), (255, 235, 90)),
@@ -110,35 +121,38 @@ SHAPES: dict[str, Shape] = {
     ),
     "car": Shape(
         body=(
-            _poly((-0.96, 0.0), (-0.9, -0.06), (0.5, -0.06), (0.5, 0.4), (-0.96, 0.4)),
-            _poly((-0.72, -0.04), (-0.48, -0.46), (0.18, -0.46), (0.46, -0.04)),
+            _polygon((-0.96, 0.0), (-0.9, -0.06), (0.5, -0.06), (0.5, 0.4), (-0.96, 0.4)),
+            _polygon((-0.72, -0.04), (-0.48, -0.46), (0.18, -0.46), (0.46, -0.04)),
             _ellipse(-0.52, 0.4, 0.2, 0.2),
             _ellipse(0.36, 0.4, 0.2, 0.2),
         ),
-        detail=(
-            _poly((-0.58, -0.08), (-0.42, -0.38), (0.12, -0.38), (0.3, -0.08)),
+        body_details=(
+            _polygon((-0.58, -0.08), (-0.42, -0.38), (0.12, -0.38), (0.3, -0.08)),
             _ellipse(-0.52, 0.4, 0.2, 0.2),
             _ellipse(0.36, 0.4, 0.2, 0.2),
         ),
-        head=(_poly((0.5, -0.1), (0.82, -0.04), (0.98, 0.1), (0.98, 0.42), (0.5, 0.42)),),
+        head=(_polygon((0.5, -0.1), (0.82, -0.04), (0.98, 0.1), (0.98, 0.42), (0.5, 0.42)),),
         head_colour=(236, 30, 170),
-        paint=((_ellipse(0.84, 0.1, 0.11, 0.09), (255, 250, 190)), (_box(0.62, 0.24, 0.98, 0.34), BLACK)),
+        head_details=(
+            (_ellipse(0.84, 0.1, 0.11, 0.09), (255, 250, 190)),
+            (_box(0.62, 0.24, 0.98, 0.34), BLACK),
+        ),
     ),
     "cow": Shape(
         body=(
             _ellipse(-0.2, 0.0, 0.66, 0.36),
             _box(-0.76, 0.1, -0.6, 0.82), _box(-0.46, 0.1, -0.32, 0.82),
             _box(0.04, 0.1, 0.18, 0.82), _box(0.26, 0.1, 0.4, 0.82),
-            _poly((-0.8, -0.12), (-0.98, 0.34), (-0.9, 0.36), (-0.74, 0.0)),
+            _polygon((-0.8, -0.12), (-0.98, 0.34), (-0.9, 0.36), (-0.74, 0.0)),
         ),
-        detail=(),
+        body_details=(),
         head=(
             _box(0.4, -0.6, 0.86, 0.1),
-            _poly((0.42, -0.56), (0.3, -0.86), (0.54, -0.62)),
-            _poly((0.84, -0.56), (0.96, -0.86), (0.72, -0.62)),
+            _polygon((0.42, -0.56), (0.3, -0.86), (0.54, -0.62)),
+            _polygon((0.84, -0.56), (0.96, -0.86), (0.72, -0.62)),
         ),
         head_colour=(252, 250, 240),
-        paint=(
+        head_details=(
             (_box(0.4, -0.16, 0.86, 0.1), (255, 140, 160)),
             (_ellipse(0.52, -0.4, 0.07, 0.08), BLACK), (_ellipse(0.74, -0.4, 0.07, 0.08), BLACK),
             (_ellipse(0.54, -0.03, 0.05, 0.06), (120, 30, 50)),
@@ -151,17 +165,17 @@ SHAPES: dict[str, Shape] = {
             _box(-0.56, 0.3, -0.44, 0.8), _box(-0.3, 0.3, -0.18, 0.8),
             _box(0.0, 0.3, 0.12, 0.8), _box(0.22, 0.3, 0.34, 0.8),
         ),
-        detail=(
+        body_details=(
             _box(-0.56, 0.46, -0.44, 0.8), _box(-0.3, 0.46, -0.18, 0.8),
             _box(0.0, 0.46, 0.12, 0.8), _box(0.22, 0.46, 0.34, 0.8),
         ),
         head=(
             _ellipse(0.66, -0.08, 0.28, 0.38),
-            _poly((0.5, -0.3), (0.24, -0.46), (0.42, -0.14)),
-            _poly((0.82, -0.3), (0.99, -0.5), (0.92, -0.12)),
+            _polygon((0.5, -0.3), (0.24, -0.46), (0.42, -0.14)),
+            _polygon((0.82, -0.3), (0.99, -0.5), (0.92, -0.12)),
         ),
         head_colour=(24, 20, 24),
-        paint=(
+        head_details=(
             (_ellipse(0.57, -0.16, 0.09, 0.1), WHITE), (_ellipse(0.77, -0.16, 0.09, 0.1), WHITE),
             (_ellipse(0.67, 0.16, 0.1, 0.06), (230, 120, 200)),
         ),
@@ -171,13 +185,13 @@ SHAPES: dict[str, Shape] = {
             _box(-0.99, -0.36, 0.52, 0.3),
             *(_ellipse(u, 0.34, 0.11, 0.11) for u in (-0.82, -0.5, -0.18, 0.14, 0.42)),
         ),
-        detail=(*(_ellipse(u, 0.36, 0.1, 0.1) for u in (-0.82, -0.5, -0.18, 0.14, 0.42)),),
-        head=(_poly((0.52, -0.4), (0.7, -0.4), (0.99, 0.12), (0.99, 0.4), (0.52, 0.4)),),
+        body_details=(*(_ellipse(u, 0.36, 0.1, 0.1) for u in (-0.82, -0.5, -0.18, 0.14, 0.42)),),
+        head=(_polygon((0.52, -0.4), (0.7, -0.4), (0.99, 0.12), (0.99, 0.4), (0.52, 0.4)),),
         head_colour=(255, 196, 0),
-        paint=(
-            (_poly((0.5, -0.1), (0.5, 0.12), (1.0, 0.38), (1.0, 0.16)), BLACK),
-            (_poly((0.5, 0.3), (0.5, 0.5), (0.7, 0.5)), BLACK),
-            (_poly((0.6, -0.32), (0.7, -0.32), (0.82, -0.08), (0.6, -0.2)), (120, 220, 120)),
+        head_details=(
+            (_polygon((0.5, -0.1), (0.5, 0.12), (1.0, 0.38), (1.0, 0.16)), BLACK),
+            (_polygon((0.5, 0.3), (0.5, 0.5), (0.7, 0.5)), BLACK),
+            (_polygon((0.6, -0.32), (0.7, -0.32), (0.82, -0.08), (0.6, -0.2)), (120, 220, 120)),
         ),
     ),
 }  # fmt: skip

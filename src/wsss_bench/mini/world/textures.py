@@ -1,7 +1,7 @@
 """Procedural textures: six background materials and eight body patterns.
 
-A bank holds a fixed number of textures per material; each is drawn the first time it is needed, from the
-seed and its own number, so that every process sees the same bank without sharing anything.
+There is a fixed number of textures per material. Each is made when it is first needed, from the random seed
+and its own number, so that all processes get the same textures without shared memory or files.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from wsss_bench.mini.world.grammar import MATERIALS, Stream
+from wsss_bench.mini.world.scenes import MATERIALS, Stream
 
 TEXTURE_SIZE = 192  # pixels, square; a scene shows a 96-pixel crop at zoom 1
-BANK_SIZE = 32  # textures per material
+TEXTURES_PER_MATERIAL = 32
 
 Array = NDArray[np.float32]
 
@@ -29,6 +29,7 @@ def _noise(rng: np.random.Generator, sigma: float | tuple[float, float]) -> Arra
 
 
 def _grid() -> tuple[Array, Array]:
+    """x and y of every pixel, both (T, T)."""
     y, x = np.mgrid[:TEXTURE_SIZE, :TEXTURE_SIZE].astype(np.float32)
     return x, y
 
@@ -39,7 +40,7 @@ def _tint(
     field: NDArray[np.floating],
     spread: float = 14,
 ) -> Array:
-    """(T, T, 3): a base colour, itself varied by `spread`, plus the same brightness field in all channels."""
+    """(T, T, 3): a base colour, varied by up to `spread`, plus a brightness field (T, T) in all channels."""
     base = np.asarray(colour, np.float32) + rng.uniform(-spread, spread, 3).astype(np.float32)
     return base + field[..., None]
 
@@ -97,22 +98,39 @@ def _sand(rng: np.random.Generator) -> Array:
     return _tint(rng, (214, 186, 128), 9 * ripple + 10 * _noise(rng, 0.7))
 
 
-_PAINTERS = {"sky": _sky, "water": _water, "railway": _railway, "grass": _grass, "road": _road, "sand": _sand}
+_MATERIAL_TEXTURES = {
+    "sky": _sky,
+    "water": _water,
+    "railway": _railway,
+    "grass": _grass,
+    "road": _road,
+    "sand": _sand,
+}
 
 
-@lru_cache(maxsize=len(MATERIALS) * BANK_SIZE)
-def background(seed: int, material: int, number: int) -> NDArray[np.uint8]:
-    """(T, T, 3) texture `number` of a material in the bank of a world seed; values 0..255."""
-    rng = np.random.default_rng([seed, int(Stream.TEXTURE), material, number])
-    return np.clip(_PAINTERS[MATERIALS[material]](rng), 0, 255).astype(np.uint8)
+@lru_cache(maxsize=len(MATERIALS) * TEXTURES_PER_MATERIAL)
+def background_texture(random_seed: int, material: int, number: int) -> NDArray[np.uint8]:
+    """(T, T, 3) texture `number` of a material, T = `TEXTURE_SIZE`, values 0..255."""
+    rng = np.random.default_rng([random_seed, int(Stream.TEXTURE), material, number])
+    return np.clip(_MATERIAL_TEXTURES[MATERIALS[material]](rng), 0, 255).astype(np.uint8)
 
 
-def _stripes(t: Array, sharp: float = 4.0) -> Array:
-    return np.tanh(sharp * np.sin(2 * np.pi * t))
+def _stripes(t: Array, sharpness: float = 4.0) -> Array:
+    """Stripes of period 1 along `t`, values -1 to 1."""
+    return np.tanh(sharpness * np.sin(2 * np.pi * t))
 
 
 def body_pattern(name: str, u: Array, v: Array, phase: float) -> Array:
-    """Brightness of a class's body, about -1 to 1, at object coordinates u, v in [-1, 1] (head at u > 0)."""
+    """Pattern on the body of a class.
+
+    Args:
+        name: Class name.
+        u, v: Object coordinates in [-1, 1], head at u > 0, of any shape.
+        phase: Shift of the pattern, in [0, 1).
+
+    Returns:
+        Brightness of the shape of `u`, about -1 to 1.
+    """
     p = 2 * np.pi * phase
     if name == "aeroplane":  # riveted lengthwise panels
         return _stripes(v * 2.5 + phase)

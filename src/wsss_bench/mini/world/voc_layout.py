@@ -1,9 +1,9 @@
-"""The mini world as PASCAL VOC 2012 lies on disk.
+"""The mini world in the layout of PASCAL VOC 2012.
 
-`JPEGImages/<id>.jpg`, `Annotations/<id>.xml` (one <object> per instance; image labels come from here),
+`JPEGImages/<id>.jpg`, `Annotations/<id>.xml` (one <object> per instance; image labels are read from here),
 `SegmentationClass/<id>.png` and `SegmentationObject/<id>.png` (indexed, VOC palette, 255 border),
-`ImageSets/Segmentation/<split>.txt`. Images of the test split have no annotation, as on VOC's server.
-`captions.json` maps each annotated image to its sentences.
+`ImageSets/Segmentation/<split>.txt`. Images of the test split have no annotation, as VOC's test set has none.
+`captions.json` maps each annotated image to its captions.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from wsss_bench.mini.world.grammar import CLASS_NAMES, IMAGE_SIZE
 from wsss_bench.mini.world.palette import voc_palette
 from wsss_bench.mini.world.samples import Sample
+from wsss_bench.mini.world.scenes import CLASS_NAMES, IMAGE_SIZE
 
 FOLDERS = ("JPEGImages", "Annotations", "SegmentationClass", "SegmentationObject", "ImageSets/Segmentation")
 
@@ -33,14 +33,14 @@ def write_voc_image(root: Path, image_id: str, sample: Sample, annotated: bool) 
 
 
 def write_split(root: Path, split: str, image_ids: list[str]) -> None:
-    """Write the list of a split, one id a line."""
+    """Write the list of a split, one image id per line."""
     lines = "".join(f"{image_id}\n" for image_id in image_ids)
     (root / "ImageSets" / "Segmentation" / f"{split}.txt").write_text(lines)
 
 
 def _write_indexed(path: Path, mask: NDArray[np.uint8]) -> None:
     picture = Image.fromarray(mask, mode="L")
-    picture.putpalette(voc_palette())  # turns the mode into P
+    picture.putpalette(voc_palette())  # changes the mode from L to P
     picture.save(path, optimize=False)
 
 
@@ -57,12 +57,13 @@ def _write_xml(path: Path, image_id: str, sample: Sample) -> None:
         _add(size, tag, str(value))
     _add(root, "segmented", "1")
     visible = sample.rendering.visible
-    for number, placed in enumerate(sample.objects, start=1):
+    for number, scene_object in enumerate(sample.objects, start=1):
         rows, columns = np.nonzero(sample.rendering.instance == number)
         node = ElementTree.SubElement(root, "object")
-        _add(node, "name", CLASS_NAMES[placed.label])
-        _add(node, "pose", "Left" if placed.flip else "Right")
-        _add(node, "truncated", "1" if visible[number - 1] < sample.rendering.areas[number - 1] else "0")
+        _add(node, "name", CLASS_NAMES[scene_object.label])
+        _add(node, "pose", "Left" if scene_object.flip else "Right")
+        occluded = visible[number - 1] < sample.rendering.areas[number - 1]
+        _add(node, "truncated", "1" if occluded else "0")
         _add(node, "difficult", "0")
         box = ElementTree.SubElement(node, "bndbox")  # VOC counts pixels from 1
         edges = (columns.min(), rows.min(), columns.max(), rows.max())

@@ -1,4 +1,4 @@
-"""A picture of samples with their masks, to be looked at."""
+"""A contact sheet: one picture with many samples and their masks, to look at."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from wsss_bench.mini.world.palette import voc_palette
 from wsss_bench.mini.world.samples import Sample
 
 COLUMNS = 8
-SHEET_SIZE = 64  # samples on it
+SHEET_SAMPLES = 64
 
 
-def write_sheet(path: Path, samples: Sequence[Sample]) -> None:
-    """Write samples in rows of eight, each image above its mask (VOC colours, border white)."""
+def write_contact_sheet(path: Path, samples: Sequence[Sample]) -> None:
+    """Write samples in rows of eight, each image above its mask (VOC palette, border 255 almost white)."""
     colours = np.asarray(voc_palette(), np.uint8).reshape(256, 3)
     tiles = [np.vstack([s.rendering.image, colours[s.class_mask()]]) for s in samples]
     blank = np.full_like(tiles[0], 255)
