@@ -185,7 +185,7 @@ def test_the_three_stages_run_and_a_second_run_skips_what_is_done(name, tmp_path
     common = {"source": source, "split": "train", "seeds": str(tmp_path), "workers": 0}
     labels, network, refiner = (
         {"class_path": part.class_path, "init_args": part.init_args}
-        for part in (parts.labels, parts.network.model, parts.refiner)
+        for part in (parts.affinity_labels, parts.network.model, parts.refiner)
     )
     run(refine, tmp_path, "labels", {**common, "refiner": labels})
     training = {"max_epochs": 1, "limit_train_batches": 2}
