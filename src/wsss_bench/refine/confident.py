@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from wsss_bench.crf.densecrf import IRN_LABELS, CRFConfig, crf_hard_labels, crf_inference, require_crf
+from wsss_bench.crf.densecrf import IRN_CRF, CRFConfig, crf_from_class_map, crf_inference, require_crf
 from wsss_bench.readout import full_size_scores
 from wsss_bench.refine.base import Refiner
 from wsss_bench.types import IGNORE, ScoreMaps
 
-PSA_LABELS = CRFConfig(3, 3, 80, 13, 10, 10)
+PSA_CRF = CRFConfig(3, 3, 80, 13, 10, 10)
 """PSA's CRF for pseudo labels."""
 
 
@@ -29,7 +29,7 @@ class ConfidentLabels(Refiner):
         crf: Kernels and iterations.
     """
 
-    def __init__(self, foreground: float = 0.3, background: float = 0.1, crf: CRFConfig = IRN_LABELS) -> None:
+    def __init__(self, foreground: float = 0.3, background: float = 0.1, crf: CRFConfig = IRN_CRF) -> None:
         if not 0 < background <= foreground < 1:
             raise ValueError(
                 "labels.init_args need 0 < background <= foreground < 1, "
@@ -54,7 +54,7 @@ class ConfidentLabels(Refiner):
 
     def _labels(self, image: np.ndarray, scores: np.ndarray, level: float) -> np.ndarray:
         stacked = np.concatenate([np.full_like(scores[:1], level), scores])
-        return crf_hard_labels(image, stacked.argmax(axis=0), len(stacked), self.crf)
+        return crf_from_class_map(image, stacked.argmax(axis=0), len(stacked), self.crf)
 
 
 class PSALabels(Refiner):
@@ -66,7 +66,7 @@ class PSALabels(Refiner):
         crf: Kernels and iterations.
     """
 
-    def __init__(self, low_alpha: float = 4.0, high_alpha: float = 32.0, crf: CRFConfig = PSA_LABELS) -> None:
+    def __init__(self, low_alpha: float = 4.0, high_alpha: float = 32.0, crf: CRFConfig = PSA_CRF) -> None:
         if not 0 < low_alpha <= high_alpha:
             raise ValueError(
                 f"labels.init_args need 0 < low_alpha <= high_alpha, got {low_alpha} and {high_alpha}"
