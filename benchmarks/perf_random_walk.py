@@ -14,8 +14,8 @@ import time
 import torch
 from torch import Tensor
 
-from wsss_bench.refine.walk.pairs import all_pairs_edge_affinity, search_directions
-from wsss_bench.refine.walk.random_walk import edge_transition, random_walk
+from wsss_bench.refine.walk.affinity_pairs import padded_boundary_affinity, pair_offsets
+from wsss_bench.refine.walk.random_walk import boundary_transition_matrix, random_walk
 
 RADIUS, BETA, EXP_TIMES, CLASSES = 5, 10.0, 8, 2
 SIZES = ((24, 24), (48, 64), (94, 125))  # mini; a 250 x 190 image; a 500 x 375 image
@@ -32,16 +32,16 @@ def scene(height: int, width: int) -> tuple[Tensor, Tensor]:
 
 
 def sparse_walk(maps: Tensor, edge: Tensor) -> Tensor:
-    return random_walk(maps * (1 - edge), edge_transition(edge, RADIUS, BETA), 2**EXP_TIMES)
+    return random_walk(maps * (1 - edge), boundary_transition_matrix(edge, RADIUS, BETA), 2**EXP_TIMES)
 
 
 def dense_walk(maps: Tensor, edge: Tensor) -> Tensor:
     """Symmetric affinities to the power beta, columns of sum 1, squared `EXP_TIMES` times."""
     height, width = edge.shape
     pixels = torch.arange(height * width)
-    affinity = all_pairs_edge_affinity(edge, RADIUS)
+    affinity = padded_boundary_affinity(edge, RADIUS)
     matrix = torch.eye(height * width, dtype=edge.dtype)
-    for (dy, dx), values in zip(search_directions(RADIUS), affinity, strict=True):
+    for (dy, dx), values in zip(pair_offsets(RADIUS), affinity, strict=True):
         inside = (pixels // width + dy < height) & (pixels % width + dx >= 0) & (pixels % width + dx < width)
         source, target = pixels[inside], pixels[inside] + dy * width + dx
         matrix[source, target] = matrix[target, source] = values[inside]
