@@ -1,5 +1,9 @@
-"""Kills a running benchmark at random moments (SIGKILL, the whole process group), starts it again, and compares the final
-table with that of an uninterrupted run. Costs differ by nature and are left out; everything else must be identical."""
+"""Checks that a killed benchmark resumes to the same table.
+
+A running bench is killed at random moments (SIGKILL, the whole process group) and started again. The final
+table is compared with that of an uninterrupted run. Costs differ between runs and are left out; everything
+else must be identical.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ COSTS = {"seconds", "peak_memory_mb"}
 
 
 def table(runs: Path, experiment: Path) -> list[dict[str, str]]:
-    """The leaderboard without its cost columns."""
+    """Rows of `leaderboard.csv` without the cost columns."""
     with open(runs / experiment.stem / "leaderboard.csv", newline="") as file:
         return [
             {key: value for key, value in row.items() if key not in COSTS} for row in csv.DictReader(file)
@@ -26,7 +30,7 @@ def table(runs: Path, experiment: Path) -> list[dict[str, str]]:
 
 
 def start(runs: Path, experiment: Path) -> subprocess.Popen[bytes]:
-    """Start a bench in a process group of its own."""
+    """Start a bench in its own process group, without output."""
     command = [sys.executable, "-m", "wsss_bench", "bench", str(experiment), "--runs", str(runs)]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
 
@@ -36,9 +40,9 @@ def main() -> int:
     parser.add_argument("experiment", type=Path)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--longest", type=float, default=60.0, help="longest time before a kill, in seconds")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--random_seed", type=int, default=0, help="random seed of the moments of the kills")
     options = parser.parse_args()
-    draw = random.Random(options.seed)
+    draw = random.Random(options.random_seed)
     os.environ.setdefault("WANDB_MODE", "disabled")
     with tempfile.TemporaryDirectory() as name:
         whole, killed = Path(name) / "whole", Path(name) / "killed"
@@ -50,7 +54,7 @@ def main() -> int:
                 time.sleep(0.05)
             if process.poll() is not None:
                 print(
-                    f"ended by itself after {kill} kills; take a longer experiment or a smaller --longest",
+                    f"the bench ended after {kill} kills; use a longer experiment or a smaller --longest",
                     flush=True,
                 )
                 return 1

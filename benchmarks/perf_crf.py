@@ -1,6 +1,7 @@
-"""DenseCRF over a folder of images: how it scales with processes, and what leaving out absent labels saves.
+"""Time of DenseCRF on many images: two processes against one, and present classes against all classes.
 
-Images and scores are drawn at VOC's size; the pool is the one of the predict stage, and both sides write the same masks.
+Images and probabilities are random, of VOC's size. The process pool is that of the predict stage, and both
+sides must write the same masks.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ CONFIG = CRFConfig()
 
 
 def scene(index: int) -> tuple[np.ndarray, np.ndarray]:
-    """An image and the probabilities of its labels: discs of own colour, blurred scores."""
+    """An image of coloured discs `(H, W, 3)` uint8, and noisy class probabilities `(K, H, W)` float32."""
     generator = np.random.default_rng(index)
     rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
     truth = np.zeros(SIZE, int)
@@ -38,33 +39,36 @@ def scene(index: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def seconds(folder: Path, workers: int, scenes: list[tuple[np.ndarray, np.ndarray]]) -> float:
-    """Wall seconds for all images; the pool's processes are started before the clock."""
-    labels = np.arange(PRESENT)
+    """Wall-clock seconds for all images, without the start of the worker processes."""
+    mask_values = np.arange(PRESENT)
     with CRFPool(CONFIG, workers) as pool:
-        for index in range(max(1, workers)):  # spawning and importing is once a stage, not once an image
-            pool.submit(f"warm{index}", *scenes[0], labels, folder / f"warm{index}.png")
+        # workers start and import once per stage, not once per image
+        for index in range(max(1, workers)):
+            pool.submit(f"warm{index}", *scenes[0], mask_values, folder / f"warm{index}.png")
         while not all((folder / f"warm{index}.png").is_file() for index in range(max(1, workers))):
             time.sleep(0.01)
         started = time.perf_counter()
         for index, (image, probabilities) in enumerate(scenes):
-            pool.submit(str(index), image, probabilities, labels, folder / f"{index}.png")
-    return time.perf_counter() - started  # leaving the block waits for all of them
+            pool.submit(str(index), image, probabilities, mask_values, folder / f"{index}.png")
+    # the end of the `with` block has waited for all images
+    return time.perf_counter() - started
 
 
 def main() -> None:
     scenes = [scene(index) for index in range(IMAGES)]
-    gains = []
+    speedups = []
     with tempfile.TemporaryDirectory() as name:
         for number in range(ROUNDS):
             one, two = Path(name) / f"one{number}", Path(name) / f"two{number}"
-            gains.append(seconds(one, 1, scenes) / seconds(two, 2, scenes))
+            speedups.append(seconds(one, 1, scenes) / seconds(two, 2, scenes))
             same = all(
                 np.array_equal(read_mask(one / f"{i}.png"), read_mask(two / f"{i}.png"))
                 for i in range(IMAGES)
             )
             assert same, "masks differ with the number of processes"
     print(
-        f"CRF, {IMAGES} images of {SIZE[1]}x{SIZE[0]}, two processes against one: {statistics.median(gains):.2f}x"
+        f"CRF, {IMAGES} images of {SIZE[1]}x{SIZE[0]}, two processes against one: "
+        f"{statistics.median(speedups):.2f}x"
     )
 
     image, probabilities = scenes[0]
@@ -73,13 +77,13 @@ def main() -> None:
     ratios = []
     for _ in range(ROUNDS):
         started = time.process_time()
-        few = crf_inference(image, probabilities, CONFIG).argmax(0)
+        with_present = crf_inference(image, probabilities, CONFIG).argmax(0)
         between = time.process_time()
-        many = crf_inference(image, everything, CONFIG).argmax(0)
+        with_all = crf_inference(image, everything, CONFIG).argmax(0)
         ratios.append((time.process_time() - between) / (between - started))
     print(
-        f"CRF on {PRESENT} present labels against all {CLASSES}: {statistics.median(ratios):.1f}x faster, "
-        f"{np.mean(few == many):.4%} of the pixels alike"
+        f"CRF on {PRESENT} present classes against all {CLASSES}: {statistics.median(ratios):.1f}x faster, "
+        f"{np.mean(with_present == with_all):.4%} of the pixels equal"
     )
 
 

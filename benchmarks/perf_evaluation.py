@@ -1,7 +1,7 @@
-"""What evaluation costs, as ratios against plain references measured in the same run: `make perf`.
+"""Cost of evaluation, as ratios to plain reference implementations measured in the same run: `make perf`.
 
-Each time is CPU time of one thread, the best of several repetitions: other work on the machine does not
-count. A reference computes the same thing, and its result is compared.
+Each time is the CPU time of one thread, the best of several repetitions, so that other work on the machine
+has little influence. A reference computes the same result, which is checked.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ THRESHOLDS = np.arange(1, 101) / 101
 
 
 def best(function: Callable[[], object], repetitions: int) -> float:
-    """Least CPU time of several runs, in seconds."""
+    """Shortest CPU time of several runs, in seconds."""
     times = []
     for _ in range(repetitions):
         start = time.process_time()
@@ -46,20 +46,20 @@ def best(function: Callable[[], object], repetitions: int) -> float:
     return min(times)
 
 
-def row(name: str, ours: str, reference: str, ratio: str, aim: str) -> None:
+def row(name: str, ours: str, reference: str, ratio: str, goal: str) -> None:
     """One line of the table."""
-    print(f"{name:<44}{ours:>14}{reference:>14}{ratio:>10}  {aim}", flush=True)
+    print(f"{name:<44}{ours:>14}{reference:>14}{ratio:>10}  {goal}", flush=True)
 
 
 def smooth_maps(number: int, seed: int = 0) -> np.ndarray:
-    """`(number, H, W)` float16 maps as a network makes them: blobs with a maximum of 1."""
+    """`(number, H, W)` float16 score maps that are smooth like those of a network, each with maximum 1."""
     random = np.random.default_rng(seed)
     maps = [cv2.resize(random.random((12, 16), dtype=np.float32), SIZE[::-1]) for _ in range(number)]
     return np.stack([score / score.max() for score in maps]).astype(np.float16)
 
 
 def blocks(seed: int) -> np.ndarray:
-    """A VOC-like mask: a few ellipses with borders of 255 on background."""
+    """A mask like VOC's, `(H, W)` uint8: three ellipses with borders of 255 on background."""
     random = np.random.default_rng(seed)
     mask = np.zeros(SIZE, np.uint8)
     for _ in range(3):
@@ -71,8 +71,10 @@ def blocks(seed: int) -> np.ndarray:
     return mask
 
 
-def naive_sweep(scores: np.ndarray, values: np.ndarray, target: np.ndarray, num_classes: int) -> np.ndarray:
-    """For each threshold: a constant background map in front, argmax, bincount."""
+def reference_sweep(
+    scores: np.ndarray, values: np.ndarray, target: np.ndarray, num_classes: int
+) -> np.ndarray:
+    """For each threshold: constant background map in front of the scores, argmax, bincount."""
     stack = np.concatenate([np.zeros((1, *target.shape), np.float32), scores])
     counted = target != IGNORE
     truth = target[counted].astype(np.int64) * num_classes
@@ -102,10 +104,10 @@ def measure_sweep() -> None:
         for name, (maps, values) in references.items():
             once = ThresholdSweep(THRESHOLDS, VOC_CLASSES + 1)
             once.update(kept, classes, target)
-            if not np.array_equal(once.confusions(), naive_sweep(maps, values, target, VOC_CLASSES + 1)):
-                raise SystemExit("the sweep and the loop disagree")
+            if not np.array_equal(once.confusions(), reference_sweep(maps, values, target, VOC_CLASSES + 1)):
+                raise SystemExit("the sweep and the loop over thresholds give different matrices")
             naive = best(
-                lambda maps=maps, values=values: naive_sweep(maps, values, target, VOC_CLASSES + 1), 3
+                lambda maps=maps, values=values: reference_sweep(maps, values, target, VOC_CLASSES + 1), 3
             )
             row(
                 f"100 thresholds, {np.dtype(stored).name}, {name}",
@@ -117,7 +119,7 @@ def measure_sweep() -> None:
 
 
 class PNGFolder(Source):
-    """Masks in a folder; images are not needed."""
+    """A source with masks in a folder and black images."""
 
     def __init__(self, folder: Path, number: int) -> None:
         self.class_names = tuple(f"class {index}" for index in range(1, VOC_CLASSES + 1))
@@ -138,13 +140,13 @@ class PNGFolder(Source):
 
 
 def decode(path: Path) -> np.ndarray:
-    """The indices of a palette PNG."""
+    """The values of an indexed PNG."""
     with Image.open(path) as image:
         return np.asarray(image)
 
 
 def measure_evaluation() -> None:
-    """The evaluate stage on as many pairs as VOC val of 500x375 masks against decoding the same files."""
+    """The evaluate stage on 1449 pairs of 500x375 masks, as many as VOC val, against decoding the files."""
     from wsss_bench.metrics.per_image import ConfusionWriter
     from wsss_bench.stages.evaluate import evaluate
     from wsss_bench.stages.score import score_masks
@@ -175,14 +177,15 @@ def measure_evaluation() -> None:
             with contextlib.redirect_stdout(io.StringIO()):
                 evaluate(source, "val", masks=masks, out=out, resolved={})
 
-        for image_id in source.names[:5]:  # and both count the same
+        # both count the same
+        for image_id in source.names[:5]:
             prediction, target = decode(mask_path(masks, image_id)), source.mask(image_id)
             code = target.astype(np.int64) * 256 + prediction
             plain = np.bincount(code.ravel(), minlength=65536).reshape(256, 256)[:21, :21]
             if not np.array_equal(confusion(prediction, target, 21), plain):
-                raise SystemExit("the confusion matrices disagree")
+                raise SystemExit("the confusion matrices differ")
         alone, counted, whole = (best(function, 3) for function in (decoding, loop, stage))
-        for name, seconds in (("decode, count, keep", counted), ("whole stage, 1449 images", whole)):
+        for name, seconds in (("decode, count, store", counted), ("whole stage, 1449 images", whole)):
             row(
                 f"evaluation: {name}",
                 f"{1e3 * seconds / number:.2f} ms",
@@ -193,7 +196,7 @@ def measure_evaluation() -> None:
 
 
 def evaluate_many(number: int) -> None:
-    """Score `number` images of a source in memory and print by how many MB this process grew."""
+    """Score `number` images that are in memory and print by how many MB the memory of this process grew."""
     from wsss_bench.metrics.per_image import ConfusionWriter
     from wsss_bench.stages import score
 
@@ -215,7 +218,8 @@ def evaluate_many(number: int) -> None:
             sizes.append(resident())
 
     with tempfile.TemporaryDirectory() as name, ConfusionWriter(1, Path(name)) as writer:
-        score.score_masks(source, source.names[:100], {readout: Path()}, readout, writer, watch)  # warm up
+        # the first images are not measured
+        score.score_masks(source, source.names[:100], {readout: Path()}, readout, writer, watch)
         before = sizes[-1]
         score.score_masks(source, source.names, {readout: Path()}, readout, writer, watch)
         writer.save(Path(name) / "confusions.npz", source.names)
@@ -229,7 +233,7 @@ def resident() -> float:
 
 
 def measure_memory() -> None:
-    """Growth of memory while few and many images are scored, each in a process of its own."""
+    """Growth of memory while few and many images are scored, each number in its own process."""
     for number in (1_000, 10_000, 100_000):
         command = [sys.executable, __file__, "--evaluate-many", str(number)]
         answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
@@ -243,9 +247,9 @@ def measure_memory() -> None:
 
 
 def measure_crf() -> None:
-    """The CRF of one 500x375 image with background and three classes, against all 21 and 81 labels."""
+    """The CRF of a 500x375 image with background and three present classes, against 21 and 81 classes."""
     if not available():
-        print("the CRF extension is not installed (make crf); its lines are left out")
+        print("the CRF extension is not installed (make crf); its rows are left out")
         return
     image = np.random.default_rng(0).integers(0, 255, (12, 16, 3)).astype(np.uint8)
     image = cv2.resize(image, SIZE[::-1])
@@ -253,16 +257,16 @@ def measure_crf() -> None:
     present /= present.sum(axis=0)
     ours = best(lambda: crf_inference(image, present, CRFConfig()), 2)
     expected = crf_inference(image, present, CRFConfig()).argmax(0)
-    for labels in (21, 81):
-        everything = np.zeros((labels, *SIZE), np.float32)
+    for classes in (21, 81):
+        everything = np.zeros((classes, *SIZE), np.float32)
         everything[:4] = present
-        repetitions = 2 if labels == 21 else 1
+        repetitions = 2 if classes == 21 else 1
         reference = best(
             lambda everything=everything: crf_inference(image, everything, CRFConfig()), repetitions
         )
         agreement = np.mean(crf_inference(image, everything, CRFConfig()).argmax(0) == expected)
         row(
-            f"CRF, 4 present labels against {labels}",
+            f"CRF, 4 present classes against {classes}",
             f"{ours:.2f} s",
             f"{reference:.2f} s",
             f"{reference / ours:.1f}x",
@@ -273,7 +277,7 @@ def measure_crf() -> None:
 def main() -> None:
     """Print the table."""
     cv2.setNumThreads(1)
-    row("", "here", "reference", "ratio", "aim or note")
+    row("", "here", "reference", "ratio", "goal or note")
     measure_sweep()
     measure_evaluation()
     measure_memory()

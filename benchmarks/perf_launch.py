@@ -1,9 +1,9 @@
-"""Start time of a stage: forked by the local launcher against the command line.
+"""Start time of a stage: forked by the local launcher against started from the command line.
 
     python benchmarks/perf_launch.py
 
-Both are measured from asking for the stage to the first line of its main, with all that a train stage imports
-in memory.
+Measured from the request to the first line of the stage's main function, when everything that a train stage
+imports is loaded.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ COLD_STARTS = 2
 
 
 def note_the_time(arguments: list[str]) -> int:
-    """A stage that only says when it began."""
-    import wsss_bench.stages.fit  # noqa: F401  a train stage begins when this is in memory
+    """A stage that only writes the time at which it started, after the imports of a train stage."""
+    import wsss_bench.stages.fit  # noqa: F401
 
     Path(arguments[0]).write_text(str(time.monotonic()))
     return 0
 
 
 def forked(launcher: LocalLauncher, folder: Path) -> float:
-    """Seconds from `start` to the first line of the stage."""
+    """Seconds from the call of `start` to the first line of the forked stage."""
     answer = folder / "time.txt"
-    asked = time.monotonic()
+    requested = time.monotonic()
     running = launcher.start(Job([str(answer)], folder))
     while running.exit_status is None:
         time.sleep(0.01)
     if running.exit_status != 0:
         raise RuntimeError((folder / "log.txt").read_text())
-    return float(answer.read_text()) - asked
+    return float(answer.read_text()) - requested
 
 
 def cold() -> float:
-    """Seconds for a new interpreter to reach the same line."""
+    """Seconds from the start of a new interpreter to the same line."""
     program = "import wsss_bench.stages.fit, time; print(time.monotonic())"
-    asked = time.monotonic()
+    requested = time.monotonic()
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    return float(result.stdout.split()[-1]) - asked
+    return float(result.stdout.split()[-1]) - requested
 
 
 def main() -> None:
@@ -60,7 +60,7 @@ def main() -> None:
         first = forked(launcher, Path(name))
         later = [forked(launcher, Path(name)) for _ in range(STARTS)]
     usual = statistics.median(later)
-    print(f"first stage, which waits for the packages  {first:8.2f} s")
+    print(f"first stage, which waits for the imports   {first:8.2f} s")
     print(f"later stages, median of {STARTS}                 {usual:8.3f} s   (goal <= 0.5 s)")
     print(f"later stages, slowest                      {max(later):8.3f} s")
     print(f"command line, median of {COLD_STARTS}                  {plain:8.2f} s")

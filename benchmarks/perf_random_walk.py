@@ -1,8 +1,9 @@
 """The sparse random walk against the published one, which squares a dense matrix eight times.
 
-Time is CPU time of one thread, memory is what the peak of the process grows by, each walk in a process of its own. The dense
-reference is written here from the papers' formulas. At the size of a 500 x 375 image it would take minutes: there its time and
-memory are scaled up, by the cube and the square of the number of pixels, and said to be.
+Time is the CPU time of one thread, memory is the growth of the peak memory of the process; each walk has its
+own process. The dense reference is written here from the formulas of the papers. For a 500 x 375 image it
+would take minutes: there its time and memory are extrapolated, with the cube and the square of the number of
+pixels, and the output says so.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import time
 import torch
 from torch import Tensor
 
-from wsss_bench.refine.walk.pairs import all_pairs_edge_affinity, search_directions
-from wsss_bench.refine.walk.random_walk import edge_transition, random_walk
+from wsss_bench.refine.walk.affinity_pairs import padded_boundary_affinity, pair_offsets
+from wsss_bench.refine.walk.random_walk import boundary_transition_matrix, random_walk
 
 RADIUS, BETA, EXP_TIMES, CLASSES = 5, 10.0, 8, 2
 SIZES = ((24, 24), (48, 64), (94, 125))  # mini; a 250 x 190 image; a 500 x 375 image
@@ -23,25 +24,29 @@ DENSE_UP_TO = 48 * 64  # pixels
 
 
 def scene(height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Maps and an edge map with closed lines, as a trained network gives them."""
+    """Score maps `(K, h, w)` and a boundary map `(h, w)` with a closed line, as of a trained network."""
     generator = torch.Generator().manual_seed(0)
-    edge = 0.1 * torch.rand(height, width, generator=generator)
-    edge[height // 4, width // 4 : 3 * width // 4] = edge[3 * height // 4, width // 4 : 3 * width // 4] = 0.9
-    edge[height // 4 : 3 * height // 4, [width // 4, 3 * width // 4]] = 0.9
-    return torch.rand(CLASSES, height, width, generator=generator), edge
+    boundary_map = 0.1 * torch.rand(height, width, generator=generator)
+    boundary_map[height // 4, width // 4 : 3 * width // 4] = boundary_map[
+        3 * height // 4, width // 4 : 3 * width // 4
+    ] = 0.9
+    boundary_map[height // 4 : 3 * height // 4, [width // 4, 3 * width // 4]] = 0.9
+    return torch.rand(CLASSES, height, width, generator=generator), boundary_map
 
 
-def sparse_walk(maps: Tensor, edge: Tensor) -> Tensor:
-    return random_walk(maps * (1 - edge), edge_transition(edge, RADIUS, BETA), 2**EXP_TIMES)
+def sparse_walk(maps: Tensor, boundary_map: Tensor) -> Tensor:
+    return random_walk(
+        maps * (1 - boundary_map), boundary_transition_matrix(boundary_map, RADIUS, BETA), 2**EXP_TIMES
+    )
 
 
-def dense_walk(maps: Tensor, edge: Tensor) -> Tensor:
-    """Symmetric affinities to the power beta, columns of sum 1, squared `EXP_TIMES` times."""
-    height, width = edge.shape
+def dense_walk(maps: Tensor, boundary_map: Tensor) -> Tensor:
+    """Symmetric affinities to the power beta, columns with sum 1, squared `EXP_TIMES` times."""
+    height, width = boundary_map.shape
     pixels = torch.arange(height * width)
-    affinity = all_pairs_edge_affinity(edge, RADIUS)
-    matrix = torch.eye(height * width, dtype=edge.dtype)
-    for (dy, dx), values in zip(search_directions(RADIUS), affinity, strict=True):
+    affinity = padded_boundary_affinity(boundary_map, RADIUS)
+    matrix = torch.eye(height * width, dtype=boundary_map.dtype)
+    for (dy, dx), values in zip(pair_offsets(RADIUS), affinity, strict=True):
         inside = (pixels // width + dy < height) & (pixels % width + dx >= 0) & (pixels % width + dx < width)
         source, target = pixels[inside], pixels[inside] + dy * width + dx
         matrix[source, target] = matrix[target, source] = values[inside]
@@ -49,20 +54,21 @@ def dense_walk(maps: Tensor, edge: Tensor) -> Tensor:
     matrix /= matrix.sum(dim=0)
     for _ in range(EXP_TIMES):
         matrix = matrix @ matrix
-    return ((maps * (1 - edge)).flatten(1) @ matrix).view(maps.shape)
+    return ((maps * (1 - boundary_map)).flatten(1) @ matrix).view(maps.shape)
 
 
 def measure(name: str, height: int, width: int, double: bool, pipe) -> None:
-    """Run one walk and send seconds, MiB and result."""
+    """Run one random walk and send seconds, MiB and the result."""
     torch.set_num_threads(1)
-    maps, edge = scene(height, width)
+    maps, boundary_map = scene(height, width)
     if double:
-        maps, edge = maps.double(), edge.double()
+        maps, boundary_map = maps.double(), boundary_map.double()
     walk = {"sparse": sparse_walk, "dense": dense_walk}[name]
-    walk(maps[:, :8, :8], edge[:8, :8])  # what the first call costs
+    # the first call is slower and is not measured
+    walk(maps[:, :8, :8], boundary_map[:8, :8])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.process_time()
-    walked = walk(maps, edge)
+    walked = walk(maps, boundary_map)
     seconds = time.process_time() - started
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     pipe.send((seconds, memory, walked.double().numpy()))
@@ -89,7 +95,7 @@ def main() -> None:
             errors = [f"{abs(result - exact).max():.0e}" for result in (walked, dense)]
             note = f"rounding: sparse {errors[0]}, dense {errors[1]}"
         else:
-            slow, large, note = slow * growth**3, large * growth**2, "dense scaled up, not run"
+            slow, large, note = slow * growth**3, large * growth**2, "dense extrapolated, not run"
         print(
             f"dense {slow:.2f} s, {large:.0f} MiB: {slow / seconds:.0f}x the time, "
             f"{large / max(memory, 1):.0f}x the memory ({note})",

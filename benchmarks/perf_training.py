@@ -1,5 +1,8 @@
-"""What the machinery around a method costs: a training step against a bare PyTorch loop, seed inference against bare forward
-passes. Same model, same data, same process; the two sides alternate, and the median ratio is printed."""
+"""Overhead of the suite: a training step against a bare PyTorch loop, seed inference against bare forward
+passes.
+
+Both sides use the same model and data in the same process and alternate; the median ratio is printed.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ IMAGES = 40
 
 
 def config_of(out: Path) -> dict:
-    """CAM on the mini world, one epoch of 62 steps, no validation."""
+    """Configuration of a train stage: CAM on the mini world, one epoch of 62 steps, no validation."""
     folder = ConfigFolder(ROOT / "configs")
     content = folder.method("cam", "mini", folder.trainer("cpu"))
     source = folder.data("mini").source
@@ -42,7 +45,7 @@ def config_of(out: Path) -> dict:
 
 
 def suite_seconds(out: Path) -> float:
-    """Seconds a training step takes in the suite: Lightning, logging, NaN guard, progress and checkpoints included."""
+    """CPU seconds per training step in the suite: Lightning, logging, NaN check, checkpoints."""
     cli = FitCLI(config_of(out))
     with open_stage(out, "train", {}, StageInfo()) as run:
         started = time.process_time()
@@ -51,7 +54,7 @@ def suite_seconds(out: Path) -> float:
 
 
 def bare_seconds(out: Path) -> float:
-    """Seconds a step takes in a plain loop over the same batches."""
+    """CPU seconds per training step in a plain loop over the same batches."""
     cli = FitCLI(config_of(out))
     method, loader = cli.model.train(), cli.datamodule.train_dataloader()
     optimizer = build_optimizer(method.parameter_groups(), method.optim)
@@ -70,7 +73,7 @@ def bare_seconds(out: Path) -> float:
 
 
 def inference_ratio(out: Path) -> float:
-    """Bare forward passes over the same pixels, as a share of the time that multi-scale seed inference takes."""
+    """Time of bare forward passes over the same pixels, divided by that of multi-scale seed inference."""
     cli = FitCLI(config_of(out))
     method, source = cli.model.eval(), cli.datamodule.source
     config = InferenceConfig(scales=(1.0, 0.5, 1.5, 2.0), output_stride=8)
@@ -102,10 +105,12 @@ def main() -> None:
         suite, bare = np.median(np.array(pairs), axis=0) * 1000
         ratio = statistics.median(a / b for a, b in pairs)
         print(
-            f"training step (CAM, mini, CPU time): suite {suite:.1f} ms, bare loop {bare:.1f} ms, ratio {ratio:.3f}"
+            f"training step (CAM, mini, CPU time): suite {suite:.1f} ms, bare loop {bare:.1f} ms, "
+            f"ratio {ratio:.3f}"
         )
         print(
-            f"seed inference (CAM, mini): {inference_ratio(folder / 'i'):.2f}x of the speed of its bare forward passes"
+            f"seed inference (CAM, mini): {inference_ratio(folder / 'i'):.2f}x of the speed of its bare "
+            "forward passes"
         )
 
 

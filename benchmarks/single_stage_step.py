@@ -1,8 +1,9 @@
-"""Time and memory of one training step of the full-size single-stage methods: `python benchmarks/single_stage_step.py`.
+"""Time and memory of one training step of the full-size single-stage methods: `python
+benchmarks/single_stage_step.py`.
 
-ViT-B/16, four crops of 448 pixels, every term switched on, random weights, texts of the mini CLIP (their width is all that
-counts here). The ratio is to a step of the same encoder that only classifies. On a CPU one step takes minutes; `--crop 96` is
-a quick look. It is not part of `make perf`.
+ViT-B/16, four crops of 448 pixels, all losses switched on, random weights, text features of the mini CLIP
+(only their width matters here). The ratio is to a step of the same encoder with the classification loss only.
+On a CPU one step takes minutes; `--crop 96` is faster. Not part of `make perf`.
 """
 
 from __future__ import annotations
@@ -29,13 +30,17 @@ LABELS = [[0], [3, 14], [5], [7]]
 
 
 def build(name: str, crop: int) -> SingleStageMethod:
-    """The method as its VOC file has it, but for weights, texts and start steps; local crops keep their share of the crop."""
+    """The method as in its VOC configuration, except for weights, texts and start steps.
+
+    Local crops have the same size relative to the crop.
+    """
     optim = OptimConfig("adamw", 6e-5, weight_decay=1e-2)
     if name == "toco":
         local = toco.CTCConfig(crop_size=crop * 96 // 448 // 16 * 16)
         return toco.ToCo(load("voc"), optim, weights=None, ctc=local, start=toco.StartSteps(0, 0, 0))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the mini CLIP does not know the classes of VOC
+        # the mini CLIP does not know the classes of VOC
+        warnings.simplefilter("ignore")
         return dalnet.DALNet(
             load("voc"),
             optim,
@@ -58,7 +63,7 @@ def batch_of(crop: int, device: str) -> ImageBatch:
 
 
 def seconds(loss_of: Callable[[], Tensor], method: SingleStageMethod, options: argparse.Namespace) -> float:
-    """Of forward and backward pass and update; wall time on a GPU, CPU time otherwise."""
+    """Seconds of one forward pass, backward pass and update: wall-clock time on a GPU, CPU time otherwise."""
     optimizer = build_optimizer(method.parameter_groups(), method.optim)
     cuda = options.device == "cuda"
     clock = time.perf_counter if cuda else time.process_time
@@ -72,7 +77,8 @@ def seconds(loss_of: Callable[[], Tensor], method: SingleStageMethod, options: a
         if cuda:
             torch.cuda.synchronize()
 
-    for _ in range(options.steps - 1):  # the first steps of a GPU are slow
+    # the first steps on a GPU are slow
+    for _ in range(options.steps - 1):
         step()
     started = clock()
     step()
@@ -80,7 +86,7 @@ def seconds(loss_of: Callable[[], Tensor], method: SingleStageMethod, options: a
 
 
 def memory(device: str) -> float:
-    """Peak in GiB: of the GPU, or of the process up to now."""
+    """Peak memory in GiB, of the GPU or of this process."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**30
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -92,7 +98,7 @@ def main() -> None:
     parser.add_argument("--crop", type=int, default=448)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--precision", choices=("32", "bf16"), default="32")
-    parser.add_argument("--steps", type=int, default=1, help="of which the last one is timed")
+    parser.add_argument("--steps", type=int, default=1, help="number of steps; the last one is timed")
     options = parser.parse_args()
     torch.set_num_threads(1)
     method = build(options.method, options.crop).to(options.device).train()
@@ -109,7 +115,7 @@ def main() -> None:
     plain = seconds(classify, method, options)
     print(f"classification alone: {plain:.2f} s, {memory(options.device):.2f} GiB")
     whole = seconds(lambda: sum(method.training_loss(batch).values()), method, options)
-    print(f"all terms: {whole:.2f} s, {memory(options.device):.2f} GiB, {whole / plain:.2f}x")
+    print(f"all losses: {whole:.2f} s, {memory(options.device):.2f} GiB, {whole / plain:.2f}x")
 
 
 if __name__ == "__main__":

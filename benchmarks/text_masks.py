@@ -1,7 +1,8 @@
-"""How well the text segmenter of a trained CoDe finds the words of the nouns: `python benchmarks/text_masks.py STAGE`.
+"""Accuracy of the text segmenter of a trained CoDe on captions: `python benchmarks/text_masks.py STAGE`.
 
-Of the tokens of the nouns that are drawn from a caption, the share that is given to its noun, and of the tokens of the other
-nouns the share that is given to none. Captions are those of a split that was not trained on; no image is read.
+Some nouns are drawn from each caption. Two shares are printed: of the tokens of drawn nouns, those assigned
+to their noun; of the tokens of the other nouns, those assigned to no noun. Captions come from a split that
+was not trained on; images are not read.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 
 
 class WordCounts(NamedTuple):
-    """Tokens that were labelled, and those that were found."""
+    """Numbers of tokens of drawn and of other nouns, and how many were assigned correctly."""
 
     drawn: int
     drawn_found: int
@@ -40,11 +41,11 @@ class WordCounts(NamedTuple):
 
 @torch.no_grad()
 def word_counts(method: CoDe, ids: Sequence[str], captions: Sequence[str]) -> WordCounts:
-    """Count the tokens of nouns; captions with too few nouns have none.
+    """Count the tokens of nouns; captions with too few nouns are left out.
 
     Args:
-        method: CoDe.
-        ids: What the draws of nouns depend on, beside the seed.
+        method: Trained CoDe.
+        ids: Image ids; with the random seed, they decide which nouns are drawn.
         captions: One for each id.
     """
     samples = method._samples(CaptionBatch(list(ids), torch.empty(0), list(captions), torch.empty(0)))
@@ -90,7 +91,8 @@ def main() -> None:
     print(f"{method._used} of {len(pairs)} captions of {options.split} have enough nouns")
     print(f"drawn nouns: {total.drawn_found} of {total.drawn} tokens ({total.drawn_found / total.drawn:.4f})")
     print(
-        f"other nouns: {total.others_found} of {total.others} tokens ({total.others_found / max(1, total.others):.4f})"
+        f"other nouns: {total.others_found} of {total.others} tokens "
+        f"({total.others_found / max(1, total.others):.4f})"
     )
 
 

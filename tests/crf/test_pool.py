@@ -1,4 +1,4 @@
-"""The pool of processes: bounded, and loud about what goes wrong."""
+"""The process pool: bounded queue, error messages, number of workers."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 from wsss_bench.crf.pool import ImagePool, available_workers
 
 
-def test_a_worker_that_dies_is_reported_with_what_was_under_way():
+def test_a_worker_that_dies_is_reported_with_the_images_under_way():
     with pytest.raises(ValueError, match=r"died while the images first.*fewer workers"):  # noqa: SIM117
         with ImagePool(1) as pool:
             pool.run("first", os._exit, 9)
@@ -23,7 +23,7 @@ def test_an_error_of_the_caller_is_not_hidden():
     pool.__exit__(KeyError, error, None)  # does not raise: Python goes on with the caller's error
 
 
-def test_no_more_than_two_images_a_worker_are_under_way(tmp_path):
+def test_at_most_two_images_per_worker_are_under_way(tmp_path):
     with ImagePool(1) as pool:
         for index in range(6):
             pool.run(str(index), Path.touch, tmp_path / str(index))
@@ -31,7 +31,7 @@ def test_no_more_than_two_images_a_worker_are_under_way(tmp_path):
     assert len(list(tmp_path.iterdir())) == 6
 
 
-def test_workers_are_counted_from_zero():
+def test_a_negative_number_of_workers_is_refused():
     with pytest.raises(ValueError, match="workers"):
         ImagePool(-1)
 
@@ -44,7 +44,7 @@ def test_workers_do_not_import_torch():
     assert answer.stdout.strip() == "False"
 
 
-def test_a_stage_takes_its_share_of_the_cores(monkeypatch):
+def test_the_number_of_workers_comes_from_the_environment(monkeypatch):
     monkeypatch.setenv("WSSS_WORKERS", "8")
     assert available_workers() == 8
     monkeypatch.setenv("WSSS_WORKERS", "1")

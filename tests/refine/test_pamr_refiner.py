@@ -10,7 +10,7 @@ from wsss_bench.types import ScoreMaps
 
 @pytest.fixture
 def picture():
-    """A bright disc on dark noise, and a seed of class 3 on its middle only that spills over its left border."""
+    """A bright disc on dark noise, and a seed of class 3 that is small and too far left."""
     rows, columns = np.mgrid[0:40, 0:48]
     disc = (rows - 20) ** 2 + (columns - 24) ** 2 < 144
     noise = np.random.default_rng(0).integers(0, 25, (40, 48, 3))

@@ -1,4 +1,4 @@
-"""The published pseudo labels, case by case as the authors' code makes them, and bad saliency maps."""
+"""Pseudo labels from saliency maps against the outputs of the authors' code; bad saliency maps."""
 
 import numpy as np
 import paths
@@ -22,16 +22,16 @@ def refiner(tmp_path):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_published_cases(case, refiner):
+def test_labels_are_those_of_the_authors_code(case, refiner):
     with np.load(GOLDEN, allow_pickle=False) as arrays:
-        # an attention file that is missing is a class without evidence
+        # a class whose attention file is missing is left out
         classes = [int(c) for c in arrays[f"{case}/classes"] if f"{case}/att_{c}" in arrays]
         scores = np.stack([arrays[f"{case}/att_{c}"] for c in classes]).astype(float)
         saliency, expected = arrays[f"{case}/saliency"], arrays[f"{case}/label"]
     np.testing.assert_array_equal(refiner.label(scores, np.array(classes) + 1, saliency), expected)
 
 
-def test_a_seed_is_read_with_the_map_of_its_image(refiner, monkeypatch):
+def test_a_seed_is_combined_with_the_saliency_map_of_its_image(refiner, monkeypatch):
     saliency = np.zeros((6, 8), np.uint8)
     saliency[:, :4] = 255
     Image.fromarray(saliency).save(refiner.folder / "a.png")
@@ -43,23 +43,23 @@ def test_a_seed_is_read_with_the_map_of_its_image(refiner, monkeypatch):
     assert (mask[3:, :4] == 255).all()  # salient, of no class
     assert (mask[:3, 4:] == 255).all()  # of the class, not salient
     assert (mask[3:, 4:] == 0).all()
-    nothing = ScoreMaps("a", np.zeros(0, np.uint8), np.zeros((0, 1, 1), np.float16), (6, 8))
-    assert (refiner(np.zeros((6, 8, 3), np.uint8), nothing) == 255).all()
-    monkeypatch.setenv("MAPS_HERE", str(refiner.folder))
-    assert SaliencyRefiner("$MAPS_HERE").folder == refiner.folder
+    no_class = ScoreMaps("a", np.zeros(0, np.uint8), np.zeros((0, 1, 1), np.float16), (6, 8))
+    assert (refiner(np.zeros((6, 8, 3), np.uint8), no_class) == 255).all()
+    monkeypatch.setenv("SALIENCY_FOLDER", str(refiner.folder))
+    assert SaliencyRefiner("$SALIENCY_FOLDER").folder == refiner.folder
 
 
-def test_decided_masks_are_the_published_ones_where_these_decide(refiner):
-    refiner.decide = True
+def test_without_ignore_the_masks_equal_the_published_ones_where_these_are_not_255(refiner):
+    refiner.no_ignore = True
     with np.load(GOLDEN, allow_pickle=False) as arrays:
         case = "soft_sal"
         classes = arrays[f"{case}/classes"]
         scores = np.stack([arrays[f"{case}/att_{c}"] for c in classes]).astype(float)
-        decided = refiner.label(scores, classes + 1, arrays[f"{case}/saliency"])
+        without_ignore = refiner.label(scores, classes + 1, arrays[f"{case}/saliency"])
         published = arrays[f"{case}/label"]
-    assert set(np.unique(decided)) <= {0, *(classes + 1)}
+    assert set(np.unique(without_ignore)) <= {0, *(classes + 1)}
     assert (published == 255).any()
-    np.testing.assert_array_equal(decided[published < 255], published[published < 255])
+    np.testing.assert_array_equal(without_ignore[published < 255], published[published < 255])
 
 
 def test_missing_maps_and_maps_of_another_size_are_named(refiner, tmp_path):

@@ -1,4 +1,4 @@
-"""The threshold refiner is the read-out."""
+"""The threshold refiner against the read-out of seeds."""
 
 import numpy as np
 import pytest
@@ -8,13 +8,13 @@ from wsss_bench.refine.threshold import ThresholdRefiner
 from wsss_bench.types import ScoreMaps
 
 
-def test_it_reads_the_mask_that_the_fixed_rule_scores():
+def test_its_masks_are_those_that_the_fixed_rule_scores():
     scores = np.random.default_rng(0).random((2, 5, 6)).astype(np.float16)
     maps = ScoreMaps("a", np.array([2, 5], np.uint8), scores, (9, 11))
     mask = ThresholdRefiner(0.4)(np.zeros((9, 11, 3), np.uint8), maps)
     np.testing.assert_array_equal(mask, threshold_mask(maps, 0.4))
 
 
-def test_the_threshold_is_in_range():
+def test_a_threshold_out_of_range_is_refused():
     with pytest.raises(ValueError, match=r"got 1\.5"):
         ThresholdRefiner(1.5)

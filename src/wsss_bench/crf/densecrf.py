@@ -1,4 +1,14 @@
-"""x"""
+"""Fully connected CRF with Gaussian edge potentials: mean field inference on one image or on many.
+
+Kraehenbuehl and Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials", NeurIPS
+2011, https://arxiv.org/abs/1210.5644. It runs in `pydensecrf`, a C++ extension that is imported only when it
+is used.
+
+The CRF gets the maps of background and of the present classes only, K in number, not of all classes: mean
+field inference treats an absent class as one with a probability near zero, and its cost grows with K. The
+image is the raw uint8 one. (DeepLab's evaluation code passes the mean-subtracted image cast to uint8, whose
+values wrap around.)
+"""
 
 from __future__ import annotations
 
@@ -17,15 +27,20 @@ SMALLEST_PROBABILITY = 1e-5
 
 @dataclass(frozen=True)
 class CRFConfig:
-    """Kernels and iterations; the defaults are those of DeepLabV2, CLIP-ES and ExCEL on 500 pixel images.
+    """Kernels and number of iterations; the defaults are those of DeepLabV2, CLIP-ES and ExCEL.
+
+    Widths in pixels are meant for images of about 500 pixels.
 
     Args:
-        gaussian_sxy: Width of the smoothness kernel in pixels.
-        gaussian_compat: Its weight.
-        bilateral_sxy: Width of the appearance kernel in pixels.
-        bilateral_srgb: Width of the appearance kernel in grey levels of 0..255.
-        bilateral_compat: Its weight.
-        iterations: Mean field steps.
+        gaussian_sxy: Width of the smoothness kernel, in pixels.
+        gaussian_compat: Weight of the smoothness kernel.
+        bilateral_sxy: Spatial width of the appearance kernel, in pixels.
+        bilateral_srgb: Colour width of the appearance kernel, in grey levels of 0..255.
+        bilateral_compat: Weight of the appearance kernel.
+        iterations: Mean field iterations; 0 returns the normalised unary probabilities.
+
+    Raises:
+        ValueError: a width is not positive, or `iterations` is negative.
     """
 
     gaussian_sxy: float = 1
@@ -40,17 +55,17 @@ class CRFConfig:
             raise ValueError(f"CRF kernel widths are positive and iterations >= 0, got {self}")
 
 
-IRN_LABELS = CRFConfig(3, 3, 50, 5, 10, 10)
-"""IRN's and CLIMS' CRF for pseudo labels."""
+IRN_CRF = CRFConfig(3, 3, 50, 5, 10, 10)
+"""The CRF with which IRN and CLIMS make pseudo labels."""
 
 
 def available() -> bool:
-    """Whether the extension is installed."""
+    """Whether the extension `pydensecrf` is installed."""
     return find_spec("pydensecrf") is not None
 
 
 def require_crf() -> None:
-    """Raise `ValueError` where the extension is missing."""
+    """Raise `ValueError` if the extension `pydensecrf` is not installed."""
     if not available():
         raise ValueError(
             "the CRF needs the module pydensecrf, which is not installed; "
@@ -63,39 +78,53 @@ def crf_inference(image: np.ndarray, probabilities: np.ndarray, config: CRFConfi
 
     Args:
         image: `(H, W, 3)` uint8 RGB.
-        probabilities: `(K, H, W)` float32 in [0, 1]; the unary is -log p. The sum over K need not be 1.
+        probabilities: `(K, H, W)` float32 in [0, 1], one map for background and each present class. The unary
+            is -log p; the sum over K need not be 1.
         config: Kernels and iterations.
 
     Returns:
         `(K, H, W)` float32 probabilities.
+
+    Raises:
+        ValueError: image and probabilities differ in size, the image is not uint8, or the extension is
+            missing.
     """
     _check(image, probabilities.shape[1:])
     unary = -np.log(np.clip(probabilities, SMALLEST_PROBABILITY, 1.0))
     return _mean_field(image, unary, config)
 
 
-def crf_hard_labels(
-    image: np.ndarray, labels: np.ndarray, num_labels: int, config: CRFConfig, confidence: float = 0.7
+def crf_from_class_map(
+    image: np.ndarray, class_map: np.ndarray, num_classes: int, config: CRFConfig, confidence: float = 0.7
 ) -> np.ndarray:
-    """Mean field inference from a label map, each pixel trusted alike (IRN, `crf_inference_label`).
+    """Mean field inference from one class for each pixel, with equal confidence everywhere.
+
+    This is IRN's `crf_inference_label`.
 
     Args:
         image: `(H, W, 3)` uint8 RGB.
-        labels: `(H, W)` integers in {0..K-1}; 0 is a label, not "unknown".
-        num_labels: K, the classes of the image and background.
+        class_map: `(H, W)` integers in {0..K-1}: 0 is background, k the k-th present class. These are
+            positions, not mask values, and 0 is a class, not "unknown".
+        num_classes: K, the number of present classes plus one for background.
         config: Kernels and iterations; IRN uses (3, 3) / (50, 5, 10), 10 iterations.
-        confidence: Probability of the given label; the others share the rest.
+        confidence: Probability of the given class; the other K - 1 share the rest equally.
 
     Returns:
-        `(H, W)` int64 labels.
+        `(H, W)` int64, again in {0..K-1}.
+
+    Raises:
+        ValueError: image and class map differ in size, a value is outside {0..K-1}, or the extension is
+            missing.
     """
-    _check(image, labels.shape)
-    if labels.min() < 0 or labels.max() >= num_labels:
-        raise ValueError(f"labels go from {labels.min()} to {labels.max()}; expected 0..{num_labels - 1}")
-    if num_labels == 1:
-        return np.zeros(labels.shape, np.int64)
-    given = np.arange(num_labels)[:, None, None] == labels  # (K, H, W)
-    unary = np.where(given, -np.log(confidence), -np.log((1 - confidence) / (num_labels - 1)))
+    _check(image, class_map.shape)
+    if class_map.min() < 0 or class_map.max() >= num_classes:
+        raise ValueError(
+            f"the class map goes from {class_map.min()} to {class_map.max()}; expected 0..{num_classes - 1}"
+        )
+    if num_classes == 1:
+        return np.zeros(class_map.shape, np.int64)
+    given = np.arange(num_classes)[:, None, None] == class_map  # (K, H, W)
+    unary = np.where(given, -np.log(confidence), -np.log((1 - confidence) / (num_classes - 1)))
     return _mean_field(image, unary, config).argmax(axis=0)
 
 
@@ -103,11 +132,11 @@ def _mean_field(image: np.ndarray, unary: np.ndarray, config: CRFConfig) -> np.n
     require_crf()
     from pydensecrf.densecrf import DenseCRF2D
 
-    labels, height, width = unary.shape
-    if labels == 1:
+    num_classes, height, width = unary.shape
+    if num_classes == 1:
         return np.ones(unary.shape, np.float32)
-    crf = DenseCRF2D(width, height, labels)
-    crf.setUnaryEnergy(np.ascontiguousarray(unary.reshape(labels, -1), np.float32))
+    crf = DenseCRF2D(width, height, num_classes)
+    crf.setUnaryEnergy(np.ascontiguousarray(unary.reshape(num_classes, -1), np.float32))
     crf.addPairwiseGaussian(sxy=config.gaussian_sxy, compat=config.gaussian_compat)
     crf.addPairwiseBilateral(
         sxy=config.bilateral_sxy,
@@ -127,11 +156,14 @@ def _check(image: np.ndarray, size: tuple[int, ...]) -> None:
 
 
 class CRFPool(ImagePool):
-    """Runs `crf_inference` on many images and writes the masks.
+    """A process pool that runs `crf_inference` on many images and writes their masks.
 
     Args:
-        config: One setting for all images.
-        workers: Processes; 0 computes in this process; None takes what is available.
+        config: Kernels and iterations, the same for all images.
+        workers: Number of processes; 0 computes in this process; None takes `available_workers()`.
+
+    Raises:
+        ValueError: the extension is missing.
     """
 
     def __init__(self, config: CRFConfig, workers: int | None = None) -> None:
@@ -147,28 +179,32 @@ class CRFPool(ImagePool):
         image_id: str,
         image: np.ndarray,
         probabilities: np.ndarray,
-        labels: np.ndarray,
+        mask_values: np.ndarray,
         path: Path | str,
     ) -> None:
         """Queue one image.
 
         Args:
-            image_id: For messages.
+            image_id: Named in error messages.
             image: `(H, W, 3)` uint8 RGB.
-            probabilities: `(K, H, W)` float32 of the present labels.
-            labels: `(K,)` their mask values, in 0..C.
-            path: The PNG to write, atomically.
+            probabilities: `(K, H, W)` float32, one map for each present class (background included).
+            mask_values: `(K,)` in {0..C}: the mask value of each map, 0 for background, c + 1 for class c.
+            path: PNG file to write, atomically.
+
+        Raises:
+            ValueError: no map, or not one mask value for each map.
         """
-        if len(probabilities) != len(labels) or len(labels) == 0:
+        if len(probabilities) != len(mask_values) or len(mask_values) == 0:
             raise ValueError(
-                f"image {image_id!r} has {len(probabilities)} probability maps for {len(labels)} labels"
+                f"image {image_id!r} has {len(probabilities)} probability maps for "
+                f"{len(mask_values)} mask values"
             )
-        self.run(image_id, write_crf_mask, image, probabilities, labels, self.config, Path(path))
+        self.run(image_id, write_crf_mask, image, probabilities, mask_values, self.config, Path(path))
 
 
 def write_crf_mask(
-    image: np.ndarray, probabilities: np.ndarray, labels: np.ndarray, config: CRFConfig, path: Path
+    image: np.ndarray, probabilities: np.ndarray, mask_values: np.ndarray, config: CRFConfig, path: Path
 ) -> None:
-    """`crf_inference`, argmax, and the mask on disk."""
+    """`crf_inference`, argmax, and the mask `(H, W)` with values out of `mask_values` written to `path`."""
     best = crf_inference(image, probabilities, config).argmax(axis=0)
-    write_mask(path.parent, path.stem, np.asarray(labels, np.uint8)[best])
+    write_mask(path.parent, path.stem, np.asarray(mask_values, np.uint8)[best])

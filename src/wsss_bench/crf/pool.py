@@ -1,7 +1,7 @@
-"""A pool of processes for work on single images that ends in a file.
+"""A process pool for functions that compute one image and write the result to a file.
 
-Processes are spawned, so that the pool is safe in a process that has torch and its threads loaded; the
-workers import only the module of the function that they run.
+Workers are started with the method "spawn", which is safe in a process that has loaded torch and runs its
+threads. A worker imports only the module of the function that it runs.
 """
 
 from __future__ import annotations
@@ -19,9 +19,13 @@ WORKERS_VARIABLE = "WSSS_WORKERS"
 
 
 def available_workers() -> int:
-    """Processes that work on images may use: `WSSS_WORKERS`, which a bench sets to a stage's share of the cores, or all cores.
+    """Number of worker processes: `WSSS_WORKERS` if it is set, else the number of cores.
 
-    A single one is not worth a process of its own and gives 0.
+    The bench sets `WSSS_WORKERS` to the stage's share of the cores. A single worker would be no faster than
+    this process, so 1 gives 0.
+
+    Raises:
+        ValueError: `WSSS_WORKERS` is not a number.
     """
     given = os.environ.get(WORKERS_VARIABLE, "")
     if given and not given.isdigit():
@@ -31,13 +35,17 @@ def available_workers() -> int:
 
 
 class ImagePool:
-    """Runs functions of one image each; results are files that the functions write.
+    """Runs a function for each image in worker processes; the functions write their results to files.
 
-    At most two images a worker are under way, so that memory does not grow when the pool is slower than the
-    caller.
+    At most two images per worker are queued or running, so that memory does not grow if the workers are
+    slower than the caller. To be used in a `with` block, which waits for all images at its end.
 
     Args:
-        workers: Processes; 0 runs everything in this process, at once; None takes what is available.
+        workers: Number of processes; 0 runs each function at once in this process; None takes
+            `available_workers()`.
+
+    Raises:
+        ValueError: `workers` is negative.
     """
 
     def __init__(self, workers: int | None = None) -> None:
@@ -63,10 +71,11 @@ class ImagePool:
                 self._executor.shutdown(wait=True, cancel_futures=True)
 
     def run(self, image_id: str, function: Callable[..., None], *arguments: Any) -> None:
-        """Call `function(*arguments)`, here or in a worker.
+        """Call `function(*arguments)`, in this process or in a worker.
 
-        An error of the function is raised by this call, by a later one, or at the end of the `with` block,
-        and names the image.
+        Raises:
+            ValueError: the function failed for this or an earlier image, which is named; raised by this call,
+                by a later one, or at the end of the `with` block.
         """
         if self._executor is None:
             try:
@@ -79,7 +88,8 @@ class ImagePool:
         try:
             self._pending.append((image_id, self._executor.submit(function, *arguments)))
         except BrokenProcessPool:
-            self._finish_oldest()  # says which image was under way
+            # raises an error that names the images under way
+            self._finish_oldest()
             raise
 
     def _finish_oldest(self) -> None:

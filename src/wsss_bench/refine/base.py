@@ -1,4 +1,4 @@
-"""What turns the score maps of an image into a pseudo mask."""
+"""Interface of a refiner, which turns the seeds of one image into a pseudo mask."""
 
 from __future__ import annotations
 
@@ -13,13 +13,19 @@ from wsss_bench.types import ScoreMaps
 
 
 class Refiner(ABC):
-    """One image at a time, without state: images may be refined in any order and in several processes."""
+    """Refines one image at a time and keeps no state between images.
+
+    Images may therefore be refined in any order and in several processes.
+    """
 
     in_pool: ClassVar[bool] = True
-    """Whether images are shared among processes; a refiner that computes with torch on the stage's device is not."""
+    """Whether images may be shared among processes; False if the refiner runs torch on the stage's device."""
 
     def missing_files(self, image_ids: Sequence[str]) -> list[Path]:
-        """Files that are read along with these images and are not there; asked for before the first image is refined."""
+        """Files that these images need besides their seeds and that do not exist.
+
+        The refine stage checks this before it refines the first image.
+        """
         return []
 
     @abstractmethod
@@ -27,19 +33,23 @@ class Refiner(ABC):
         """Refine one image.
 
         Args:
-            image: `(H, W, 3)` uint8 RGB, the original.
-            maps: Its seeds; `maps.size` is `(H, W)`.
+            image: `(H, W, 3)` uint8 RGB, at its original size.
+            maps: Seeds of the image; `maps.size` is `(H, W)`.
 
         Returns:
-            `(H, W)` uint8 in {0..C, 255}.
+            `(H, W)` uint8 in {0..C, 255}: 0 background, c + 1 for class c, 255 ignored.
         """
 
 
-class TrainedRefiner(Refiner):
-    """A refiner with a network of its own, trained by the stage before it (the `network` of its YAML)."""
+class NetworkRefiner(Refiner):
+    """A refiner with a network, which an earlier stage trained (`network` in the YAML of the refiner)."""
 
     in_pool = False
 
     @abstractmethod
     def load(self, stage: Path) -> None:
-        """Read what a train stage left in its folder: weights in `checkpoints/last.ckpt`, arguments in `stage.json`."""
+        """Load the network from the folder of its train stage.
+
+        Args:
+            stage: Complete train stage: weights in `checkpoints/last.ckpt`, arguments in `stage.json`.
+        """

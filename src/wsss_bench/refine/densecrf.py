@@ -1,39 +1,36 @@
-"""Fully connected CRF with Gaussian edge potentials.
+"""Seeds to pseudo masks by one run of the dense CRF (`crf.densecrf`).
 
-Kraehenbuehl and Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials", NeurIPS
-2011, https://arxiv.org/abs/1210.5644, through `pydensecrf`, a C++ extension that is imported only when it is
-used.
-
-The CRF gets the labels of the image only, not all classes: mean field treats an absent label as one with
-probability near zero, and its cost grows with their number. The image is the raw uint8 one (DeepLab's
-evaluation code passes the mean-subtracted image cast to uint8, which wraps around).
+The CRF gets the constant background level and the scores of the present classes, as probabilities. Other
+papers use the CRF on seeds in other ways: IRN on hard labels at two thresholds, PSA on [(1 - max_c
+s_c)^alpha, s] (`refine.walk.affinity_labels`).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from wsss_bench.crf.densecrf import IRN_LABELS, CRFConfig, crf_inference, require_crf
+from wsss_bench.crf.densecrf import IRN_CRF, CRFConfig, crf_inference, require_crf
 from wsss_bench.readout import full_size_scores
 from wsss_bench.refine.base import Refiner
 from wsss_bench.types import ScoreMaps
 
 
 class DenseCRFRefiner(Refiner):
-    """Seeds -> CRF -> mask.
+    """Seeds -> probabilities -> CRF -> argmax.
 
-    The step from scores to probabilities is ours: the background is a map with the constant value `threshold`
-    in front of the class maps, and each pixel is divided by the sum of all of them, p = [t, s_1 .. s_K] / (t
-    + s_1 + .. + s_K). Without CRF iterations the mask is that of the threshold. (IRN runs the CRF on hard
-    labels at two thresholds, PSA on [(1 - max s)^alpha, s].) The CRF sees background and the classes of the
-    image.
+    How scores become probabilities is our choice: the background is a map with the constant value t =
+    `threshold`, and all maps are divided by their sum at each pixel, p = [t, s_1, ..., s_K] / (t + s_1 + ...
+    + s_K). With 0 CRF iterations the mask is that of the threshold alone.
 
     Args:
-        threshold: Background level in (0, 1].
-        crf: Kernels and iterations; the default is IRN's for labels, (3, 3) / (50, 5, 10).
+        threshold: Background level t in (0, 1].
+        crf: Kernels and iterations; the default is that of IRN's pseudo labels, (3, 3) / (50, 5, 10).
+
+    Raises:
+        ValueError: the threshold is out of range, or the extension `pydensecrf` is missing.
     """
 
-    def __init__(self, threshold: float, crf: CRFConfig = IRN_LABELS) -> None:
+    def __init__(self, threshold: float, crf: CRFConfig = IRN_CRF) -> None:
         if not 0 < threshold <= 1:
             raise ValueError(f"refiner.init_args.threshold is in (0, 1], got {threshold}")
         require_crf()

@@ -1,8 +1,9 @@
-"""PAMR on seeds: training-free pseudo masks.
+"""Pixel-adaptive mask refinement (PAMR) of seeds: pseudo masks without training.
 
-Araslanov and Roth, "Single-Stage Semantic Segmentation from Image Labels", CVPR 2020, https://arxiv.org/abs/2005.08104,
-section 3.3. The authors refine the masks of a network in training, TCL and CoDe the maps of CLIP at a quarter of the image's
-size; here seeds are refined at the full size of the image, with the background level as one more map.
+Araslanov and Roth, "Single-Stage Semantic Segmentation from Image Labels", CVPR 2020,
+https://arxiv.org/abs/2005.08104, section 3.3. The authors refine the masks that a network predicts during
+training; TCL and CoDe refine CLIP's maps at a quarter of the image size. Here seeds are refined at full image
+size, and the background is one more map, with the constant background level.
 """
 
 from __future__ import annotations
@@ -19,15 +20,19 @@ from wsss_bench.types import ScoreMaps
 
 
 class PAMRRefiner(Refiner):
-    """Seeds -> PAMR -> mask.
+    """Seeds -> PAMR -> argmax.
 
-    The background is a map with the constant value `threshold`, which PAMR leaves as it is: without iterations the mask is
-    that of the threshold. Memory is 4 bytes a pixel and neighbour (`nn.pamr`). Runs on a GPU where there is one.
+    The background is a map with the constant value `threshold`, which PAMR does not change: with 0 iterations
+    the mask is that of the threshold alone. Memory is 4 bytes per pixel and neighbour (`nn.pamr`). Runs on a
+    GPU if there is one.
 
     Args:
         threshold: Background level in [0, 1].
-        iterations: Steps of PAMR.
+        iterations: Number of PAMR iterations.
         dilations: Distances of the neighbours, in pixels.
+
+    Raises:
+        ValueError: a setting is out of range.
     """
 
     in_pool = False
@@ -37,7 +42,8 @@ class PAMRRefiner(Refiner):
             raise ValueError(f"refiner.init_args.threshold is in [0, 1], got {threshold}")
         if iterations < 0 or not dilations or min(dilations) < 1:
             raise ValueError(
-                f"PAMR takes iterations >= 0 and dilations of at least 1 pixel, got {iterations} and {tuple(dilations)}"
+                "PAMR takes iterations >= 0 and dilations of at least 1 pixel, "
+                f"got {iterations} and {tuple(dilations)}"
             )
         self.threshold = threshold
         self.iterations = iterations
@@ -47,9 +53,9 @@ class PAMRRefiner(Refiner):
     def __call__(self, image: np.ndarray, maps: ScoreMaps) -> np.ndarray:
         if len(maps.classes) == 0:
             return np.zeros(maps.size, np.uint8)
-        guide = torch.tensor(image, device=self.device).permute(2, 0, 1)[None] / 255  # (1, 3, H, W)
+        colours = torch.tensor(image, device=self.device).permute(2, 0, 1)[None] / 255  # (1, 3, H, W)
         scores = torch.tensor(full_size_scores(maps), device=self.device)[None].float()  # (1, K, H, W)
-        refined = pamr(guide, scores, self.iterations, self.dilations)
+        refined = pamr(colours, scores, self.iterations, self.dilations)
         best, index = refined[0].max(dim=0)  # (H, W), the first of equal maxima
         classes = torch.tensor(maps.classes, device=self.device)
         return torch.where(best > self.threshold, classes[index], 0).byte().cpu().numpy()

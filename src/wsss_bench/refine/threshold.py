@@ -1,4 +1,4 @@
-"""The plain refiner: a background threshold and argmax, as the seeds are scored."""
+"""Background threshold and argmax, without refinement: the masks that the seeds are scored with."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from wsss_bench.types import ScoreMaps
 
 
 class ThresholdRefiner(Refiner):
-    """Masks exactly as the `fixed` rule reads them from seeds (`readout.threshold_mask`).
+    """The same masks as the threshold rule `fixed` reads from the seeds (`readout.threshold_mask`).
 
     Args:
         threshold: Background level in [0, 1].
+
+    Raises:
+        ValueError: the threshold is out of range.
     """
 
     def __init__(self, threshold: float) -> None:

@@ -15,7 +15,7 @@ from wsss_bench.artifacts.layout import require_files, seed_folder
 from wsss_bench.artifacts.run import StageInfo, open_stage
 from wsss_bench.crf.pool import ImagePool
 from wsss_bench.data.sources.base import Source
-from wsss_bench.refine.base import Refiner, TrainedRefiner
+from wsss_bench.refine.base import Refiner, NetworkRefiner
 from wsss_bench.stages.parser import BY_HAND, FunctionParser
 from wsss_bench.types import ScoreMaps
 
@@ -76,14 +76,14 @@ def load_network(refiner: Refiner, network: Path | None) -> None:
     Raises:
         ValueError: a network is given for a refiner without one, or missing for a refiner that needs it.
     """
-    if isinstance(refiner, TrainedRefiner) != (network is not None):
+    if isinstance(refiner, NetworkRefiner) != (network is not None):
         name = type(refiner).__name__
         raise ValueError(
             f"refiner {name} has no network; leave out --network"
             if network is not None
             else f"refiner {name} needs --network, the folder of the stage that trained its network"
         )
-    if isinstance(refiner, TrainedRefiner) and network is not None:
+    if isinstance(refiner, NetworkRefiner) and network is not None:
         refiner.load(network)
 
 

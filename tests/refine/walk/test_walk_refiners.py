@@ -1,4 +1,4 @@
-"""IRNet and AffinityNet from labels to refined masks: the three stages on the small mini world, and bad seeds."""
+"""IRN and PSA: training of the networks, degenerate seeds, and the three stages on the small mini world."""
 
 import numpy as np
 import paths
@@ -10,8 +10,8 @@ from wsss_bench.artifacts.files import mask_path, read_manifest, read_mask, writ
 from wsss_bench.crf import densecrf
 from wsss_bench.data.sources.voc import VOC
 from wsss_bench.plan.config import ConfigFolder
-from wsss_bench.refine.walk.affinitynet import AffinityNet, majority
-from wsss_bench.refine.walk.irn import IRNRefiner, walked_labels, walked_scores
+from wsss_bench.refine.walk.affinitynet import AffinityNet, majority_labels
+from wsss_bench.refine.walk.irn import IRNRefiner, argmax_with_background, scores_after_walk
 from wsss_bench.refine.walk.irnet import IRNet
 from wsss_bench.refine.walk.psa import PSARefiner
 from wsss_bench.stages import fit, refine
@@ -32,7 +32,7 @@ def affinitynet(**changes):
 
 
 def batch(value=None):
-    """Two crops: a square of class 2 in each, its rim uncertain; or one value all over."""
+    """Two crops with a square of class 2 and a border of 255 around it; or masks of a single value."""
     generator = torch.Generator().manual_seed(0)
     mask = torch.zeros(2, 64, 64, dtype=torch.int64)
     mask[:, 16:56, 16:56], mask[:, 24:48, 24:48] = 255, 2
@@ -49,7 +49,7 @@ def refiners():
 
 
 @pytest.mark.parametrize("network", [irnet, lambda: affinitynet(frozen_stages=5)])
-def test_a_frozen_backbone_does_not_move(network):
+def test_a_frozen_backbone_does_not_change(network):
     method = network().train()
     before = {name: value.clone() for name, value in method.backbone.state_dict().items()}
     sum(method.training_loss(batch()).values()).backward()
@@ -61,7 +61,7 @@ def test_a_frozen_backbone_does_not_move(network):
     assert all(p.grad is not None and p.grad.any() for p in trained)
 
 
-def test_affinitynet_trains_its_backbone_as_published_but_for_the_first_stages():
+def test_affinitynet_trains_its_backbone_except_the_first_two_stages():
     method = affinitynet().train()
     sum(method.training_loss(batch()).values()).backward()
     moved = [any(p.grad is not None for p in stage.parameters()) for stage in method.backbone.stages]
@@ -69,53 +69,53 @@ def test_affinitynet_trains_its_backbone_as_published_but_for_the_first_stages()
 
 
 @pytest.mark.parametrize("network", [irnet, affinitynet])
-def test_labels_of_nothing_but_255_cost_nothing(network):
+def test_masks_of_255_have_no_loss(network):
     losses = network().train().training_loss(batch(255))
     total = sum(losses.values())
     assert total == 0
-    total.backward()  # still part of the graph, for ranks that wait for gradients
+    total.backward()  # gradients of 0, which other ranks wait for
 
 
-def test_the_displacement_head_learns_ten_times_as_fast():
+def test_the_displacement_branch_has_ten_times_the_learning_rate():
     groups = irnet().parameter_groups()
     assert [group.get("lr_scale", 1) for group in groups] == [1, 10]
 
 
-def test_a_cell_has_the_label_of_most_of_its_pixels():
+def test_a_cell_gets_its_most_frequent_label():
     mask = torch.full((1, 8, 16), 255)
     mask[0, :, :5] = 3
     mask[0, :, 8:11] = 2
-    assert majority(mask).tolist() == [[[3, 255]]]
+    assert majority_labels(mask).tolist() == [[[3, 255]]]
 
 
-def test_walked_maps_become_labels_as_in_irn():
+def test_maps_after_the_walk_become_labels_as_in_irn():
     reference = np.load(GOLDEN / "irn_random_walk.npz")
     walked = torch.from_numpy(reference["rw_r5_b10_e8"][:, 0])
     size = tuple(reference["sem_seg_size"].tolist())
-    scores = walked_scores(walked, size, size)
+    scores = scores_after_walk(walked, size, size)
     np.testing.assert_allclose(scores, reference["rw_up"], rtol=1e-5, atol=1e-6)
-    best = walked_labels(scores, float(reference["sem_seg_bg_thres"]))
+    best = argmax_with_background(scores, float(reference["sem_seg_bg_thres"]))
     values = np.array([0, *(reference["sem_seg_keys_minus1"] + 1)])
     np.testing.assert_array_equal(values[best], reference["sem_seg"])
-    # the level counts from the maximum over all classes, at the size of the image
+    # the threshold refers to the maximum over all classes, at the size of the image
     peak = reference["rw_up"].max(axis=0).ravel()
     assert peak.max() == pytest.approx(1)
     middle = float(np.sort(peak)[[200, 201]].mean())
-    assert (walked_labels(scores, middle) == 0).sum() == 201
+    assert (argmax_with_background(scores, middle) == 0).sum() == 201
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 50), (37, 41), (40, 8)])
 @pytest.mark.parametrize("which", [0, 1])
-def test_bad_seeds_and_images_smaller_than_the_radius(which, size):
+def test_degenerate_seeds_and_images_smaller_than_the_radius(which, size):
     refiner = refiners()[which]
     height, width = size
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     strided = np.zeros((2, -(-height // 4), -(-width // 4)), np.float16)
     classes = np.array([2, 3], np.uint8)
-    never = ScoreMaps("never", classes, np.zeros((2, *size), np.float16), size, strided)
-    assert refiner(image, never).shape == size
-    assert not refiner(image, never).any()
-    dot = never._replace(scores=never.scores.copy(), strided=strided.copy())
+    zero = ScoreMaps("zero", classes, np.zeros((2, *size), np.float16), size, strided)
+    assert refiner(image, zero).shape == size
+    assert not refiner(image, zero).any()
+    dot = zero._replace(scores=zero.scores.copy(), strided=strided.copy())
     dot.scores[1, 0, 0] = dot.strided[1, 0, 0] = 1
     mask = refiner(image, dot)
     assert mask.dtype == np.uint8
@@ -125,7 +125,7 @@ def test_bad_seeds_and_images_smaller_than_the_radius(which, size):
 
 
 @pytest.mark.parametrize("scale", [0.5, 2.0])
-def test_the_network_may_see_another_size(scale):
+def test_the_network_input_may_have_another_size(scale):
     refiner = IRNRefiner(0.3, scale=scale)
     refiner.network = refiners()[0].network
     scores = np.zeros((1, 37, 42), np.float16)
@@ -137,23 +137,23 @@ def test_the_network_may_see_another_size(scale):
     assert mask[16, 20] == 2
 
 
-def test_scores_on_boundaries_start_the_walk_only_where_asked_for():
+def test_scores_on_boundaries_are_kept_only_if_asked_for():
     network = refiners()[0].network
     torch.nn.init.zeros_(network.boundary.classifier.weight)
-    torch.nn.init.constant_(network.boundary.classifier.bias, 50.0)  # a boundary everywhere: nothing walks
+    torch.nn.init.constant_(network.boundary.classifier.bias, 50.0)  # a boundary everywhere: no propagation
     scores = np.zeros((1, 32, 32), np.float16)
     scores[0, 8:24, 12:28] = 1
     maps = ScoreMaps("a", np.array([2], np.uint8), scores, (32, 32), scores[:, ::4, ::4])
     image = np.zeros((32, 32, 3), np.uint8)
-    for from_boundaries in (False, True):
-        refiner = IRNRefiner(0.5, from_boundaries=from_boundaries)
+    for keep_boundary_scores in (False, True):
+        refiner = IRNRefiner(0.5, keep_boundary_scores=keep_boundary_scores)
         refiner.network = network
         mask = refiner(image, maps)
-        assert mask.any() == from_boundaries
-        assert (mask[10:22, 14:26] == 2 * from_boundaries).all()
+        assert mask.any() == keep_boundary_scores
+        assert (mask[10:22, 14:26] == 2 * keep_boundary_scores).all()
 
 
-def test_what_the_walk_lacks_is_said():
+def test_missing_inputs_and_bad_settings_are_named():
     irn, _ = refiners()
     maps = ScoreMaps("old", np.array([1], np.uint8), np.ones((1, 8, 8), np.float16), (8, 8))
     with pytest.raises(ValueError, match="'old' has no maps at stride 4"):
@@ -172,12 +172,12 @@ def run(stage, folder, name, config):
 
 @pytest.mark.skipif(not densecrf.available(), reason="pydensecrf is not installed (make crf)")
 @pytest.mark.parametrize("name", ["irn", "psa"])
-def test_the_three_stages_run_and_a_second_run_skips_what_is_done(name, tmp_path, mini_data):
+def test_the_three_stages_run_and_a_second_run_skips_existing_masks(name, tmp_path, mini_data):
     parts = FOLDER.refiner(name, "mini", FOLDER.trainer("cpu"))
     source = FOLDER.data("mini").source
     voc = VOC(mini_data / "mini" / "voc", vocabulary="mini")
     ids = voc.ids("train")
-    for image_id in ids:  # seeds as good as they get
+    for image_id in ids:  # perfect seeds, made of the true masks
         mask = voc.mask(image_id)
         classes = np.unique(mask[(mask > 0) & (mask < 255)])
         scores = (mask == classes[:, None, None]).astype(np.float16)
@@ -185,7 +185,7 @@ def test_the_three_stages_run_and_a_second_run_skips_what_is_done(name, tmp_path
     common = {"source": source, "split": "train", "seeds": str(tmp_path), "workers": 0}
     labels, network, refiner = (
         {"class_path": part.class_path, "init_args": part.init_args}
-        for part in (parts.labels, parts.network.model, parts.refiner)
+        for part in (parts.affinity_labels, parts.network.model, parts.refiner)
     )
     run(refine, tmp_path, "labels", {**common, "refiner": labels})
     training = {"max_epochs": 1, "limit_train_batches": 2}

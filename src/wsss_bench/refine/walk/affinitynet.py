@@ -1,14 +1,17 @@
-"""AffinityNet: features whose distance says whether two near pixels show the same class.
+"""AffinityNet (PSA): features whose similarity tells whether two near pixels are of the same class.
 
-Ahn and Kwak, "Learning Pixel-level Semantic Affinity with Image-level Supervision for Weakly Supervised Semantic
-Segmentation", CVPR 2018 (PSA), https://arxiv.org/abs/1803.10464; https://github.com/jiwoon-ahn/psa
+Ahn and Kwak, "Learning Pixel-level Semantic Affinity with Image-level Supervision for Weakly Supervised
+Semantic Segmentation", CVPR 2018, https://arxiv.org/abs/1803.10464; https://github.com/jiwoon-ahn/psa
 (`network/resnet38_aff.py`).
 
-Departures: **the backbone is the suite's ResNet at stride 8**, layers 2 to 4 (512, 1024, 2048 channels in ResNet-50) in
-place of ResNet-38's conv4 to conv6 (512, 1024, 4096), for which timm has no weights; stem and layer1 are frozen, as PSA
-freezes its first two blocks, and its BatchNorms keep their statistics. The labels of an 8 x 8 cell are those of its
-majority, where PSA pools the scores that the labels come from. SGD momentum 0 for the 5e-4 that PSA's optimiser gets by a
-misplaced argument.
+Departures:
+
+- **The backbone is the suite's ResNet at stride 8**: layers 2 to 4 (512, 1024, 2048 channels in ResNet-50)
+  instead of ResNet-38's conv4 to conv6 (512, 1024, 4096), for which timm has no weights. Stem and layer1 are
+  frozen, as PSA freezes its first two blocks, and BatchNorm keeps its running statistics.
+- The label of an 8 x 8 cell is the most frequent label of its pixels; PSA pools the scores that labels are
+  made from.
+- SGD momentum 0 instead of 5e-4, which PSA's optimiser gets by a misplaced argument.
 """
 
 from __future__ import annotations
@@ -23,25 +26,26 @@ from torch.nn import functional as F
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.optim import OptimConfig
 from wsss_bench.nn.resnet import ImageNetNormalize, ResNetStages
+from wsss_bench.refine.walk.affinity_pairs import feature_affinity
 from wsss_bench.refine.walk.losses import affinity_loss, pair_labels
-from wsss_bench.refine.walk.pairs import feature_affinity
 from wsss_bench.types import MaskBatch
 
 STRIDE = 8
 
 
 class AffinityNet(Method):
-    """ResNet with an embedding of its last three stages.
+    """Affinity features from the last three stages of a ResNet.
 
     Args:
-        class_names: Foreground classes, in label order; the network does not know them.
-        optim: Optimiser; the embedding runs at `head_lr_scale` times its learning rate.
+        class_names: Foreground classes, in label order; the outputs do not depend on them.
+        optim: Optimiser; the new layers have `head_lr_scale` times its learning rate.
         backbone: timm ResNet name, or a recipe file.
         weights: `imagenet`, a checkpoint path, or None.
-        frozen_stages: Stages without gradient, from the stem on.
-        width: Channels of the embedding of the first of the three stages; 2 and 4 times as many of the others.
-        radius: Pairs of pixels are nearer than this, in pixels at stride 8.
-        head_lr_scale: Learning rate of the embedding over that of the backbone.
+        frozen_stages: Number of frozen stages, counted from the stem.
+        width: Channels that the first of the three stages is reduced to; the others get 2 and 4 times as
+            many.
+        radius: The pixels of a pair are nearer to each other than this, in pixels at stride 8.
+        head_lr_scale: Learning rate of the new layers divided by that of the backbone.
     """
 
     supervision = "image"
@@ -73,12 +77,12 @@ class AffinityNet(Method):
         self.head_lr_scale = head_lr_scale
 
     def training_loss(self, batch: MaskBatch) -> dict[str, Tensor]:
-        features = self.embed(batch.image).float()
-        labels = majority(batch.mask)
+        features = self.affinity_features(batch.image).float()
+        labels = majority_labels(batch.mask)
         if labels.shape[1:] != features.shape[2:]:
             raise ValueError(
-                f"crops of {batch.mask.shape[1]} x {batch.mask.shape[2]} pixels do not divide into cells of {STRIDE} x "
-                f"{STRIDE}; set data.transform.crop_size to a multiple of {STRIDE}"
+                f"crops of {batch.mask.shape[1]} x {batch.mask.shape[2]} pixels do not divide into cells of "
+                f"{STRIDE} x {STRIDE}; set data.transform.crop_size to a multiple of {STRIDE}"
             )
         loss = affinity_loss(feature_affinity(features, self.radius), pair_labels(labels, self.radius))
         return {
@@ -87,19 +91,22 @@ class AffinityNet(Method):
             "negative": loss.negative / 2,
         }
 
-    def embed(self, image: Tensor, padding: tuple[int, ...] = ()) -> Tensor:
-        """`(B, 3, H, W)` in [0, 1] -> `(B, 7 * width, ceil(H / 8), ceil(W / 8))`.
+    def affinity_features(self, image: Tensor, padding: tuple[int, ...] = ()) -> Tensor:
+        """Features whose distances give the affinities (`affinity_pairs.feature_affinity`).
 
         Args:
-            image: RGB.
-            padding: Zeros around the normalised image, as `torch.nn.functional.pad` takes them.
-        """
-        return self.join(self.backbone(F.pad(self.normalize(image), padding))[2:])
+            image: `(B, 3, H, W)` RGB in [0, 1].
+            padding: Zero padding of the normalised image, in the format of `torch.nn.functional.pad`.
 
-    def join(self, features: Sequence[Tensor]) -> Tensor:
-        """Three stages of one size -> their embedding."""
-        joined = [F.elu(lateral(feature)) for lateral, feature in zip(self.laterals, features, strict=True)]
-        return F.elu(self.merge(torch.cat(joined, dim=1)))
+        Returns:
+            `(B, 7 * width, ceil(H / 8), ceil(W / 8))` of the padded image.
+        """
+        return self.fuse_stages(self.backbone(F.pad(self.normalize(image), padding))[2:])
+
+    def fuse_stages(self, features: Sequence[Tensor]) -> Tensor:
+        """Three stages `(B, channels, h, w)` of the same size -> affinity features `(B, 7 * width, h, w)`."""
+        reduced = [F.elu(lateral(feature)) for lateral, feature in zip(self.laterals, features, strict=True)]
+        return F.elu(self.merge(torch.cat(reduced, dim=1)))
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         return [
@@ -111,6 +118,13 @@ class AffinityNet(Method):
         ]
 
 
-def majority(mask: Tensor) -> Tensor:
-    """`(B, H, W)` -> `(B, H // 8, W // 8)`: the most frequent label of each cell, 255 included, the lowest of equal ones."""
+def majority_labels(mask: Tensor) -> Tensor:
+    """The most frequent label of each 8 x 8 cell; 255 counts as a label, and ties go to the lowest label.
+
+    Args:
+        mask: `(B, H, W)` masks in {0..C, 255}.
+
+    Returns:
+        `(B, H // 8, W // 8)` masks.
+    """
     return mask.unfold(1, STRIDE, STRIDE).unfold(2, STRIDE, STRIDE).flatten(3).mode(dim=-1).values

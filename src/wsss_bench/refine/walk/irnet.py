@@ -1,13 +1,14 @@
-"""IRNet: class-blind boundaries and displacements, learnt from the sure pixels of class activation maps.
+"""IRNet: class boundary map and displacement field, learned from the confident pixels of seeds.
 
-Ahn, Cho and Kwak, "Weakly Supervised Learning of Instance Segmentation with Inter-pixel Relations", CVPR 2019,
-https://arxiv.org/abs/1904.05044; https://github.com/jiwoon-ahn/irn (`step/train_irn.py`).
+Ahn, Cho and Kwak, "Weakly Supervised Learning of Instance Segmentation with Inter-pixel Relations", CVPR
+2019, https://arxiv.org/abs/1904.05044; https://github.com/jiwoon-ahn/irn (`step/train_irn.py`).
 
-Pseudo masks say of near pixels whether they belong together. A pair belongs together unless a boundary lies between its
-ends, so that the boundaries are learnt without ever being shown; displacements are learnt from the pairs inside objects.
-The backbone keeps its ImageNet weights.
+The affinity labels tell for pairs of near pixels whether they are of the same class. The affinity of a pair
+is 1 - the highest boundary probability on the path between its pixels, so that boundaries are learned without
+boundary labels. The displacement field is learned from foreground and background pairs. The backbone keeps
+its ImageNet weights.
 
-Departure: SGD momentum 0 for the 1e-4 that IRN's optimiser gets by a misplaced argument.
+Departure: SGD momentum 0 instead of 1e-4, which IRN's optimiser gets by a misplaced argument.
 """
 
 from __future__ import annotations
@@ -20,24 +21,25 @@ from torch import Tensor
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.optim import OptimConfig
 from wsss_bench.nn.resnet import ImageNetNormalize, ResNetStages
-from wsss_bench.refine.walk.heads import BoundaryHead, DisplacementHead, stage_strides
+from wsss_bench.refine.walk.affinity_pairs import boundary_affinity
+from wsss_bench.refine.walk.irnet_branches import BoundaryBranch, DisplacementBranch, stage_strides
 from wsss_bench.refine.walk.losses import affinity_loss, displacement_loss, pair_labels
-from wsss_bench.refine.walk.pairs import edge_to_affinity
 from wsss_bench.types import MaskBatch
 
 
 class IRNet(Method):
-    """Two heads on a frozen ResNet.
+    """Boundary branch and displacement branch on a frozen ResNet.
 
     Args:
-        class_names: Foreground classes, in label order; the network does not know them.
-        optim: Optimiser; the displacement head runs at `displacement_lr_scale` times its learning rate.
+        class_names: Foreground classes, in label order; the outputs do not depend on them.
+        optim: Optimiser; the displacement branch has `displacement_lr_scale` times its learning rate.
         backbone: timm ResNet name, or a recipe file.
         weights: `imagenet`, a checkpoint path, or None.
         output_stride: Stride of the last stage.
-        width: Channels of the boundary head; those of the displacement head grow with it.
-        radius: Pairs of pixels are nearer than this, in pixels at stride 4.
-        displacement_lr_scale: Learning rate of the displacement head over that of the boundary head.
+        width: Channels of the boundary branch; those of the displacement branch are proportional to it.
+        radius: The pixels of a pair are nearer to each other than this, in pixels at stride 4.
+        displacement_lr_scale: Learning rate of the displacement branch divided by that of the boundary
+            branch.
     """
 
     supervision = "image"
@@ -58,16 +60,16 @@ class IRNet(Method):
         self.normalize = ImageNetNormalize()
         self.backbone = ResNetStages(backbone, weights, output_stride, frozen_stages=5, freeze_bn=True)
         strides = stage_strides(output_stride)
-        self.boundary = BoundaryHead(self.backbone.stage_channels, strides, width)
-        self.displacement = DisplacementHead(self.backbone.stage_channels, strides, width)
+        self.boundary = BoundaryBranch(self.backbone.stage_channels, strides, width)
+        self.displacement = DisplacementBranch(self.backbone.stage_channels, strides, width)
         self.radius = radius
         self.displacement_lr_scale = displacement_lr_scale
 
     def training_loss(self, batch: MaskBatch) -> dict[str, Tensor]:
         features = self.backbone(self.normalize(batch.image))
-        edge = self.boundary(features).float().sigmoid()  # (B, h, w)
-        pairs = pair_labels(reduced_by_four(batch.mask, edge), self.radius)
-        affinity = affinity_loss(edge_to_affinity(edge, self.radius), pairs)
+        boundary_map = self.boundary(features).float().sigmoid()  # (B, h, w)
+        pairs = pair_labels(labels_at_stride_4(batch.mask, boundary_map), self.radius)
+        affinity = affinity_loss(boundary_affinity(boundary_map, self.radius), pairs)
         foreground, background = displacement_loss(self.displacement(features).float(), pairs, self.radius)
         return {
             "positive": (affinity.background + affinity.foreground) / 4,
@@ -87,16 +89,24 @@ class IRNet(Method):
         ]
 
 
-def reduced_by_four(mask: Tensor, edge: Tensor) -> Tensor:
-    """Every fourth label, from the third on (PIL's nearest neighbour), which is what the map `edge` is compared with.
+def labels_at_stride_4(mask: Tensor, boundary_map: Tensor) -> Tensor:
+    """Reduce masks to stride 4 by nearest neighbour, as PIL does: rows and columns 2, 6, 10, ...
+
+    Args:
+        mask: `(B, H, W)` masks in {0..C, 255}.
+        boundary_map: `(B, h, w)`, the map that the reduced masks are compared with.
+
+    Returns:
+        `(B, h, w)` masks.
 
     Raises:
-        ValueError: the two differ in size, since the crop is no multiple of 4.
+        ValueError: the sizes differ, because H or W is no multiple of 4.
     """
     reduced = mask[:, 2::4, 2::4]
-    if reduced.shape != edge.shape:
+    if reduced.shape != boundary_map.shape:
         raise ValueError(
-            f"crops of {mask.shape[1]} x {mask.shape[2]} pixels give labels of {tuple(reduced.shape[1:])} and boundaries of "
-            f"{tuple(edge.shape[1:])}; set data.transform.crop_size to a multiple of 4"
+            f"crops of {mask.shape[1]} x {mask.shape[2]} pixels give labels of {tuple(reduced.shape[1:])} "
+            f"and a boundary map of {tuple(boundary_map.shape[1:])}; "
+            "set data.transform.crop_size to a multiple of 4"
         )
     return reduced

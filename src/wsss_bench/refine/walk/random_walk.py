@@ -1,12 +1,13 @@
-"""Random walk on the pixels of a map, which carries class scores to places that look alike.
+"""Random walk over the pixels of a map, which propagates class scores to pixels of high affinity.
 
 Ahn and Kwak, CVPR 2018, https://arxiv.org/abs/1803.10464; Ahn et al., CVPR 2019,
 https://arxiv.org/abs/1904.05044, section 5.
 
-T is the matrix of affinities to the power beta, of unit diagonal, with columns that sum to 1; the result is `maps @ T^t`.
-The official programs square a dense T: time O(log t * n^3) and memory O(n^2) for n pixels. Here T stays sparse, with at
-most 2 D + 1 entries a column (69 at radius 5), and is applied t times to the K maps: **time O(t * D * n * K), memory O(D *
-n + K * n)**. It is the same product in another order, exact up to rounding.
+The transition matrix T holds the affinities to the power beta, with 1 on the diagonal and columns that sum to
+1. The result of t steps is `maps @ T^t`. The authors' code squares a dense T: time O(log t * n^3) and memory
+O(n^2) for n pixels. Here T is sparse, with at most 2 D + 1 entries per column (69 at radius 5), and is
+applied t times to the K maps: **time O(t * D * n * K), memory O(D * n + K * n)**. This is the same product in
+another order, equal up to rounding.
 """
 
 from __future__ import annotations
@@ -16,58 +17,64 @@ import warnings
 import torch
 from torch import Tensor
 
-from wsss_bench.refine.walk.pairs import (
-    all_pairs_edge_affinity,
-    flat_offsets,
-    search_directions,
-    source_pixels,
-    target_pixels,
+from wsss_bench.refine.walk.affinity_pairs import (
+    flat_index_offsets,
+    padded_boundary_affinity,
+    pair_offsets,
+    source_indices,
+    target_indices,
 )
 
 
-def edge_transition(edge: Tensor, radius: int, beta: float) -> Tensor:
+def boundary_transition_matrix(boundary_map: Tensor, radius: int, beta: float) -> Tensor:
     """IRN's transition matrix, transposed.
 
     Args:
-        edge: `(h, w)` probabilities of a class boundary, in [0, 1].
-        radius: Of the half-disc that pairs are taken from.
-        beta: Exponent on affinities; the larger, the less passes a weak boundary.
+        boundary_map: `(h, w)` probabilities of a class boundary, in [0, 1].
+        radius: Radius of the half-disc of pairs, in pixels of the map.
+        beta: Exponent of the affinities; the larger, the less score crosses a weak boundary.
 
     Returns:
         `(n, n)` sparse CSR, n = h * w; rows sum to 1.
     """
-    height, width = edge.shape
-    affinity = all_pairs_edge_affinity(edge, radius)  # (D, n)
-    offsets = flat_offsets(search_directions(radius), width, edge.device)
-    source = torch.arange(height * width, device=edge.device)
-    joined = affinity > 0  # never a pair that leaves the map
-    target = (source + offsets[:, None])[joined]
-    return _normalized(source.expand_as(affinity)[joined], target, affinity[joined] ** beta, height * width)
+    height, width = boundary_map.shape
+    affinity = padded_boundary_affinity(boundary_map, radius)  # (D, n)
+    offsets = flat_index_offsets(pair_offsets(radius), width, boundary_map.device)
+    source = torch.arange(height * width, device=boundary_map.device)
+    # pairs whose target lies outside the map have affinity 0
+    kept = affinity > 0
+    target = (source + offsets[:, None])[kept]
+    return _transition_matrix(
+        source.expand_as(affinity)[kept], target, affinity[kept] ** beta, height * width
+    )
 
 
-def feature_transition(affinity: Tensor, size: tuple[int, int], radius: int, beta: float) -> Tensor:
+def feature_transition_matrix(affinity: Tensor, size: tuple[int, int], radius: int, beta: float) -> Tensor:
     """PSA's transition matrix, transposed.
 
     Args:
-        affinity: `(D, N)` of the pairs of a map of `size`.
-        size: `(h, w)`.
-        radius: Of the half-disc that pairs were taken from.
-        beta: Exponent on affinities.
+        affinity: `(D, N)` of the pairs of a map.
+        size: `(h, w)` of the map.
+        radius: Radius of the half-disc that the pairs were made with.
+        beta: Exponent of the affinities.
 
     Returns:
-        `(n, n)` sparse CSR, n = h * w; rows sum to 1. Pixels at the rim are no sources and so have fewer pairs, as published.
+        `(n, n)` sparse CSR, n = h * w; rows sum to 1. Pixels near the border are no sources and so have fewer
+        pairs, as published.
     """
-    source = source_pixels(size, radius, affinity.device).expand_as(affinity)
-    target = target_pixels(size, radius, affinity.device)
-    return _normalized(source.flatten(), target.flatten(), affinity.flatten() ** beta, size[0] * size[1])
+    source = source_indices(size, radius, affinity.device).expand_as(affinity)
+    target = target_indices(size, radius, affinity.device)
+    return _transition_matrix(
+        source.flatten(), target.flatten(), affinity.flatten() ** beta, size[0] * size[1]
+    )
 
 
 def random_walk(maps: Tensor, transition: Tensor, steps: int) -> Tensor:
-    """Walk `steps` steps.
+    """Propagate maps by a number of steps.
 
     Args:
         maps: `(K, h, w)` scores.
-        transition: `(h * w, h * w)` sparse CSR whose rows sum to 1: the transpose of the T of the papers.
+        transition: `(h * w, h * w)` sparse CSR with rows that sum to 1: the transpose of the papers' T.
         steps: t, 2^8 in both papers.
 
     Returns:
@@ -79,16 +86,17 @@ def random_walk(maps: Tensor, transition: Tensor, steps: int) -> Tensor:
     return scores.t().reshape(maps.shape)
 
 
-def _normalized(source: Tensor, target: Tensor, weight: Tensor, pixels: int) -> Tensor:
-    """Symmetric matrix of the pairs, unit diagonal, each row divided by its sum."""
+def _transition_matrix(source: Tensor, target: Tensor, weight: Tensor, pixels: int) -> Tensor:
+    """Symmetric matrix of the weighted pairs with 1 on the diagonal, each row divided by its sum."""
     diagonal = torch.arange(pixels, device=source.device)
     rows = torch.cat([source, target, diagonal])
     columns = torch.cat([target, source, diagonal])
     values = torch.cat([weight, weight, torch.ones_like(diagonal, dtype=weight.dtype)])
     order = torch.argsort(rows * pixels + columns)
     rows, columns, values = rows[order], columns[order], values[order].double()
+    # in double precision: over hundreds of steps the error of a row sum is multiplied
     sums = torch.zeros(pixels, dtype=torch.double, device=values.device).index_add_(0, rows, values)
-    values = (values / sums[rows]).to(weight.dtype)  # hundreds of steps multiply what a row lacks to 1
+    values = (values / sums[rows]).to(weight.dtype)
     starts = torch.zeros(pixels + 1, dtype=torch.int32, device=rows.device)
     starts[1:] = torch.bincount(rows, minlength=pixels).cumsum(0)
     with warnings.catch_warnings():

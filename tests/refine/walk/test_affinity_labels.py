@@ -1,11 +1,15 @@
-"""Labels of sure pixels against IRN's outputs and PSA's rule."""
+"""Affinity labels against IRN's outputs and PSA's rule."""
 
 import numpy as np
 import paths
 import pytest
 
 from wsss_bench.crf import densecrf
-from wsss_bench.refine.confident import ConfidentLabels, PSALabels, scores_with_background
+from wsss_bench.refine.walk.affinity_labels import (
+    IRNAffinityLabels,
+    PSAAffinityLabels,
+    scores_with_background,
+)
 from wsss_bench.types import ScoreMaps
 
 GOLDEN = paths.GOLDEN / "clims"
@@ -24,19 +28,19 @@ def maps_of(golden):
 
 @pytest.mark.parametrize(("foreground", "background"), [(0.3, 0.1), (0.3, 0.05), (0.35, 0.1)])
 def test_labels_are_those_of_irn(golden, foreground, background):
-    mask = ConfidentLabels(foreground, background)(golden["image"], maps_of(golden))
+    mask = IRNAffinityLabels(foreground, background)(golden["image"], maps_of(golden))
     expected = golden[f"conf_fg{foreground}_bg{background}"]
     assert mask.dtype == np.uint8
     assert (mask == expected).mean() > 0.995
     assert set(np.unique(mask)) == set(np.unique(expected))
 
 
-def test_psa_believes_the_background_of_the_high_alpha_over_any_object(golden):
+def test_in_psa_the_background_of_the_high_alpha_overrides_the_foreground(golden):
     maps = maps_of(golden)
     scores = golden["psa_score_alpha4"][1:]
     np.testing.assert_allclose(scores_with_background(scores, 4), golden["psa_score_alpha4"], atol=1e-6)
     np.testing.assert_allclose(scores_with_background(scores, 32), golden["psa_score_alpha32"], atol=1e-6)
-    mask = PSALabels()(golden["image"], maps._replace(scores=scores))
+    mask = PSAAffinityLabels()(golden["image"], maps._replace(scores=scores))
     objects, background = (golden[f"psa_crf_alpha{alpha}"].argmax(axis=0) for alpha in (4, 32))
     expected = np.where(objects > 0, np.array([0, 5, 15])[objects], 255)
     expected[background == 0] = 0
@@ -44,22 +48,23 @@ def test_psa_believes_the_background_of_the_high_alpha_over_any_object(golden):
     assert {0, 255} < set(np.unique(mask))
 
 
-@pytest.mark.parametrize("labels", [ConfidentLabels(), PSALabels()])
-def test_bad_seeds(labels):
+@pytest.mark.parametrize("refiner", [IRNAffinityLabels(), PSAAffinityLabels()])
+def test_degenerate_seeds(refiner):
     image = np.random.default_rng(0).integers(0, 256, (9, 14, 3), dtype=np.uint8)
-    none = ScoreMaps("none", np.zeros(0, np.uint8), np.zeros((0, 1, 1), np.float16), (9, 14))
-    assert not labels(image, none).any()
-    never = ScoreMaps("never", np.array([3], np.uint8), np.zeros((1, 9, 14), np.float16), (9, 14))
-    assert not labels(image, never).any()  # one label left for the CRF, or a certain background
-    everywhere = never._replace(scores=np.ones((1, 9, 14), np.float16))
-    assert (labels(image, everywhere) == 3).all()
-    dot = never._replace(scores=never.scores.copy())
+    no_class = ScoreMaps("none", np.zeros(0, np.uint8), np.zeros((0, 1, 1), np.float16), (9, 14))
+    assert not refiner(image, no_class).any()
+    zero = ScoreMaps("zero", np.array([3], np.uint8), np.zeros((1, 9, 14), np.float16), (9, 14))
+    # IRN: background is the only class left for the CRF; PSA: its background score is 1
+    assert not refiner(image, zero).any()
+    everywhere = zero._replace(scores=np.ones((1, 9, 14), np.float16))
+    assert (refiner(image, everywhere) == 3).all()
+    dot = zero._replace(scores=zero.scores.copy())
     dot.scores[0, 4, 7] = 1
-    assert set(np.unique(labels(image, dot))) <= {0, 3, 255}
+    assert set(np.unique(refiner(image, dot))) <= {0, 3, 255}
 
 
 def test_levels_out_of_order_are_refused():
     with pytest.raises(ValueError, match=r"got background 0.4 and foreground 0.3"):
-        ConfidentLabels(0.3, 0.4)
+        IRNAffinityLabels(0.3, 0.4)
     with pytest.raises(ValueError, match="got 32 and 4"):
-        PSALabels(32, 4)
+        PSAAffinityLabels(32, 4)

@@ -1,11 +1,16 @@
-"""IRNet's heads: sizes as in the original, boundaries of image and mirror, the published number of channels."""
+"""Branches of IRNet against the original: output sizes, channels, flip-averaged boundary map."""
 
 import numpy as np
 import paths
 import pytest
 import torch
 
-from wsss_bench.refine.walk.heads import BoundaryHead, DisplacementHead, mirrored_boundary, stage_strides
+from wsss_bench.refine.walk.irnet_branches import (
+    BoundaryBranch,
+    DisplacementBranch,
+    flip_averaged_boundary_map,
+    stage_strides,
+)
 
 GOLDEN = paths.GOLDEN / "clims"
 RESNET50 = (64, 256, 512, 1024, 2048)
@@ -21,8 +26,8 @@ def test_sizes_are_those_of_irn(row, output_stride):
     height, width, *expected = row
     channels, strides = (8, 8, 8, 8, 8), stage_strides(output_stride)
     stages = features(height, width, channels, strides)
-    edge = BoundaryHead(channels, strides, 4)(stages)
-    displacement = DisplacementHead(channels, strides, 4)(stages)
+    edge = BoundaryBranch(channels, strides, 4)(stages)
+    displacement = DisplacementBranch(channels, strides, 4)(stages)
     assert [*edge.shape[1:], *displacement.shape[2:]] == expected
     assert displacement.shape[1] == 2
 
@@ -30,8 +35,8 @@ def test_sizes_are_those_of_irn(row, output_stride):
 def test_channels_are_those_of_irn():
     strides = stage_strides(16)
     assert strides == (4, 4, 8, 16, 16)
-    edge, displacement = BoundaryHead(RESNET50, strides), DisplacementHead(RESNET50, strides)
-    convolutions = sum(RESNET50) * 32 + 160 + 1  # laterals, and a classifier with bias
+    edge, displacement = BoundaryBranch(RESNET50, strides), DisplacementBranch(RESNET50, strides)
+    convolutions = sum(RESNET50) * 32 + 160 + 1  # laterals, and the classifier with bias
     assert sum(p.numel() for p in edge.parameters()) == convolutions + 5 * 2 * 32
     assert displacement.merge_coarse[0].weight.shape == (256, 768, 1, 1)
     assert displacement.merge[0].weight.shape == (256, 448, 1, 1)
@@ -41,7 +46,7 @@ def test_channels_are_those_of_irn():
     assert [m.num_groups for m in edge.modules() if isinstance(m, torch.nn.GroupNorm)] == [4] * 5
 
 
-def test_the_boundary_of_image_and_mirror_is_that_of_irn():
+def test_the_flip_averaged_boundary_map_is_that_of_irn():
     reference = np.load(GOLDEN / "irn_edge_inference.npz")
-    edge = mirrored_boundary(torch.from_numpy(reference["edge_logits"])[:, 0])
+    edge = flip_averaged_boundary_map(torch.from_numpy(reference["edge_logits"])[:, 0])
     np.testing.assert_allclose(edge, reference["edge"][0], rtol=1e-5, atol=1e-6)

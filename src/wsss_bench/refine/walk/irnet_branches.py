@@ -1,10 +1,13 @@
-"""IRNet's two heads on the five stages of a ResNet: class boundaries, and displacements to the centre of the object.
+"""The two output branches of IRNet: class boundary map and displacement field.
 
-Ahn et al., CVPR 2019, https://arxiv.org/abs/1904.05044, section 4.1, figure 3; https://github.com/jiwoon-ahn/irn
-(`net/resnet50_irn.py`). Both heads bring all stages to stride 4 and are blind to classes.
+Ahn et al., CVPR 2019, https://arxiv.org/abs/1904.05044, section 4.1, figure 3;
+https://github.com/jiwoon-ahn/irn (`net/resnet50_irn.py`). Both branches read the five stages of a ResNet,
+bring them to stride 4, and do not distinguish classes.
 
-Departures: the strides may be those of another ResNet, and `width` scales all channels. The centring of the displacement
-field at inference (its mean over the training images) is left out, since instance masks need it and semantic masks do not.
+Departures: the strides may be those of another ResNet, and `width` scales all channels. At inference IRN
+    subtracts
+the mean displacement over the training images; this is left out, since only instance masks need the
+displacement field and semantic masks do not.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 STRIDES = (4, 4, 8, 16, 32)
-"""Strides of the stages of a ResNet, each at most its `output_stride`."""
+"""Strides of the five stages of a ResNet; each is at most the network's `output_stride`."""
 
 
 def stage_strides(output_stride: int) -> tuple[int, ...]:
@@ -23,29 +26,30 @@ def stage_strides(output_stride: int) -> tuple[int, ...]:
     return tuple(min(stride, output_stride) for stride in STRIDES)
 
 
-def _lateral(inputs: int, outputs: int, groups: int, enlarge: int) -> nn.Sequential:
+def _lateral(inputs: int, outputs: int, groups: int, upsampling: int) -> nn.Sequential:
+    """1x1 convolution, GroupNorm, bilinear upsampling by a whole factor, ReLU."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 1, bias=False),
         nn.GroupNorm(groups, outputs),
-        nn.Upsample(scale_factor=enlarge, mode="bilinear", align_corners=False)
-        if enlarge > 1
+        nn.Upsample(scale_factor=upsampling, mode="bilinear", align_corners=False)
+        if upsampling > 1
         else nn.Identity(),
         nn.ReLU(),
     )
 
 
-def _join(features: Sequence[Tensor], size: torch.Size) -> Tensor:
-    """Maps enlarged by whole factors, cropped at the bottom right to `size`, along the channels."""
+def _crop_and_concatenate(features: Sequence[Tensor], size: torch.Size) -> Tensor:
+    """Crop upsampled maps to the top left `size` (h, w) and concatenate them along the channels."""
     return torch.cat([feature[..., : size[0], : size[1]] for feature in features], dim=1)
 
 
-class BoundaryHead(nn.Module):
-    """Logits of a class boundary at stride 4.
+class BoundaryBranch(nn.Module):
+    """Predicts the class boundary map at stride 4.
 
     Args:
         channels: Channels of the five stages.
         strides: Strides of the five stages.
-        width: Channels of each stage inside, a multiple of 4; 32 as published.
+        width: Channels that each stage is reduced to, a multiple of 4; 32 as published.
     """
 
     def __init__(self, channels: Sequence[int], strides: Sequence[int], width: int = 32) -> None:
@@ -56,18 +60,18 @@ class BoundaryHead(nn.Module):
         self.classifier = nn.Conv2d(5 * width, 1, 1)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Five stages -> `(B, h, w)` logits, at the size of the second stage."""
+        """Five stages -> `(B, h, w)` boundary logits, at the size of the second stage."""
         laterals = [lateral(feature) for lateral, feature in zip(self.laterals, features, strict=True)]
-        return self.classifier(_join(laterals, features[1].shape[-2:]))[:, 0]
+        return self.classifier(_crop_and_concatenate(laterals, features[1].shape[-2:]))[:, 0]
 
 
-class DisplacementHead(nn.Module):
-    """Displacement of each pixel to the centre of its object, at stride 4.
+class DisplacementBranch(nn.Module):
+    """Predicts the displacement field at stride 4: from each pixel to the centre of its object.
 
     Args:
         channels: Channels of the five stages.
         strides: Strides of the five stages; that of the third is 8.
-        width: A multiple of 4; with 32 the channels are 64, 128, 256, 256, 256 and 256 as published.
+        width: A multiple of 4; 32 gives the published channels, 64, 128, 256, 256, 256 and 256.
     """
 
     def __init__(self, channels: Sequence[int], strides: Sequence[int], width: int = 32) -> None:
@@ -85,17 +89,17 @@ class DisplacementHead(nn.Module):
         """Five stages -> `(B, 2, h, w)` as (dy, dx) in pixels of the map, at the size of the second stage."""
         fine = [lateral(feature) for lateral, feature in zip(self.fine, features[:2], strict=True)]
         coarse = [lateral(feature) for lateral, feature in zip(self.coarse, features[2:], strict=True)]
-        enlarged = self.merge_coarse(_join(coarse, features[2].shape[-2:]))
-        return self.regressor(self.merge(_join([*fine, enlarged], features[1].shape[-2:])))
+        merged = self.merge_coarse(_crop_and_concatenate(coarse, features[2].shape[-2:]))
+        return self.regressor(self.merge(_crop_and_concatenate([*fine, merged], features[1].shape[-2:])))
 
 
-def mirrored_boundary(logits: Tensor) -> Tensor:
-    """Boundary probability of an image from its own logits and those of its mirror image.
+def flip_averaged_boundary_map(logits: Tensor) -> Tensor:
+    """Boundary probabilities of an image, averaged over the image and its mirror image.
 
     Args:
-        logits: `(2, h, w)`, the second of the mirrored image.
+        logits: `(2, h, w)` boundary logits of the image and of the mirrored image.
 
     Returns:
-        `(h, w)` in [0, 1]: sigmoid of the mean, the second un-mirrored.
+        `(h, w)` in [0, 1]: the sigmoid of the mean logit, after the second map is mirrored back.
     """
     return (logits[0] / 2 + logits[1].flip(-1) / 2).sigmoid()
