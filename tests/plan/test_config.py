@@ -10,8 +10,8 @@ import pytest
 import yaml
 from project import DATA, METHODS
 
-from wsss_bench.plan.config import ConfigFolder, read_experiment
 from wsss_bench.plan.planner import make_plan
+from wsss_bench.plan.reader import read_configs, read_experiment
 from wsss_bench.plan.schema import ConfigError
 from wsss_bench.plan.yaml_files import merge, read_yaml
 
@@ -24,7 +24,7 @@ def test_merge_joins_mappings_and_replaces_lists():
 
 def test_overlay_of_the_data_set_wins(project):
     project.write("configs/methods/cam.toy.yaml", {"trainer": {"max_epochs": 2}, "bench": {"threshold": 0.4}})
-    folder = ConfigFolder(project.root / "configs")
+    folder = read_configs(project.root / "configs")
     method = folder.method("cam", "toy", {"devices": 1})
     assert method.trainer == {"max_epochs": 2, "devices": 1}
     assert (method.bench.threshold, method.bench.backbone) == (0.4, "R50")
@@ -34,10 +34,10 @@ def test_overlay_of_the_data_set_wins(project):
 def test_a_data_set_may_take_the_overlays_of_another(project):
     project.write("configs/methods/cam.toy.yaml", {"bench": {"threshold": 0.4}})
     project.write("configs/data/twin.yaml", changed(DATA, "protocol.dataset", "twin"))
-    folder = ConfigFolder(project.root / "configs")
-    assert folder.method("cam", "twin", {}).bench.threshold == 0.15
+    root = project.root / "configs"
+    assert read_configs(root).method("cam", "twin", {}).bench.threshold == 0.15
     project.write("configs/data/twin.yaml", changed(DATA, "protocol.overlay", "toy"))
-    assert folder.method("cam", "twin", {}).bench.threshold == 0.4
+    assert read_configs(root).method("cam", "twin", {}).bench.threshold == 0.4
 
 
 def test_numbers_are_read_as_people_write_them(project):

@@ -149,7 +149,9 @@ def test_masks_and_segmenter_that_do_not_fit(project, changes, message):
 
 def test_a_network_needs_labels(project):
     file = multi_stage(project)
-    project.write("configs/refine/irn.yaml", {key: value for key, value in IRN.items() if key != "affinity_labels"})
+    project.write(
+        "configs/refine/irn.yaml", {key: value for key, value in IRN.items() if key != "affinity_labels"}
+    )
     with pytest.raises(ConfigError, match="network and affinity_labels go together"):
         make_plan(file, project.runs)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -161,17 +161,25 @@ class StageFolder:
             self._by_key[kind, rest[-8:]] = path
 
     def path(self, kind: str, title: str, fingerprint: str) -> Path:
-        """Folder of a stage: the one that exists for its fingerprint, whoever named it, or a new name.
+        """Folder of a stage: the one that exists for its fingerprint, under any title, or a new name."""
+        found = self._by_key.get((kind, fingerprint[:8]))
+        return found or self.root / f"{kind}-{title}-{fingerprint[:8]}"
+
+    def check_results(self, stages: Iterable[Stage]) -> None:
+        """Check that the complete folders of `stages` hold the results of these stages.
 
         Raises:
-            ConfigError: the folder belongs to another fingerprint with the same first eight digits.
+            ConfigError: a folder belongs to another fingerprint with the same first eight digits.
         """
-        path = self._by_key.get((kind, fingerprint[:8]))
-        if path is None:
-            return self.root / f"{kind}-{title}-{fingerprint[:8]}"
-        if is_complete(path) and read_manifest(path).get("fingerprint") != fingerprint:
-            raise ConfigError(f"{path} holds the result of another configuration; move it away and run again")
-        return path
+        existing = set(self._by_key.values())
+        for stage in stages:
+            path = stage.path
+            if path not in existing or not is_complete(path):
+                continue
+            if read_manifest(path).get("fingerprint") != stage.fingerprint:
+                raise ConfigError(
+                    f"{path} holds the result of another configuration; move it away and run again"
+                )
 
     @cached_property
     def _seconds(self) -> dict[tuple[str, str], float]:
