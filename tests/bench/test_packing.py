@@ -189,7 +189,6 @@ def test_bad_configurations_are_all_named_before_anything_starts(project, monkey
     fake = types.ModuleType("wsss_bench.stages.check")
     fake.check = check  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "wsss_bench.stages.check", fake)
-    monkeypatch.setattr("wsss_bench.bench.validate.find_spec", lambda name: object())
     stages = list(make_plan(project.experiment(), project.runs).stages.values())
     with pytest.raises(ValueError, match="nothing was started") as caught:
         validate(stages, InProcess(check_stages))

@@ -14,6 +14,7 @@ from string import Template
 from rich.console import Console
 
 from wsss_bench.artifacts.files import is_complete
+from wsss_bench.artifacts.layout import LOG_FILE
 from wsss_bench.bench.launchers import Launcher, LocalLauncher, visible_gpus
 from wsss_bench.bench.progress import LiveReporter, PlainReporter
 from wsss_bench.bench.runner import Failure, Machine, Reporter, Runner, gpus_of, locked
@@ -107,7 +108,7 @@ def print_failures(plan: Plan, failures: list[Failure]) -> None:
     for failure in failures:
         if failure.started:
             print(f"\nFAILED {failure.stage.name}: {failure.reason}", file=sys.stderr)
-            print(f"  {failure.stage.path}/log.txt ends with:", file=sys.stderr)
+            print(f"  {failure.stage.path / LOG_FILE} ends with:", file=sys.stderr)
             print("\n".join(f"    {line}" for line in failure.tail.splitlines()), file=sys.stderr)
             print(f"  run it alone: wsss-bench {shlex.join(failure.stage.arguments)}", file=sys.stderr)
     skipped = [failure for failure in failures if not failure.started]

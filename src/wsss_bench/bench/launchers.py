@@ -27,7 +27,8 @@ from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any, Protocol
 
-LOG_FILE = "log.txt"
+from wsss_bench.artifacts.layout import LOG_FILE
+
 PRELOAD = "wsss_bench.bench.preload"
 PR_SET_PDEATHSIG = 1
 ENVIRONMENT = {

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from wsss_bench.artifacts.layout import PROGRESS
 from wsss_bench.bench.runner import Active, Failure
 from wsss_bench.plan.plan import Stage, clock
 
@@ -92,7 +93,7 @@ class LiveReporter:
 def how_far(active: Active) -> str:
     """`120/1000 images, 12 s, 1 min 28 s left`; the elapsed time alone before there is a progress.json."""
     elapsed = time.monotonic() - active.started
-    progress = _read(active.stage.path / "progress.json")
+    progress = _read(active.stage.path / PROGRESS)
     text = clock(elapsed)
     done, total = progress.get("done"), progress.get("total")
     if not isinstance(done, (int, float)) or not isinstance(total, (int, float)):

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Protocol
 
 from wsss_bench.artifacts.files import is_complete, write_json
-from wsss_bench.bench.launchers import LOG_FILE, Job, Launcher, Running
-from wsss_bench.plan.plan import FAILURE_FILE, Plan, Stage, StageFolder
+from wsss_bench.artifacts.layout import FAILURE_FILE, LOG_FILE
+from wsss_bench.bench.launchers import Job, Launcher, Running
+from wsss_bench.plan.plan import Plan, Stage, StageFolder
 
 POLL_SECONDS = 0.05
 PATIENCE_SECONDS = 5.0

@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from wsss_bench.artifacts.files import is_complete, read_manifest, write_atomically
+from wsss_bench.artifacts.layout import FAILURE_FILE, PLAN_FILE
 from wsss_bench.plan.config import DataFile
 from wsss_bench.plan.matrix import Cell
 from wsss_bench.plan.schema import ConfigError
@@ -34,9 +35,6 @@ COMMANDS = {
 }
 PLACES = ("out", "stage", "warm_start", "checkpoint", "seeds", "masks", "network")
 """Keys that say where things are, not what is computed."""
-
-PLAN_FILE = "plan.yaml"
-FAILURE_FILE = "failed.json"
 
 
 @dataclass(frozen=True)
