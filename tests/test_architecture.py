@@ -15,6 +15,7 @@ METHODS = BLOCKS | {"methods"}
 MAY_IMPORT = {
     "types": set(),
     "vocabulary": set(),
+    "renamed": set(),
     "artifacts": {"types"},
     "metrics": LEAVES,
     "readout": {"types"},
@@ -29,8 +30,8 @@ MAY_IMPORT = {
     "refine": METHODS,
     "callbacks": BLOCKS,
     "tracking": {"artifacts"},
-    "stages": METHODS | {"data", "refine", "segmenters", "callbacks", "tracking", "cli"},
-    "plan": {"artifacts"},
+    "stages": METHODS | {"data", "refine", "segmenters", "callbacks", "tracking", "renamed", "cli"},
+    "plan": {"artifacts", "renamed"},
     "report": {"artifacts", "metrics", "plan"},
     "bench": {"artifacts", "plan", "report", "stages", "cli"},
     "cli": set(),

@@ -19,6 +19,7 @@ from wsss_bench.plan.config_folder import (
 )
 from wsss_bench.plan.schema import ConfigError, nearest, read_as
 from wsss_bench.plan.yaml_files import read_yaml
+from wsss_bench.renamed import find_renamed
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,12 @@ def read_files(file: Path, configs: Path | None = None) -> ExperimentFiles:
 def read_configs(root: Path) -> ConfigFolder:
     """Read a whole `configs` folder."""
     listed = _listed(root)
-    return ConfigFolder(root, listed, {key: read_yaml(root / key) for key in sorted(listed)})
+    return ConfigFolder(root, listed, {key: _read_config(root, key) for key in sorted(listed)})
 
 
 def read_experiment(path: Path) -> Experiment:
     """Read an experiment; its overrides and variants are checked when the matrix is expanded."""
-    experiment = read_as(Experiment, read_yaml(path), path)
+    experiment = read_as(Experiment, _read_current(path, "experiment"), path)
     if isinstance(experiment.methods, str) and experiment.methods != "*":
         raise ConfigError(f'{path}: methods: expected a list of methods or "*"; got {experiment.methods!r}')
     if (experiment.segmenter is None) != (experiment.pseudo_masks is None):
@@ -95,6 +96,19 @@ def read_experiment(path: Path) -> Experiment:
     return experiment
 
 
+def _read_config(root: Path, key: str) -> dict[str, Any]:
+    return _read_current(root / key, f"configs/{key.partition('/')[0]}")
+
+
+def _read_current(path: Path, kind: str) -> dict[str, Any]:
+    """Read a YAML file, refusing names that are no longer used."""
+    content = read_yaml(path)
+    message = find_renamed(content, kind)
+    if message is not None:
+        raise ConfigError(f"{path}: {message}")
+    return content
+
+
 def _configs_of(file: Path) -> Path:
     for parent in file.resolve().parents:
         if (parent / "configs").is_dir():
@@ -116,7 +130,7 @@ def _read_needed(root: Path, experiment: Experiment) -> ConfigFolder:
 
     def read(keys: Iterable[str]) -> list[dict[str, Any]]:
         wanted = [key for key in keys if key in listed]
-        contents.update({key: read_yaml(root / key) for key in wanted if key not in contents})
+        contents.update({key: _read_config(root, key) for key in wanted if key not in contents})
         return [contents[key] for key in wanted]
 
     datasets = [*experiment.data, *([experiment.train_on] if experiment.train_on else [])]
