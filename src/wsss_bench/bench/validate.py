@@ -1,4 +1,4 @@
-"""Checks the configuration of every stage that is going to run, before the first one starts."""
+"""Checks the configurations of all stages that will run, before the first one starts."""
 
 from __future__ import annotations
 

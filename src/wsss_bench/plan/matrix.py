@@ -16,7 +16,7 @@ class Cell:
     """One run of the matrix.
 
     Args:
-        row: Name in the table: the method's, or the variant's.
+        row: Name in the table: of the method or of the variant.
         method: Name of the method's file.
         dataset: Name of the data set's file.
         random_seed: Seed of all random generators.
