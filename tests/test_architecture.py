@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "cli": set(),
     "__main__": {"cli"},
 }
-"""What each part of the package may import besides itself. `cli` names the modules of its commands as text."""
+"""What each part of the package may import besides itself. `cli` has module names of commands as text."""
 WITHOUT_TORCH = [
     "wsss_bench.cli",
     "wsss_bench.bench.command",

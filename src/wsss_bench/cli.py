@@ -1,4 +1,4 @@
-"""`wsss-bench <command> ...`: each command is the `main(argv)` of one module, imported only when it is used."""
+"""`wsss-bench <command> ...`: each command is the `main(argv)` of a module, imported when it is used."""
 
 from __future__ import annotations
 

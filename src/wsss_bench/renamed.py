@@ -1,7 +1,7 @@
 """Keys, values and class paths of YAML files and options that have new names.
 
-An old one is refused with a message that gives the new one, both by the plan and by stages that are run by hand. After a
-rename, append a line to one of the three tables.
+An old one is refused with a message that gives the new one, both by the plan and by stages that are run by
+hand. After a rename, append a line to one of the three tables.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ class RenamedKey(NamedTuple):
     """A key that has a new name.
 
     Args:
-        old: The key with the keys that lead to it, joined by dots. It is found below any other keys too, so that it
-            is found in overrides; with `only_in` it must be the whole path.
+        old: The key with the keys that lead to it, joined by dots. It is found below any other keys too, so
+            that it is found in overrides; with `only_in` it must be the whole path.
         new: The new key, without the keys that lead to it.
-        only_in: The only kind of file with this key: `experiment`, `configs/<folder>`, or the command of a stage.
+        only_in: The only kind of file with this key: `experiment`, `configs/<folder>`, or the command of a
+            stage.
     """
 
     old: str

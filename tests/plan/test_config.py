@@ -1,4 +1,4 @@
-"""Every kind of YAML file refuses what it does not know, and says what to change."""
+"""Every kind of YAML file is checked: unknown keys and wrong values are refused with a helpful message."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_data_set_may_take_the_overlays_of_another(project):
     assert read_configs(root).method("cam", "twin", {}).bench.threshold == 0.4
 
 
-def test_numbers_are_read_as_people_write_them(project):
+def test_numbers_without_a_dot_are_numbers(project):
     path = project.write("a.yaml", "lr: 1e-4\nn: 3\nx: -2.5E+3\nname: e5\nversion: 1.2.3\n")
     assert read_yaml(path) == {"lr": 1e-4, "n": 3, "x": -2500.0, "name": "e5", "version": "1.2.3"}
 
@@ -59,7 +59,7 @@ def test_a_key_given_twice_is_an_error(project):
         ("", "expected a mapping of keys to values; got NoneType"),
     ],
 )
-def test_what_is_not_a_mapping(project, text, message):
+def test_files_that_are_not_mappings_are_refused(project, text, message):
     with pytest.raises(ConfigError, match=message):
         read_yaml(project.write("a.yaml", text))
 

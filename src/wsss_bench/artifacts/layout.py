@@ -19,7 +19,7 @@ REFERENCES_FILE = "references.json"
 SEEDS = "seeds"
 """Folder of `<image id>.npz` files in a seed stage."""
 MASKS = "masks"
-"""Folder of `<image id>.png` files in a refine stage; a predict stage has one such folder per read-out in it."""
+"""Folder of `<image id>.png` files in a refine stage; in a predict stage, of a folder for each read-out."""
 LAST = Path("checkpoints") / "last.ckpt"
 """The checkpoint of a train stage."""
 READOUTS = {f"{scales}-{post}": (scales, post) for scales in ("ss", "ms") for post in ("raw", "crf")}
@@ -52,8 +52,8 @@ def mask_folders(masks: Path, readout: tuple[str, str]) -> dict[tuple[str, str],
     """The folders of PNGs in `masks` by (scales, post-processing).
 
     Args:
-        masks: A predict stage, which has one folder per read-out; or a refine stage or a bare folder, which has
-            the PNGs themselves.
+        masks: A predict stage, which has one folder per read-out; or a refine stage or a bare folder, which
+            has the PNGs themselves.
         readout: (scales, post-processing) of a folder that has the PNGs themselves.
 
     Raises:

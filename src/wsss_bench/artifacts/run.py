@@ -1,7 +1,8 @@
 """A running stage: one process that reads folders and writes one folder.
 
-`open_stage` locks the folder, measures time and memory, and writes `stage.json` last: a folder with this file is
-complete. A killed stage is opened again and goes on; `progress.json` keeps the cost of its earlier attempts.
+`open_stage` locks the folder, measures time and memory, and writes `stage.json` last: a folder with this file
+is complete. A killed stage is opened again and goes on; `progress.json` keeps the cost of its earlier
+attempts.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ class StageInfo:
     Args:
         experiment: The first experiment that planned the stage (the W&B group).
         title: Row, data set, random seed and what tells it from similar stages; for people.
-        kind: Kind of the stage in the plan: `train`, `affinity` and `segment` are all run by `wsss-bench fit`.
+        kind: Kind of the stage in the plan, which is finer than the command: `fit` runs `train`, `affinity`
+            and `segment`.
         fingerprint: sha256 of the resolved configuration and of the inputs' fingerprints.
         inputs: Fingerprints of the stages it reads, by role.
     """
@@ -150,7 +152,7 @@ def open_stage(out: Path | str, kind: str, config: dict[str, Any], info: StageIn
 
 @lru_cache(maxsize=1)
 def commit() -> str:
-    """Commit of the source tree, followed by `+` if the package has local changes; empty outside a checkout."""
+    """Commit of the source tree, with `+` if the package has local changes; empty outside a checkout."""
     package = Path(__file__).parents[1]
 
     def git(*arguments: str) -> str:

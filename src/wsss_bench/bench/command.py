@@ -69,8 +69,8 @@ def run_bench(plan: Plan, runs: Path, jobs: int | None = None, launcher: Launche
         plan: The plan.
         runs: Folder of all results.
         jobs: Number of stages that run at a time; by default that of the experiment, or one per core or GPU.
-        launcher: Starts the stages. Tests give one for stages of their own; the configurations are not checked
-            then.
+        launcher: Starts the stages. Tests give one for stages of their own; the configurations are not
+            checked then.
 
     Returns:
         The exit status, as of `main`.
@@ -107,7 +107,7 @@ def run_bench(plan: Plan, runs: Path, jobs: int | None = None, launcher: Launche
 
 
 def print_failures(plan: Plan, failures: list[Failure]) -> None:
-    """Print the failed stages with the end of their logs, and the stages skipped because of them, to stderr."""
+    """Print to stderr the failed stages with the end of their logs, and the skipped stages."""
     for failure in failures:
         if failure.started:
             print(f"\nFAILED {failure.stage.name}: {failure.reason}", file=sys.stderr)

@@ -1,10 +1,10 @@
 """Starts planned stages as processes.
 
-Importing torch, lightning and timm takes about ten seconds, longer than many small stages run. `LocalLauncher`
-therefore forks stages that use one device from a `multiprocessing` forkserver that has imported these packages
-(`wsss_bench.bench.preload`). A forked stage is a process with its own log, memory and exit status, and takes the same
-arguments as the command line. A stage that uses several devices is started as a command line, because Lightning starts
-the other ranks by executing it again.
+Importing torch, lightning and timm takes about ten seconds, longer than many small stages run.
+`LocalLauncher` therefore forks stages that use one device from a `multiprocessing` forkserver that has
+imported these packages (`wsss_bench.bench.preload`). A forked stage is a process with its own log, memory and
+exit status, and takes the same arguments as the command line. A stage that uses several devices is started as
+a command line, because Lightning starts the other ranks by executing it again.
 
 Stages end with the bench: the kernel kills a stage, and its child processes, when the parent process is gone.
 """
@@ -189,7 +189,7 @@ def _variables(job: Job) -> dict[str, str]:
 
 
 def _run_job(target: Callable[[list[str]], int], job: Job, asked_at: float) -> None:
-    """Body of a forked stage: set up the process like one started from the command line, then run `target`."""
+    """Body of a forked stage: set the process up like one of the command line, then run `target`."""
     os.setpgid(0, 0)
     # exit handlers of preloaded packages belong to the forkserver: here they would delete folders that other
     # stages use

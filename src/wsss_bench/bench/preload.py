@@ -1,7 +1,7 @@
 """Imported once by the forkserver, so that stages forked from it have the slow packages in memory.
 
-It only imports: no CUDA context and no thread pool may exist before the fork. A package that is absent or broken is
-skipped; the stage that needs it then fails with its own message.
+It only imports: no CUDA context and no thread pool may exist before the fork. A package that is absent or
+broken is skipped; the stage that needs it then fails with its own message.
 """
 
 from __future__ import annotations

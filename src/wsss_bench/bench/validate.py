@@ -17,7 +17,7 @@ from wsss_bench.plan.plan import Stage
 
 
 def check_stages(arguments: list[str]) -> int:
-    """Check the stages in one JSON file and write what is wrong with them to another. Runs in a process of its own.
+    """Check the stages of a JSON file and write the errors to another. Runs in a process of its own.
 
     Args:
         arguments: The file to read and the file to write.

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Extra = Literal[
-    "clip", "saliency", "single_label_images", "web_images", "coco_masks", "imagenet_21k", "sam", "dino", "diffusion",
-    "llm_text",
+    "clip", "saliency", "single_label_images", "web_images", "coco_masks", "imagenet_21k", "sam", "dino",
+    "diffusion", "llm_text",
 ]  # fmt: skip
 """What a method was given beyond ImageNet weights and its supervision: pretrained models, data, annotations.
 
-The values of the column `extra` of the table. The list is closed, so that rows with equal values are comparable.
+The values of the column `extra` of the table. The list is closed, so that rows with equal values are
+comparable.
 """
 
 
@@ -51,16 +52,16 @@ class MethodHints:
     """The `bench:` block of a method: what the plan and the table need to know about it.
 
     Args:
-        pipeline: Which stages a cell of this method has. `multi_stage`: seeds, pseudo masks, a segmenter trained on
-            them. `single_stage` and `zero_shot`: seeds, and segmentations by the method itself. `upper_bound`:
-            segmentations only.
+        pipeline: Which stages a cell of this method has. `multi_stage`: seeds, pseudo masks, a segmenter
+            trained on them. `single_stage` and `zero_shot`: seeds, and segmentations by the method itself.
+            `upper_bound`: segmentations only.
         supervision: The annotation that it is trained with; decides the track of its row.
         backbone: Column `backbone` of the table.
         trains: False for a method without a train stage.
         extra: What it was given beyond ImageNet weights and its supervision.
         threshold: The fixed background threshold of its seeds, in [0, 1]; null for a method without seeds.
-        warm_start: Another method, trained first on the same data with the same random seed; training starts from
-            its weights.
+        warm_start: Another method, trained first on the same data with the same random seed; training starts
+            from its weights.
         remark: A note for readers of the table, in brackets behind the name of the row: `re-implementation`.
         paper: Published results.
     """
@@ -104,14 +105,15 @@ class Protocol:
     Args:
         dataset: Name of the data set in protocol ids.
         counts: Number of images of each split; a split of another length is refused.
-        train_split: Split whose seeds are made, with image labels given, and scored. Empty for a data set that is
-            used for evaluation only or for training only.
-        eval_splits: Splits that are predicted without image labels; methods are ranked on the first one. Empty for a
-            data set that is used for training only.
+        train_split: Split whose seeds are made, with image labels given, and scored. Empty for a data set
+            that is used for evaluation only or for training only.
+        eval_splits: Splits that are predicted without image labels; methods are ranked on the first one.
+            Empty for a data set that is used for training only.
         holdout: Number of images of `train_split` that the held-out threshold is chosen on.
         scales: Scales of the multi-scale read-out, which also flips and averages probabilities.
         crf: The CRF setting of the data set.
-        prepare: Arguments of the `wsss-bench` command that makes the data; empty for data that the user downloads.
+        prepare: Arguments of the `wsss-bench` command that makes the data; empty for data that the user
+            downloads.
         overlay: Data set whose overlays apply to this one; its own if empty.
     """
 
@@ -153,7 +155,7 @@ class TrainerFile:
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """A network that is trained on masks: a segmenter, or the network of a refiner. `fit` checks its values."""
+    """A network trained on masks: a segmenter, or the network of a refiner. `fit` checks its values."""
 
     model: ClassSpec
     data: dict[str, Any] = field(default_factory=dict)
@@ -168,10 +170,10 @@ class RefinerFile:
         refiner: The class; an init argument `threshold: null` takes the fixed threshold of the method.
         affinity_labels: Another refiner; `network` is trained on its masks.
         network: The network of a refiner that trains one (IRNet, AffinityNet).
-        requires: Modules that must be installed. If one is not, the cells of this refiner say so in the table, and
-            everything else runs.
-        scored: False for masks that hold 255 (undecided pixels): a segmenter can be trained on them, but they are
-            not a prediction.
+        requires: Modules that must be installed. If one is not, the cells of this refiner say so in the
+            table, and everything else runs.
+        scored: False for masks that hold 255 (undecided pixels): a segmenter can be trained on them, but they
+            are not a prediction.
         extra: What the masks were made with beyond the seeds, for the column `extra` of these masks and of a
             segmenter trained on them.
     """
@@ -199,7 +201,7 @@ class SegmenterHints:
 
 @dataclass(frozen=True)
 class SegmenterFile(NetworkSpec):
-    """`configs/segmenters/<name>.yaml`: the network that is trained on the pseudo masks of multi-stage methods."""
+    """`configs/segmenters/<name>.yaml`: the network trained on the pseudo masks of multi-stage methods."""
 
     inference: dict[str, Any] = field(default_factory=dict)
     bench: SegmenterHints = field(kw_only=True)
@@ -212,7 +214,8 @@ class Variant:
     Args:
         method: Name of the method.
         override: The changed values.
-        same_training: The changed values affect prediction only, so the row uses the train stage of the method.
+        same_training: The changed values affect prediction only, so the row uses the train stage of the
+            method.
     """
 
     method: str
@@ -227,8 +230,8 @@ class Experiment:
     Args:
         methods: Names of `configs/methods`, or `"*"` for all of them.
         data: Names of `configs/data`.
-        train_on: Another of these names, with captions: methods are trained on it once and scored on all of `data`.
-            Null trains on each data set that is scored.
+        train_on: Another of these names, with captions: methods are trained on it once and scored on all of
+            `data`. Null trains on each data set that is scored.
         random_seeds: Every method that trains runs once for each.
         refiners: Names of `configs/refine`, applied to the seeds of multi-stage methods.
         pseudo_masks: The one of `refiners` on whose masks the segmenter is trained.

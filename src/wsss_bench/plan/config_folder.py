@@ -1,7 +1,8 @@
 """The `configs` folder in memory: finds files by name, merges their layers, and checks the result.
 
-`configs/methods/<name>.yaml` may have an overlay `<name>.<dataset>.yaml` in the same folder, merged over it for that
-data set; the same holds for `configs/refine` and `configs/segmenters`. Nothing here reads the disk: `reader.py` does.
+`configs/methods/<name>.yaml` may have an overlay `<name>.<dataset>.yaml` in the same folder, merged over it
+for that data set; the same holds for `configs/refine` and `configs/segmenters`. Nothing here reads the disk:
+`reader.py` does.
 """
 
 from __future__ import annotations
@@ -85,8 +86,8 @@ class ConfigFolder:
         refiner = read_as(RefinerFile, content, files)
         if (refiner.network is None) != (refiner.affinity_labels is None):
             raise ConfigError(
-                f"{files}: network and affinity_labels go together: `network` is trained on the masks of the refiner "
-                "`affinity_labels`; give both or none"
+                f"{files}: network and affinity_labels go together: `network` is trained on the masks of the "
+                "refiner `affinity_labels`; give both or none"
             )
         return refiner
 

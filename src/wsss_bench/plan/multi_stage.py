@@ -1,4 +1,4 @@
-"""The stages behind the seeds of a multi-stage method: refiners, their networks, and the segmenter."""
+"""The stages after the seeds of a multi-stage method: refiners, their networks, and the segmenter."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class MultiStage:
         return f"{self.segmenter_name} ({parts}) on the masks of {self.pseudo_masks}"
 
     def products(self, table: StageTable, configs: CellConfigs, seed: Stage) -> list[ScoredProduct]:
-        """The pseudo masks of each refiner and, behind those that a segmenter is trained on, its segmentations.
+        """The pseudo masks of each refiner, and the segmentations of a segmenter trained on one of them.
 
         Args:
             table: Receives the stages.
@@ -69,7 +69,7 @@ class MultiStage:
     def _pseudo_masks(
         self, table: StageTable, configs: CellConfigs, seed: Stage, name: str
     ) -> tuple[Stage | None, ScoredProduct]:
-        """The refine stage of a refiner, None where one of its modules is missing, and the score of its masks."""
+        """The refine stage of a refiner (None if a module is missing) and the product of its masks."""
         refiner = self.refiners[name]
         extra = tuple(refiner.extra)
         split = configs.protocol.train_split
@@ -90,7 +90,7 @@ class MultiStage:
     def _segmentations(
         self, table: StageTable, configs: CellConfigs, masks: Stage | None, pseudo_masks: ScoredProduct
     ) -> list[ScoredProduct]:
-        """The scores of the segmenter; without masks to train it on, the reason that the masks are missing."""
+        """The products of the segmenter; without masks to train it on, they say why the masks are missing."""
         if self.segmenter is None:
             return []
         name = pseudo_masks.refiner
@@ -118,7 +118,7 @@ def _refine(
     *,
     trained_on: bool,
 ) -> Stage:
-    """A refine stage: masks of all training images if a network is trained on them, else of the scored ones."""
+    """Masks of all training images if a network is trained on them, else of the scored images only."""
     arguments = dict(refiner.init_args)
     if "threshold" in arguments and arguments["threshold"] is None:
         arguments["threshold"] = configs.hints.threshold

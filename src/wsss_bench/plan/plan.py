@@ -1,8 +1,9 @@
 """The plan of an experiment: a directed acyclic graph of unique stages, and the products that they score.
 
-A stage is identified by everything that decides its result: `fingerprint` is the sha256 of its kind, its configuration
-without paths of stage folders, and the fingerprints of the stages that it reads. Cells of one experiment or of several
-that need the same result share the stage and its folder `runs/stages/<kind>-<title>-<fingerprint8>`.
+A stage is identified by everything that decides its result: `fingerprint` is the sha256 of its kind, its
+configuration without paths of stage folders, and the fingerprints of the stages that it reads. Cells of one
+experiment or of several that need the same result share the stage and its folder
+`runs/stages/<kind>-<title>-<fingerprint8>`.
 """
 
 from __future__ import annotations
@@ -97,10 +98,11 @@ class ScoredProduct:
         cell: The cell.
         kind: `seed`, `pseudo_mask` or `segmentation`.
         split: The split that it is scored on.
-        refiner: Name of the refiner that made the pseudo masks, or the pseudo masks that the segmenter was trained
-            on; None for other products.
+        refiner: Name of the refiner that made the pseudo masks, or the pseudo masks that the segmenter was
+            trained on; None for other products.
         evaluate: Fingerprint of the stage that scores it; None if there is none, for the reason in `missing`.
-        missing: Why it has no score, in a few words for the table: `no crf`, or `partial` for masks that hold 255.
+        missing: Why it has no score, in a few words for the table: `no crf`, or `partial` for masks that hold
+            255.
         extra: What it was given beyond the `extra` of its method: by the refiner and the segmenter.
     """
 
@@ -197,7 +199,7 @@ class StageFolder:
         return {key: seconds for key, (_, seconds) in found.items()}
 
     def estimate(self, stage: Stage) -> float | None:
-        """Wall seconds of the latest run of this kind, row and data set with any random seed; None without one."""
+        """Wall seconds of the latest run of this kind, row and data set with any random seed, if any."""
         return self._seconds.get((stage.kind, _without_random_seed(stage.title)))
 
 

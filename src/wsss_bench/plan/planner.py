@@ -113,8 +113,8 @@ def _products(
     hints, protocol = configs.hints, configs.protocol
     if configs.extra_images and not hints.extra:
         raise ConfigError(
-            f"{cell.row} trains on further images (data.extra_images: {', '.join(configs.extra_images)}), but its "
-            "row does not say so; name them in bench.extra, e.g. [web_images]"
+            f"{cell.row} trains on further images (data.extra_images: {', '.join(configs.extra_images)}), "
+            "but its row does not say so; name them in bench.extra, e.g. [web_images]"
         )
     trained = train(table, files, cell)
     if _is_multi_stage(cell):

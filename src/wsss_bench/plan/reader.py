@@ -1,4 +1,4 @@
-"""Reads the YAML files of an experiment from disk, each one once. Everything behind it plans from memory."""
+"""Reads the YAML files of an experiment from disk, each one once. The plan is then computed from memory."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def read_files(file: Path, configs: Path | None = None) -> ExperimentFiles:
         configs: The folder of configurations; by default the nearest folder `configs` above the experiment.
 
     Raises:
-        ConfigError: a file that is not YAML, or an experiment that is not valid. The other files are checked when they
-            are used.
+        ConfigError: a file that is not YAML, or an experiment that is not valid. The other files are checked
+            when they are used.
     """
     experiment = read_experiment(file)
     return ExperimentFiles(file, experiment, _read_needed(configs or _configs_of(file), experiment))
@@ -75,8 +75,9 @@ def read_experiment(path: Path) -> Experiment:
         raise ConfigError(f'{path}: methods: expected a list of methods or "*"; got {experiment.methods!r}')
     if (experiment.segmenter is None) != (experiment.pseudo_masks is None):
         raise ConfigError(
-            f"{path}: segmenter and pseudo_masks go together: the segmenter is trained on the masks of the refiner "
-            f"that pseudo_masks names; got segmenter {experiment.segmenter!r}, pseudo_masks {experiment.pseudo_masks!r}"
+            f"{path}: segmenter and pseudo_masks go together: the segmenter is trained on the masks of the "
+            f"refiner that pseudo_masks names; got segmenter {experiment.segmenter!r}, "
+            f"pseudo_masks {experiment.pseudo_masks!r}"
         )
     if experiment.pseudo_masks is not None and experiment.pseudo_masks not in experiment.refiners:
         known = experiment.refiners
@@ -123,7 +124,7 @@ def _listed(root: Path) -> frozenset[str]:
 def _read_needed(root: Path, experiment: Experiment) -> ConfigFolder:
     """Read the files that `experiment` names, with their overlays and the methods that others start from.
 
-    A name without a file is left to `ConfigFolder`, which says which names exist.
+    A name without a file is no error here: `ConfigFolder` raises one, with the names that exist.
     """
     listed = _listed(root)
     contents: dict[str, dict[str, Any]] = {}
@@ -151,7 +152,7 @@ def _read_needed(root: Path, experiment: Experiment) -> ConfigFolder:
         *(variant.override for variant in experiment.variants.values()),
     ]
     seen: set[str] = set()
-    names += [name for layer in overrides if (name := _at(layer, "bench", "warm_start"))]
+    names += [start for layer in overrides if (start := _at(layer, "bench", "warm_start"))]
     while names:
         name = names.pop()
         if name not in seen:

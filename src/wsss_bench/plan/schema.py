@@ -1,7 +1,7 @@
 """Strict conversion of plain YAML values into dataclasses.
 
-An unknown key, a missing key or a value of the wrong type raises an error with the file, the key, what was expected and
-what was found; for an unknown key also the most similar known one.
+An unknown key, a missing key or a value of the wrong type raises an error with the file, the key, what was
+expected and what was found; for an unknown key also the most similar known one.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def read_as(cls: type[T], value: Any, file: object, key: str = "") -> T:
         raise ConfigError(
             f"{_place(file, key)}: missing key {missing[0]!r}; add it ({_type_name(cls, missing[0])})"
         )
-    hints = _hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]
     return cls(**{name: _convert(hints[name], item, file, _join(key, name)) for name, item in value.items()})
 
 
@@ -62,7 +62,7 @@ def _hints(cls: type) -> dict[str, Any]:
 
 
 def nearest(name: str, known: Any) -> str:
-    """The end of a message about an unknown name: `did you mean 'x'?` if one is similar, and all known names."""
+    """End of a message about an unknown name: `did you mean 'x'?` if one is similar, and all known names."""
     close = difflib.get_close_matches(name, known, n=1)
     listed = ", ".join(known)
     return f"did you mean {close[0]!r}? Known: {listed}" if close else f"known: {listed}"

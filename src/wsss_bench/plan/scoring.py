@@ -75,7 +75,7 @@ def score_segmentation(
         **_scored_images(configs, split, "segmentation"),
         "masks": str(masks.path),
         "image_labels": "none",
-        # for a bare folder of masks; a predict stage gives scales and post by the names of its read-out folders
+        # scales and post apply to a bare folder of masks; a predict stage has a folder for each read-out
         "scales": "ss",
         "post": "raw",
         "threshold": None,

@@ -39,7 +39,7 @@ class CellConfigs:
 
     @property
     def training_source(self) -> dict[str, Any]:
-        """The source of seeds and pseudo masks: the data set and the extra images that the method is trained on."""
+        """The source of seeds and pseudo masks: the data set, and the extra images of the method."""
         if not self.extra_images:
             return self.source
         arguments = {"main": self.source, "split": self.training_split, "extra_images": self.extra_images}

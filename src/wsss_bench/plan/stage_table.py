@@ -12,7 +12,7 @@ from wsss_bench.plan.plan import Stage, StageFolder, fingerprint_of
 class StageTable:
     """Stages by fingerprint, inputs before those that read them.
 
-    Cells share stages: a stage that is asked for again is the one that was added first, with its title and folder.
+    Cells share stages: a stage keeps the title and the folder that it got when it was first added.
 
     Args:
         experiment: Name of the experiment, recorded in the stages.

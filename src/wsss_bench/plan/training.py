@@ -11,7 +11,7 @@ from wsss_bench.plan.stage_table import StageTable
 
 
 def train(table: StageTable, files: ExperimentFiles, cell: Cell) -> Stage | None:
-    """The train stage of a cell, with the train stages that it starts from; None for a method without training."""
+    """The train stage of a cell, and those that it starts from; None for a method without training."""
     if not cell.content.bench.trains:
         return None
     return _train(table, files, trained_cell(files, cell))
@@ -23,14 +23,16 @@ def trained_cell(files: ExperimentFiles, cell: Cell) -> Cell:
     target = experiment.train_on
     if target is None and not files.configs.data(cell.dataset).protocol.train_split:
         raise ConfigError(
-            f"configs/data/{cell.dataset}.yaml is only scored on (no protocol.train_split), but {cell.method} trains; "
-            "set train_on in the experiment to the data that it is trained on, or leave one of the two out"
+            f"configs/data/{cell.dataset}.yaml is only scored on (no protocol.train_split), but "
+            f"{cell.method} trains; set train_on in the experiment to the data that it is trained on, or "
+            "leave one of the two out"
         )
     if target is not None and cell.content.bench.supervision != "caption":
         raise ConfigError(
-            f"configs/methods/{cell.method}.yaml: a method that learns from captions may be trained on {target} and "
-            f"scored on {cell.dataset}; this one learns from {cell.content.bench.supervision!r} and predicts the "
-            "classes of its training data only. Leave it or train_on out of the experiment"
+            f"configs/methods/{cell.method}.yaml: a method that learns from captions may be trained on "
+            f"{target} and scored on {cell.dataset}; this one learns from "
+            f"{cell.content.bench.supervision!r} and predicts the classes of its training data only. Leave "
+            "it or train_on out of the experiment"
         )
     variant = experiment.variants.get(cell.row)
     row = cell.method if variant and variant.same_training else cell.row

@@ -9,12 +9,13 @@ from typing import Any
 
 import yaml
 from yaml.constructor import SafeConstructor
+from yaml.resolver import Resolver
 
 from wsss_bench.plan.schema import ConfigError
 
 
-class _UniqueKeys(SafeConstructor):
-    """Refuses a key that is given twice."""
+class _Strict(SafeConstructor, Resolver):
+    """Plain YAML, except that `1e-4` is a number and that a key given twice is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -30,24 +31,22 @@ class _UniqueKeys(SafeConstructor):
         return super().construct_mapping(node, deep)
 
 
-class StrictLoader(_UniqueKeys, yaml.SafeLoader):
-    """Plain YAML, except that `1e-4` is a number and that a key given twice is an error."""
+# YAML 1.1 requires a dot in a float; people write 1e-4
+_Strict.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)$"), list("-+0123456789.")
+)
+
+
+class StrictLoader(_Strict, yaml.SafeLoader):
+    """The loader in Python; its error messages quote the line."""
 
 
 if yaml.__with_libyaml__:
 
-    class FastLoader(_UniqueKeys, yaml.CSafeLoader):
-        """The same with the parser of libyaml, which is several times as fast but has shorter error messages."""
+    class FastLoader(_Strict, yaml.CSafeLoader):
+        """The loader with the parser of libyaml: several times as fast, with shorter error messages."""
 else:
-    FastLoader = StrictLoader  # type: ignore[misc]
-
-for loader in {StrictLoader, FastLoader}:
-    # YAML 1.1 requires a dot in a float; people write 1e-4
-    loader.add_implicit_resolver(
-        "tag:yaml.org,2002:float",
-        re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)$"),
-        list("-+0123456789."),
-    )
+    FastLoader = StrictLoader  # type: ignore[misc, assignment]
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -75,13 +74,14 @@ def _parse(text: str) -> Any:
     try:
         return yaml.load(text, FastLoader)
     except yaml.YAMLError:
-        return yaml.load(text, StrictLoader)  # its message quotes the line
+        return yaml.load(text, StrictLoader)  # for its better message
 
 
 def merge(*layers: dict[str, Any]) -> dict[str, Any]:
-    """Merge mappings key by key, deeply; a value of any other type, lists too, is replaced by the later layer's.
+    """Merge nested mappings key by key.
 
-    The layers are not changed. Values that are not merged are shared with them, not copied.
+    A value that is not a mapping, such as a list, is replaced by that of the later layer. The layers are not
+    changed; values that are not merged are shared with them, not copied.
     """
     merged: dict[str, Any] = {}
     for layer in layers:
