@@ -27,7 +27,7 @@ from wsss_bench.methods.clims.prompts import clims_prompts
 from wsss_bench.methods.optim import build_optimizer
 from wsss_bench.mini.world.writer import write_mini_world
 from wsss_bench.nn.clip import CLIP
-from wsss_bench.plan.config import ConfigFolder
+from wsss_bench.plan.reader import read_configs
 from wsss_bench.stages.fit import FitCLI
 from wsss_bench.types import ImageBatch
 
@@ -37,7 +37,7 @@ ROUNDS = 5
 
 def build(out: Path) -> tuple[CLIMS, list[ImageBatch]]:
     """CLIMS in its mini-world configuration, and one batch per round."""
-    folder = ConfigFolder(ROOT / "configs")
+    folder = read_configs(ROOT / "configs")
     content = folder.method("clims", "mini", folder.trainer("cpu"))
     source = folder.data("mini").source
     cli = FitCLI(

@@ -27,7 +27,7 @@ from wsss_bench.methods.mcis.losses import (
 )
 from wsss_bench.methods.mcis.mcis import MCIS
 from wsss_bench.mini.world.writer import write_mini_world
-from wsss_bench.plan.config import ConfigFolder
+from wsss_bench.plan.reader import read_configs
 from wsss_bench.stages.fit import FitCLI
 from wsss_bench.types import PairBatch
 
@@ -75,7 +75,7 @@ def measured(loss: Tensor, method: MCIS, started: float) -> float:
 
 def compare(title: str, changes: dict[str, object], world: str) -> None:
     """Print the ratio for the network of `mcis.mini.yaml` with `changes`, on two mini-world anchors."""
-    folder = ConfigFolder(ROOT / "configs")
+    folder = read_configs(ROOT / "configs")
     content = folder.method("mcis", "mini", folder.trainer("cpu"))
     cli = FitCLI(
         {

@@ -21,7 +21,7 @@ from wsss_bench.artifacts.run import StageInfo, open_stage
 from wsss_bench.inference import InferenceConfig, predict
 from wsss_bench.methods.optim import build_optimizer, build_schedule
 from wsss_bench.mini.world.writer import write_mini_world
-from wsss_bench.plan.config import ConfigFolder
+from wsss_bench.plan.reader import read_configs
 from wsss_bench.stages.fit import FitCLI, fit
 
 ROOT = Path(__file__).parents[1]
@@ -32,7 +32,7 @@ IMAGES = 40
 
 def config_of(out: Path) -> dict:
     """Configuration of a train stage: CAM on the mini world, one epoch of 62 steps, no validation."""
-    folder = ConfigFolder(ROOT / "configs")
+    folder = read_configs(ROOT / "configs")
     content = folder.method("cam", "mini", folder.trainer("cpu"))
     source = folder.data("mini").source
     return {

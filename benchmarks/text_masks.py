@@ -22,7 +22,7 @@ import torch
 from wsss_bench.artifacts.layout import LAST
 from wsss_bench.methods.text_grounding.codecomp import CoDe
 from wsss_bench.nn.clip_text import embed_tokens, text_hidden_states, tokenize
-from wsss_bench.plan.config import ConfigFolder
+from wsss_bench.plan.reader import read_configs
 from wsss_bench.stages.fit import FitCLI
 from wsss_bench.types import CaptionBatch
 
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--split", default="val", help="split of that data set")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    captions = ConfigFolder(CONFIGS).data(options.data).source
+    captions = read_configs(CONFIGS).data(options.data).source
     cli = FitCLI(["--config", str(options.stage / "config.yaml"), f"--data.source={json.dumps(captions)}"])
     method = cli.model.eval()
     if not isinstance(method, CoDe):

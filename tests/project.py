@@ -1,4 +1,4 @@
-"""A project folder with small configurations, whose stages (`fakes`) need no torch."""
+"""A project folder with small configurations. Its stages are those of `fakes`, which need no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line: help is quick, unknown words are named, user errors end in one line."""
+"""The command line: help imports no torch, unknown commands are named, user errors are one line."""
 
 import subprocess
 import sys
@@ -7,7 +7,10 @@ from wsss_bench.cli import COMMANDS, main
 
 
 def test_help_lists_every_command_without_torch():
-    code = "import sys; from wsss_bench.cli import main; main(['--help']); sys.exit(3 if 'torch' in sys.modules else 0)"
+    code = (
+        "import sys; from wsss_bench.cli import main; main(['--help']); "
+        "sys.exit(3 if 'torch' in sys.modules else 0)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0
     assert all(name in done.stdout for name in COMMANDS)

@@ -1,4 +1,4 @@
-"""`wsss-bench <command> ...`: each command is the `main(argv)` of one module, imported only when it is asked for."""
+"""`wsss-bench <command> ...`: each command is the `main(argv)` of a module, imported when it is used."""
 
 from __future__ import annotations
 
@@ -22,13 +22,19 @@ COMMANDS = {
 
 
 def usage() -> str:
-    """The help text: one line a command."""
+    """The help text, with one line per command."""
     rows = "\n".join(f"  {name:<10}{text}" for name, (_, text) in COMMANDS.items())
-    return f"usage: wsss-bench <command> [options]\n\n{rows}\n\n`wsss-bench <command> --help` shows the options of a command."
+    return (
+        f"usage: wsss-bench <command> [options]\n\n{rows}\n\n"
+        "`wsss-bench <command> --help` shows the options of a command."
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status. What a user can mend ends in one line on stderr, not in a traceback."""
+    """Run one command and return the exit status.
+
+    Errors that a user can fix are printed as one line on stderr, without a traceback.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
@@ -40,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return import_module(COMMANDS[name][0]).main(rest)
     except (ArgumentError, ValueError, TypeError, FileNotFoundError, FileExistsError) as error:
-        if os.environ.get("WSSS_TRACEBACK"):  # the log file of a stage keeps the whole story
+        if os.environ.get("WSSS_TRACEBACK"):  # set by the bench: log files of stages get the traceback
             traceback.print_exc()
         print(f"wsss-bench {name}: {type(error).__name__}: {error}", file=sys.stderr)
         return 1

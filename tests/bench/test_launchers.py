@@ -27,7 +27,7 @@ if __name__ == "__main__":
 """
 
 
-def test_the_end_of_a_stage_deletes_nothing_that_others_share(tmp_path):
+def test_a_stage_that_ends_deletes_no_folder_that_others_use(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     # the forkserver finds the module through the environment only

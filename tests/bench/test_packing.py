@@ -21,7 +21,7 @@ from wsss_bench.plan.planner import make_plan
 
 
 class Held:
-    """A job that runs until it is asked for its status a second time."""
+    """A job that runs until its status is read for the second time."""
 
     def __init__(self, launcher: InProcess, job: Job) -> None:
         self._launcher, self._job, self._asked = launcher, job, 0
@@ -39,7 +39,7 @@ class Held:
 
 
 class InProcess:
-    """A launcher without processes that remembers what ran beside what."""
+    """A launcher without processes that records which jobs ran at the same time."""
 
     def __init__(self, target=run_stage) -> None:
         self.target = target
@@ -90,7 +90,7 @@ def with_trainer(project, **trainer: object) -> Path:
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
-def test_no_more_jobs_than_asked_for(project, jobs):
+def test_no_more_jobs_than_allowed(project, jobs):
     assert run(project, project.experiment(random_seeds=[0, 1, 2]), Machine(jobs)).most == jobs
 
 
@@ -130,7 +130,7 @@ def test_cpu_ranks_take_a_slot_each(project):
         ({"accelerator": "gpu", "devices": 2, "num_nodes": 2}, 4, 2),
     ],
 )
-def test_what_a_trainer_takes(project, trainer, ranks, gpus):
+def test_ranks_and_gpus_of_a_trainer(project, trainer, ranks, gpus):
     stage = next(iter(make_plan(with_trainer(project, **trainer), project.runs).stages.values()))
     assert (ranks_of(stage, 4), gpus_of(stage, 4)) == (ranks, gpus)
 
@@ -189,7 +189,6 @@ def test_bad_configurations_are_all_named_before_anything_starts(project, monkey
     fake = types.ModuleType("wsss_bench.stages.check")
     fake.check = check  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "wsss_bench.stages.check", fake)
-    monkeypatch.setattr("wsss_bench.bench.validate.find_spec", lambda name: object())
     stages = list(make_plan(project.experiment(), project.runs).stages.values())
     with pytest.raises(ValueError, match="nothing was started") as caught:
         validate(stages, InProcess(check_stages))
@@ -198,7 +197,7 @@ def test_bad_configurations_are_all_named_before_anything_starts(project, monkey
     assert "evaluate" not in str(caught.value)
 
 
-def test_a_full_disk_is_said_in_one_line(project, monkeypatch):
+def test_a_full_disk_has_a_message_of_its_own(project, monkeypatch):
     def publish(plan, runs):
         raise OSError(28, "No space left on device")
 

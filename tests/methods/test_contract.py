@@ -18,13 +18,13 @@ from wsss_bench.artifacts.layout import LAST
 from wsss_bench.inference import InferenceConfig, predict
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.optim import build_optimizer
-from wsss_bench.plan.config import ConfigFolder
+from wsss_bench.plan.reader import read_configs
 from wsss_bench.stages import fit
 from wsss_bench.stages import predict as predict_stage
 from wsss_bench.stages.fit import FitCLI
 from wsss_bench.types import InferenceSample
 
-FOLDER = ConfigFolder(paths.CONFIGS)
+FOLDER = read_configs(paths.CONFIGS)
 METHODS = FOLDER.methods()
 TRAINED = [name for name in METHODS if FOLDER.method(name, "mini", {}).bench.trains]
 

@@ -1,4 +1,4 @@
-"""Every kind of YAML file refuses what it does not know, and says what to change."""
+"""Every kind of YAML file is checked: unknown keys and wrong values are refused with a helpful message."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 import yaml
 from project import DATA, METHODS
 
-from wsss_bench.plan.config import ConfigFolder, read_experiment
 from wsss_bench.plan.planner import make_plan
+from wsss_bench.plan.reader import read_configs, read_experiment
 from wsss_bench.plan.schema import ConfigError
 from wsss_bench.plan.yaml_files import merge, read_yaml
 
@@ -24,7 +24,7 @@ def test_merge_joins_mappings_and_replaces_lists():
 
 def test_overlay_of_the_data_set_wins(project):
     project.write("configs/methods/cam.toy.yaml", {"trainer": {"max_epochs": 2}, "bench": {"threshold": 0.4}})
-    folder = ConfigFolder(project.root / "configs")
+    folder = read_configs(project.root / "configs")
     method = folder.method("cam", "toy", {"devices": 1})
     assert method.trainer == {"max_epochs": 2, "devices": 1}
     assert (method.bench.threshold, method.bench.backbone) == (0.4, "R50")
@@ -34,13 +34,13 @@ def test_overlay_of_the_data_set_wins(project):
 def test_a_data_set_may_take_the_overlays_of_another(project):
     project.write("configs/methods/cam.toy.yaml", {"bench": {"threshold": 0.4}})
     project.write("configs/data/twin.yaml", changed(DATA, "protocol.dataset", "twin"))
-    folder = ConfigFolder(project.root / "configs")
-    assert folder.method("cam", "twin", {}).bench.threshold == 0.15
+    root = project.root / "configs"
+    assert read_configs(root).method("cam", "twin", {}).bench.threshold == 0.15
     project.write("configs/data/twin.yaml", changed(DATA, "protocol.overlay", "toy"))
-    assert folder.method("cam", "twin", {}).bench.threshold == 0.4
+    assert read_configs(root).method("cam", "twin", {}).bench.threshold == 0.4
 
 
-def test_numbers_are_read_as_people_write_them(project):
+def test_numbers_without_a_dot_are_numbers(project):
     path = project.write("a.yaml", "lr: 1e-4\nn: 3\nx: -2.5E+3\nname: e5\nversion: 1.2.3\n")
     assert read_yaml(path) == {"lr": 1e-4, "n": 3, "x": -2500.0, "name": "e5", "version": "1.2.3"}
 
@@ -59,7 +59,7 @@ def test_a_key_given_twice_is_an_error(project):
         ("", "expected a mapping of keys to values; got NoneType"),
     ],
 )
-def test_what_is_not_a_mapping(project, text, message):
+def test_files_that_are_not_mappings_are_refused(project, text, message):
     with pytest.raises(ConfigError, match=message):
         read_yaml(project.write("a.yaml", text))
 

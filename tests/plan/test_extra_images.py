@@ -1,4 +1,4 @@
-"""What a method is given beside the data set: in the plan of its pseudo masks, and in the column `extra`."""
+"""Extra training images: in the plan of seeds, masks and segmenter, and in the column `extra` of the table."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def plan_of(project):
     return make_plan(project.experiment(**changes), project.runs)
 
 
-def test_seeds_masks_and_segmenter_have_the_extra_images_and_scores_have_not(project):
+def test_extra_images_have_seeds_and_masks_but_no_scores(project):
     plan = plan_of(project)
     stages = {(stage.kind, stage.title): stage.config for stage in plan.stages.values()}
     source = stages["refine", "cam-web-toy-s0-saliency"]["source"]
@@ -43,18 +43,18 @@ def test_seeds_masks_and_segmenter_have_the_extra_images_and_scores_have_not(pro
     plain = stages["refine", "cam-toy-s0-saliency"]["source"]
     assert source["init_args"] == {"main": plain, "split": "train", "extra_images": EXTRA}
     assert stages["refine", "cam-web-toy-s0-threshold"]["source"] == plain  # nothing is trained on these
-    for kind, label in (
+    for kind, title in (
         ("train", "cam-web-toy-s0"),
         ("seed", "cam-web-toy-s0"),
         ("segment", "cam-web-toy-s0-saliency-net"),
     ):
-        assert stages[kind, label]["data"]["extra_images"] == EXTRA
-        assert "extra_images" not in stages[kind, label.replace("-web", "")]["data"]
+        assert stages[kind, title]["data"]["extra_images"] == EXTRA
+        assert "extra_images" not in stages[kind, title.replace("-web", "")]["data"]
     for (kind, _), config in stages.items():
         assert kind != "evaluate" or config["source"] == plain
 
 
-def test_further_images_that_the_row_does_not_tell_of_are_refused(project):
+def test_extra_images_that_bench_extra_does_not_name_are_refused(project):
     variants = {"cam-web": {"method": "cam", "override": {"data": {"extra_images": EXTRA}}}}
     with pytest.raises(
         ConfigError, match=r"cam-web trains on further images \(data.extra_images: web\).*bench\.extra"
@@ -62,7 +62,7 @@ def test_further_images_that_the_row_does_not_tell_of_are_refused(project):
         make_plan(project.experiment(methods=["cam"], variants=variants), project.runs)
 
 
-def test_masks_that_are_partial_train_a_segmenter_and_have_no_score(project):
+def test_partial_masks_train_a_segmenter_and_have_no_score(project):
     content = {"refiner": {"class_path": "fake.Saliency"}, "scored": False, "extra": ["saliency"]}
     project.write("configs/segmenters/net.yaml", NET)
     project.write("configs/refine/partial.yaml", content)
@@ -74,7 +74,7 @@ def test_masks_that_are_partial_train_a_segmenter_and_have_no_score(project):
     assert kinds.count("refine") == kinds.count("segment") == 1
 
 
-def test_rows_say_what_they_were_given(project):
+def test_column_extra_of_each_product(project):
     given = {
         (product.cell.row, product.kind, product.refiner): extra_of(product)
         for product in plan_of(project).products

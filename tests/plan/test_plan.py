@@ -1,4 +1,4 @@
-"""The plan of a matrix: its stages, what they share, and what their names depend on."""
+"""The plan of a matrix: its stages, which ones cells share, and what fingerprints depend on."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def multi_stage(project, **changes):
     return project.experiment(methods=["cam"], **{**WHOLE, **changes})
 
 
-def test_a_multi_stage_method_to_its_end(project):
+def test_all_stages_of_a_multi_stage_method(project):
     plan = make_plan(multi_stage(project), project.runs)
     stages = {stage.path.name.rsplit("-", 1)[0]: stage for stage in plan.stages.values()}
     reads = {
@@ -114,13 +114,13 @@ def test_a_fingerprint_follows_the_network_of_a_refiner(project):
     content["network"]["trainer"]["max_epochs"] = 4
     project.write("configs/refine/irn.yaml", content)
     after = {stage.title: key for key, stage in make_plan(file, project.runs / "elsewhere").stages.items()}
-    changed = {label for label in before if before[label] != after[label]}
+    changed = {title for title in before if before[title] != after[title]}
     assert "cam-toy-s0-irn" in changed
     assert "cam-toy-s0-irn-net" in changed
     assert not {"cam-toy-s0", "cam-toy-s0-irn-labels", "cam-toy-s0-threshold"} & changed
 
 
-def test_without_the_crf_the_segmenter_says_so_too(project):
+def test_a_segmenter_without_masks_has_the_mark_of_its_refiner(project):
     file = multi_stage(project)
     project.write("configs/refine/irn.yaml", {**IRN, "requires": ["no_such_module"]})
     plan = make_plan(file, project.runs)
@@ -142,12 +142,12 @@ def test_without_the_crf_the_segmenter_says_so_too(project):
         ({"segmenter": "ned"}, "did you mean 'net'"),
     ],
 )
-def test_masks_and_segmenter_that_do_not_fit(project, changes, message):
+def test_pseudo_masks_and_segmenter_go_together(project, changes, message):
     with pytest.raises(ConfigError, match=message):
         make_plan(multi_stage(project, **changes), project.runs)
 
 
-def test_a_network_needs_labels(project):
+def test_a_network_needs_affinity_labels(project):
     file = multi_stage(project)
     project.write(
         "configs/refine/irn.yaml", {key: value for key, value in IRN.items() if key != "affinity_labels"}
@@ -156,7 +156,7 @@ def test_a_network_needs_labels(project):
         make_plan(file, project.runs)
 
 
-def test_labels_and_folders(project):
+def test_titles_and_folders(project):
     plan = make_plan(project.experiment(methods=["cam"]), project.runs)
     names = [stage.path.name.rsplit("-", 1)[0] for stage in plan.stages.values()]
     assert names == [
@@ -200,7 +200,7 @@ def test_keys_of_each_command(project):
         assert set(stage.config) in expected, stage.name
 
 
-def test_what_a_stage_is_told(project):
+def test_configurations_of_the_stages(project):
     plan = make_plan(project.experiment(), project.runs)
     train, seed, scored, refine, *_ = plan.stages.values()
     assert train.config["trainer"] == {"max_epochs": 5, "accelerator": "cpu", "devices": 1}
@@ -213,7 +213,7 @@ def test_what_a_stage_is_told(project):
     assert yaml.safe_load((train.path / "plan.yaml").read_text()) == train.config
 
 
-def test_method_data_and_data_set_join(project):
+def test_the_data_of_method_and_data_set_are_merged(project):
     content = copy.deepcopy(DATA)
     content["data"]["train_split"] = "train_aug"
     project.write("configs/data/toy.yaml", content)
@@ -245,7 +245,7 @@ def test_a_variant_shares_what_it_does_not_change(project):
     assert kinds(plan) == {"train": 2, "seed": 2, "evaluate": 3}
 
 
-def test_fingerprints_do_not_depend_on_places_or_order(project, tmp_path):
+def test_fingerprints_do_not_depend_on_paths_or_order_of_keys(project, tmp_path):
     config = {"a": 1, "b": {"c": 2, "d": 3}, "out": "x", "checkpoint": "y", "stage": {"experiment": "e"}}
     other = {"b": {"d": 3, "c": 2}, "a": 1, "out": "z", "checkpoint": "w", "stage": {}}
     assert fingerprint_of("train", config, {}) == fingerprint_of("train", other, {})
@@ -268,20 +268,20 @@ def test_the_fingerprint_is_sha256_of_canonical_json():
         ({"bench": {"backbone": "R101"}}, {"train", "seed", "refine", "evaluate"}),
     ],
 )
-def test_fingerprints_follow_what_matters(project, change, same):
+def test_which_fingerprints_an_override_changes(project, change, same):
     before = make_plan(project.experiment(methods=["cam"]), project.runs)
     after = make_plan(project.experiment(methods=["cam"], override={"cam": change}), project.runs)
     shared = {before.stages[key].kind for key in set(before.stages) & set(after.stages)}
     assert shared == same
 
 
-def test_the_seed_changes_every_stage_of_a_trained_method(project):
+def test_the_random_seed_changes_every_stage_of_a_trained_method(project):
     zero = make_plan(project.experiment(methods=["cam"], random_seeds=[0]), project.runs)
     one = make_plan(project.experiment(methods=["cam"], random_seeds=[1]), project.runs)
     assert not set(zero.stages) & set(one.stages)
 
 
-def test_a_refiner_without_its_module_is_left_out_and_said(project):
+def test_a_refiner_without_its_module_is_left_out_with_a_note(project):
     project.write(
         "configs/refine/densecrf.yaml",
         {"refiner": {"class_path": "fake.CRF"}, "requires": ["no_such_module"]},
@@ -304,7 +304,7 @@ def test_seeds_need_a_threshold(project):
         make_plan(project.experiment(), project.runs)
 
 
-def test_description_says_why_and_how_long(project):
+def test_description_has_states_and_estimated_times(project):
     file = project.experiment(methods=["cam"])
     train, seed, *_ = make_plan(file, project.runs).stages.values()
     write_manifest(

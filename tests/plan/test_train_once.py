@@ -1,4 +1,4 @@
-"""Caption methods: trained once on data of their own, scored on many data sets; variants that share a training."""
+"""Caption methods that are trained once and scored on many data sets; variants that share a train stage."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_seeds_are_made_only_where_a_data_set_has_a_training_split(openvocab):
     assert {product.cell.dataset for product in plan.products} == {"toy", "city", "stuff"}
 
 
-def test_a_variant_of_prediction_takes_the_training_of_its_method(openvocab):
+def test_a_variant_with_same_training_uses_the_train_stage_of_its_method(openvocab):
     variant = {"method": "speaks", "override": {"model": {"init_args": {"pamr": False}}}}
     for same_training, trainings in ((True, 1), (False, 2)):
         content = {**MATRIX, "variants": {"plain": {**variant, "same_training": same_training}}}
@@ -89,7 +89,7 @@ def test_a_variant_of_prediction_takes_the_training_of_its_method(openvocab):
         assert trained.config["model"]["init_args"] == {"pamr": same_training}
 
 
-def test_overlays_are_those_of_the_data_at_hand(openvocab):
+def test_training_and_prediction_have_the_overlays_of_their_data(openvocab):
     openvocab.write("configs/methods/speaks.pairs.yaml", {"trainer": {"max_epochs": 7}})
     openvocab.write("configs/methods/speaks.city.yaml", {"inference": {"short_side": 9}})
     plan = make_plan(openvocab.experiment(**MATRIX), openvocab.runs)
@@ -111,6 +111,6 @@ def test_overlays_are_those_of_the_data_at_hand(openvocab):
         ({"train_on": "pears"}, r"pears\.yaml does not exist; did you mean 'pairs'"),
     ],
 )
-def test_what_cannot_be_planned_says_why(openvocab, changes, message):
+def test_experiments_that_cannot_be_planned_are_refused(openvocab, changes, message):
     with pytest.raises(ConfigError, match=message):
         make_plan(openvocab.experiment(**{**MATRIX, **changes}), openvocab.runs)

@@ -11,13 +11,13 @@ import yaml
 from wsss_bench.artifacts.files import read_manifest, read_mask, write_mask
 from wsss_bench.inference import InferenceConfig, predict
 from wsss_bench.methods.optim import build_optimizer
-from wsss_bench.plan.config import ConfigFolder
+from wsss_bench.plan.reader import read_configs
 from wsss_bench.stages import fit
 from wsss_bench.stages import predict as predict_stage
 from wsss_bench.stages.fit import FitCLI
 from wsss_bench.types import InferenceSample
 
-FOLDER = ConfigFolder(paths.CONFIGS)
+FOLDER = read_configs(paths.CONFIGS)
 SEGMENTERS = sorted(p.stem for p in (FOLDER.root / "segmenters").glob("*.yaml") if "." not in p.stem)
 ON_MINI = [name for name in SEGMENTERS if (FOLDER.root / "segmenters" / f"{name}.mini.yaml").is_file()]
 

@@ -14,8 +14,7 @@ import torch
 import yaml
 
 from wsss_bench.artifacts.files import MANIFEST, is_complete, read_manifest, read_seed
-from wsss_bench.artifacts.layout import LAST
-from wsss_bench.artifacts.run import PROGRESS
+from wsss_bench.artifacts.layout import LAST, PROGRESS
 from wsss_bench.cli import main
 from wsss_bench.stages import fit, predict
 from wsss_bench.stages.check import check

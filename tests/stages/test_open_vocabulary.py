@@ -11,10 +11,10 @@ import yaml
 from wsss_bench.artifacts.files import read_mask
 from wsss_bench.artifacts.layout import LAST
 from wsss_bench.methods.base import check_checkpoint
-from wsss_bench.plan.config import ConfigFolder
+from wsss_bench.plan.reader import read_configs
 from wsss_bench.stages import fit, predict
 
-FOLDER = ConfigFolder(paths.CONFIGS)
+FOLDER = read_configs(paths.CONFIGS)
 
 
 @pytest.fixture(scope="module")

@@ -1,17 +1,45 @@
-"""Names of the files and folders that stages write, and what must be there before a stage reads them."""
+"""Names of the files and folders in a stage folder, and what must be there before a stage reads them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+PLAN_FILE = "plan.yaml"
+"""The configuration that the bench starts a stage with."""
+CONFIG_FILE = "config.yaml"
+"""The configuration of a train stage with all default values filled in."""
+LOG_FILE = "log.txt"
+"""Output of a stage that the bench started."""
+PROGRESS = "progress.json"
+"""How far a stage is, and what it has cost so far."""
+FAILURE_FILE = "failed.json"
+"""Why the last attempt of a stage failed; written by the bench."""
+REFERENCES_FILE = "references.json"
+"""The images that a seed stage compared each image with."""
+SEEDS = "seeds"
+"""Folder of `<image id>.npz` files in a seed stage."""
+MASKS = "masks"
+"""Folder of `<image id>.png` files in a refine stage; in a predict stage, of a folder for each read-out."""
+LAST = Path("checkpoints") / "last.ckpt"
+"""The checkpoint of a train stage."""
+READOUTS = {f"{scales}-{post}": (scales, post) for scales in ("ss", "ms") for post in ("raw", "crf")}
+"""(scales, post-processing) of a predict stage's masks, by name of their folder."""
+
 
 def seed_folder(stage: Path) -> Path:
-    """The folder with the npz files of a seed stage, or `stage` itself for a bare folder of them."""
-    return Path(stage) / "seeds" if (Path(stage) / "seeds").is_dir() else Path(stage)
+    """The folder of npz files in a seed stage; `stage` itself if it is a bare folder of such files."""
+    return Path(stage) / SEEDS if (Path(stage) / SEEDS).is_dir() else Path(stage)
 
 
 def require_files(missing: list[str], kind: str, folder: Path, split: str) -> None:
-    """Raise `FileNotFoundError` naming up to five images without a file."""
+    """Raise `FileNotFoundError` naming up to five images without a file.
+
+    Args:
+        missing: Ids of the images without a file; nothing happens if there are none.
+        kind: `seed` or `mask`, for the message.
+        folder: Where the files should be.
+        split: The split that the images belong to.
+    """
     if missing:
         shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
         raise FileNotFoundError(
@@ -20,22 +48,21 @@ def require_files(missing: list[str], kind: str, folder: Path, split: str) -> No
         )
 
 
-READOUTS = {f"{scales}-{post}": (scales, post) for scales in ("ss", "ms") for post in ("raw", "crf")}
-
-
 def mask_folders(masks: Path, readout: tuple[str, str]) -> dict[tuple[str, str], Path]:
     """The folders of PNGs in `masks` by (scales, post-processing).
 
-    A predict stage has one folder for each read-out; a refine stage, or a bare folder, has the PNGs
-    themselves, which are then called `readout`.
+    Args:
+        masks: A predict stage, which has one folder per read-out; or a refine stage or a bare folder, which
+            has the PNGs themselves.
+        readout: (scales, post-processing) of a folder that has the PNGs themselves.
+
+    Raises:
+        FileNotFoundError: `masks` is not a folder.
     """
-    folder = Path(masks) / "masks" if (Path(masks) / "masks").is_dir() else Path(masks)
+    folder = Path(masks) / MASKS if (Path(masks) / MASKS).is_dir() else Path(masks)
     if not folder.is_dir():
         raise FileNotFoundError(
             f"masks={str(masks)!r} is no folder; name a stage folder, or a folder with <image id>.png files"
         )
     found = {key: folder / name for name, key in READOUTS.items() if (folder / name).is_dir()}
     return found or {readout: folder}
-
-
-LAST = Path("checkpoints") / "last.ckpt"

@@ -1,7 +1,8 @@
-"""The life of a stage: one process that reads folders and writes one folder.
+"""A running stage: one process that reads folders and writes one folder.
 
-`open_stage` locks the folder, counts what the work costs and writes `stage.json` last, so that its presence means that the
-stage is complete. A killed stage is simply opened again; the cost of its earlier attempts is carried in `progress.json`.
+`open_stage` locks the folder, measures time and memory, and writes `stage.json` last: a folder with this file
+is complete. A killed stage is opened again and goes on; `progress.json` keeps the cost of its earlier
+attempts.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from wsss_bench.artifacts.files import read_json, write_json, write_manifest
+from wsss_bench.artifacts.layout import PROGRESS
 
 PACKAGES = (
     "torch",
@@ -34,17 +36,18 @@ PACKAGES = (
     "numpy",
     "pydensecrf2",
 )
-PROGRESS = "progress.json"
+"""Packages whose version can change a score."""
 
 
 @dataclass
 class StageInfo:
-    """What the plan knows of a stage; empty for a stage that is run by hand.
+    """What the plan records about a stage; empty for a stage that is run by hand.
 
     Args:
-        experiment: Experiment that asked for the stage first (the W&B group).
-        title: Method, data set and seed, for people.
-        kind: What the plan calls the stage, where that is more than its command says: `seed`, `affinity`, `segment`.
+        experiment: The first experiment that planned the stage (the W&B group).
+        title: Row, data set, random seed and what tells it from similar stages; for people.
+        kind: Kind of the stage in the plan, which is finer than the command: `fit` runs `train`, `affinity`
+            and `segment`.
         fingerprint: sha256 of the resolved configuration and of the inputs' fingerprints.
         inputs: Fingerprints of the stages it reads, by role.
     """
@@ -57,7 +60,7 @@ class StageInfo:
 
 
 class StageRun:
-    """An open stage: its folder, and what it has measured so far."""
+    """An open stage: its folder, and the facts recorded so far."""
 
     def __init__(self, out: Path, kind: str) -> None:
         self.path = out
@@ -75,7 +78,13 @@ class StageRun:
         self.facts.update(facts)
 
     def progress(self, done: int, total: int, unit: str) -> None:
-        """Tell how far the stage is; written at most once a second, for the runner and for a later attempt."""
+        """Write how far the stage is, at most once a second, for the runner and for a later attempt.
+
+        Args:
+            done: Units of work that are done.
+            total: Units in all.
+            unit: `images` or `steps`.
+        """
         now = time.monotonic()
         if now - self._written < 1.0 and done < total:
             return
@@ -83,7 +92,7 @@ class StageRun:
         write_json(self.path / PROGRESS, {"done": done, "total": total, "unit": unit, **self.cost()})
 
     def cost(self) -> dict[str, float]:
-        """Wall and CPU seconds over all attempts, and the peak memory of this one in MB."""
+        """Wall and CPU seconds of all attempts together, and the peak memory of this attempt in MB."""
         usage = max(
             resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
         )
@@ -105,9 +114,9 @@ def open_stage(out: Path | str, kind: str, config: dict[str, Any], info: StageIn
 
     Args:
         out: The stage folder; made if absent.
-        kind: `train`, `seed`, `refine`, `predict` or `evaluate`; that of `info` goes before it.
+        kind: `train`, `seed`, `refine`, `predict` or `evaluate`; used if `info` has no kind.
         config: The resolved configuration, recorded in the manifest. JSON types only.
-        info: What the plan knows of the stage.
+        info: What the plan records about the stage.
 
     Raises:
         ValueError: another process is working in the same folder.
@@ -119,7 +128,7 @@ def open_stage(out: Path | str, kind: str, config: dict[str, Any], info: StageIn
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ValueError(f"another process is working in {out}; wait for it or stop it") from error
-        for leftover in out.rglob(".*.tmp"):  # what a killed attempt was writing
+        for leftover in out.rglob(".*.tmp"):  # files that a killed attempt was writing
             leftover.unlink()
         run = StageRun(out, info.kind or kind)
         yield run
@@ -143,12 +152,12 @@ def open_stage(out: Path | str, kind: str, config: dict[str, Any], info: StageIn
 
 @lru_cache(maxsize=1)
 def commit() -> str:
-    """Commit of the source tree, with `+` where it has local changes; empty outside a checkout."""
-    here = Path(__file__).parent
+    """Commit of the source tree, with `+` if the package has local changes; empty outside a checkout."""
+    package = Path(__file__).parents[1]
 
     def git(*arguments: str) -> str:
         return subprocess.run(
-            ["git", *arguments], cwd=here, capture_output=True, text=True, check=True
+            ["git", *arguments], cwd=package, capture_output=True, text=True, check=True
         ).stdout.strip()
 
     try:
@@ -161,7 +170,7 @@ def commit() -> str:
 
 @lru_cache(maxsize=1)
 def versions() -> dict[str, str]:
-    """Python and the packages whose version can move a number."""
+    """Versions of Python and of `PACKAGES`."""
     return {"python": platform.python_version(), **{package: _version(package) for package in PACKAGES}}
 
 

@@ -1,4 +1,4 @@
-"""`wsss-bench bench experiments/mini.yaml`: plan, run what is missing, print the table of what is done."""
+"""`wsss-bench bench experiments/mini.yaml`: plan, run the missing stages, print the table."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from string import Template
 from rich.console import Console
 
 from wsss_bench.artifacts.files import is_complete
+from wsss_bench.artifacts.layout import LOG_FILE
 from wsss_bench.bench.launchers import Launcher, LocalLauncher, visible_gpus
 from wsss_bench.bench.progress import LiveReporter, PlainReporter
 from wsss_bench.bench.runner import Failure, Machine, Reporter, Runner, gpus_of, locked
@@ -24,7 +25,7 @@ from wsss_bench.report.command import publish
 
 
 def main(argv: list[str]) -> int:
-    """Run a benchmark matrix; 0 if all of it is done, 1 if a stage failed, 130 after Ctrl-C."""
+    """Run a benchmark matrix; returns 0 if all stages are complete, 1 if one failed, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(
         prog="wsss-bench bench", description="Run a benchmark matrix and print its table."
     )
@@ -39,7 +40,7 @@ def main(argv: list[str]) -> int:
         "--dry-run", action="store_true", help="print the plan with the estimated time and stop"
     )
     parser.add_argument(
-        "--jobs", type=int, default=None, help="stages at a time (default: one a core, or one a GPU)"
+        "--jobs", type=int, default=None, help="stages at a time (default: one per core, or one per GPU)"
     )
     options = parser.parse_args(argv)
     if options.jobs is not None and options.jobs < 1:
@@ -52,7 +53,7 @@ def main(argv: list[str]) -> int:
 
 
 def print_plan(plan: Plan, runs: Path) -> None:
-    """Print what is to be done and what it takes."""
+    """Print the stages of a plan with their states and estimated times."""
     print(f"plan of {plan.experiment} in {runs}/stages:")
     for line in describe(plan, StageFolder(runs)):
         print(line)
@@ -62,14 +63,17 @@ def print_plan(plan: Plan, runs: Path) -> None:
 
 
 def run_bench(plan: Plan, runs: Path, jobs: int | None = None, launcher: Launcher | None = None) -> int:
-    """Run what is missing of `plan`, then write and print the table.
+    """Run the missing stages of `plan`, then write and print the table.
 
     Args:
-        plan: What is to be done.
+        plan: The plan.
         runs: Folder of all results.
-        jobs: Stages at a time; by default the experiment's number, or one a core or GPU.
-        launcher: Starts the stages; given by tests, which have stages of their own and no configurations to
-            check.
+        jobs: Number of stages that run at a time; by default that of the experiment, or one per core or GPU.
+        launcher: Starts the stages. Tests give one for stages of their own; the configurations are not
+            checked then.
+
+    Returns:
+        The exit status, as of `main`.
     """
     failures: list[Failure] = []
     with locked(runs):
@@ -103,11 +107,11 @@ def run_bench(plan: Plan, runs: Path, jobs: int | None = None, launcher: Launche
 
 
 def print_failures(plan: Plan, failures: list[Failure]) -> None:
-    """Print to stderr what failed, how its log ends, and what was skipped for it."""
+    """Print to stderr the failed stages with the end of their logs, and the skipped stages."""
     for failure in failures:
         if failure.started:
             print(f"\nFAILED {failure.stage.name}: {failure.reason}", file=sys.stderr)
-            print(f"  {failure.stage.path}/log.txt ends with:", file=sys.stderr)
+            print(f"  {failure.stage.path / LOG_FILE} ends with:", file=sys.stderr)
             print("\n".join(f"    {line}" for line in failure.tail.splitlines()), file=sys.stderr)
             print(f"  run it alone: wsss-bench {shlex.join(failure.stage.arguments)}", file=sys.stderr)
     skipped = [failure for failure in failures if not failure.started]
@@ -120,7 +124,7 @@ def print_failures(plan: Plan, failures: list[Failure]) -> None:
 
 
 def prepare(plan: Plan) -> None:
-    """Make the data sets that this package can make.
+    """Make the data sets whose protocol has a command for it (`prepare`).
 
     Raises:
         ValueError: the command of a data set failed.
@@ -129,7 +133,7 @@ def prepare(plan: Plan) -> None:
 
     for name, data in plan.datasets.items():
         if data.protocol.prepare:
-            # the one default that sources have too; anything else must be set by the user
+            # sources have this default too; other variables must be set by the user
             arguments = [
                 Template(word).safe_substitute({"WSSS_DATA": "data", **os.environ})
                 for word in data.protocol.prepare
@@ -140,10 +144,10 @@ def prepare(plan: Plan) -> None:
 
 
 def find_machine(plan: Plan, jobs: int | None) -> Machine:
-    """Cores and GPUs to pack stages on.
+    """The cores or GPUs that stages run on.
 
     Raises:
-        ValueError: a stage wants more GPUs than are visible.
+        ValueError: a stage needs more GPUs than are visible.
     """
     trainers = [stage for stage in plan.stages.values() if gpus_of(stage, 1)]
     if not trainers:
@@ -159,7 +163,7 @@ def find_machine(plan: Plan, jobs: int | None) -> Machine:
 
 
 def run_stages(plan: Plan, runs: Path, machine: Machine, launcher: Launcher) -> list[Failure]:
-    """Run the missing stages with the view that fits the terminal."""
+    """Run the missing stages; progress is a live view on a terminal and plain lines elsewhere."""
     console = Console()
     with ExitStack() as stack:
         reporter: Reporter = (

@@ -1,12 +1,12 @@
-"""How a planned stage becomes a process.
+"""Starts planned stages as processes.
 
-Importing torch, lightning and timm takes about ten seconds, more than many a small stage. `LocalLauncher`
-therefore forks stages of one device from a `multiprocessing` forkserver that has imported them
-(`wsss_bench.bench.preload`). A forked stage is still a process of its own: own log, own memory, own exit
-status, and its arguments are those of the command line. Stages of several devices run the command line
-itself, since Lightning starts further ranks by executing it again.
+Importing torch, lightning and timm takes about ten seconds, longer than many small stages run.
+`LocalLauncher` therefore forks stages that use one device from a `multiprocessing` forkserver that has
+imported these packages (`wsss_bench.bench.preload`). A forked stage is a process with its own log, memory and
+exit status, and takes the same arguments as the command line. A stage that uses several devices is started as
+a command line, because Lightning starts the other ranks by executing it again.
 
-No stage outlives its bench: the kernel kills it, and whatever it forked, when its parent is gone.
+Stages end with the bench: the kernel kills a stage, and its child processes, when the parent process is gone.
 """
 
 from __future__ import annotations
@@ -27,28 +27,30 @@ from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any, Protocol
 
-LOG_FILE = "log.txt"
+from wsss_bench.artifacts.layout import LOG_FILE
+
 PRELOAD = "wsss_bench.bench.preload"
 PR_SET_PDEATHSIG = 1
 ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",  # stages are packed on cores; two threads each would stall one another
+    # one stage per core: with two threads each they would slow each other down
+    "OMP_NUM_THREADS": "1",
     "OMP_WAIT_POLICY": "PASSIVE",
     "NO_ALBUMENTATIONS_UPDATE": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
-"""Variables that every stage gets unless the user has set them."""
+"""Environment variables of every stage, unless the user has set them."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What to start.
+    """A process to start.
 
     Args:
         arguments: Arguments of `wsss-bench`.
-        folder: Where `log.txt` goes.
-        gpus: GPUs that it may see; None leaves the choice of the environment alone.
-        ranks: Whether it starts processes of its own for several devices.
-        workers: Its share of the cores, for pools of processes that it may start.
+        folder: Folder of its `log.txt`.
+        gpus: GPUs that it may see; None leaves `CUDA_VISIBLE_DEVICES` as it is.
+        ranks: Whether it uses several devices and starts a process for each.
+        workers: Its share of the cores, for process pools that it may start.
     """
 
     arguments: Sequence[str]
@@ -63,17 +65,17 @@ class Running(Protocol):
 
     @property
     def exit_status(self) -> int | None:
-        """None while it runs; negative where a signal ended it."""
+        """None while it runs; negative if a signal ended it."""
 
     def stop(self, patience: float) -> None:
-        """End it and all it has started: gently, and after `patience` seconds for good."""
+        """End it and its child processes: with SIGTERM, and after `patience` seconds with SIGKILL."""
 
 
 class Launcher(Protocol):
-    """Starts jobs; what the runner needs of a machine."""
+    """Starts jobs; the interface that the runner uses."""
 
     def warm_up(self) -> None:
-        """Begin whatever makes later starts quick; returns at once."""
+        """Start to prepare fast starts of jobs; returns at once."""
 
     def start(self, job: Job) -> Running:
         """Start a job and return without waiting for it."""
@@ -87,21 +89,19 @@ def run_command(arguments: list[str]) -> int:
 
 
 class LocalLauncher:
-    """Stages as processes of this machine.
+    """Starts stages as processes on this machine.
 
     Args:
-        target: Called with the arguments in a forked process; its result is the exit status. Importable by
-            name.
+        target: Called with the arguments in a forked process; its result is the exit status. It must be
+            importable by name.
         preload: Modules that the forkserver imports.
     """
 
     def __init__(
         self, target: Callable[[list[str]], int] = run_command, preload: Sequence[str] = (PRELOAD,)
     ) -> None:
-        for (
-            name,
-            value,
-        ) in ENVIRONMENT.items():  # before the forkserver starts: it keeps the environment it finds
+        # before the forkserver starts: it keeps the environment that it was started with
+        for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         self._target = target
         self._context = multiprocessing.get_context("forkserver")
@@ -112,7 +112,7 @@ class LocalLauncher:
         forkserver.ensure_running()
 
     def start(self, job: Job) -> Running:
-        """Fork a job, or run its command line where it has several ranks."""
+        """Fork a job, or run its command line if it has several ranks."""
         job.folder.mkdir(parents=True, exist_ok=True)
         return self._start_command_line(job) if job.ranks else self._fork(job)
 
@@ -147,7 +147,8 @@ class _Forked:
     def exit_status(self) -> int | None:
         status = self._process.exitcode
         if status is not None:
-            _signal_group(self._process.pid, signal.SIGKILL)  # helpers that a killed stage left behind
+            # child processes that a killed stage left behind
+            _signal_group(self._process.pid, signal.SIGKILL)
         return status
 
     def stop(self, patience: float) -> None:
@@ -188,15 +189,16 @@ def _variables(job: Job) -> dict[str, str]:
 
 
 def _run_job(target: Callable[[list[str]], int], job: Job, asked_at: float) -> None:
-    """Body of a forked stage: becomes what the command line would have been, and exits with its status."""
+    """Body of a forked stage: set the process up like one of the command line, then run `target`."""
     os.setpgid(0, 0)
-    # exit handlers of preloaded packages belong to the forkserver: here they would delete folders that other stages share
+    # exit handlers of preloaded packages belong to the forkserver: here they would delete folders that other
+    # stages use
     atexit._clear()
     _let_forkserver_go()
     _die_with_parent()
-    os.register_at_fork(after_in_child=_die_with_parent)  # loader and pool workers go down with the stage
+    os.register_at_fork(after_in_child=_die_with_parent)  # loader and pool workers end with the stage
     bench = multiprocessing.parent_process()
-    if bench is not None and not bench.is_alive():  # it was gone before the kernel was told to watch
+    if bench is not None and not bench.is_alive():  # it ended before `_die_with_parent` was called
         os._exit(1)
     os.environ.update(_variables(job))
     command = ["wsss-bench", *job.arguments]
@@ -224,7 +226,7 @@ def _let_forkserver_go() -> None:
 
 
 def _die_with_parent() -> None:
-    """Have the kernel kill this process when the thread that started it is gone."""
+    """Make the kernel kill this process when the thread that started it ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -234,7 +236,7 @@ def _now() -> str:
 
 
 def visible_gpus() -> list[str]:
-    """GPUs of this machine that the environment does not hide, without touching CUDA."""
+    """GPUs of this machine that `CUDA_VISIBLE_DEVICES` does not hide; found without initialising CUDA."""
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
         return [name.strip() for name in chosen.split(",") if name.strip() not in ("", "-1")]

@@ -1,7 +1,7 @@
-"""Imported once by the forkserver, so that the stages forked from it find the slow packages in memory.
+"""Imported once by the forkserver, so that stages forked from it have the slow packages in memory.
 
-Imports only: no CUDA context and no thread pool may exist before the fork. A package that is absent or broken
-is left to the stage that needs it, which then says so in its own log.
+It only imports: no CUDA context and no thread pool may exist before the fork. A package that is absent or
+broken is skipped; the stage that needs it then fails with its own message.
 """
 
 from __future__ import annotations
@@ -40,4 +40,5 @@ for package in PACKAGES:
         if find_spec(package) is not None:
             import_module(package)
 
-commit()  # remembered by every stage: the code that runs is what was loaded here, whatever is committed meanwhile
+# cached for every stage: the code that runs is the one loaded here, even if there are commits later
+commit()

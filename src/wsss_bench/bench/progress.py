@@ -1,4 +1,4 @@
-"""How a running bench looks: a live view on a terminal, plain lines everywhere else."""
+"""Shows the progress of a bench: a live view on a terminal, plain lines everywhere else."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from wsss_bench.artifacts.layout import PROGRESS
 from wsss_bench.bench.runner import Active, Failure
 from wsss_bench.plan.plan import Stage, clock
 
@@ -20,7 +21,7 @@ LIVE_SECONDS = 0.5
 
 
 class PlainReporter:
-    """A line when a stage starts or ends, and the running ones every half minute."""
+    """Prints a line when a stage starts or ends, and the running stages every half minute."""
 
     def __init__(self, file: Any = None) -> None:
         self._file = file or sys.stdout
@@ -48,7 +49,7 @@ class PlainReporter:
 
 
 class LiveReporter:
-    """A table of the running stages that is drawn again in place; ended stages scroll by above it."""
+    """Shows a table of the running stages, redrawn in place, below lines for stages that ended."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -90,9 +91,9 @@ class LiveReporter:
 
 
 def how_far(active: Active) -> str:
-    """`120/1000 images, 12 s, 1 min 28 s left`; the elapsed time alone before there is a progress.json."""
+    """`120/1000 images, 12 s, 1 min 28 s left`; only the elapsed time before there is a `progress.json`."""
     elapsed = time.monotonic() - active.started
-    progress = _read(active.stage.path / "progress.json")
+    progress = _read(active.stage.path / PROGRESS)
     text = clock(elapsed)
     done, total = progress.get("done"), progress.get("total")
     if not isinstance(done, (int, float)) or not isinstance(total, (int, float)):

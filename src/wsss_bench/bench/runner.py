@@ -1,4 +1,4 @@
-"""Runs what is left of a plan: packs stages on cores and GPUs, goes on after a failure, shows progress."""
+"""Runs the missing stages of a plan on cores and GPUs, and continues after a failure."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Protocol
 
 from wsss_bench.artifacts.files import is_complete, write_json
-from wsss_bench.bench.launchers import LOG_FILE, Job, Launcher, Running
-from wsss_bench.plan.plan import FAILURE_FILE, Plan, Stage, StageFolder
+from wsss_bench.artifacts.layout import FAILURE_FILE, LOG_FILE
+from wsss_bench.bench.launchers import Job, Launcher, Running
+from wsss_bench.plan.plan import Plan, Stage, StageFolder
 
 POLL_SECONDS = 0.05
 PATIENCE_SECONDS = 5.0
@@ -22,11 +23,11 @@ TAIL_LINES = 15
 
 @dataclass(frozen=True)
 class Machine:
-    """What stages are packed on.
+    """The resources that stages run on.
 
     Args:
-        jobs: Stages at a time; a stage of several CPU ranks counts once for each.
-        gpus: Names of the GPUs that are handed out.
+        jobs: Number of stages that run at a time; a stage with several CPU ranks counts once for each rank.
+        gpus: Names of the GPUs that are given to stages.
     """
 
     jobs: int
@@ -39,9 +40,9 @@ class Failure:
 
     Args:
         stage: The stage.
-        reason: Exit status or signal; for a stage that was not started, the input that failed.
+        reason: Exit status or signal; for a skipped stage, the input that failed.
         tail: Last lines of its log.
-        started: False for a stage that was skipped.
+        started: False for a skipped stage.
     """
 
     stage: Stage
@@ -68,10 +69,10 @@ class Reporter(Protocol):
         """A stage was started."""
 
     def finished(self, stage: Stage, seconds: float, failure: Failure | None) -> None:
-        """A stage ended, or (after 0 s) was not started because an input failed."""
+        """A stage ended, or was skipped (after 0 s) because an input failed."""
 
     def tick(self, active: list[Active], done: int, failed: int, total: int) -> None:
-        """Called many times a second."""
+        """Called many times a second; `done`, `failed` and `total` count stages."""
 
 
 @contextmanager
@@ -102,9 +103,9 @@ class Runner:
     """Runs the incomplete stages of a plan.
 
     Args:
-        plan: What is to be done.
+        plan: The plan.
         folder: Earlier runs, for estimates.
-        machine: What there is to run on.
+        machine: Cores and GPUs.
         launcher: Starts stages.
         reporter: Shows progress.
     """
@@ -122,14 +123,14 @@ class Runner:
         self._free_gpus = list(machine.gpus)
         self._failures: dict[str, Failure] = {}
         estimates = {stage.fingerprint: folder.estimate(stage) for stage in self._waiting}
-        # the longest first; one of unknown length may be the longest of all
+        # longest first; a stage of unknown length may be the longest of all
         self._waiting.sort(key=lambda stage: -(estimates[stage.fingerprint] or float("inf")))
 
     def run(self) -> list[Failure]:
-        """Run until nothing is left that can run; returns what failed or was skipped.
+        """Run until no stage is left that can run; returns those that failed or were skipped.
 
         Raises:
-            KeyboardInterrupt: passed on after all running stages were stopped.
+            KeyboardInterrupt: passed on after all running stages are stopped.
         """
         try:
             while self._waiting or self._active:
@@ -209,7 +210,7 @@ class Runner:
 
 
 def ranks_of(stage: Stage, gpus: int) -> int:
-    """Processes that the trainer of a stage starts over all nodes; 1 for a stage without a trainer."""
+    """Number of processes of the trainer of a stage on all nodes; 1 for a stage without a trainer."""
     trainer = stage.config.get("trainer") or {}
     devices = trainer.get("devices", 1)
     if isinstance(devices, list):
@@ -220,7 +221,7 @@ def ranks_of(stage: Stage, gpus: int) -> int:
 
 
 def gpus_of(stage: Stage, gpus: int) -> int:
-    """GPUs of this machine that a stage takes."""
+    """Number of GPUs of this machine that a stage uses."""
     trainer = stage.config.get("trainer") or {}
     if trainer.get("accelerator") not in ("gpu", "cuda"):
         return 0
@@ -228,7 +229,7 @@ def gpus_of(stage: Stage, gpus: int) -> int:
 
 
 def tail(path: Path, lines: int = TAIL_LINES) -> str:
-    """Last lines of a log; empty if there is none."""
+    """Last lines of a log; empty if there is no log."""
     if not path.is_file():
         return ""
     with open(path, "rb") as file:

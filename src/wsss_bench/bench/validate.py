@@ -1,4 +1,4 @@
-"""Checks the configuration of every stage that is going to run, before the first one starts."""
+"""Checks the configurations of all stages that will run, before the first one starts."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ import json
 import sys
 import tempfile
 import time
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from wsss_bench.artifacts.files import read_json, write_json
+from wsss_bench.artifacts.layout import LOG_FILE
 from wsss_bench.bench.launchers import Job, Launcher
 from wsss_bench.bench.runner import tail
 from wsss_bench.plan.plan import Stage
 
-CHECKER = "wsss_bench.stages.check"
-"""Module with `check(command, config)`; it imports torch, so it gets a process of its own."""
-
 
 def check_stages(arguments: list[str]) -> int:
-    """Body of the checking process: stages from one JSON file, complaints to another."""
-    from wsss_bench.stages.check import check
+    """Check the stages of a JSON file and write the errors to another. Runs in a process of its own.
+
+    Args:
+        arguments: The file to read and the file to write.
+    """
+    from wsss_bench.stages.check import check  # imports torch
 
     def complaint(stage: dict[str, Any]) -> str | None:
         try:
@@ -41,7 +42,7 @@ def validate(stages: list[Stage], launcher: Launcher) -> None:
     Raises:
         ValueError: all messages of all stages.
     """
-    if not stages or find_spec(CHECKER) is None:
+    if not stages:
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -59,7 +60,7 @@ def validate(stages: list[Stage], launcher: Launcher) -> None:
             running.stop(0.0)
             raise
         if status != 0 or not answer.is_file():
-            print(tail(folder / "log.txt"), file=sys.stderr)
+            print(tail(folder / LOG_FILE), file=sys.stderr)
             raise ValueError("the configurations could not be checked; the lines above say why")
         messages = read_json(answer)
     if messages:

@@ -1,23 +1,19 @@
-"""The YAML files of a benchmark: what each holds, overlays, and the parts that only the bench reads.
-
-`configs/methods/<name>.yaml` may have an overlay `<name>.<dataset>.yaml` beside it, merged over it where it
-exists; the same holds for `configs/refine`.
-"""
+"""What each kind of YAML file of a benchmark holds, as dataclasses."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
-from wsss_bench.plan.schema import ConfigError, nearest, read_as
-from wsss_bench.plan.yaml_files import merge, read_yaml
-
 Extra = Literal[
-    "clip", "saliency", "single_label_images", "web_images", "coco_masks", "imagenet_21k", "sam", "dino", "diffusion",
-    "llm_text",
+    "clip", "saliency", "single_label_images", "web_images", "coco_masks", "imagenet_21k", "sam", "dino",
+    "diffusion", "llm_text",
 ]  # fmt: skip
-"""What a method was given beyond ImageNet weights and its supervision. Closed, so that rows compare."""
+"""What a method was given beyond ImageNet weights and its supervision: pretrained models, data, annotations.
+
+The values of the column `extra` of the table. The list is closed, so that rows with equal values are
+comparable.
+"""
 
 
 @dataclass(frozen=True)
@@ -30,7 +26,17 @@ class ClassSpec:
 
 @dataclass(frozen=True)
 class PublishedResult:
-    """A published figure, in percent. Without `scales` and `post` it is compared with our headline."""
+    """A published mIoU, compared with ours in the table.
+
+    Args:
+        dataset: Name of the data set in protocol ids.
+        split: What it was measured on.
+        product: What was scored.
+        miou: In percent.
+        source: Paper or repository.
+        scales: `ss` or `ms`; with `post`, the score of ours to compare with. Without both it is our headline.
+        post: Post-processing: `raw`, `crf` or the name of a refiner.
+    """
 
     dataset: str
     split: str
@@ -43,18 +49,21 @@ class PublishedResult:
 
 @dataclass(frozen=True)
 class MethodHints:
-    """The `bench:` block of a method.
+    """The `bench:` block of a method: what the plan and the table need to know about it.
 
     Args:
-        pipeline: Which stages a cell of this method has.
-        supervision: What it learns from; decides the track of its row.
-        backbone: Column of the table.
-        trains: False for a method that has no train stage.
-        extra: What it was given beyond that.
+        pipeline: Which stages a cell of this method has. `multi_stage`: seeds, pseudo masks, a segmenter
+            trained on them. `single_stage` and `zero_shot`: seeds, and segmentations by the method itself.
+            `upper_bound`: segmentations only.
+        supervision: The annotation that it is trained with; decides the track of its row.
+        backbone: Column `backbone` of the table.
+        trains: False for a method without a train stage.
+        extra: What it was given beyond ImageNet weights and its supervision.
         threshold: The fixed background threshold of its seeds, in [0, 1]; null for a method without seeds.
-        warm_start: Method whose train stage, of the same data and seed, comes first.
-        remark: What a reader of its row must know, in brackets behind its name: `re-implementation`.
-        paper: Published figures.
+        warm_start: Another method, trained first on the same data with the same random seed; training starts
+            from its weights.
+        remark: A note for readers of the table, in brackets behind the name of the row: `re-implementation`.
+        paper: Published results.
     """
 
     pipeline: Literal["multi_stage", "single_stage", "zero_shot", "upper_bound"]
@@ -69,7 +78,7 @@ class MethodHints:
 
     @property
     def role(self) -> str:
-        """`floor` for what needs no training, `ceiling` for what sees true masks, else empty."""
+        """`floor` for a method without training, `ceiling` for one trained on true masks, else empty."""
         if self.pipeline == "upper_bound":
             return "ceiling"
         return "" if self.trains else "floor"
@@ -77,7 +86,10 @@ class MethodHints:
 
 @dataclass(frozen=True)
 class MethodFile:
-    """`configs/methods/<name>.yaml`; `model` to `inference` are checked by the stages that build them."""
+    """`configs/methods/<name>.yaml`.
+
+    All keys but `bench` are passed on to the stages, which check them.
+    """
 
     model: ClassSpec
     bench: MethodHints
@@ -91,16 +103,18 @@ class Protocol:
     """What is scored on a data set, and how; the same for every method.
 
     Args:
-        dataset: Name in protocol ids.
-        train_split: Seeds are made and scored here, image labels given; empty for a data set that is only
-            scored on, or only trained on.
-        eval_splits: Predicted without labels; the first one ranks. None for a data set that is only trained on.
-        holdout: Train images that the held-out threshold is chosen on.
-        counts: Images of each split; another length is refused.
-        scales: Multi-scale read-out, with flip, mean of probabilities.
+        dataset: Name of the data set in protocol ids.
+        counts: Number of images of each split; a split of another length is refused.
+        train_split: Split whose seeds are made, with image labels given, and scored. Empty for a data set
+            that is used for evaluation only or for training only.
+        eval_splits: Splits that are predicted without image labels; methods are ranked on the first one.
+            Empty for a data set that is used for training only.
+        holdout: Number of images of `train_split` that the held-out threshold is chosen on.
+        scales: Scales of the multi-scale read-out, which also flips and averages probabilities.
         crf: The CRF setting of the data set.
-        prepare: Arguments of the `wsss-bench` command that makes the data; empty where a user brings it.
-        overlay: Data set whose overlays apply; its own if empty.
+        prepare: Arguments of the `wsss-bench` command that makes the data; empty for data that the user
+            downloads.
+        overlay: Data set whose overlays apply to this one; its own if empty.
     """
 
     dataset: str
@@ -116,7 +130,12 @@ class Protocol:
 
 @dataclass(frozen=True)
 class DataFile:
-    """`configs/data/<name>.yaml`; what stands beside `source` goes to the data module of every method."""
+    """`configs/data/<name>.yaml`.
+
+    Args:
+        data: The class of the source, and further arguments of the data module, the same for every method.
+        protocol: What is scored, and how.
+    """
 
     data: dict[str, Any]
     protocol: Protocol
@@ -136,7 +155,7 @@ class TrainerFile:
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """A network that is trained on masks: a segmenter, or the network of a refiner. `fit` checks it."""
+    """A network trained on masks: a segmenter, or the network of a refiner. `fit` checks its values."""
 
     model: ClassSpec
     data: dict[str, Any] = field(default_factory=dict)
@@ -145,16 +164,18 @@ class NetworkSpec:
 
 @dataclass(frozen=True)
 class RefinerFile:
-    """`configs/refine/<name>.yaml`.
+    """`configs/refine/<name>.yaml`: how pseudo masks are made from seeds.
 
     Args:
-        refiner: The class; an init argument `threshold: null` takes the method's fixed threshold.
-        affinity_labels: Another refiner, whose masks `network` is trained on.
-        network: Of a refiner that trains one of its own (IRNet, AffinityNet).
-        requires: Modules that must be installed; without them the refined cells say so and nothing else
-            fails.
-        scored: False where masks hold 255: a segmenter can be trained on them, but they are no prediction.
-        extra: What its masks were made with beyond the seeds; their rows, and those of a segmenter trained on them, say so.
+        refiner: The class; an init argument `threshold: null` takes the fixed threshold of the method.
+        affinity_labels: Another refiner; `network` is trained on its masks.
+        network: The network of a refiner that trains one (IRNet, AffinityNet).
+        requires: Modules that must be installed. If one is not, the cells of this refiner say so in the
+            table, and everything else runs.
+        scored: False for masks that hold 255 (undecided pixels): a segmenter can be trained on them, but they
+            are not a prediction.
+        extra: What the masks were made with beyond the seeds, for the column `extra` of these masks and of a
+            segmenter trained on them.
     """
 
     refiner: ClassSpec
@@ -171,7 +192,7 @@ class SegmenterHints:
 
     Args:
         backbone: For the table.
-        extra: What it was given beyond ImageNet weights; its rows stand apart then.
+        extra: What it was given beyond ImageNet weights, for the column `extra`.
     """
 
     backbone: str
@@ -180,7 +201,7 @@ class SegmenterHints:
 
 @dataclass(frozen=True)
 class SegmenterFile(NetworkSpec):
-    """`configs/segmenters/<name>.yaml`: the network that multi-stage methods train on their pseudo masks."""
+    """`configs/segmenters/<name>.yaml`: the network trained on the pseudo masks of multi-stage methods."""
 
     inference: dict[str, Any] = field(default_factory=dict)
     bench: SegmenterHints = field(kw_only=True)
@@ -188,12 +209,13 @@ class SegmenterFile(NetworkSpec):
 
 @dataclass(frozen=True)
 class Variant:
-    """An ablation: a method with some of its values changed, as a row of its own.
+    """An ablation: a method with some values changed, in a row of its own.
 
     Args:
         method: Name of the method.
-        override: The values.
-        same_training: They concern prediction alone, so that the row takes the train stage of the method itself.
+        override: The changed values.
+        same_training: The changed values affect prediction only, so the row uses the train stage of the
+            method.
     """
 
     method: str
@@ -208,16 +230,16 @@ class Experiment:
     Args:
         methods: Names of `configs/methods`, or `"*"` for all of them.
         data: Names of `configs/data`.
-        train_on: Another of them, with captions, that methods are trained on once for all of `data`; null trains on
-            each data set that is scored.
-        random_seeds: One run of every trained method for each.
+        train_on: Another of these names, with captions: methods are trained on it once and scored on all of
+            `data`. Null trains on each data set that is scored.
+        random_seeds: Every method that trains runs once for each.
         refiners: Names of `configs/refine`, applied to the seeds of multi-stage methods.
-        pseudo_masks: The refiner among them whose masks the segmenter is trained on.
+        pseudo_masks: The one of `refiners` on whose masks the segmenter is trained.
         segmenter: Name in `configs/segmenters`; null ends multi-stage methods at their pseudo masks.
         trainer: Name in `configs/trainer`.
-        jobs: Stages at a time; null for one a core, or one a GPU.
+        jobs: Number of stages that run at a time; null for one per core, or one per GPU.
         override: Values to change, by method.
-        variants: Ablation rows, by row name.
+        variants: Ablation rows, by name of the row.
     """
 
     methods: list[str] | str
@@ -231,103 +253,3 @@ class Experiment:
     jobs: int | None = None
     override: dict[str, dict[str, Any]] = field(default_factory=dict)
     variants: dict[str, Variant] = field(default_factory=dict)
-
-
-def read_experiment(path: Path) -> Experiment:
-    """Read an experiment; its overrides and variants are checked when the matrix is expanded."""
-    experiment = read_as(Experiment, read_yaml(path), path)
-    if isinstance(experiment.methods, str) and experiment.methods != "*":
-        raise ConfigError(f'{path}: methods: expected a list of methods or "*"; got {experiment.methods!r}')
-    if (experiment.segmenter is None) != (experiment.pseudo_masks is None):
-        raise ConfigError(
-            f"{path}: segmenter and pseudo_masks go together: the segmenter is trained on the masks of the refiner "
-            f"that pseudo_masks names; got segmenter {experiment.segmenter!r}, pseudo_masks {experiment.pseudo_masks!r}"
-        )
-    if experiment.pseudo_masks is not None and experiment.pseudo_masks not in experiment.refiners:
-        known = experiment.refiners
-        raise ConfigError(
-            f"{path}: pseudo_masks: {experiment.pseudo_masks!r} is not one of refiners; "
-            f"{nearest(experiment.pseudo_masks, known)}"
-        )
-    for key, values in (
-        ("methods", experiment.methods),
-        ("data", experiment.data),
-        ("random_seeds", experiment.random_seeds),
-    ):
-        if not values:
-            raise ConfigError(f"{path}: {key}: expected at least one; got an empty list")
-        if isinstance(values, list) and len(set(values)) < len(values):
-            raise ConfigError(f"{path}: {key}: {values} names one twice; keep one")
-    return experiment
-
-
-@dataclass(frozen=True)
-class ConfigFolder:
-    """The `configs` folder: finds files by name and reads them checked."""
-
-    root: Path
-
-    def methods(self) -> list[str]:
-        """Names of all methods, overlays aside."""
-        return sorted(path.stem for path in (self.root / "methods").glob("*.yaml") if "." not in path.stem)
-
-    def method(
-        self, name: str, dataset: str, trainer: dict[str, Any], *overrides: dict[str, Any]
-    ) -> MethodFile:
-        """A method as it runs on `dataset`: file, overlay, `trainer` and `overrides`, later ones winning."""
-        content, files = self._layers("methods", name, dataset)
-        if any(overrides):
-            files += " with the experiment's overrides"
-        return read_as(MethodFile, merge(content, {"trainer": trainer}, *overrides), files)
-
-    def data(self, name: str) -> DataFile:
-        """A data set and its protocol."""
-        path = self._file("data", name)
-        content = read_as(DataFile, read_yaml(path), path)
-        read_as(ClassSpec, content.data.get("source"), path, "data.source")
-        for split in (content.protocol.train_split, *content.protocol.eval_splits):
-            if split and split not in content.protocol.counts:
-                raise ConfigError(
-                    f"{path}: protocol.counts: no count for split {split!r}; add the number of its images"
-                )
-        return content
-
-    def trainer(self, name: str) -> dict[str, Any]:
-        """Arguments of the trainer."""
-        path = self._file("trainer", name)
-        return read_as(TrainerFile, read_yaml(path), path).trainer
-
-    def refiner(self, name: str, dataset: str, trainer: dict[str, Any]) -> RefinerFile:
-        """A refiner as it runs on `dataset`, its network, if any, with `trainer`."""
-        content, files = self._layers("refine", name, dataset)
-        if "network" in content:
-            content = merge(content, {"network": {"trainer": trainer}})
-        refiner = read_as(RefinerFile, content, files)
-        if (refiner.network is None) != (refiner.affinity_labels is None):
-            raise ConfigError(
-                f"{files}: network and affinity_labels go together: the masks of the refiner `affinity_labels` are what `network` "
-                "is trained on; give both or none"
-            )
-        return refiner
-
-    def segmenter(self, name: str, dataset: str, trainer: dict[str, Any]) -> SegmenterFile:
-        """A segmenter as it runs on `dataset`."""
-        content, files = self._layers("segmenters", name, dataset)
-        return read_as(SegmenterFile, merge(content, {"trainer": trainer}), files)
-
-    def _layers(self, folder: str, name: str, dataset: str) -> tuple[dict[str, Any], str]:
-        """The file and its overlay merged, and how to name them in a message."""
-        path = self._file(folder, name)
-        overlay = path.with_name(f"{name}.{self.data(dataset).protocol.overlay or dataset}.yaml")
-        if not overlay.is_file():
-            return read_yaml(path), str(path)
-        return merge(read_yaml(path), read_yaml(overlay)), f"{path} with {overlay.name}"
-
-    def _file(self, folder: str, name: str) -> Path:
-        path = self.root / folder / f"{name}.yaml"
-        if not path.is_file():
-            known = sorted(found.stem for found in path.parent.glob("*.yaml") if "." not in found.stem)
-            raise ConfigError(
-                f"{path} does not exist; {nearest(name, known) if known else 'the folder has no YAML files'}"
-            )
-        return path

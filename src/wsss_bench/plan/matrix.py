@@ -1,4 +1,4 @@
-"""The cells of an experiment: every row (method or variant) on every data set with every seed."""
+"""The cells of an experiment: every row (method or variant) on every data set with every random seed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from wsss_bench.plan.config import ConfigFolder, Experiment, MethodFile, Variant
+from wsss_bench.plan.config import MethodFile, Variant
+from wsss_bench.plan.reader import ExperimentFiles
 from wsss_bench.plan.schema import ConfigError, nearest
 
 
@@ -15,11 +16,11 @@ class Cell:
     """One run of the matrix.
 
     Args:
-        row: Name in the table: the method's, or the variant's.
+        row: Name in the table: of the method or of the variant.
         method: Name of the method's file.
         dataset: Name of the data set's file.
-        random_seed: Random seed of everything drawn at random.
-        content: The method's file with the overlay and all overrides merged in.
+        random_seed: Seed of all random generators.
+        content: The method's file, merged with its overlay and all overrides.
     """
 
     row: str
@@ -30,22 +31,19 @@ class Cell:
 
     @property
     def is_variant(self) -> bool:
-        """Whether the row is an ablation, so that a published figure does not apply to it."""
+        """Whether the row is an ablation, to which published results do not apply."""
         return self.row != self.method
 
 
-def expand(experiment: Experiment, configs: ConfigFolder, trainer: dict[str, Any], file: Path) -> list[Cell]:
-    """All cells in table order. A method that trains nothing is deterministic: it runs with the first seed.
+def expand(files: ExperimentFiles) -> list[Cell]:
+    """All cells of an experiment in table order.
 
-    Args:
-        experiment: The matrix.
-        configs: Where methods and data sets are found.
-        trainer: Arguments of the trainer, below the overrides.
-        file: The experiment's file, for messages.
+    A method without training is deterministic, so it runs with the first random seed only.
 
     Raises:
         ConfigError: an override or a variant that does not fit a method.
     """
+    experiment, configs, file, trainer = files.experiment, files.configs, files.file, files.trainer
     methods = configs.methods() if experiment.methods == "*" else list(experiment.methods)
     rows = {name: Variant(name) for name in methods}
     for name, variant in experiment.variants.items():

@@ -1,8 +1,9 @@
-"""From cells to a directed acyclic graph of unique stages, and what is left of it to do.
+"""The plan of an experiment: a directed acyclic graph of unique stages, and the products that they score.
 
-A stage is named by what decides its result: `fingerprint` = sha256 of its kind, its configuration without any
-path of this machine's runs, and the fingerprints of the stages it reads. Two cells, or two experiments, that
-ask for the same result share the stage and its folder `runs/stages/<kind>-<title>-<fingerprint8>`.
+A stage is identified by everything that decides its result: `fingerprint` is the sha256 of its kind, its
+configuration without paths of stage folders, and the fingerprints of the stages that it reads. Cells of one
+experiment or of several that need the same result share the stage and its folder
+`runs/stages/<kind>-<title>-<fingerprint8>`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 import yaml
 
 from wsss_bench.artifacts.files import is_complete, read_manifest, write_atomically
+from wsss_bench.artifacts.layout import FAILURE_FILE, PLAN_FILE
 from wsss_bench.plan.config import DataFile
 from wsss_bench.plan.matrix import Cell
 from wsss_bench.plan.schema import ConfigError
@@ -32,11 +34,9 @@ COMMANDS = {
     "segment": "fit",
     "evaluate": "evaluate",
 }
+"""The `wsss-bench` command that runs a stage, by kind of the stage."""
 PLACES = ("out", "stage", "warm_start", "checkpoint", "seeds", "masks", "network")
-"""Keys that say where things are, not what is computed."""
-
-PLAN_FILE = "plan.yaml"
-FAILURE_FILE = "failed.json"
+"""Keys of stage configurations that hold paths of stage folders. They are not part of the fingerprint."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class Stage:
     Args:
         kind: `train`, `seed`, `refine`, `affinity` (the network of a refiner), `segment` (the network that is
             trained on pseudo masks), `predict` or `evaluate`.
-        title: Row, data set, seed and what tells it from its siblings, for people.
-        config: Content of `plan.yaml`: exactly the keys that its command takes.
-        inputs: Fingerprints of the stages it reads, by role.
+        title: Row, data set, random seed and what tells it from similar stages; for people.
+        config: Content of `plan.yaml`, with exactly the keys that its command takes.
+        inputs: Fingerprints of the stages that it reads, by role (`checkpoint`, `seeds`, `masks`, ...).
         fingerprint: sha256, hexadecimal.
         path: Its folder.
     """
@@ -67,7 +67,7 @@ class Stage:
 
     @property
     def arguments(self) -> list[str]:
-        """What to put behind `wsss-bench` to run it by hand."""
+        """The command line after `wsss-bench` that runs it by hand."""
         return [self.command, "--config", str(self.path / PLAN_FILE)]
 
     @property
@@ -77,7 +77,7 @@ class Stage:
 
     @property
     def state(self) -> str:
-        """`complete`, `failed` (its last attempt did), `resumes` (it was interrupted) or `new`."""
+        """`complete`, `failed` (the last attempt failed), `resumes` (it was interrupted) or `new`."""
         if is_complete(self.path):
             return "complete"
         if (self.path / FAILURE_FILE).is_file():
@@ -85,23 +85,25 @@ class Stage:
         return "resumes" if (self.path / PLAN_FILE).is_file() else "new"
 
     def write_plan(self) -> None:
-        """Write `plan.yaml` into the stage's folder."""
+        """Write `plan.yaml` into the folder of the stage."""
         text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
         write_atomically(self.path / PLAN_FILE, lambda file: file.write(text.encode()))
 
 
 @dataclass(frozen=True)
 class ScoredProduct:
-    """Something of a cell that is scored.
+    """A product of a cell that is scored.
 
     Args:
         cell: The cell.
         kind: `seed`, `pseudo_mask` or `segmentation`.
-        split: What it is scored on.
-        refiner: Name of the refiner of a refined product, or of the pseudo masks behind a segmentation.
-        evaluate: Fingerprint of the stage that scores it; None where `missing` says why there is none.
-        missing: Why it cannot be made here, in a few words (`no crf`).
-        extra: What it was given beyond the `extra` of its method: that of the segmenter.
+        split: The split that it is scored on.
+        refiner: Name of the refiner that made the pseudo masks, or the pseudo masks that the segmenter was
+            trained on; None for other products.
+        evaluate: Fingerprint of the stage that scores it; None if there is none, for the reason in `missing`.
+        missing: Why it has no score, in a few words for the table: `no crf`, or `partial` for masks that hold
+            255.
+        extra: What it was given beyond the `extra` of its method: by the refiner and the segmenter.
     """
 
     cell: Cell
@@ -115,17 +117,17 @@ class ScoredProduct:
 
 @dataclass
 class Plan:
-    """All that an experiment asks for.
+    """The stages and products of an experiment.
 
     Args:
-        experiment: Its name: the stem of its file.
-        trainer: Arguments of the trainer it runs under.
-        jobs: Stages at a time, if it says so.
+        experiment: Name of the experiment: the stem of its file.
+        trainer: Arguments of its trainer.
+        jobs: Number of stages that run at a time, if the experiment sets it.
         datasets: The data sets, by name.
-        segmenters: What multi-stage methods train on their pseudo masks, in words, by data set.
+        segmenters: The segmenter of multi-stage methods in words, by data set.
         stages: Unique stages by fingerprint, inputs before those that read them.
         products: What is scored, in table order.
-        notes: What a user should know before it starts, a sentence each.
+        notes: Sentences that the user should read before it starts.
     """
 
     experiment: str
@@ -138,7 +140,7 @@ class Plan:
     segmenters: dict[str, str] = field(default_factory=dict)
 
     def chain(self, fingerprint: str) -> list[Stage]:
-        """The stage and everything it needs, inputs first."""
+        """The stage and all stages that it depends on, inputs first."""
         found: dict[str, Stage] = {}
 
         def visit(key: str) -> None:
@@ -151,7 +153,11 @@ class Plan:
 
 
 class StageFolder:
-    """`runs/stages`: what earlier runs left there."""
+    """`runs/stages` with the stage folders of earlier runs, listed once.
+
+    Args:
+        runs: Folder of all results.
+    """
 
     def __init__(self, runs: Path) -> None:
         self.root = runs / "stages"
@@ -161,17 +167,25 @@ class StageFolder:
             self._by_key[kind, rest[-8:]] = path
 
     def path(self, kind: str, title: str, fingerprint: str) -> Path:
-        """Folder of a stage: the one that exists for its fingerprint, whoever named it, or a new name.
+        """Folder of a stage: the one that exists for its fingerprint, under any title, or a new name."""
+        found = self._by_key.get((kind, fingerprint[:8]))
+        return found or self.root / f"{kind}-{title}-{fingerprint[:8]}"
+
+    def check_results(self, stages: Iterable[Stage]) -> None:
+        """Check that the complete folders of `stages` hold the results of these stages.
 
         Raises:
-            ConfigError: the folder belongs to another fingerprint with the same first eight digits.
+            ConfigError: a folder belongs to another fingerprint with the same first eight digits.
         """
-        path = self._by_key.get((kind, fingerprint[:8]))
-        if path is None:
-            return self.root / f"{kind}-{title}-{fingerprint[:8]}"
-        if is_complete(path) and read_manifest(path).get("fingerprint") != fingerprint:
-            raise ConfigError(f"{path} holds the result of another configuration; move it away and run again")
-        return path
+        existing = set(self._by_key.values())
+        for stage in stages:
+            path = stage.path
+            if path not in existing or not is_complete(path):
+                continue
+            if read_manifest(path).get("fingerprint") != stage.fingerprint:
+                raise ConfigError(
+                    f"{path} holds the result of another configuration; move it away and run again"
+                )
 
     @cached_property
     def _seconds(self) -> dict[tuple[str, str], float]:
@@ -179,22 +193,22 @@ class StageFolder:
         for path in self._by_key.values():
             if is_complete(path):
                 manifest = read_manifest(path)
-                key = (str(manifest.get("kind")), _without_seed(str(manifest.get("title"))))
+                key = (str(manifest.get("kind")), _without_random_seed(str(manifest.get("title"))))
                 entry = (str(manifest.get("finished", "")), float(manifest.get("wall_seconds", 0.0)))
                 found[key] = max(found.get(key, entry), entry)
         return {key: seconds for key, (_, seconds) in found.items()}
 
     def estimate(self, stage: Stage) -> float | None:
-        """Wall seconds of the latest run of the same kind, row and data set with any seed, if any."""
-        return self._seconds.get((stage.kind, _without_seed(stage.title)))
+        """Wall seconds of the latest run of this kind, row and data set with any random seed, if any."""
+        return self._seconds.get((stage.kind, _without_random_seed(stage.title)))
 
 
-def _without_seed(title: str) -> str:
+def _without_random_seed(title: str) -> str:
     return re.sub(r"-s\d+(?=-|$)", "", title)
 
 
 def fingerprint_of(kind: str, config: dict[str, Any], inputs: dict[str, str]) -> str:
-    """sha256 of what decides a stage's result; the same for equal values in any order of keys."""
+    """sha256 of everything that decides the result of a stage. The order of keys does not matter."""
     content = {
         "kind": kind,
         "config": {key: value for key, value in config.items() if key not in PLACES},
@@ -204,7 +218,7 @@ def fingerprint_of(kind: str, config: dict[str, Any], inputs: dict[str, str]) ->
 
 
 def describe(plan: Plan, folder: StageFolder) -> Iterator[str]:
-    """The plan for people: a line a stage, with its state and its time in an earlier run, and the total."""
+    """The plan as text: one line per stage with its state and its time in an earlier run, and the total."""
     states = {"complete": "complete, skipped", "new": "new", "failed": "failed before, tried again"}
     estimates = []
     for stage in plan.stages.values():

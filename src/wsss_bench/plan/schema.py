@@ -1,7 +1,7 @@
-"""A strict reading of plain YAML values into dataclasses.
+"""Strict conversion of plain YAML values into dataclasses.
 
-An unknown key, a missing key or a value of another type ends in one message that names the file, the key,
-what was expected and what came; a misspelt key also gets the nearest known one.
+An unknown key, a missing key or a value of the wrong type raises an error with the file, the key, what was
+expected and what was found; for an unknown key also the most similar known one.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import difflib
 import types
+from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
@@ -20,12 +21,12 @@ class ConfigError(ValueError):
 
 
 def read_as(cls: type[T], value: Any, file: object, key: str = "") -> T:
-    """Turn a mapping into the dataclass `cls`, checking every key and every type on the way.
+    """Convert a mapping into the dataclass `cls` and check every key and every type.
 
     Args:
         cls: A dataclass whose fields are JSON-like types, `Literal`s, unions, or further dataclasses.
-        value: What the YAML file holds.
-        file: Where it came from, for messages.
+        value: Content of the YAML file, or of one key in it.
+        file: Path of the file, for messages.
         key: Dotted path of `value` inside the file, for messages.
 
     Raises:
@@ -50,12 +51,18 @@ def read_as(cls: type[T], value: Any, file: object, key: str = "") -> T:
         raise ConfigError(
             f"{_place(file, key)}: missing key {missing[0]!r}; add it ({_type_name(cls, missing[0])})"
         )
-    hints = get_type_hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]
     return cls(**{name: _convert(hints[name], item, file, _join(key, name)) for name, item in value.items()})
 
 
+@cache
+def _hints(cls: type) -> dict[str, Any]:
+    """The types of the fields of a dataclass; evaluating them is slow."""
+    return get_type_hints(cls)
+
+
 def nearest(name: str, known: Any) -> str:
-    """`did you mean 'x'?` where a known name is close, and the list of known names in any case."""
+    """End of a message about an unknown name: `did you mean 'x'?` if one is similar, and all known names."""
     close = difflib.get_close_matches(name, known, n=1)
     listed = ", ".join(known)
     return f"did you mean {close[0]!r}? Known: {listed}" if close else f"known: {listed}"
@@ -71,7 +78,7 @@ def _convert(expected: Any, value: Any, file: object, key: str) -> Any:
         if value is None and type(None) in get_args(expected):
             return None
         options = [option for option in get_args(expected) if option is not type(None)]
-        if len(options) == 1:  # an optional value: the inner message is the better one
+        if len(options) == 1:  # an optional value: the message about its type is more specific
             return _convert(options[0], value, file, key)
         for option in options:
             with contextlib.suppress(ConfigError):
@@ -108,7 +115,7 @@ def _join(key: str, name: object) -> str:
 
 
 def _type_name(cls: type, name: str) -> str:
-    return _type_text(get_type_hints(cls)[name])
+    return _type_text(_hints(cls)[name])
 
 
 def _type_text(expected: Any) -> str:

@@ -1,23 +1,28 @@
-"""YAML as the bench reads it, and the merging of its layers."""
+"""YAML files as the plan reads them, and the merging of their layers."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.constructor import SafeConstructor
+from yaml.resolver import Resolver
 
 from wsss_bench.plan.schema import ConfigError
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML as people write it: `1e-4` is a number, and a key given twice is an error."""
+class _Strict(SafeConstructor, Resolver):
+    """Plain YAML, except that `1e-4` is a number and that a key given twice is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                continue  # refused below, with its line
             if key in seen:
                 raise ConfigError(
                     f"line {key_node.start_mark.line + 1}: key {key!r} is given twice; keep one"
@@ -26,9 +31,22 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_Loader.add_implicit_resolver(
+# YAML 1.1 requires a dot in a float; people write 1e-4
+_Strict.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)$"), list("-+0123456789.")
 )
+
+
+class StrictLoader(_Strict, yaml.SafeLoader):
+    """The loader in Python; its error messages quote the line."""
+
+
+if yaml.__with_libyaml__:
+
+    class FastLoader(_Strict, yaml.CSafeLoader):
+        """The loader with the parser of libyaml: several times as fast, with shorter error messages."""
+else:
+    FastLoader = StrictLoader  # type: ignore[misc, assignment]
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -38,7 +56,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: no such file, not YAML, or not a mapping.
     """
     try:
-        content = yaml.load(path.read_text(), _Loader)
+        content = _parse(path.read_text())
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be read ({error.strerror}); give the path of a YAML file"
@@ -52,8 +70,19 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
+def _parse(text: str) -> Any:
+    try:
+        return yaml.load(text, FastLoader)
+    except yaml.YAMLError:
+        return yaml.load(text, StrictLoader)  # for its better message
+
+
 def merge(*layers: dict[str, Any]) -> dict[str, Any]:
-    """Join mappings key by key, deeply; any other value, lists too, is replaced by the later layer's."""
+    """Merge nested mappings key by key.
+
+    A value that is not a mapping, such as a list, is replaced by that of the later layer. The layers are not
+    changed; values that are not merged are shared with them, not copied.
+    """
     merged: dict[str, Any] = {}
     for layer in layers:
         for key, value in layer.items():

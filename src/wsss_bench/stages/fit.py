@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import LightningArgumentParser
 
 from wsss_bench.artifacts.files import write_atomically
-from wsss_bench.artifacts.layout import LAST
+from wsss_bench.artifacts.layout import CONFIG_FILE, LAST, MASKS
 from wsss_bench.artifacts.run import StageRun, open_stage
 from wsss_bench.callbacks import Progress
 from wsss_bench.methods.base import Method, check_checkpoint
@@ -92,13 +92,13 @@ def fit(trainer: Trainer, method: Method, cli: FitCLI, run: StageRun | None) -> 
     """
     last = cli.out / LAST
     if cli.config.masks:
-        cli.datamodule.train_on(Path(cli.config.masks) / "masks")
+        cli.datamodule.train_on(Path(cli.config.masks) / MASKS)
     if cli.config.warm_start and not last.is_file():
         warm_start(method, Path(cli.config.warm_start) / LAST)
     trainer.strategy.checkpoint_io = AtomicCheckpointIO()
     callbacks_of(trainer).append(LastCheckpoint(last))
     if run is not None:
-        write_atomically(cli.out / "config.yaml", lambda f: f.write(cli.parser.dump(cli.config).encode()))
+        write_atomically(cli.out / CONFIG_FILE, lambda f: f.write(cli.parser.dump(cli.config).encode()))
         callbacks_of(trainer).append(Progress(run))
         trainer.logger = trainer_logger(cli.out, "train", cli.info, cli.plain_config()) or None
     trainer.fit(

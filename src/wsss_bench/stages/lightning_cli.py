@@ -17,6 +17,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from wsss_bench.artifacts.run import StageInfo, StageRun
 from wsss_bench.data.datamodule import WSSSDataModule
 from wsss_bench.methods.base import Method
+from wsss_bench.renamed import refuse_renamed
 
 # keep Lightning's tips and device tables out of the log of a stage
 for known in (
@@ -75,6 +76,7 @@ class StageCLI(LightningCLI):
         parser.link_arguments("data.class_names", "model.init_args.class_names", apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        refuse_renamed(args)
         self.config = parser.parse_object(args) if isinstance(args, dict) else parser.parse_args(args)
 
     def instantiate_classes(self) -> None:

@@ -9,6 +9,7 @@ import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
 from wsss_bench.artifacts.run import StageInfo
+from wsss_bench.renamed import refuse_renamed
 
 BY_HAND = StageInfo()
 """The option `stage` of a stage that was started by hand and not by a plan."""
@@ -30,10 +31,12 @@ class FunctionParser:
 
     def check(self, config: dict[str, Any]) -> None:
         """Parse the content of a configuration file without running anything."""
+        refuse_renamed(config, self.function.__name__)
         self.parser.parse_object(config)
 
     def run(self, argv: list[str]) -> None:
         """Parse a command line and call the function."""
+        refuse_renamed(argv, self.function.__name__)
         config = self.parser.parse_args(argv)
         config.pop("config", None)
         resolved = yaml.safe_load(self.parser.dump(config, skip_validation=True))

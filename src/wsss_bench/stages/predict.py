@@ -16,7 +16,7 @@ from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser
 
 from wsss_bench.artifacts.files import mask_path, read_mask, read_seed, write_json
-from wsss_bench.artifacts.layout import LAST
+from wsss_bench.artifacts.layout import LAST, MASKS, REFERENCES_FILE, SEEDS
 from wsss_bench.artifacts.run import StageRun, open_stage
 from wsss_bench.callbacks import MaskWriter, Progress, SeedWriter
 from wsss_bench.crf.densecrf import CRFConfig, available
@@ -124,10 +124,10 @@ def predict_split(cli: PredictCLI, run: StageRun | None) -> None:
     crf = config.crf if available() else None
     writer: Callback
     if config.product == "seed":
-        folder = cli.out / "seeds"
+        folder = cli.out / SEEDS
         writer = SeedWriter(folder)
     else:
-        folder = cli.out / "masks"
+        folder = cli.out / MASKS
         writer = MaskWriter(folder, crf, config.crf_workers)
     ids = cli.datamodule.source.ids(config.split)
     missing = [image_id for image_id in ids if not is_done(folder, config.product, crf is not None, image_id)]
@@ -146,7 +146,7 @@ def predict_split(cli: PredictCLI, run: StageRun | None) -> None:
         names = cli.datamodule.class_names
         table = cli.datamodule.reference_table(config.split, references)
         drawn = {i: {names[c]: ids for c, ids in classes.items()} for i, classes in table.items()}
-        write_json(cli.out / "references.json", drawn)
+        write_json(cli.out / REFERENCES_FILE, drawn)
     if missing:
         cli.datamodule.predict_on(config.split, config.product == "seed", missing, references)
         prediction = Prediction(method, config.product, inference)

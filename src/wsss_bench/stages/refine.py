@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from wsss_bench.artifacts.files import mask_path, read_mask, read_seed, seed_path, write_mask
-from wsss_bench.artifacts.layout import require_files, seed_folder
+from wsss_bench.artifacts.layout import MASKS, require_files, seed_folder
 from wsss_bench.artifacts.run import StageInfo, open_stage
 from wsss_bench.crf.pool import ImagePool
 from wsss_bench.data.sources.base import Source
-from wsss_bench.refine.base import Refiner, NetworkRefiner
+from wsss_bench.refine.base import NetworkRefiner, Refiner
 from wsss_bench.stages.parser import BY_HAND, FunctionParser
 from wsss_bench.types import ScoreMaps
 
@@ -50,7 +50,7 @@ def refine(
     require_files(
         [image_id for image_id in ids if not seed_path(folder, image_id).is_file()], "seed", folder, split
     )
-    masks = Path(out) / "masks"
+    masks = Path(out) / MASKS
     load_network(refiner, network)
     require_inputs(refiner, ids, split)
     workers = workers if refiner.in_pool else 0

@@ -17,7 +17,7 @@ from wsss_bench.methods.mcis.losses import common_and_unshared_labels, contrasti
 from wsss_bench.methods.mcis.mcis import MCIS, PUBLISHED
 from wsss_bench.methods.mcis.vgg import at_stride_8
 from wsss_bench.methods.optim import build_optimizer, build_schedule
-from wsss_bench.plan.config import ConfigFolder
+from wsss_bench.plan.reader import read_configs
 from wsss_bench.stages.predict import PredictCLI, predict_split
 from wsss_bench.types import ImageBatch, PairBatch, Reference
 
@@ -371,7 +371,7 @@ def test_a_reference_changes_only_the_class_it_was_drawn_for(recorded_seeds):
 
 
 def test_the_seed_stage_records_its_references(tmp_path, mini_data):
-    configs = ConfigFolder(paths.CONFIGS)
+    configs = read_configs(paths.CONFIGS)
     content = configs.method("mcis", "mini", configs.trainer("cpu"))
     config = {
         "seed_everything": 5,

@@ -4,8 +4,8 @@ import paths
 import pytest
 import yaml
 
-from wsss_bench.plan.config import ConfigFolder
 from wsss_bench.plan.planner import make_plan
+from wsss_bench.plan.reader import read_configs
 from wsss_bench.stages.check import check
 
 CONFIGS = paths.CONFIGS
@@ -25,7 +25,7 @@ def test_every_stage_of_a_plan_parses(data, tmp_path):
 
 @pytest.mark.parametrize("name", ["dalnet", "toco"])
 def test_schedules_are_the_published_ones_and_end_at_the_last_step(name):
-    folder = ConfigFolder(CONFIGS)
+    folder = read_configs(CONFIGS)
     for data, steps, images in (("voc", 20000, 4), ("coco", 80000, 8)):
         content = folder.method(name, data, {})
         optim = content.model.init_args["optim"]
@@ -44,7 +44,7 @@ def test_schedules_are_the_published_ones_and_end_at_the_last_step(name):
 
 
 def test_supervision_and_extra_are_declared():
-    folder = ConfigFolder(CONFIGS)
+    folder = read_configs(CONFIGS)
     dalnet, toco = (folder.method(name, "voc", {}).bench for name in ("dalnet", "toco"))
     assert (dalnet.supervision, set(dalnet.extra)) == ("image+text", {"clip", "imagenet_21k"})
     assert (toco.supervision, set(toco.extra)) == ("image", {"imagenet_21k"})

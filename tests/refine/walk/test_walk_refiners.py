@@ -9,7 +9,7 @@ import yaml
 from wsss_bench.artifacts.files import mask_path, read_manifest, read_mask, write_seed
 from wsss_bench.crf import densecrf
 from wsss_bench.data.sources.voc import VOC
-from wsss_bench.plan.config import ConfigFolder
+from wsss_bench.plan.reader import read_configs
 from wsss_bench.refine.walk.affinitynet import AffinityNet, majority_labels
 from wsss_bench.refine.walk.irn import IRNRefiner, argmax_with_background, scores_after_walk
 from wsss_bench.refine.walk.irnet import IRNet
@@ -17,7 +17,7 @@ from wsss_bench.refine.walk.psa import PSARefiner
 from wsss_bench.stages import fit, refine
 from wsss_bench.types import MaskBatch, ScoreMaps
 
-FOLDER = ConfigFolder(paths.CONFIGS)
+FOLDER = read_configs(paths.CONFIGS)
 GOLDEN = paths.GOLDEN / "clims"
 MINI = {"backbone": "package:mini/resnet.json", "weights": None}
 CLASSES = ("cat", "dog", "cow")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from wsss_bench.artifacts.files import read_manifest
+from wsss_bench.artifacts.layout import LAST
 from wsss_bench.methods.base import Method, check_checkpoint
 
 Network = TypeVar("Network", bound=Method)
@@ -30,7 +31,7 @@ def load_trained_network(network_class: type[Network], stage: Path) -> Network:
         ValueError: the stage trained another class.
     """
     arguments = read_manifest(stage)["config"]["model"]["init_args"]
-    checkpoint = torch.load(stage / "checkpoints" / "last.ckpt", map_location="cpu", weights_only=True)
+    checkpoint = torch.load(stage / LAST, map_location="cpu", weights_only=True)
     names = checkpoint.get("wsss_bench", {}).get("class_names", ())
     check_checkpoint(checkpoint, f"{network_class.__module__}.{network_class.__qualname__}", names)
     settings = {key: value for key, value in arguments.items() if key != "optim"}

@@ -1,0 +1,115 @@
+"""The `configs` folder in memory: finds files by name, merges their layers, and checks the result.
+
+`configs/methods/<name>.yaml` may have an overlay `<name>.<dataset>.yaml` in the same folder, merged over it
+for that data set; the same holds for `configs/refine` and `configs/segmenters`. Nothing here reads the disk:
+`reader.py` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wsss_bench.plan.config import ClassSpec, DataFile, MethodFile, RefinerFile, SegmenterFile, TrainerFile
+from wsss_bench.plan.schema import ConfigError, nearest, read_as
+from wsss_bench.plan.yaml_files import merge
+
+METHODS, DATA, REFINE, SEGMENTERS, TRAINER = "methods", "data", "refine", "segmenters", "trainer"
+"""The subfolders of `configs`."""
+
+
+def file_key(kind: str, name: str, overlay: str = "") -> str:
+    """Path of a file below `configs`: `methods/cam.yaml`, or its overlay `methods/cam.coco.yaml`."""
+    return f"{kind}/{name}.{overlay}.yaml" if overlay else f"{kind}/{name}.yaml"
+
+
+@dataclass(frozen=True)
+class ConfigFolder:
+    """The files of a `configs` folder, of which `contents` holds those that were read.
+
+    Args:
+        root: Where the folder is; for messages.
+        listed: Paths of all its YAML files below `root`, as `file_key` gives them.
+        contents: What the files hold, by the same paths.
+    """
+
+    root: Path
+    listed: frozenset[str]
+    contents: Mapping[str, dict[str, Any]]
+
+    def names(self, kind: str) -> list[str]:
+        """Names of the files in a subfolder, without overlays."""
+        stems = (
+            key.removeprefix(f"{kind}/").removesuffix(".yaml")
+            for key in self.listed
+            if key.startswith(f"{kind}/")
+        )
+        return sorted(stem for stem in stems if "." not in stem)
+
+    def methods(self) -> list[str]:
+        """Names of all methods."""
+        return self.names(METHODS)
+
+    def method(
+        self, name: str, dataset: str, trainer: dict[str, Any], *overrides: dict[str, Any]
+    ) -> MethodFile:
+        """A method as it runs on `dataset`: file, overlay, `trainer` and `overrides`; later ones win."""
+        content, files = self._layers(METHODS, name, dataset)
+        if any(overrides):
+            files += " with the experiment's overrides"
+        return read_as(MethodFile, merge(content, {"trainer": trainer}, *overrides), files)
+
+    def data(self, name: str) -> DataFile:
+        """A data set and its protocol."""
+        path, raw = self._file(DATA, name)
+        content = read_as(DataFile, raw, path)
+        read_as(ClassSpec, content.data.get("source"), path, "data.source")
+        for split in (content.protocol.train_split, *content.protocol.eval_splits):
+            if split and split not in content.protocol.counts:
+                raise ConfigError(
+                    f"{path}: protocol.counts: no count for split {split!r}; add the number of its images"
+                )
+        return content
+
+    def trainer(self, name: str) -> dict[str, Any]:
+        """Arguments of the trainer."""
+        path, content = self._file(TRAINER, name)
+        return read_as(TrainerFile, content, path).trainer
+
+    def refiner(self, name: str, dataset: str, trainer: dict[str, Any]) -> RefinerFile:
+        """A refiner as it runs on `dataset`; its network, if it has one, runs with `trainer`."""
+        content, files = self._layers(REFINE, name, dataset)
+        if "network" in content:
+            content = merge(content, {"network": {"trainer": trainer}})
+        refiner = read_as(RefinerFile, content, files)
+        if (refiner.network is None) != (refiner.affinity_labels is None):
+            raise ConfigError(
+                f"{files}: network and affinity_labels go together: `network` is trained on the masks of the "
+                "refiner `affinity_labels`; give both or none"
+            )
+        return refiner
+
+    def segmenter(self, name: str, dataset: str, trainer: dict[str, Any]) -> SegmenterFile:
+        """A segmenter as it runs on `dataset`."""
+        content, files = self._layers(SEGMENTERS, name, dataset)
+        return read_as(SegmenterFile, merge(content, {"trainer": trainer}), files)
+
+    def _layers(self, kind: str, name: str, dataset: str) -> tuple[dict[str, Any], str]:
+        """The file and its overlay merged, and the text that names them in messages."""
+        path, content = self._file(kind, name)
+        overlay = file_key(kind, name, self.data(dataset).protocol.overlay or dataset)
+        if overlay not in self.listed:
+            return content, str(path)
+        return merge(content, self.contents[overlay]), f"{path} with {Path(overlay).name}"
+
+    def _file(self, kind: str, name: str) -> tuple[Path, dict[str, Any]]:
+        key = file_key(kind, name)
+        if key not in self.listed:
+            known = self.names(kind)
+            raise ConfigError(
+                f"{self.root / key} does not exist; "
+                f"{nearest(name, known) if known else 'the folder has no YAML files'}"
+            )
+        return self.root / key, self.contents[key]

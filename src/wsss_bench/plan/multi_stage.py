@@ -1,0 +1,172 @@
+"""The stages after the seeds of a multi-stage method: refiners, their networks, and the segmenter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from wsss_bench.plan.config import ClassSpec, NetworkSpec, RefinerFile, SegmenterFile
+from wsss_bench.plan.plan import ScoredProduct, Stage
+from wsss_bench.plan.scoring import score_pseudo_masks, score_segmentation
+from wsss_bench.plan.stage_configs import CellConfigs
+from wsss_bench.plan.stage_table import StageTable
+
+
+@dataclass(frozen=True)
+class MultiStage:
+    """What follows the seeds on one data set, the same for every multi-stage method.
+
+    Args:
+        refiners: The refiners, by name.
+        absent: Modules that refiners require and that are not installed.
+        pseudo_masks: Name of the refiner on whose masks the segmenter is trained, if any.
+        segmenter_name: Name of the segmenter, if any.
+        segmenter: What its file holds.
+    """
+
+    refiners: Mapping[str, RefinerFile]
+    absent: frozenset[str]
+    pseudo_masks: str | None = None
+    segmenter_name: str | None = None
+    segmenter: SegmenterFile | None = None
+
+    def lacks(self, name: str) -> str | None:
+        """The first module that a refiner requires and that is not installed, if any."""
+        return next((module for module in self.refiners[name].requires if module in self.absent), None)
+
+    def notes(self) -> list[str]:
+        """A sentence for each refiner that is left out."""
+        lacking = {name: module for name in self.refiners if (module := self.lacks(name))}
+        return [
+            f"refiner {name} is left out: module {module} is not installed; its cells say {_mark(module)!r}"
+            for name, module in lacking.items()
+        ]
+
+    def describe_segmenter(self) -> str | None:
+        """The segmenter in words, for the table; None without one."""
+        if self.segmenter is None:
+            return None
+        hints = self.segmenter.bench
+        parts = ", ".join([hints.backbone, *hints.extra])
+        return f"{self.segmenter_name} ({parts}) on the masks of {self.pseudo_masks}"
+
+    def products(self, table: StageTable, configs: CellConfigs, seed: Stage) -> list[ScoredProduct]:
+        """The pseudo masks of each refiner, and the segmentations of a segmenter trained on one of them.
+
+        Args:
+            table: Receives the stages.
+            configs: The cell.
+            seed: Its seed stage.
+        """
+        products: list[ScoredProduct] = []
+        for name in self.refiners:
+            masks, product = self._pseudo_masks(table, configs, seed, name)
+            products.append(product)
+            if name == self.pseudo_masks:
+                products += self._segmentations(table, configs, masks, product)
+        return products
+
+    def _pseudo_masks(
+        self, table: StageTable, configs: CellConfigs, seed: Stage, name: str
+    ) -> tuple[Stage | None, ScoredProduct]:
+        """The refine stage of a refiner (None if a module is missing) and the product of its masks."""
+        refiner = self.refiners[name]
+        extra = tuple(refiner.extra)
+        split = configs.protocol.train_split
+        module = self.lacks(name)
+        if module:
+            missing = _mark(module)
+            return None, ScoredProduct(configs.cell, "pseudo_mask", split, name, None, missing, extra)
+        network = None
+        if refiner.network is not None and refiner.affinity_labels is not None:
+            labels = _refine(table, configs, seed, refiner.affinity_labels, f"{name}-labels", trained_on=True)
+            network = _fit(table, configs, "affinity", refiner.network, labels, name)
+        trained_on = name == self.pseudo_masks
+        masks = _refine(table, configs, seed, refiner.refiner, name, network, trained_on=trained_on)
+        if not refiner.scored:
+            return masks, ScoredProduct(configs.cell, "pseudo_mask", split, name, None, "partial", extra)
+        return masks, score_pseudo_masks(table, configs, masks, name, extra)
+
+    def _segmentations(
+        self, table: StageTable, configs: CellConfigs, masks: Stage | None, pseudo_masks: ScoredProduct
+    ) -> list[ScoredProduct]:
+        """The products of the segmenter; without masks to train it on, they say why the masks are missing."""
+        if self.segmenter is None:
+            return []
+        name = pseudo_masks.refiner
+        extra = (*self.segmenter.bench.extra, *pseudo_masks.extra)
+        if masks is None:
+            return [
+                ScoredProduct(configs.cell, "segmentation", split, name, None, pseudo_masks.missing, extra)
+                for split in configs.protocol.eval_splits
+            ]
+        suffix = f"{name}-{self.segmenter_name}"
+        trained = _fit(table, configs, "segment", self.segmenter, masks, suffix)
+        return [
+            _segmentation(table, configs, self.segmenter, trained, split, f"{suffix}-{split}", name, extra)
+            for split in configs.protocol.eval_splits
+        ]
+
+
+def _refine(
+    table: StageTable,
+    configs: CellConfigs,
+    seed: Stage,
+    refiner: ClassSpec,
+    suffix: str,
+    network: Stage | None = None,
+    *,
+    trained_on: bool,
+) -> Stage:
+    """Masks of all training images if a network is trained on them, else of the scored images only."""
+    arguments = dict(refiner.init_args)
+    if "threshold" in arguments and arguments["threshold"] is None:
+        arguments["threshold"] = configs.hints.threshold
+    config = {
+        "source": configs.training_source if trained_on else configs.source,
+        "split": configs.training_split if trained_on else configs.protocol.train_split,
+        "seeds": str(seed.path),
+        "refiner": {"class_path": refiner.class_path, "init_args": arguments},
+    }
+    if network is not None:
+        config["network"] = str(network.path)
+    return table.stage("refine", configs.title(suffix), config, {"seeds": seed, "network": network})
+
+
+def _fit(
+    table: StageTable, configs: CellConfigs, kind: str, spec: NetworkSpec, masks: Stage, suffix: str
+) -> Stage:
+    """The stage that trains a network on the masks of a refine stage."""
+    config = configs.network(spec) | {"masks": str(masks.path)}
+    if configs.extra_images:  # there are pseudo masks of these images too
+        config["data"] = config["data"] | {"extra_images": configs.extra_images}
+    return table.stage(kind, configs.title(suffix), config, {"masks": masks})
+
+
+def _segmentation(
+    table: StageTable,
+    configs: CellConfigs,
+    segmenter: SegmenterFile,
+    trained: Stage,
+    split: str,
+    suffix: str,
+    refiner: str | None,
+    extra: tuple[str, ...],
+) -> ScoredProduct:
+    """The score of the masks that the trained segmenter predicts for an evaluation split."""
+    config = {
+        **configs.network(segmenter),
+        "inference": segmenter.inference,
+        "checkpoint": str(trained.path),
+        "product": "segmentation",
+        "split": split,
+        "crf": configs.protocol.crf,
+        "scales": configs.protocol.scales,
+    }
+    masks = table.stage("predict", configs.title(suffix), config, {"checkpoint": trained})
+    return score_segmentation(table, configs, masks, split, suffix, refiner, extra)
+
+
+def _mark(module: str) -> str:
+    """What the cells of a refiner without its module say in the table."""
+    return "no crf" if module == "pydensecrf" else f"no {module}"

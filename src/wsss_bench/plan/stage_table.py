@@ -1,0 +1,52 @@
+"""The unique stages of a plan."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from wsss_bench.plan.plan import Stage, StageFolder, fingerprint_of
+
+
+class StageTable:
+    """Stages by fingerprint, inputs before those that read them.
+
+    Cells share stages: a stage keeps the title and the folder that it got when it was first added.
+
+    Args:
+        experiment: Name of the experiment, recorded in the stages.
+        folder: Where stage folders are.
+    """
+
+    def __init__(self, experiment: str, folder: StageFolder) -> None:
+        self.stages: dict[str, Stage] = {}
+        self._experiment = experiment
+        self._folder = folder
+
+    def stage(
+        self, kind: str, title: str, config: dict[str, Any], reads: Mapping[str, Stage | None]
+    ) -> Stage:
+        """The stage with this configuration and these inputs, added if it is new.
+
+        Args:
+            kind: As in `Stage`.
+            title: Used if the stage is new.
+            config: What its command takes, except for `out` and `stage`.
+            reads: The stages that it reads, by role; None where there is none.
+        """
+        inputs = {role: stage.fingerprint for role, stage in reads.items() if stage is not None}
+        fingerprint = fingerprint_of(kind, config, inputs)
+        if fingerprint not in self.stages:
+            path = self._folder.path(kind, title, fingerprint)
+            info = {
+                "experiment": self._experiment,
+                "title": title,
+                "kind": kind,
+                "fingerprint": fingerprint,
+                "inputs": inputs,
+            }
+            # a copy without shared parts: the YAML file of a stage then has no anchors
+            own = json.loads(json.dumps({**config, "out": str(path), "stage": info}))
+            self.stages[fingerprint] = Stage(kind, title, own, inputs, fingerprint, path)
+        return self.stages[fingerprint]

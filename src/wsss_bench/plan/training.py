@@ -1,0 +1,78 @@
+"""The train stages: which cell is trained for a cell that is scored, and which training it starts from."""
+
+from __future__ import annotations
+
+from wsss_bench.plan.matrix import Cell
+from wsss_bench.plan.plan import Stage
+from wsss_bench.plan.reader import ExperimentFiles
+from wsss_bench.plan.schema import ConfigError
+from wsss_bench.plan.stage_configs import CellConfigs
+from wsss_bench.plan.stage_table import StageTable
+
+
+def train(table: StageTable, files: ExperimentFiles, cell: Cell) -> Stage | None:
+    """The train stage of a cell, and those that it starts from; None for a method without training."""
+    if not cell.content.bench.trains:
+        return None
+    return _train(table, files, trained_cell(files, cell))
+
+
+def trained_cell(files: ExperimentFiles, cell: Cell) -> Cell:
+    """The cell that is trained for `cell`: itself, unless `train_on` or `same_training` says otherwise."""
+    experiment = files.experiment
+    target = experiment.train_on
+    if target is None and not files.configs.data(cell.dataset).protocol.train_split:
+        raise ConfigError(
+            f"configs/data/{cell.dataset}.yaml is only scored on (no protocol.train_split), but "
+            f"{cell.method} trains; set train_on in the experiment to the data that it is trained on, or "
+            "leave one of the two out"
+        )
+    if target is not None and cell.content.bench.supervision != "caption":
+        raise ConfigError(
+            f"configs/methods/{cell.method}.yaml: a method that learns from captions may be trained on "
+            f"{target} and scored on {cell.dataset}; this one learns from "
+            f"{cell.content.bench.supervision!r} and predicts the classes of its training data only. Leave "
+            "it or train_on out of the experiment"
+        )
+    variant = experiment.variants.get(cell.row)
+    row = cell.method if variant and variant.same_training else cell.row
+    own = variant.override if variant and row == cell.row else {}
+    return _cell(files, row, cell.method, target or cell.dataset, cell.random_seed, own)
+
+
+def _train(table: StageTable, files: ExperimentFiles, cell: Cell, users: tuple[str, ...] = ()) -> Stage:
+    """The train stage of exactly this cell.
+
+    Args:
+        table: Receives the stages.
+        files: The experiment.
+        cell: What is trained.
+        users: Methods whose training starts from this one, to refuse a circle.
+    """
+    warm_start = None
+    name = cell.content.bench.warm_start
+    if name is not None:
+        place = f"configs/methods/{cell.method}.yaml: bench.warm_start"
+        if name in (*users, cell.method):
+            raise ConfigError(f"{place}: {name} leads back to itself")
+        first = _cell(files, name, name, cell.dataset, cell.random_seed)
+        if not first.content.bench.trains:
+            raise ConfigError(f"{place}: {name} has no train stage")
+        warm_start = _train(table, files, first, (*users, cell.method))
+    configs = CellConfigs(cell, files.configs.data(cell.dataset))
+    config = configs.method() | {"warm_start": str(warm_start.path) if warm_start else None}
+    return table.stage("train", configs.title(), config, {"warm_start": warm_start})
+
+
+def _cell(
+    files: ExperimentFiles,
+    row: str,
+    method: str,
+    dataset: str,
+    random_seed: int,
+    own_override: dict[str, object] | None = None,
+) -> Cell:
+    """A cell outside the matrix, with the experiment's override of its method and then `own_override`."""
+    override = files.experiment.override.get(method, {})
+    content = files.configs.method(method, dataset, files.trainer, override, own_override or {})
+    return Cell(row, method, dataset, random_seed, content)
