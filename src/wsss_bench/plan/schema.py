@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import difflib
 import types
-from functools import lru_cache
+from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
@@ -55,7 +55,7 @@ def read_as(cls: type[T], value: Any, file: object, key: str = "") -> T:
     return cls(**{name: _convert(hints[name], item, file, _join(key, name)) for name, item in value.items()})
 
 
-@lru_cache(maxsize=None)
+@cache
 def _hints(cls: type) -> dict[str, Any]:
     """The types of the fields of a dataclass; evaluating them is slow."""
     return get_type_hints(cls)
