@@ -1,4 +1,4 @@
-"""Extra training images: in the plan of seeds, masks and segmenter, and in the column `extra` of the table."""
+"""Extra training images: in the plan of seeds, masks and segmenter, and in the column `extra`."""
 
 from __future__ import annotations
 
