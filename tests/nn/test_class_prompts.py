@@ -23,6 +23,10 @@ def test_ensemble_is_the_unit_mean_of_unit_sentence_embeddings(clip, templates):
     torch.testing.assert_close(prompt_ensemble(clip, names, templates), expected, rtol=1e-5, atol=1e-6)
 
 
+def test_without_names_there_are_no_embeddings(clip):
+    assert prompt_ensemble(clip, (), ("a {}",)).shape == (0, 64)
+
+
 def test_names_without_a_known_word_are_refused(clip):
     require_known_words(clip, ["cow", "a zebra"])
     with pytest.raises(ValueError, match="knows no word of the class names 'zebra', ' '; name these classes"):

@@ -23,12 +23,14 @@ def prompt_ensemble(clip: CLIP, names: Sequence[str], templates: Sequence[str]) 
 
     Args:
         clip: CLIP with its text tower.
-        names: `C` class names or other phrases, at least one.
+        names: `C` class names or other phrases; may be empty.
         templates: Prompt templates; `{}` in each stands for the name.
 
     Returns:
         `(C, D)` unit vectors.
     """
+    if not names:  # training without classes
+        return clip.image_mean.new_zeros(0, clip.embed_dim)
     means = [
         clip.encode_text([template.format(name) for template in templates]).mean(dim=0) for name in names
     ]
