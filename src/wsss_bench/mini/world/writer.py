@@ -47,13 +47,13 @@ class Job(NamedTuple):
 
     Attributes:
         stream: Its random stream.
-        index: Its number in the stream.
+        number: Its index in the stream.
         coco_part: `train2014` or `val2014`; None if the COCO layout does not have it.
         coco_id: Its image id in the COCO layout.
     """
 
     stream: Stream
-    index: int
+    number: int
     coco_part: str | None = None
     coco_id: int = 0
 
@@ -154,10 +154,10 @@ def _jobs(counts: dict[Stream, int]) -> list[Job]:
 
 
 def _write_image(root: Path, random_seed: int, job: Job) -> ImageEntries:
-    sample = make_sample(random_seed, job.stream, job.index)
+    sample = make_sample(random_seed, job.stream, job.number)
     if job.stream is not Stream.EMPTY:
         voc_layout.write_voc_image(
-            root / "voc", image_id(job.stream, job.index), sample, annotated=job.stream is not Stream.TEST
+            root / "voc", image_id(job.stream, job.number), sample, annotated=job.stream is not Stream.TEST
         )
     return ImageEntries(sample.captions, *_write_coco_image(root / "coco", job, sample))
 
@@ -180,7 +180,7 @@ def _write_voc_lists(
     # VOC's `train_aug` adds images with SBD masks to `train`; here it is the same list
     voc_layout.write_split(voc, "train_aug", [image_id(Stream.TRAIN, k) for k in range(counts[Stream.TRAIN])])
     sentences = {
-        image_id(job.stream, job.index): image_entries.captions
+        image_id(job.stream, job.number): image_entries.captions
         for job, image_entries in zip(jobs, entries, strict=True)
         if job.stream not in (Stream.EMPTY, Stream.TEST)
     }
