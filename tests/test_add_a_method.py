@@ -1,4 +1,4 @@
-"""Follows docs/add_a_method.md: writes the files that it shows into a copy of the tree and runs what it says."""
+"""Follows docs/add_a_method.md: writes its files into a copy of the repository and runs its commands."""
 
 import os
 import re

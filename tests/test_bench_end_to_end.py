@@ -1,4 +1,4 @@
-"""The whole benchmark on the small mini world: real stages, real files, the table, a second run, and the notebook."""
+"""The whole benchmark on the small mini world: stages, files, table, a second run, and the notebook."""
 
 import csv
 import json

@@ -20,7 +20,7 @@ GOLDEN = paths.GOLDEN / "clims"
 
 
 class Average:
-    """A method whose maps are 4x4 block means of the colour channels: equivariant to mirroring, easy to check."""
+    """A method whose maps are 4x4 block means of the colour channels, which mirror with the image."""
 
     device = torch.device("cpu")
 

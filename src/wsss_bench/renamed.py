@@ -39,6 +39,19 @@ KEYS = (
     RenamedKey("model.init_args.fixed_batch_norm", "freeze_bn"),
     RenamedKey("model.init_args.even_cosine", "cosine_threshold"),
     RenamedKey("model.init_args.joint_from", "decoder_only_steps"),
+    RenamedKey("model.init_args.reading", "mask_inference"),
+    RenamedKey("mask_inference.knowledge", "kp_weight"),
+    RenamedKey("loss_weights.object_text", "otm"),
+    RenamedKey("loss_weights.background_text", "btm"),
+    RenamedKey("loss_weights.suppression", "cbs"),
+    RenamedKey("loss_weights.area", "reg"),
+    RenamedKey("loss_weights.knowledge", "kg"),
+    RenamedKey("loss_weights.highlight", "hcl"),
+    RenamedKey("loss_weights.variation", "tv"),
+    RenamedKey("cam.aux_until", "aux_cam_until"),
+    RenamedKey("gia.bs_threshold", "bg_threshold"),
+    RenamedKey("mask.agnostic", "class_agnostic"),
+    RenamedKey("data.seed", "random_seed"),
 )
 VALUES = {("product", "refined"): "pseudo_mask"}
 """New values, by (key, old value)."""

@@ -1,4 +1,4 @@
-"""Data sets that are only scored on: each in the folders and file names of its publisher, its label map by value."""
+"""Data sets that are only scored on: the published folders and file names, and the label map of each."""
 
 import re
 import shutil
@@ -48,12 +48,14 @@ def values_of(source, image_id, count):
 CITY = "frankfurt_000001_000294"
 LAYOUTS = {
     "coco_stuff": (
-        COCOStuff, "val", "000000000139", "val2017/000000000139.jpg", "stuffthingmaps/val2017/000000000139.png",
+        COCOStuff, "val", "000000000139", "val2017/000000000139.jpg",
+        "stuffthingmaps/val2017/000000000139.png",
         # person, bicycle, stop sign (id 13 - 1), toothbrush, banner, wood, unlabelled
         {0: 1, 1: 2, 12: 12, 89: 80, 91: 81, 181: 171, 255: 255}, 11,
     ),
     "coco_object": (
-        COCOObject, "val", "000000000139", "val2017/000000000139.jpg", "stuffthingmaps/val2017/000000000139.png",
+        COCOObject, "val", "000000000139", "val2017/000000000139.jpg",
+        "stuffthingmaps/val2017/000000000139.png",
         {0: 1, 12: 12, 89: 80, 91: 0, 181: 0, 255: 0}, 25,
     ),
     "cityscapes": (
@@ -88,7 +90,8 @@ def test_published_layout_and_label_map(name, tmp_path):
     write(tmp_path, image, mask, [unknown])
     with pytest.raises(
         ValueError,
-        match=rf"\[{unknown}\], which {build.__name__} does not have; expected the masks as they are published",
+        match=rf"\[{unknown}\], which {build.__name__} does not have; "
+        "expected the masks as they are published",
     ):
         source.mask(image_id)
 
@@ -145,7 +148,8 @@ def test_context_masks_in_the_other_order_are_refused(tmp_path):
     mostly_sky = VOC_FIRST[COMMON.index("sky")]
     with pytest.raises(
         ValueError,
-        match=r"another order of classes: .* 0 % .* 100 % in that which begins with VOC.*Make the masks with mmseg",
+        match=r"another order of classes: .* 0 % .* 100 % in that which begins with VOC"
+        ".*Make the masks with mmseg",
     ):
         PascalContext(context(tmp_path, [mostly_sky])).mask("2008_000000")
 

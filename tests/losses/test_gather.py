@@ -1,13 +1,9 @@
 """Losses and masks on two ranks: equal to the official two-rank run, and to the values of one process."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from gathered_terms import gathered_terms
 from golden_clip import golden
 from torch.nn import functional as F
 
@@ -16,20 +12,9 @@ from wsss_bench.methods.text_grounding.info_nce import INITIAL_LOG_SCALE, info_n
 
 
 @pytest.fixture(scope="module")
-def ranks(tmp_path_factory):
+def ranks(rank_pair):
     """What each of two processes computes."""
-    folder = tmp_path_factory.mktemp("ranks")
-    script = Path(__file__).with_name("two_ranks.py")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}  # for tests/paths.py
-    running = [
-        subprocess.Popen(
-            [sys.executable, script, str(rank), str(folder / "store"), str(folder / f"{rank}.npz")],
-            env=environment,
-        )
-        for rank in range(2)
-    ]
-    assert [process.wait(timeout=120) for process in running] == [0, 0]
-    return [dict(np.load(folder / f"{rank}.npz")) for rank in range(2)]
+    return rank_pair.call(gathered_terms)
 
 
 @pytest.mark.parametrize("rank", range(2))

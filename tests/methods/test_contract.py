@@ -83,7 +83,7 @@ def idle_parameters(method):
 
 
 def behind_closed_gates(method):
-    """Parameters of modules that multiply what they compute by a function of their parameter `gate`, which is 0."""
+    """Parameters of modules whose output is multiplied by a function of their `gate`, which is 0."""
     closed = [
         path
         for path, module in method.named_modules()
@@ -198,10 +198,10 @@ def train_on_a_rank(rank, config):
 def test_two_ranks_train_what_one_process_trains(name, tmp_path, mini_data, rank_pair):
     method = built(name)[0]
     start = method.state_dict()
-    # Once a gate has opened a little, neighbours in an enlarged cell differ by less than float32 resolves, and the total
-    # variation asks for the sign of that: its gradient of a gate is up to 13 % off. In CoDe a gate of two ranks then ends 6 %
-    # of its way from that of one process; in float64 1e-14 of it, in float32 without variation 1e-5. So methods with gates are
-    # compared in float64.
+    # Total variation uses the sign of differences between neighbours. Just after a gate has opened,
+    # neighbours within an enlarged cell differ by less than float32 resolves, and the gradient of the gate is
+    # up to 13 % off. Relative difference of a gate of CoDe between two ranks and one process: 6 % in float32,
+    # 1e-14 in float64, 1e-5 in float32 without total variation. So methods with gates are compared in float64.
     precision, tolerance = ("64-true", 1e-6) if behind_closed_gates(method) else ("32-true", 0.01)
 
     def short_training(devices):

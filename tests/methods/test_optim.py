@@ -1,4 +1,4 @@
-"""Schedules and optimisers against arrays of the authors' code (IRN's PolyOptimizer, ToCo's PolyWarmupAdamW)."""
+"""Schedules and optimisers against the authors' arrays (IRN's PolyOptimizer, ToCo's PolyWarmupAdamW)."""
 
 import numpy as np
 import paths

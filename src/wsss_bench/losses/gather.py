@@ -38,7 +38,7 @@ class _Gather(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
         gradient = gradient.contiguous().clone()
         distributed.all_reduce(gradient)
-        return gradient.split(ctx.counts)[distributed.get_rank()], None
+        return torch.split(gradient, ctx.counts)[distributed.get_rank()], None
 
 
 def _row_counts(rows: Tensor) -> list[int]:

@@ -2,9 +2,9 @@
 
 All scores of the suite follow one convention: one confusion matrix over all pixels of the data set;
 background counts as a class; target 255 is ignored; IoU = TP / (truth + prediction - TP). The mean is over
-the classes that occur in target or prediction, so a class that is predicted but absent counts 0. chainercv and
-torchmetrics' macro Jaccard index do the same; DeepLab's `scores` drops such a class, and other code averages
-the IoU of single images.
+the classes that occur in target or prediction, so a class that is predicted but absent counts 0. chainercv
+and torchmetrics' macro Jaccard index do the same; DeepLab's `scores` drops such a class, and other code
+averages the IoU of single images.
 """
 
 from __future__ import annotations

@@ -143,7 +143,8 @@ class DataFile:
     @property
     def source(self) -> dict[str, Any]:
         """Class and arguments of the source."""
-        return self.data["source"]
+        source: dict[str, Any] = self.data["source"]
+        return source
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ class CellConfigs:
     @property
     def training_split(self) -> str:
         """The split that networks are trained on; it may hold more images than the one that is scored."""
-        return self.data.data.get("train_split", self.protocol.train_split)
+        return str(self.data.data.get("train_split", self.protocol.train_split))
 
     @property
     def scales(self) -> str:

@@ -134,7 +134,7 @@ def score_seeds(
         for index, counts in enumerate(counts_on_disk):
             for position, choice in enumerate(choices[1:], start=1):
                 if ids[index] not in choice.left_out:
-                    writer.add(position, index, other_sweep.confusion_at(choice.index, counts))
+                    writer.add(position, index, other_sweep.confusion_at(choice.position, counts))
     scores = [choice.score(readout, thresholds, len(ids)) for choice in choices]
     miou = functional.mean_iou(holdout_sweep.confusions() + other_sweep.confusions())
     return scores, {"threshold": thresholds, "miou": [float(value) for value in np.nan_to_num(miou)]}
@@ -144,7 +144,7 @@ class _Choice(NamedTuple):
     """The threshold of one rule."""
 
     rule: Rule
-    index: int  # position among the thresholds
+    position: int  # among the thresholds
     matrix: np.ndarray  # (K, K) confusion matrix over the counted images
     left_out: frozenset[str]  # images that are not counted
 
@@ -152,7 +152,7 @@ class _Choice(NamedTuple):
         metric = MeanIoU(len(self.matrix))
         metric.update_confusion(self.matrix)
         n_images = n_ids - len(self.left_out)
-        return Score(readout, self.rule, thresholds[self.index], n_images, self.rule == "fixed", metric)
+        return Score(readout, self.rule, thresholds[self.position], n_images, self.rule == "fixed", metric)
 
 
 def _choose(

@@ -1,12 +1,9 @@
 """Losses of IRNet and AffinityNet against the outputs of IRN and PSA, on two ranks, and without pairs."""
 
-import multiprocessing
-
 import numpy as np
 import paths
 import pytest
 import torch
-from torch import distributed
 
 from wsss_bench.refine.walk.affinity_pairs import boundary_affinity, pair_offsets
 from wsss_bench.refine.walk.irnet import labels_at_stride_4
@@ -39,9 +36,8 @@ def test_losses_and_gradients_are_those_of_irn():
     np.testing.assert_allclose(displacement.grad, reference["grad_displacement"], rtol=1e-5, atol=1e-6)
 
 
-def gradients_of_a_rank(rank, folder):
-    """Write the gradients of the losses of one image per rank, divided by the number of ranks."""
-    distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+def gradients_of_a_rank(rank):
+    """Gradients of the losses of one image per rank, divided by the number of ranks."""
     reference = np.load(GOLDEN / "irn_losses.npz")
     own = slice(rank, rank + 1)
     logits = torch.from_numpy(reference["edge_logits"][own]).requires_grad_()
@@ -53,20 +49,12 @@ def gradients_of_a_rank(rank, folder):
         (loss.background + loss.foreground) / 4 + loss.negative / 2 + (displacement_fg + displacement_bg) / 2
     )
     total.backward()
-    np.savez(folder / f"{rank}.npz", edge=logits.grad.numpy() / 2, displacement=displacement.grad.numpy() / 2)
-    distributed.destroy_process_group()
+    return {"edge": logits.grad.numpy() / 2, "displacement": displacement.grad.numpy() / 2}
 
 
-def test_two_ranks_give_the_gradient_of_one_process(tmp_path):
-    context = multiprocessing.get_context("fork")  # fork: torch is loaded already
-    ranks = [context.Process(target=gradients_of_a_rank, args=(rank, tmp_path)) for rank in range(2)]
-    for process in ranks:
-        process.start()
-    for process in ranks:
-        process.join(60)
-        assert process.exitcode == 0
+def test_two_ranks_give_the_gradient_of_one_process(rank_pair):
     reference = np.load(GOLDEN / "irn_losses.npz")
-    found = [np.load(tmp_path / f"{rank}.npz") for rank in range(2)]
+    found = rank_pair.call(gradients_of_a_rank)
     for name, gradient in (("edge", "grad_edge_logits"), ("displacement", "grad_displacement")):
         both = np.concatenate([one[name] for one in found])
         np.testing.assert_allclose(both, reference[gradient], rtol=1e-5, atol=1e-6)

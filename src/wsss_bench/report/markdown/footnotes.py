@@ -16,8 +16,8 @@ ALWAYS = (
     "foreground that is predicted as background; both in percent, of the score that ranks; `-` where a data "
     "set has no background.",
     "Seconds are CPU time, or GPU time where there is a GPU. `train` includes the training of the method "
-    "that a warm start begins with; the column of a refiner includes its affinity labels and the training of its "
-    "network; `total` is everything that leads to the last product, without scoring.",
+    "that a warm start begins with; the column of a refiner includes its affinity labels and the training "
+    "of its network; `total` is everything that leads to the last product, without scoring.",
 )
 
 

@@ -1,11 +1,8 @@
-"""CoDe's gathered terms on the golden inputs, one of two ranks: `python two_ranks.py RANK STORE OUT`."""
-
-import sys
+"""CoDe's gathered terms on the golden inputs, as one of two ranks computes them."""
 
 import numpy as np
 import paths
 import torch
-from torch import distributed
 from torch.nn import functional as F
 
 from wsss_bench.losses.gather import gather_rows, rows_before
@@ -24,9 +21,8 @@ GOLDEN = paths.GOLDEN / "code" / "two_rank.npz"
 OWN = 3  # rows of a rank
 
 
-def main(rank: int, store: str, out: str) -> None:
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+def gathered_terms(rank: int) -> dict[str, np.ndarray]:
+    """Losses, masks and gradients by the names of the golden file."""
     arrays = {key: torch.from_numpy(value) for key, value in np.load(GOLDEN).items()}
 
     def leaf(name: str) -> torch.Tensor:
@@ -81,9 +77,4 @@ def main(rank: int, store: str, out: str) -> None:
     (gathered.sum() * (rank + 1)).backward()
     results |= {"uneven": gathered, "uneven_grad": rows.grad, "uneven_first": torch.tensor(rows_before(rows))}
     results["area"] = area_loss(torch.full((1 + rank,), 0.1 + 0.3 * rank), torch.ones(1 + rank), 0.25)
-    np.savez(out, **{key: value.detach().numpy() for key, value in results.items()})
-    distributed.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], sys.argv[3])
+    return {key: value.detach().numpy() for key, value in results.items()}
