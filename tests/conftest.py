@@ -25,8 +25,8 @@ pytest_plugins = ["project"]
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep tests together on one worker of `pytest -n`: those of a file, which share its fixtures, and all that
-    need the two ranks, which are then started once.
+    """Keep tests on one worker of `pytest -n`: those of a file, which share its fixtures, and all that need
+    the two ranks, which are then started once.
     """
     for item in items:
         group = "ranks" if "rank_pair" in getattr(item, "fixturenames", ()) else str(item.path)

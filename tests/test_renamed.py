@@ -43,10 +43,20 @@ def test_every_renamed_key_is_found_and_its_new_name_is_accepted(key):
         content: dict = {name: 1}
         for parent in reversed(parents):
             content = {parent: content}
-        return content
+        return {key.method: content} if key.method else content
 
     assert f"{key.old}: this key is now {key.new!r}" in str(find_renamed(nested(last), key.only_in))
     assert find_renamed(nested(key.new), key.only_in) is None
+
+
+def test_a_key_of_one_method_is_valid_in_others():
+    arguments = {"init_args": {"loss_weights": {"area": 1.0}}}
+    tcl = {"model": {"class_path": "wsss_bench.methods.text_grounding.tcl.TCL", **arguments}}
+    clims = {"model": {"class_path": "wsss_bench.methods.clims.improved.CLIMS", **arguments}}
+    variant = {"variants": {"row": {"method": "clims", "override": {"model": arguments}}}}
+    assert find_renamed(tcl) is None
+    for content in (clims, variant, {"override": {"clims": {"model": arguments}}}):
+        assert "loss_weights.area: this key is now 'reg'" in str(find_renamed(content))
 
 
 def test_keys_of_one_kind_of_file_are_valid_in_others():

@@ -22,11 +22,13 @@ class RenamedKey(NamedTuple):
         new: The new key, without the keys that lead to it.
         only_in: The only kind of file with this key: `experiment`, `configs/<folder>`, or the command of a
             stage.
+        method: The only method with this key, as file and class path name it; others may have the old key.
     """
 
     old: str
     new: str
     only_in: str = ""
+    method: str = ""
 
 
 KEYS = (
@@ -44,7 +46,7 @@ KEYS = (
     RenamedKey("loss_weights.object_text", "otm"),
     RenamedKey("loss_weights.background_text", "btm"),
     RenamedKey("loss_weights.suppression", "cbs"),
-    RenamedKey("loss_weights.area", "reg"),
+    RenamedKey("loss_weights.area", "reg", method="clims"),
     RenamedKey("loss_weights.knowledge", "kg"),
     RenamedKey("loss_weights.highlight", "hcl"),
     RenamedKey("loss_weights.variation", "tv"),
@@ -52,6 +54,8 @@ KEYS = (
     RenamedKey("gia.bs_threshold", "bg_threshold"),
     RenamedKey("mask.agnostic", "class_agnostic"),
     RenamedKey("data.seed", "random_seed"),
+    RenamedKey("refiner.init_args.from_boundaries", "keep_boundary_scores"),
+    RenamedKey("refiner.init_args.decide", "no_ignore"),
 )
 VALUES = {("product", "refined"): "pseudo_mask"}
 """New values, by (key, old value)."""
@@ -61,6 +65,8 @@ CLASSES = {
     "wsss_bench.affinity.irnet.IRNet": "wsss_bench.refine.walk.irnet.IRNet",
     "wsss_bench.affinity.psa.PSARefiner": "wsss_bench.refine.walk.psa.PSARefiner",
     "wsss_bench.data.sources.pool.Pool": "wsss_bench.data.sources.combined.CombinedSource",
+    "wsss_bench.refine.confident.ConfidentLabels": "wsss_bench.refine.walk.affinity_labels.IRNAffinityLabels",
+    "wsss_bench.refine.confident.PSALabels": "wsss_bench.refine.walk.affinity_labels.PSAAffinityLabels",
     "wsss_bench.methods.clims.CLIMS": "wsss_bench.methods.clims.improved.CLIMS",
     "wsss_bench.methods.clims_camera_ready.CLIMSCameraReady": (
         "wsss_bench.methods.clims.camera_ready.CLIMSCameraReady"
@@ -87,6 +93,8 @@ def find_renamed(content: Any, kind: str = "") -> str | None:
         key = path[-1].partition("[")[0] if path else ""
         for renamed in KEYS:
             found = place == renamed.old or (not renamed.only_in and place.endswith(f".{renamed.old}"))
+            if found and renamed.method and not _is_of_method(renamed.method, content, path):
+                continue
             if found and renamed.only_in in ("", kind):
                 return f"{place}: this key is now {renamed.new!r}; rename it"
         if isinstance(value, str):
@@ -120,6 +128,17 @@ def refuse_renamed(given: Sequence[str] | dict[str, Any], command: str = "") -> 
         message = find_renamed(content, command)
         if message is not None:
             raise ValueError(f"{value}: {message}" if option == "config" else f"--{message}")
+
+
+def _is_of_method(method: str, content: Any, path: tuple[str, ...]) -> bool:
+    """Whether the keys that lead to a value, or a `class_path` or `method` beside one, name the method."""
+    names = list(path)
+    for key in path:
+        if not isinstance(content, dict):
+            break
+        names += [str(content.get(name, "")) for name in ("class_path", "method")]
+        content = content.get(key)
+    return any(name == method or f".{method}." in name for name in names)
 
 
 def _items(content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

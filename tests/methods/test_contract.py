@@ -201,7 +201,7 @@ def test_two_ranks_train_what_one_process_trains(name, tmp_path, mini_data, rank
     # Total variation uses the sign of differences between neighbours. Just after a gate has opened,
     # neighbours within an enlarged cell differ by less than float32 resolves, and the gradient of the gate is
     # up to 13 % off. Relative difference of a gate of CoDe between two ranks and one process: 6 % in float32,
-    # 1e-14 in float64, 1e-5 in float32 without total variation. So methods with gates are compared in float64.
+    # 1e-14 in float64, 1e-5 in float32 without total variation. So float64 is used for methods with gates.
     precision, tolerance = ("64-true", 1e-6) if behind_closed_gates(method) else ("32-true", 0.01)
 
     def short_training(devices):
