@@ -15,7 +15,7 @@ from wsss_bench.artifacts.layout import require_files, seed_folder
 from wsss_bench.artifacts.run import StageInfo, open_stage
 from wsss_bench.crf.pool import ImagePool
 from wsss_bench.data.sources.base import Source
-from wsss_bench.refine.base import Refiner, NetworkRefiner
+from wsss_bench.refine.base import NetworkRefiner, Refiner
 from wsss_bench.stages.parser import BY_HAND, FunctionParser
 from wsss_bench.types import ScoreMaps
 
