@@ -56,6 +56,11 @@ KEYS = (
     RenamedKey("data.seed", "random_seed"),
     RenamedKey("refiner.init_args.from_boundaries", "keep_boundary_scores"),
     RenamedKey("refiner.init_args.decide", "no_ignore"),
+    RenamedKey("refiner.init_args.foreground", "score_threshold"),
+    RenamedKey("refiner.init_args.conflict", "conflict_threshold"),
+    RenamedKey("refiner.init_args.attention", "background_score_limit"),
+    RenamedKey("refiner.init_args.salient", "background_saliency_limit"),
+    RenamedKey("refiner.init_args.smallest", "min_foreground"),
 )
 VALUES = {("product", "refined"): "pseudo_mask"}
 """New values, by (key, old value)."""

@@ -13,7 +13,7 @@ import yaml
 from project import DATA, METHODS
 
 from wsss_bench.artifacts.files import write_manifest
-from wsss_bench.plan.plan import StageFolder, clock, describe, fingerprint_of
+from wsss_bench.plan.plan import StageFolder, clock, describe, distinct, fingerprint_of
 from wsss_bench.plan.planner import make_plan
 from wsss_bench.plan.schema import ConfigError
 
@@ -356,3 +356,14 @@ def test_a_dry_run_of_many_stages_imports_no_torch(project):
     assert result.returncode == 0, result.stderr
     assert "126 stages: 0 complete, 126 to run" in result.stdout
     assert not project.runs.exists()
+
+
+def test_configurations_that_differ_in_random_seed_and_paths_only_are_checked_once(project):
+    one, three = (
+        distinct(make_plan(project.experiment(random_seeds=seeds), project.runs).stages.values())
+        for seeds in ([0], [0, 1, 2])
+    )
+    assert [stage.title for stage in three] == [stage.title for stage in one]
+    changed = project.experiment(override={"cam": {"trainer": {"max_epochs": 7}}})
+    titles = [stage.title for stage in distinct(make_plan(changed, project.runs).stages.values())]
+    assert titles == [stage.title for stage in one]

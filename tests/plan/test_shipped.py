@@ -12,6 +12,7 @@ import yaml
 
 from wsss_bench.bench.launchers import Job, LocalLauncher
 from wsss_bench.bench.validate import check_stages, validate
+from wsss_bench.plan.plan import distinct
 from wsss_bench.plan.planner import make_plan
 
 ROOT = paths.ROOT
@@ -21,7 +22,7 @@ ROOT = paths.ROOT
 def test_every_stage_of_a_shipped_experiment_parses(file, tmp_path):
     from wsss_bench.stages.check import check
 
-    for stage in make_plan(file, tmp_path).stages.values():
+    for stage in distinct(make_plan(file, tmp_path).stages.values()):
         check(stage.command, stage.config)
 
 

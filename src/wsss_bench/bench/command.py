@@ -19,7 +19,7 @@ from wsss_bench.bench.launchers import Launcher, LocalLauncher, visible_gpus
 from wsss_bench.bench.progress import LiveReporter, PlainReporter
 from wsss_bench.bench.runner import Failure, Machine, Reporter, Runner, gpus_of, locked
 from wsss_bench.bench.validate import check_stages, validate
-from wsss_bench.plan.plan import Plan, StageFolder, describe
+from wsss_bench.plan.plan import Plan, StageFolder, describe, distinct
 from wsss_bench.plan.planner import make_plan
 from wsss_bench.report.command import publish
 
@@ -87,7 +87,7 @@ def run_bench(plan: Plan, runs: Path, jobs: int | None = None, launcher: Launche
                     print("loading packages, checking the configurations (about 20 s) ...", flush=True)
                     launcher = LocalLauncher()
                     launcher.warm_up()
-                    validate(missing, LocalLauncher(check_stages))
+                    validate(distinct(missing), LocalLauncher(check_stages))
                 failures = run_stages(plan, runs, machine, launcher)
             publish(plan, runs)
         except KeyboardInterrupt:

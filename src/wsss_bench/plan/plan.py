@@ -207,6 +207,16 @@ def _without_random_seed(title: str) -> str:
     return re.sub(r"-s\d+(?=-|$)", "", title)
 
 
+def distinct(stages: Iterable[Stage]) -> list[Stage]:
+    """The first of all stages that differ only in the random seed and in paths of inputs and outputs."""
+    first: dict[str, Stage] = {}
+    for stage in stages:
+        same = (*PLACES, "seed_everything")
+        config = {key: value for key, value in stage.config.items() if key not in same}
+        first.setdefault(json.dumps([stage.command, config], sort_keys=True), stage)
+    return list(first.values())
+
+
 def fingerprint_of(kind: str, config: dict[str, Any], inputs: dict[str, str]) -> str:
     """sha256 of everything that decides the result of a stage. The order of keys does not matter."""
     content = {
