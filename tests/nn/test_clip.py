@@ -108,7 +108,7 @@ def test_gradients_reach_image_and_weights(clip: CLIP) -> None:
         clip.dense(image.detach())[:, 0].sum().backward()
         last = clip.model.vision_model.encoder.layers[-1].self_attn
         assert last.v_proj.weight.grad.abs().sum() > 0
-        assert last.q_proj.weight.grad is None  # a token that sees itself alone asks nobody
+        assert last.q_proj.weight.grad is None  # self-only attention uses no query or key
     finally:
         clip.zero_grad()
         clip.requires_grad_(False)

@@ -33,7 +33,7 @@ class Column:
 
 
 def seed_section(results: DatasetResults) -> list[str]:
-    """Heading and table of seeds and pseudo masks; empty where nobody has seeds."""
+    """Heading and table of seeds and pseudo masks; empty where no method has seeds."""
     if "seed" not in results.methods:
         return []
     name, train = results.protocol.dataset, results.protocol.train_split
