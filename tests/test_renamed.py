@@ -43,7 +43,7 @@ def test_every_renamed_key_is_found_and_its_new_name_is_accepted(key):
         content: dict = {name: 1}
         for parent in reversed(parents):
             content = {parent: content}
-        return {key.method: content} if key.method else content
+        return {key.only_of: content} if key.only_of else content
 
     assert f"{key.old}: this key is now {key.new!r}" in str(find_renamed(nested(last), key.only_in))
     assert find_renamed(nested(key.new), key.only_in) is None
@@ -57,6 +57,16 @@ def test_a_key_of_one_method_is_valid_in_others():
     assert find_renamed(tcl) is None
     for content in (clims, variant, {"override": {"clims": {"model": arguments}}}):
         assert "loss_weights.area: this key is now 'reg'" in str(find_renamed(content))
+
+
+def test_a_key_of_one_refiner_is_valid_in_others():
+    def of(class_path):
+        return find_renamed(
+            {"refiner": {"class_path": class_path, "init_args": {"foreground": 0.3}}}, "refine"
+        )
+
+    assert of("wsss_bench.refine.walk.affinity_labels.IRNAffinityLabels") is None
+    assert "this key is now 'score_threshold'" in str(of("wsss_bench.refine.saliency.SaliencyRefiner"))
 
 
 def test_keys_of_one_kind_of_file_are_valid_in_others():

@@ -22,13 +22,14 @@ class RenamedKey(NamedTuple):
         new: The new key, without the keys that lead to it.
         only_in: The only kind of file with this key: `experiment`, `configs/<folder>`, or the command of a
             stage.
-        method: The only method with this key, as file and class path name it; others may have the old key.
+        only_of: The only method or refiner with this key, as its class path names it; the old key is valid in
+            others.
     """
 
     old: str
     new: str
     only_in: str = ""
-    method: str = ""
+    only_of: str = ""
 
 
 KEYS = (
@@ -46,7 +47,7 @@ KEYS = (
     RenamedKey("loss_weights.object_text", "otm"),
     RenamedKey("loss_weights.background_text", "btm"),
     RenamedKey("loss_weights.suppression", "cbs"),
-    RenamedKey("loss_weights.area", "reg", method="clims"),
+    RenamedKey("loss_weights.area", "reg", only_of="clims"),
     RenamedKey("loss_weights.knowledge", "kg"),
     RenamedKey("loss_weights.highlight", "hcl"),
     RenamedKey("loss_weights.variation", "tv"),
@@ -56,11 +57,11 @@ KEYS = (
     RenamedKey("data.seed", "random_seed"),
     RenamedKey("refiner.init_args.from_boundaries", "keep_boundary_scores"),
     RenamedKey("refiner.init_args.decide", "no_ignore"),
-    RenamedKey("refiner.init_args.foreground", "score_threshold"),
-    RenamedKey("refiner.init_args.conflict", "conflict_threshold"),
-    RenamedKey("refiner.init_args.attention", "background_score_limit"),
-    RenamedKey("refiner.init_args.salient", "background_saliency_limit"),
-    RenamedKey("refiner.init_args.smallest", "min_foreground"),
+    RenamedKey("refiner.init_args.foreground", "score_threshold", only_of="saliency"),
+    RenamedKey("refiner.init_args.conflict", "conflict_threshold", only_of="saliency"),
+    RenamedKey("refiner.init_args.attention", "background_score_limit", only_of="saliency"),
+    RenamedKey("refiner.init_args.salient", "background_saliency_limit", only_of="saliency"),
+    RenamedKey("refiner.init_args.smallest", "min_foreground", only_of="saliency"),
 )
 VALUES = {("product", "refined"): "pseudo_mask"}
 """New values, by (key, old value)."""
@@ -98,7 +99,7 @@ def find_renamed(content: Any, kind: str = "") -> str | None:
         key = path[-1].partition("[")[0] if path else ""
         for renamed in KEYS:
             found = place == renamed.old or (not renamed.only_in and place.endswith(f".{renamed.old}"))
-            if found and renamed.method and not _is_of_method(renamed.method, content, path):
+            if found and renamed.only_of and not _is_of(renamed.only_of, content, path):
                 continue
             if found and renamed.only_in in ("", kind):
                 return f"{place}: this key is now {renamed.new!r}; rename it"
@@ -135,15 +136,15 @@ def refuse_renamed(given: Sequence[str] | dict[str, Any], command: str = "") -> 
             raise ValueError(f"{value}: {message}" if option == "config" else f"--{message}")
 
 
-def _is_of_method(method: str, content: Any, path: tuple[str, ...]) -> bool:
-    """Whether the keys that lead to a value, or a `class_path` or `method` beside one, name the method."""
+def _is_of(owner: str, content: Any, path: tuple[str, ...]) -> bool:
+    """Whether the keys that lead to a value, or a `class_path` or `method` beside one, name the owner."""
     names = list(path)
     for key in path:
         if not isinstance(content, dict):
             break
         names += [str(content.get(name, "")) for name in ("class_path", "method")]
         content = content.get(key)
-    return any(name == method or f".{method}." in name for name in names)
+    return any(name == owner or f".{owner}." in name for name in names)
 
 
 def _items(content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -1,8 +1,7 @@
 """Networks and operators that several methods share.
 
 - `clip.py`: CLIP's image tower (class token, dense features) and sentence embeddings. `clip_text.py`: its
-  text tower in steps. `class_prompts.py`: prompt ensemble of class names. `frozen_clip.py`: a faster CLIP for
-  fixed weights.
+  text tower in steps. `class_prompts.py`: prompt ensemble of class names.
 - `frozen.py`: a pretrained network kept out of parameters and checkpoints.
 - `resnet.py`: timm networks, and ResNet in five stages. `largefov.py`: DeepLab's LargeFOV head.
 - `pamr.py`: pixel-adaptive mask refinement.

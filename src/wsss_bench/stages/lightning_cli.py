@@ -97,7 +97,7 @@ class StageCLI(LightningCLI):
 
     def plain_config(self) -> dict[str, Any]:
         """The resolved configuration in JSON types."""
-        return yaml.safe_load(self.parser.dump(self.config, skip_none=False, skip_validation=True))
+        return yaml.safe_load(self.parser.dump(self.config, skip_unset=False, skip_validation=True))
 
 
 def is_first_rank() -> bool:

@@ -40,5 +40,5 @@ class FunctionParser:
         config = self.parser.parse_args(argv)
         config.pop("config", None)
         resolved = yaml.safe_load(self.parser.dump(config, skip_validation=True))
-        built: Namespace = self.parser.instantiate_classes(config)
+        built: Namespace = self.parser.instantiate(config)
         self.function(**vars(built), resolved=resolved)

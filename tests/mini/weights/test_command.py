@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from wsss_bench.mini.weights import command
+from wsss_bench.mini.weights.evaluation_images import make_evaluation_images
 from wsss_bench.mini.weights.record import changed_files, read_records
 from wsss_bench.mini.weights.web_images import make_web_images
 
@@ -33,6 +35,10 @@ def test_report_measures_again_and_finds_a_changed_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(command, "make_web_images", lambda seed, count, processes: make_web_images(seed, 40))
+    few = partial(make_evaluation_images, count=20)
+    monkeypatch.setattr(
+        command, "make_evaluation_images", lambda seed, stream, count, processes: few(seed, stream)
+    )
     command.main(["vit", "--out", str(tmp_path), "--steps", "1"])
     assert command.main(["report", "--out", str(tmp_path)]) == 0
     (tmp_path / "vit.json").write_text((tmp_path / "vit.json").read_text() + "\n")

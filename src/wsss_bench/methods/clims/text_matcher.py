@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wsss_bench.methods.clims.frozen_clip import FrozenCLIP
 from wsss_bench.nn.clip import CLIP
 from wsss_bench.nn.frozen import Frozen
-from wsss_bench.nn.frozen_clip import FrozenCLIP
 
 
 class Similarities(NamedTuple):

@@ -3,8 +3,8 @@
 import torch
 from torch.nn import functional as F
 
+from wsss_bench.methods.clims.frozen_clip import FrozenCLIP
 from wsss_bench.nn.clip import CLIP
-from wsss_bench.nn.frozen_clip import FrozenCLIP
 
 
 def full_tower(image):
