@@ -11,7 +11,7 @@ WORKERS ?= 2
 ARGS ?=
 PIP_INSTALL = $(BIN)/pip install --progress-bar off $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 CRF = 'pydensecrf2>=1.1'
-PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup
+PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 export NO_ALBUMENTATIONS_UPDATE = 1
 export WSSS_DATA ?= data
 

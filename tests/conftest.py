@@ -23,14 +23,17 @@ os.environ["WANDB_MODE"] = "disabled"
 pytest_plugins = ["project"]
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep tests on one worker of `pytest -n`: those of a file, which share its fixtures, and all that need
-    the two ranks, which are then started once.
+    """Mark tests that need two ranks as slow, and put files with slow tests first, so that no worker of
+    `pytest -n` is left with a long one at the end.
     """
+    slow_files = set()
     for item in items:
-        group = "ranks" if "rank_pair" in getattr(item, "fixturenames", ()) else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+        if "rank_pair" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+        if item.get_closest_marker("slow"):
+            slow_files.add(item.path)
+    items.sort(key=lambda item: item.path not in slow_files)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,9 @@ import subprocess
 import sys
 
 import paths
+import pytest
+
+pytestmark = pytest.mark.slow
 
 ROOT = paths.ROOT
 PAGE = (ROOT / "docs" / "add_a_method.md").read_text()

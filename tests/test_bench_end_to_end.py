@@ -16,6 +16,8 @@ from PIL import Image
 from wsss_bench.artifacts.files import read_manifest
 from wsss_bench.crf.densecrf import available
 
+pytestmark = pytest.mark.slow
+
 ROOT = paths.ROOT
 
 

@@ -34,6 +34,7 @@ def attempts(project: Project) -> dict[str, int]:
     }
 
 
+@pytest.mark.slow
 def test_everything_runs_once_and_a_second_bench_runs_nothing(project, capsys):
     file = project.experiment()
     assert bench(project, file) == 0
@@ -55,6 +56,7 @@ def test_log_holds_output_and_command(project):
     assert "started in" in text
 
 
+@pytest.mark.slow
 def test_a_failure_stops_its_dependents_only(project, capfd):
     file = project.experiment(override={"cam": {"model": {"init_args": {"fail": "no such luck"}}}})
     assert bench(project, file) == 1
@@ -114,6 +116,7 @@ def is_alive(process: int) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_a_killed_bench_leaves_no_stage_running_and_goes_on(project, tmp_path):
     slow = {name: {"model": {"init_args": {"sleep": 30.0}}} for name in ("cam", "full")}
     file = project.experiment(override=slow)
@@ -133,6 +136,7 @@ def test_a_killed_bench_leaves_no_stage_running_and_goes_on(project, tmp_path):
     assert not any(is_alive(stage) for stage in stages)
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_the_table_is_the_same(project, tmp_path):
     override = {name: {"model": {"init_args": {"sleep": 0.2}}} for name in ("cam", "full")}
     file = project.experiment(override=override)

@@ -24,6 +24,8 @@ from wsss_bench.stages import predict as predict_stage
 from wsss_bench.stages.fit import FitCLI
 from wsss_bench.types import InferenceSample
 
+pytestmark = pytest.mark.slow
+
 FOLDER = read_configs(paths.CONFIGS)
 METHODS = FOLDER.methods()
 TRAINED = [name for name in METHODS if FOLDER.method(name, "mini", {}).bench.trains]

@@ -11,6 +11,7 @@ from wsss_bench.nn.resnet import ImageNetNormalize, ResNetStages
 FACTS = np.load(paths.GOLDEN / "clims" / "network_facts.npz")
 
 
+@pytest.mark.slow
 def test_resnet50_has_the_published_parameters_sizes_and_frozen_tensors():
     backbone = ResNetStages("resnet50", None, output_stride=16, frozen_stages=1)
     head = nn.Conv2d(backbone.channels, 20, 1, bias=False)

@@ -17,6 +17,8 @@ from wsss_bench.stages import predict as predict_stage
 from wsss_bench.stages.fit import FitCLI
 from wsss_bench.types import InferenceSample
 
+pytestmark = pytest.mark.slow
+
 FOLDER = read_configs(paths.CONFIGS)
 SEGMENTERS = sorted(p.stem for p in (FOLDER.root / "segmenters").glob("*.yaml") if "." not in p.stem)
 ON_MINI = [name for name in SEGMENTERS if (FOLDER.root / "segmenters" / f"{name}.mini.yaml").is_file()]

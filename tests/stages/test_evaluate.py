@@ -253,6 +253,7 @@ def test_a_wrong_option_ends_in_one_line(capsys):
     assert "spilt" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_wandb_gets_scores_classes_and_panels(source, tmp_path, monkeypatch):
     write_masks(source, tmp_path / "masks")
     out = tmp_path / "evaluate-fake"

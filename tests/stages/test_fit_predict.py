@@ -19,6 +19,8 @@ from wsss_bench.cli import main
 from wsss_bench.stages import fit, predict
 from wsss_bench.stages.check import check
 
+pytestmark = pytest.mark.slow
+
 SOURCE = {
     "class_path": "wsss_bench.data.sources.voc.VOC",
     "init_args": {"root": "${WSSS_DATA}/mini/voc", "vocabulary": "mini"},

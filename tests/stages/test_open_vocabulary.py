@@ -14,6 +14,8 @@ from wsss_bench.methods.base import check_checkpoint
 from wsss_bench.plan.reader import read_configs
 from wsss_bench.stages import fit, predict
 
+pytestmark = pytest.mark.slow
+
 FOLDER = read_configs(paths.CONFIGS)
 
 

@@ -85,6 +85,7 @@ def test_files_that_a_refiner_lacks_are_found_before_the_first_image(source, tmp
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_broken_run_goes_on_where_it_stopped(source, tmp_path):
     write_seeds(source, tmp_path / "seeds")
     refine(source, "val", tmp_path, ThresholdRefiner(0.3), tmp_path / "whole", resolved={})

@@ -76,6 +76,13 @@ class Stage:
         return f"{self.kind} {self.title}"
 
     @property
+    def settings(self) -> str:
+        """Command and configuration as JSON, without the random seed and the paths of inputs and outputs."""
+        left_out = (*PLACES, "seed_everything")
+        config = {key: value for key, value in self.config.items() if key not in left_out}
+        return json.dumps([self.command, config], sort_keys=True)
+
+    @property
     def state(self) -> str:
         """`complete`, `failed` (the last attempt failed), `resumes` (it was interrupted) or `new`."""
         if is_complete(self.path):
@@ -211,9 +218,7 @@ def distinct(stages: Iterable[Stage]) -> list[Stage]:
     """The first of all stages that differ only in the random seed and in paths of inputs and outputs."""
     first: dict[str, Stage] = {}
     for stage in stages:
-        same = (*PLACES, "seed_everything")
-        config = {key: value for key, value in stage.config.items() if key not in same}
-        first.setdefault(json.dumps([stage.command, config], sort_keys=True), stage)
+        first.setdefault(stage.settings, stage)
     return list(first.values())
 
 

@@ -128,6 +128,7 @@ def test_pairs_regions_and_similarities_equal_the_published_ones():
         np.testing.assert_allclose(cosine, GOLDEN[name].squeeze(), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_network_is_the_published_one():
     method = CLIMS(load("voc"), weights=None, clip="package:mini/clip")
     groups = method.parameter_groups()

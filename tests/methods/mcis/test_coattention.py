@@ -95,6 +95,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10)
 """
 
 
+@pytest.mark.slow
 def test_an_affinity_beyond_the_limit_is_never_held_in_memory():
     """92 x 92 positions: an affinity of 273 MiB, of which the other path stores several."""
     done = subprocess.run([sys.executable, "-c", PEAK_GROWTH], capture_output=True, text=True, check=True)

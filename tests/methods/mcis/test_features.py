@@ -6,6 +6,7 @@ from wsss_bench.methods.mcis.features import PairFeatures
 from wsss_bench.methods.mcis.vgg import VGGStride8, at_stride_8
 
 
+@pytest.mark.slow
 def test_vgg_has_stride_8_and_the_published_layers():
     features = VGGStride8("vgg16", None).features
     convolutions = {i: m for i, m in enumerate(features) if isinstance(m, nn.Conv2d)}
@@ -18,6 +19,7 @@ def test_vgg_has_stride_8_and_the_published_layers():
         at_stride_8(nn.Sequential(nn.MaxPool2d(2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("backbone", "stride"),
     [("vgg16", 8), ("resnet18", 8), ("package:mini/resnet.json", 8), ("vit_tiny_patch16_224", 16)],
@@ -43,6 +45,7 @@ def test_a_resnet_can_be_frozen_and_undilated():
         PairFeatures("vgg16", None, 12, frozen_stages=2)
 
 
+@pytest.mark.slow
 def test_unknown_families_and_sizes_are_refused():
     with pytest.raises(ValueError, match="'vgg11_bn' has BatchNorm"):
         PairFeatures("vgg11_bn", None)

@@ -237,6 +237,7 @@ def test_parameter_groups_are_the_published_ones():
     assert found == {scale: set(groups[f"group{k}"]) for k, scale in enumerate((1.0, 2.0, 10.0, 20.0))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("backbone", "options"),
     [
@@ -370,6 +371,7 @@ def test_a_reference_changes_only_the_class_it_was_drawn_for(recorded_seeds):
     method.side = 256
 
 
+@pytest.mark.slow
 def test_the_seed_stage_records_its_references(tmp_path, mini_data):
     configs = read_configs(paths.CONFIGS)
     content = configs.method("mcis", "mini", configs.trainer("cpu"))

@@ -11,6 +11,7 @@ from wsss_bench.stages.check import check
 CONFIGS = paths.CONFIGS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", ["voc", "coco", "mini_coco"])
 def test_every_stage_of_a_plan_parses(data, tmp_path):
     file = tmp_path / "single_stage.yaml"

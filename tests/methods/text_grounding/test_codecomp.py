@@ -481,6 +481,7 @@ def test_the_background_is_at_two_fifths_with_pamr_and_at_one_half_without():
         assert level == (0.5 if values.get("pamr_dilations") == [] else 0.4)
 
 
+@pytest.mark.slow
 def test_training_segments_the_words_of_nouns_and_does_not_change_clip(tmp_path, capsys):
     torch.manual_seed(0)
     method = CoDe(

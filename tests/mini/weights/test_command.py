@@ -13,6 +13,7 @@ from wsss_bench.mini.weights.record import changed_files, read_records
 from wsss_bench.mini.weights.web_images import make_web_images
 
 
+@pytest.mark.slow
 def test_a_run_writes_weights_and_their_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[int, int]] = []
 
@@ -31,6 +32,7 @@ def test_a_run_writes_weights_and_their_record(tmp_path: Path, monkeypatch: pyte
     assert calls == [(3, 24_000), (4, 1500)]
 
 
+@pytest.mark.slow
 def test_report_measures_again_and_finds_a_changed_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -72,6 +72,7 @@ def test_recorded_measurements_reach_the_targets() -> None:
     assert 38 <= measurements["dense_miou/val"] <= 45
 
 
+@pytest.mark.slow
 def test_shipped_clip_recognises_objects_of_an_unseen_world(clip: CLIP, data: EvaluationImages) -> None:
     accuracy, count = zero_shot_accuracy(clip, data)
     assert count > 30
@@ -82,6 +83,7 @@ def test_shipped_clip_recognises_objects_of_an_unseen_world(clip: CLIP, data: Ev
     assert 34 <= dense_miou(clip, data, threshold) <= 49  # the recorded band, wider for 80 images
 
 
+@pytest.mark.slow
 def test_three_quarters_of_the_backgrounds_are_above_the_suppression_threshold(clip: CLIP) -> None:
     web = make_web_images(random_seed=77, count=120)
     threshold = suppression_threshold(clip, web)

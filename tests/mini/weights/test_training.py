@@ -29,6 +29,8 @@ from wsss_bench.mini.weights.vit import VIT, train_vit
 from wsss_bench.mini.weights.web_images import WebImages, make_web_images
 from wsss_bench.nn.clip import CLIP
 
+pytestmark = pytest.mark.slow
+
 SHORT = ClipRecipe(steps=6, batch=8, warmup=2)
 
 

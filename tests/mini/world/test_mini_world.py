@@ -221,6 +221,7 @@ def test_coco_layout_has_gaps_crowds_and_images_without_annotation(root: Path) -
     ).read_bytes()
 
 
+@pytest.mark.slow
 def test_bytes_depend_on_the_random_seed_but_not_on_the_number_of_processes(
     root: Path, tmp_path: Path
 ) -> None:
@@ -261,6 +262,7 @@ def test_foreign_files_are_never_touched(tmp_path: Path) -> None:
     assert (tmp_path / "voc/precious.txt").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_completed_by_the_next(root: Path, tmp_path: Path) -> None:
     target = tmp_path / "killed"
     code = (

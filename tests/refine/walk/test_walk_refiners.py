@@ -170,6 +170,7 @@ def run(stage, folder, name, config):
     assert stage.main(["--config", str(file)]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not densecrf.available(), reason="pydensecrf is not installed (make crf)")
 @pytest.mark.parametrize("name", ["irn", "psa"])
 def test_the_three_stages_run_and_a_second_run_skips_existing_masks(name, tmp_path, mini_data):
