@@ -184,10 +184,12 @@ def _write_annotations(root: Path, split: str, numbers: tuple[int, ...], annotat
 
 @pytest.fixture(scope="session")
 def mini_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`$WSSS_DATA` with the small mini world in it: 40 train, 16 val, 16 val_ood images."""
+    """`$WSSS_DATA` with the small mini world in it: 40 train, 16 val, 16 val_ood images; `few`: 6 of val."""
     from wsss_bench.mini.world.writer import write_mini_world
 
     data = tmp_path_factory.mktemp("data")
     write_mini_world(data / "mini", "small", 0, 1)
+    lists = data / "mini" / "voc" / "ImageSets" / "Segmentation"
+    (lists / "few.txt").write_text("\n".join((lists / "val.txt").read_text().split()[:6]))
     os.environ["WSSS_DATA"] = str(data)
     return data

@@ -181,7 +181,7 @@ def test_bf16_trains_and_predicts(tmp_path, mini_data):
     config["trainer"] |= {"precision": "bf16-mixed", "gradient_clip_val": 1.0}
     run(fit, tmp_path, config)
     assert read_manifest(tmp_path / "train")["precision"] == "bf16-mixed"
-    config = predict_config(tmp_path / "seeds", tmp_path / "train")
+    config = predict_config(tmp_path / "seeds", tmp_path / "train", split="few")
     config["trainer"]["precision"] = "bf16-mixed"
     run(predict, tmp_path, config)
     maps = read_seed(tmp_path / "seeds" / "seeds", "val_000000")
