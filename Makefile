@@ -16,7 +16,7 @@ export NO_ALBUMENTATIONS_UPDATE = 1
 export WSSS_DATA ?= data
 
 .DEFAULT_GOAL := help
-.PHONY: help install crf bench plan table check test lint data data-check perf clean
+.PHONY: help install crf bench plan table check fast test lint data data-check perf clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -51,7 +51,10 @@ data: install  ## make the mini world
 data-check: install  ## check a data set: make data-check DATA=configs/data/voc.yaml
 	@$(BIN)/wsss-bench data check --config $(or $(DATA),configs/data/mini.yaml)
 
-check: lint  ## linter, types and the fast tests: a minute, before every commit
+check: install  ## linter, types and the fast tests: a minute or two, before every commit
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint fast
+
+fast: install  ## the tests that take less than a second each
 	$(PYTEST) -m 'not slow' $(ARGS)
 
 test: install  ## all tests (no network, no GPU)

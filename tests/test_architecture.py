@@ -148,6 +148,7 @@ def test_forbidden_file_names_do_not_exist():
     assert not [path for path in modules() if path.stem in ("utils", "misc", "helpers")]
 
 
+@pytest.mark.slow
 def test_light_commands_do_not_import_torch():
     code = f"import sys, {', '.join(WITHOUT_TORCH)}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -47,6 +47,7 @@ def test_everything_runs_once_and_a_second_bench_runs_nothing(project, capsys):
     assert "16 complete, 0 to run" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_log_holds_output_and_command(project):
     bench(project, project.experiment(methods=["full"]))
     (log,) = (project.runs / "stages").glob("train-full-toy-s0-*/log.txt")
@@ -71,6 +72,7 @@ def test_a_failure_stops_its_dependents_only(project, capfd):
     assert "failed" in captured.out  # in the table
 
 
+@pytest.mark.slow
 def test_a_failed_stage_is_tried_again(project):
     file = project.experiment(methods=["full"], override={"full": {"model": {"init_args": {"signal": 9}}}})
     assert bench(project, file) == 1
@@ -153,6 +155,7 @@ def test_killed_at_random_moments_the_table_is_the_same(project, tmp_path):
         assert (project.runs / "toy" / name).read_text() == (tmp_path / "whole" / "toy" / name).read_text()
 
 
+@pytest.mark.slow
 def test_interrupt_stops_the_stages_and_says_how_to_go_on(project):
     file = project.experiment(methods=["full"], override={"full": {"model": {"init_args": {"sleep": 30.0}}}})
     script = paths.ROOT / "tests" / "fakes.py"

@@ -104,6 +104,7 @@ class Labels(Source):
     mask = image
 
 
+@pytest.mark.slow
 def test_partners_follow_the_distribution_of_mcis():
     """P(j | i) is the mean over the classes c of i of [j has c] / N_c, as in the authors' draws."""
     with np.load(GOLDEN / "pair_sampling.npz", allow_pickle=False) as file:

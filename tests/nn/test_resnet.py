@@ -60,6 +60,7 @@ def test_a_backbone_that_is_no_resnet_is_refused():
         ResNetStages("mobilenetv3_small_050", None)
 
 
+@pytest.mark.slow
 def test_stages_without_stride_are_dilated_for_deeplab_and_not_for_cam():
     def rates(**options):
         backbone = ResNetStages("resnet50", None, **options)

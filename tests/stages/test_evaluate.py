@@ -30,6 +30,7 @@ def source():
     return FakeSource()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stride", [1, 3])
 def test_three_threshold_rules_from_one_pass(source, tmp_path, stride):
     write_seeds(source, tmp_path / "seed" / "seeds", stride)

@@ -104,6 +104,7 @@ def test_a_broken_run_goes_on_where_it_stopped(source, tmp_path):
     assert mask_path(masks, "image000").stat().st_mtime == before
 
 
+@pytest.mark.slow
 def test_ground_truth_is_not_read(tmp_path):
     class Blind(FakeSource):
         def image(self, image_id):
@@ -114,6 +115,7 @@ def test_ground_truth_is_not_read(tmp_path):
     refine(source, "val", tmp_path, ThresholdRefiner(0.3), tmp_path / "out", resolved={})
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not densecrf.available(), reason="pydensecrf is not installed (make crf)")
 def test_the_crf_from_the_command_line(source, tmp_path):
     write_seeds(source, tmp_path / "seeds")
@@ -143,6 +145,7 @@ def test_the_crf_from_the_command_line(source, tmp_path):
     assert manifest["config"]["refiner"]["init_args"]["crf"]["bilateral_srgb"] == 13
 
 
+@pytest.mark.slow
 def test_what_it_refuses(source, tmp_path):
     def run():
         refine(source, "val", tmp_path, ThresholdRefiner(0.3), tmp_path / "out", resolved={})

@@ -135,6 +135,7 @@ def initial_state(arrays):
     return method, optimizer, build_schedule(optimizer, optim, 8)
 
 
+@pytest.mark.slow
 def test_eight_training_steps(monkeypatch):
     """Losses, learning rates, gradients, weights of the authors' training loop: 4 epochs of 2 steps."""
     arrays = golden("train_loop")

@@ -93,6 +93,7 @@ def test_gia_has_a_gradient_for_every_image_at_initialisation():
         assert gradient.any()
 
 
+@pytest.mark.slow
 def test_text_embeddings_are_constant_unit_vectors_in_label_order(one_clip):
     method = build()
     for texts in (method.text_foreground, method.text_background):
@@ -199,6 +200,7 @@ def test_images_are_normalised_with_imagenet_statistics():
     assert build().network.normalize.mean.flatten().tolist() == pytest.approx(IMAGENET_MEAN)
 
 
+@pytest.mark.slow
 def test_permuted_class_texts_raise_the_alignment_losses():
     method, data = build(loss=LossWeights(gia=1, lea=1, ccl=1, ptc=0)), batch(size=32)
     train(method, data, 12)
@@ -264,6 +266,7 @@ def default():
     return {name: value.item() for name, value in losses(build()).items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIONS)
 def test_every_option_changes_its_losses_and_no_other(name, default):
     options, expected = OPTIONS[name]

@@ -120,6 +120,7 @@ def test_unknown_words_change_the_text_embedding_little(clip: CLIP) -> None:
     assert plain @ odd > plain @ other + 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "least"), [("resnet", 0.93), ("vit", 0.82)])
 def test_shipped_classifiers_are_accurate_on_unseen_web_images(name: str, least: float) -> None:
     measurements = measure_classifier(MINI, name, make_web_images(random_seed=77, count=120))
@@ -135,6 +136,7 @@ def test_shipped_vit_has_a_class_token_apart_from_its_patches() -> None:
     assert not torch.allclose(tokens[:, 0], tokens[:, 1:].mean(1))
 
 
+@pytest.mark.slow
 def test_patches_of_the_shipped_vit_localise_the_classes(data: EvaluationImages) -> None:
     measurements = measure_localisation(MINI, "vit", {"few": data})
     assert measurements["patch_auc/few"] > 0.8

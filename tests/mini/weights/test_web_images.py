@@ -41,6 +41,7 @@ def test_single_class_images_show_one_class_and_no_uncertain_one(web: WebImages)
         np.testing.assert_array_equal(web.presence[number, :8], expected)
 
 
+@pytest.mark.slow
 def test_images_do_not_depend_on_the_number_of_processes_or_on_the_start(web: WebImages) -> None:
     again = make_web_images(random_seed=3, count=5, processes=2, start=7)
     np.testing.assert_array_equal(again.images, web.images[7:12])

@@ -115,6 +115,7 @@ def test_the_camera_enlarges() -> None:
     assert areas[1] / areas[0] == pytest.approx(4, rel=0.05)
 
 
+@pytest.mark.slow
 def test_foreground_covers_about_a_quarter_of_the_pixels() -> None:
     shares = [(make_sample(0, Stream.TRAIN, k).rendering.part > 0).mean() for k in range(80)]
     assert 0.17 < float(np.mean(shares)) < 0.28
@@ -283,6 +284,7 @@ def test_a_killed_run_is_completed_by_the_next(root: Path, tmp_path: Path) -> No
     assert not (target / "mini.incomplete").exists()
 
 
+@pytest.mark.slow
 def test_the_command_imports_no_torch() -> None:
     code = "import sys, wsss_bench.data.command; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
