@@ -185,7 +185,7 @@ def load_source(config: dict[str, Any]) -> Source:
         parsed = parser.parse_object({"source": config})
     except jsonargparse.ArgumentError as error:
         raise ValueError(f"`data.source` does not fit its class: {error}") from error
-    return parser.instantiate_classes(parsed).source
+    return parser.instantiate(parsed).source
 
 
 def print_findings(findings: Findings, class_names: tuple[str, ...]) -> None:
