@@ -23,9 +23,13 @@ os.environ["WANDB_MODE"] = "disabled"
 pytest_plugins = ["project"]
 
 
+LONGEST = ("test_bench_end_to_end.py", "test_contract.py", "test_fit_predict.py", "test_shipped.py")
+"""Files that take minutes, the longest first."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests that need two ranks as slow, and put files with slow tests first, so that no worker of
-    `pytest -n` is left with a long one at the end.
+    """Mark tests that need two ranks as slow, and put long files first, so that no worker of `pytest -n` is left
+    with one at the end.
     """
     slow_files = set()
     for item in items:
@@ -33,7 +37,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
         if item.get_closest_marker("slow"):
             slow_files.add(item.path)
-    items.sort(key=lambda item: item.path not in slow_files)
+
+    def place(item: pytest.Item) -> int:
+        if item.path.name in LONGEST:
+            return LONGEST.index(item.path.name)
+        return len(LONGEST) + (item.path not in slow_files)
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
