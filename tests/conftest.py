@@ -28,8 +28,8 @@ LONGEST = ("test_bench_end_to_end.py", "test_contract.py", "test_fit_predict.py"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests that need two ranks as slow, and put long files first, so that no worker of `pytest -n` is left
-    with one at the end.
+    """Mark tests that need two ranks as slow, and put long files first, so that no worker of `pytest -n` is
+    left with one at the end.
     """
     slow_files = set()
     for item in items:
