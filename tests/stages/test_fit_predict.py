@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import wandb
 import yaml
 
 from wsss_bench.artifacts.files import MANIFEST, is_complete, read_manifest, read_seed
@@ -308,6 +309,7 @@ def test_wandb_writes_an_offline_run(tmp_path, mini_data, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     stage = {"experiment": "e", "title": "cam-mini-s1", "fingerprint": "f", "inputs": {}}
     run(fit, tmp_path, fit_config(tmp_path / "train-cam", epochs=1, stage=stage))
+    wandb.finish()  # a stage is a process of its own; here the next test would log to this run
     assert list((tmp_path / "train-cam" / "wandb").glob("offline-run-*/*.wandb"))
     monkeypatch.setenv("WANDB_MODE", "somewhere")
     with pytest.raises(ValueError, match="WANDB_MODE is offline, online or disabled"):
