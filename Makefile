@@ -7,7 +7,7 @@ EXPERIMENT ?= experiments/mini.yaml
 RUNS ?= runs
 # versions that the tests ran with; empty takes the newest that setup.cfg admits
 CONSTRAINTS ?= constraints/tested.txt
-WORKERS ?= 3
+WORKERS ?= 2
 ARGS ?=
 PIP_INSTALL = $(BIN)/pip install --progress-bar off $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 CRF = 'pydensecrf2>=1.1'
