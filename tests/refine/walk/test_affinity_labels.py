@@ -48,8 +48,9 @@ def test_in_psa_the_background_of_the_high_alpha_overrides_the_foreground(golden
     assert {0, 255} < set(np.unique(mask))
 
 
-@pytest.mark.parametrize("refiner", [IRNAffinityLabels(), PSAAffinityLabels()])
-def test_degenerate_seeds(refiner):
+@pytest.mark.parametrize("kind", [IRNAffinityLabels, PSAAffinityLabels])
+def test_degenerate_seeds(kind):
+    refiner = kind()
     image = np.random.default_rng(0).integers(0, 256, (9, 14, 3), dtype=np.uint8)
     no_class = ScoreMaps("none", np.zeros(0, np.uint8), np.zeros((0, 1, 1), np.float16), (9, 14))
     assert not refiner(image, no_class).any()
