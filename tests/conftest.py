@@ -23,7 +23,7 @@ os.environ["WANDB_MODE"] = "disabled"
 pytest_plugins = ["project"]
 
 
-LONGEST = ("test_bench_end_to_end.py", "test_contract.py", "test_fit_predict.py", "test_shipped.py")
+LONGEST = ("test_contract.py", "test_bench_end_to_end.py", "test_fit_predict.py", "test_shipped.py")
 """Files that take minutes, the longest first."""
 
 
@@ -194,12 +194,16 @@ def _write_annotations(root: Path, split: str, numbers: tuple[int, ...], annotat
 
 @pytest.fixture(scope="session")
 def mini_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`$WSSS_DATA` with the small mini world in it: 40 train, 16 val, 16 val_ood images; `few`: 6 of val."""
+    """`$WSSS_DATA` with the small mini world in it: 40 train, 16 val, 16 val_ood images; `few_train`: 20 of
+    train; `few`: 4 of val; `few_ood`: 4 of val_ood.
+    """
     from wsss_bench.mini.world.writer import write_mini_world
 
     data = tmp_path_factory.mktemp("data")
     write_mini_world(data / "mini", "small", 0, 1)
     lists = data / "mini" / "voc" / "ImageSets" / "Segmentation"
-    (lists / "few.txt").write_text("\n".join((lists / "val.txt").read_text().split()[:6]))
+    for name, split, count in (("few_train", "train", 20), ("few", "val", 4), ("few_ood", "val_ood", 4)):
+        image_ids = (lists / f"{split}.txt").read_text().split()
+        (lists / f"{name}.txt").write_text("\n".join(image_ids[:count]))
     os.environ["WSSS_DATA"] = str(data)
     return data

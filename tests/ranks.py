@@ -61,7 +61,9 @@ class RankPair:
         self._processes, self._connections = [], []
 
     def _start(self) -> None:
-        context = multiprocessing.get_context("spawn")  # a fork would inherit the threads of torch
+        # a fork of this process would inherit the threads of torch; the server imports it once for both ranks
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["wsss_bench.stages.fit"])
         self._starts += 1
         store = f"{self._store}-{self._starts}"
         for rank in range(WORLD_SIZE):

@@ -23,11 +23,13 @@ ROOT = paths.ROOT
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory, mini_data):
-    """A folder with configs for the small mini world (40 / 16 / 16 images, one epoch), benched once."""
+    """A folder with configs for a part of the small mini world (20 / 4 / 4 images, one epoch), benched once."""
     folder = tmp_path_factory.mktemp("bench")
     shutil.copytree(ROOT / "configs", folder / "configs")
     data = yaml.safe_load((ROOT / "configs/data/mini.yaml").read_text())
-    data["protocol"] |= {"counts": {"train": 40, "val": 16, "val_ood": 16}, "holdout": 10}
+    data["protocol"] |= {"train_split": "few_train", "eval_splits": ["few", "few_ood"], "holdout": 5}
+    data["protocol"]["counts"] = {"few_train": 20, "few": 4, "few_ood": 4}
+    data["data"]["train_split"] = "few_train"
     data["protocol"]["prepare"] += ["--size", "small"]
     (folder / "configs/data/mini.yaml").write_text(yaml.safe_dump(data))
     short = {"trainer": {"max_epochs": 1}}
@@ -65,16 +67,16 @@ def rows(folder):
 def test_every_product_of_every_method_is_in_the_table(bench):
     folder, done = bench
     found = {(row["method"], row["product"], row["split"]) for row in rows(folder)}
-    multi_stage = {("seed", "train"), ("pseudo_mask", "train")}
+    multi_stage = {("seed", "few_train"), ("pseudo_mask", "few_train")}
     if available():  # without the CRF there are no labels for IRNet, so no masks to train on
-        multi_stage |= {("segmentation", "val"), ("segmentation", "val_ood")}
+        multi_stage |= {("segmentation", "few"), ("segmentation", "few_ood")}
     assert found == {
         *((method, *product) for method in ("cam", "clims") for product in multi_stage),
-        ("clip_zeroshot", "seed", "train"),
-        ("clip_zeroshot", "segmentation", "val"),
-        ("clip_zeroshot", "segmentation", "val_ood"),
-        ("supervised", "segmentation", "val"),
-        ("supervised", "segmentation", "val_ood"),
+        ("clip_zeroshot", "seed", "few_train"),
+        ("clip_zeroshot", "segmentation", "few"),
+        ("clip_zeroshot", "segmentation", "few_ood"),
+        ("supervised", "segmentation", "few"),
+        ("supervised", "segmentation", "few_ood"),
     }
     shown = (folder / "runs/small/leaderboard.md").read_text()
     assert shown.strip() in done.stdout.replace("\r", "")
@@ -84,12 +86,12 @@ def test_every_product_of_every_method_is_in_the_table(bench):
 def test_every_figure_carries_its_protocol(bench):
     folder, _ = bench
     protocols = {row["protocol"] for row in rows(folder)}
-    assert "mini-train/n40/labels-given/ms/raw/thr-fixed-0.35/last" in protocols
-    assert "mini-train/n30/labels-given/ms/raw/thr-heldout/last" in protocols
+    assert "mini-few_train/n20/labels-given/ms/raw/thr-fixed-0.35/last" in protocols
+    assert "mini-few_train/n15/labels-given/ms/raw/thr-heldout/last" in protocols
     readouts = ("raw", "crf") if available() else ("raw",)
     for post in readouts:
         assert {
-            f"mini-val/n16/labels-none/{scales}/{post}/thr-na/last" for scales in ("ss", "ms")
+            f"mini-few/n4/labels-none/{scales}/{post}/thr-na/last" for scales in ("ss", "ms")
         } <= protocols
     assert all(0 <= float(row["miou_mean"]) <= 100 and float(row["seconds"]) > 0 for row in rows(folder))
 
@@ -105,12 +107,12 @@ def test_a_multi_stage_method_leaves_every_artifact(bench):
     )
     for name in ("refine-clims-mini-s0-irn", "refine-cam-mini-s0-pamr"):
         masks = list((stages[name] / "masks").glob("*.png"))
-        assert len(masks) == 40
+        assert len(masks) == 20
         with Image.open(masks[0]) as image:  # as any other code base would
             assert image.mode == "P"
             assert image.getpalette()[3:6] == [128, 0, 0]
             assert set(np.unique(image)) <= {*range(9), 255}
-    readouts = {path.name for path in (stages["predict-clims-mini-s0-irn-deeplabv2-val"] / "masks").iterdir()}
+    readouts = {path.name for path in (stages["predict-clims-mini-s0-irn-deeplabv2-few"] / "masks").iterdir()}
     assert readouts == {"ss-raw", "ms-raw", "ss-crf", "ms-crf"}
     log = (stages["train-clims-mini-s0"] / "log.txt").read_text()
     assert "warm start" in log

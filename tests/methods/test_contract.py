@@ -121,7 +121,7 @@ def test_a_few_steps_lower_the_loss(name, mini_data):
     batch = next(iter(data.train_dataloader()))
     optimizer = build_optimizer(method.parameter_groups(), method.optim)
     values = []
-    for _ in range(8):
+    for _ in range(5):
         loss = sum(method.training_loss(batch).values())
         optimizer.zero_grad()
         loss.backward()

@@ -177,13 +177,13 @@ def test_the_three_stages_run_and_a_second_run_skips_existing_masks(name, tmp_pa
     parts = FOLDER.refiner(name, "mini", FOLDER.trainer("cpu"))
     source = FOLDER.data("mini").source
     voc = VOC(mini_data / "mini" / "voc", vocabulary="mini")
-    ids = voc.ids("train")
+    ids = voc.ids("few_train")
     for image_id in ids:  # perfect seeds, made of the true masks
         mask = voc.mask(image_id)
         classes = np.unique(mask[(mask > 0) & (mask < 255)])
         scores = (mask == classes[:, None, None]).astype(np.float16)
         write_seed(tmp_path / "seeds", ScoreMaps(image_id, classes, scores, mask.shape, scores[:, ::4, ::4]))
-    common = {"source": source, "split": "train", "seeds": str(tmp_path), "workers": 0}
+    common = {"source": source, "split": "few_train", "seeds": str(tmp_path), "workers": 0}
     labels, network, refiner = (
         {"class_path": part.class_path, "init_args": part.init_args}
         for part in (parts.affinity_labels, parts.network.model, parts.refiner)
@@ -192,7 +192,7 @@ def test_the_three_stages_run_and_a_second_run_skips_existing_masks(name, tmp_pa
     training = {"max_epochs": 1, "limit_train_batches": 2}
     config = {
         "model": network,
-        "data": {**parts.network.data, "source": source, "global_batch_size": 4},
+        "data": {**parts.network.data, "source": source, "train_split": "few_train", "global_batch_size": 4},
         "trainer": {**parts.network.trainer, **training},
         "masks": str(tmp_path / "labels"),
     }
