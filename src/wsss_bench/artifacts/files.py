@@ -103,9 +103,7 @@ def read_seed(folder: Path | str, image_id: str) -> ScoreMaps:
             strided = file.get("strided")
             return ScoreMaps(image_id, file["classes"], file["scores"], (height, width), strided)
     except Exception as error:  # zipfile, zlib, numpy or a missing key
-        raise ValueError(
-            f"{path} is not a readable seed file ({error}); {how_to_mend(path)}"
-        ) from error
+        raise ValueError(f"{path} is not a readable seed file ({error}); {how_to_mend(path)}") from error
 
 
 @lru_cache(maxsize=1)

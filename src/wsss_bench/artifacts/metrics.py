@@ -100,9 +100,7 @@ def read_metrics(stage: Path) -> Metrics:
             raise KeyError("an IoU for each class and for background")
         return Metrics(**{**content, "class_names": names, "rows": rows})
     except (KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path} does not have the expected keys ({error}); {how_to_mend(path)}"
-        ) from error
+        raise ValueError(f"{path} does not have the expected keys ({error}); {how_to_mend(path)}") from error
 
 
 def _row(iou: list[float | None], absent: list[str], **values: Any) -> ScoredRow:

@@ -103,7 +103,7 @@ class SourceCode:
         return self._modules[name]
 
     def _spec(self, name: str) -> ModuleSpec | None:
-        """Where a module of the package or an own module is; None for other modules, and what is no module."""
+        """Where a module of the package or an own module is; None for anything else."""
         if name not in self._specs:
             self._specs[name] = self._find(name)
         return self._specs[name]

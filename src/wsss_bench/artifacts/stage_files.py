@@ -2,10 +2,10 @@
 
 | file | content |
 |---|---|
-| `stage.json`, key `files` | number and bytes of the files, a digest of their names and sizes, sha256 of `files.json` |
+| `stage.json`, key `files` | `count` and `bytes` of all, `listing` (digest of names and sizes), `sha256` of `files.json` |
 | `files.json` | bytes and sha256 of each file, by path in the stage folder |
 
-Log, progress, plan, code, W&B files and hidden files are not recorded. Further files that appear later do no harm.
+Log, progress, plan, code, W&B files and hidden files are not recorded. Files that appear later do no harm.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def begin_code(stage: Path, roots: list[str], modules: dict[str, str]) -> dict[s
 
 
 def inputs_read(config: Mapping[str, Any]) -> dict[str, str]:
-    """sha256 of `files.json` of each complete stage that a configuration names, by key of the configuration."""
+    """sha256 of `files.json` of each complete stage that a configuration names, by its key there."""
     manifests = {key: find_manifest(config[key]) for key in INPUTS if config.get(key)}
     return {key: content["files"]["sha256"] for key, content in manifests.items() if "files" in content}
 
@@ -158,7 +158,9 @@ def check_file(stage: Path, name: Path | str) -> None:
     if Path(name).as_posix() not in recorded:
         return
     if not _is_intact(path, recorded[Path(name).as_posix()]):
-        what = "is not the file that its stage wrote (size or sha256 differs)" if path.exists() else "is missing"
+        what = (
+            "is not the file that its stage wrote (size or sha256 differs)" if path.exists() else "is missing"
+        )
         raise DamagedFileError(f"{path} {what}; {how_to_mend(path)}")
 
 

@@ -67,8 +67,8 @@ def _notes(states: list[StageState]) -> Iterator[str]:
     """What the user should know about results that are kept although something has changed."""
     if any(state.is_stale for state in states):
         yield (
-            "  stages that have changed are kept as they are; run them again, with everything that reads them, "
-            "by `--again changed` (or `--again ROW`, `--again STAGE`)"
+            "  what has changed is kept as it is; `--again changed` (or ROW, or STAGE) runs it again, with "
+            "everything that reads it"
         )
     unknown = sum(CODE_UNKNOWN in state.changes for state in states)
     if unknown:

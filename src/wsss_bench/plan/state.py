@@ -26,7 +26,7 @@ STALE = (CODE_CHANGED, INPUT_CHANGED)
 Changes = dict[str, list[str]]
 """Changes of a stage, each with what has changed: modules, or names of stages."""
 Manifests = dict[str, dict[str, Any] | None]
-"""Manifest of each stage by fingerprint; None for a stage that is not complete or whose manifest is broken."""
+"""Manifest of each stage by fingerprint; None if the stage is not complete or its manifest is broken."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 from wsss_bench.artifacts.files import is_complete
 from wsss_bench.artifacts.layout import MANIFEST
@@ -99,7 +98,7 @@ def _read_product(
         return ProductResult(product, FAILED if failed else NOT_RUN)
     try:
         metrics, rows = _read_scores(chain[-1].path, manifests[product.evaluate])
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
+    except (OSError, ValueError) as error:
         return ProductResult(product, DAMAGED, str(error))
     found = [manifest for stage in chain if (manifest := manifests[stage.fingerprint]) is not None]
     return ProductResult(
@@ -114,14 +113,11 @@ def _read_product(
     )
 
 
-def _read_scores(
-    folder: Path, manifest: dict[str, Any] | None
-) -> tuple[Metrics, tuple[ScoredResult, ...]]:
+def _read_scores(folder: Path, manifest: dict[str, Any] | None) -> tuple[Metrics, tuple[ScoredResult, ...]]:
     """Scores of a complete evaluate stage.
 
     Raises:
-        OSError, ValueError, KeyError, BadZipFile: a file is missing, unreadable or not the one that the stage
-            wrote.
+        OSError, ValueError: a file is missing, unreadable or not the one that the stage wrote.
     """
     if manifest is None:
         raise ValueError(f"{folder / MANIFEST} is not valid JSON")

@@ -32,7 +32,7 @@ def footnotes(board: Leaderboard, commit: str) -> str:
         notes.append("`-`: not run, or not part of the method; `failed`: a stage failed, see its log.txt.")
     if any(reason.startswith("no ") for reason in reasons) or _lacks_crf(board):
         notes.append("`no crf`: made without the CRF extension; install it, delete the stage and run again.")
-    notes += [f"`damaged`, left out: {one}; run bench again." for one in board.damage]
+    notes += [f"`damaged`, left out until bench is run again: {one}." for one in board.damage]
     notes += _changes(board)
     if any(row.commits != [commit] for row in board.rows if row.headline):
         notes.append(f"\\*: made, at least in part, from another commit than most rows ({commit}).")
