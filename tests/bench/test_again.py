@@ -17,6 +17,7 @@ from wsss_bench.artifacts.stage_files import damaged_files
 from wsss_bench.bench import command, runner
 from wsss_bench.bench.command import resume_command, run_bench
 from wsss_bench.plan.planner import make_plan
+from wsss_bench.report.results import read_results
 
 TOY = {"methods": ["cam", "zero"]}
 
@@ -142,6 +143,16 @@ def test_truncated_scores_are_made_again(bench, content):
     (stage.path / METRICS).write_text(content)
     assert bench.bench(**TOY) == [stage.name]
     assert damaged_files(stage.path) == []
+
+
+def test_the_table_needs_only_the_scores(bench):
+    """Someone copied the runs without checkpoints, seeds and masks."""
+    before = read_results(bench.plan)
+    for path in (bench.runs / "stages").rglob("*"):
+        if path.suffix in (".npz", ".png", ".ckpt"):
+            path.unlink()
+    assert read_results(bench.plan) == before
+    assert all(result.rows for result in before)
 
 
 def flip(path) -> None:

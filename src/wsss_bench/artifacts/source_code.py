@@ -30,6 +30,9 @@ ABSENT = ""
 LARGEST = 8 * 2**20
 """Bytes of a data file beside modules; of a larger one only the size counts."""
 
+NO_DATA = (".py", ".pyc", ".pyi", ".typed")
+"""Ends of the names of files beside modules that are no data files."""
+
 
 class Module(NamedTuple):
     """A module as it is on disk.
@@ -198,7 +201,7 @@ def _data_files(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.iterdir()
-        if not path.name.startswith(".") and path.suffix not in (".py", ".pyc") and path.is_file()
+        if not path.name.startswith(".") and path.suffix not in NO_DATA and path.is_file()
     )
 
 

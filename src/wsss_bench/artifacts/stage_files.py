@@ -2,7 +2,7 @@
 
 | file | content |
 |---|---|
-| `stage.json`, key `files` | `count` and `bytes` of all, `listing` (digest of names and sizes), `sha256` of `files.json` |
+| `stage.json`, key `files` | `count`, `bytes`, `listing` (names and sizes), `sha256` of `files.json` |
 | `files.json` | bytes and sha256 of each file, by path in the stage folder |
 
 Log, progress, plan, code, W&B files and hidden files are not recorded. Files that appear later do no harm.
@@ -240,7 +240,8 @@ def _not_intact(stage: Path, recorded: Digests) -> list[str]:
 
 def _is_intact(path: Path, recorded: Mapping[str, Any]) -> bool:
     try:
-        return path.stat().st_size == recorded["bytes"] and sha256_of(path) == recorded["sha256"]
+        # the size first: most damage shows there, without reading the file
+        return path.stat().st_size == int(recorded["bytes"]) and sha256_of(path) == str(recorded["sha256"])
     except OSError:
         return False
 
