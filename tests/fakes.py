@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from wsss_bench.artifacts import stage_files
-from wsss_bench.artifacts.files import write_atomically, write_manifest
+from wsss_bench.artifacts.files import write_manifest
 from wsss_bench.artifacts.layout import INPUTS, LAST
 from wsss_bench.artifacts.metrics import Metrics, ScoredRow, write_metrics
 from wsss_bench.artifacts.source_code import SourceCode, roots_of
@@ -48,7 +48,8 @@ def run_stage(arguments: list[str]) -> int:
         stage_files.check_file(Path(place), LAST)
     for name in RESULTS[kind]:
         if not (out / name).is_file():
-            write_atomically(out / name, lambda file, name=name: file.write(f"{name} {info}".encode()))
+            (out / name).parent.mkdir(exist_ok=True)
+            (out / name).write_text(f"{name} {info}")
     print(f"{kind} of {info['title']} is done")
     if kind == "evaluate":
         write_metrics(out, metrics(config))

@@ -108,4 +108,4 @@ def test_a_stage_that_goes_on_with_other_code_says_so(own_module, tmp_path, left
     own_module.write_text("class Method: changed = True\n")
     attempt(killed=False)
     assert (modules_of(out)["own_method_of_test_run"] == MIXED) == mixed
-    assert ("goes on with other code than it began with: own_method" in capsys.readouterr().out) == mixed
+    assert ("goes on with what has changed since it began: own_method" in capsys.readouterr().out) == mixed

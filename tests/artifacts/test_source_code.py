@@ -11,7 +11,7 @@ import paths
 import pytest
 
 from wsss_bench.artifacts import source_code
-from wsss_bench.artifacts.source_code import ABSENT, SourceCode, changed_modules, roots_of
+from wsss_bench.artifacts.source_code import ABSENT, SourceCode, changed_digests, roots_of
 
 FILES = {
     "own_pkg/__init__.py": "",
@@ -72,7 +72,7 @@ def changed(own, name, old, new):
     text = (own / name).read_text()
     assert old in text
     (own / name).write_text(text.replace(old, new))
-    return changed_modules(before, SourceCode().digests([ROOT]))
+    return changed_digests(before, SourceCode().digests([ROOT]))
 
 
 def test_all_own_modules_that_are_imported_belong_to_it_and_no_others(own):
@@ -138,7 +138,7 @@ def test_shipped_weights_count_where_they_are_named(tmp_path, monkeypatch):
     roots = ["package:mini/clip", "package:mini/resnet.safetensors"]
     before = SourceCode().digests(roots)
     (tmp_path / "assets/mini/clip/tokenizer.json").write_text("{}")
-    assert changed_modules(before, SourceCode().digests(roots)) == ["package:mini/clip"]
+    assert changed_digests(before, SourceCode().digests(roots)) == ["package:mini/clip"]
 
 
 def test_an_edit_of_the_package_is_seen_by_the_stages_that_import_it(tmp_path, monkeypatch):
@@ -156,7 +156,7 @@ def test_an_edit_of_the_package_is_seen_by_the_stages_that_import_it(tmp_path, m
         with open(tmp_path / "wsss_bench" / name, "a") as file:
             file.write("\nEDITED = True\n")
     code = SourceCode()
-    after = {command: changed_modules(before[command], code.digests(roots[command])) for command in roots}
+    after = {command: changed_digests(before[command], code.digests(roots[command])) for command in roots}
     assert "wsss_bench.inference" in after["predict"]
     assert "wsss_bench.metrics.functional" in after["evaluate"]
     assert not [name for found in after.values() for name in found if "clims" in name]  # CAM does not use it

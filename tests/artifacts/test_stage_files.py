@@ -12,6 +12,7 @@ from wsss_bench.artifacts.files import MANIFEST, is_complete, read_manifest
 from wsss_bench.artifacts.layout import FILES, LAST, find_manifest, how_to_mend
 from wsss_bench.artifacts.run import StageInfo, open_stage
 from wsss_bench.artifacts.stage_files import (
+    MIXED,
     DamagedFileError,
     check_file,
     damaged_files,
@@ -193,3 +194,21 @@ def test_what_was_read_is_recorded(stage, tmp_path):
         tmp_path / "seed-cam", kind="seed", config={"checkpoint": str(stage), "warm_start": None}
     )
     assert read_manifest(seeds)["read"] == {"checkpoint": read_manifest(stage)["files"]["sha256"]}
+
+
+def test_seeds_of_two_checkpoints_are_known_as_mixed(stage, tmp_path):
+    """Seeds were lost, and so was the checkpoint; it was trained again, with another result."""
+    config = {"checkpoint": str(stage)}
+    seeds = make_stage(tmp_path / "seed-cam", SEEDS, kind="seed", config=config)
+    (seeds / SEEDS[0]).unlink()
+    remove_stage(stage)
+    make_stage(stage)
+    make_stage(seeds, SEEDS, kind="seed", config=config)
+    assert (
+        read_manifest(seeds)["read"]["checkpoint"] == read_manifest(stage)["files"]["sha256"]
+    )  # the same bytes
+    (seeds / SEEDS[0]).unlink()
+    remove_stage(stage)
+    make_stage(stage, [str(LAST), "config.yaml", "more"])
+    make_stage(seeds, SEEDS, kind="seed", config=config)
+    assert read_manifest(seeds)["read"]["checkpoint"] == MIXED

@@ -10,7 +10,7 @@ from fakes import run_stage
 from project import Project
 
 from wsss_bench.artifacts.files import MANIFEST, read_manifest, write_manifest
-from wsss_bench.artifacts.layout import CODE_FILE, LAST
+from wsss_bench.artifacts.layout import BEGUN_FILE, LAST
 from wsss_bench.artifacts.metrics import METRICS
 from wsss_bench.plan.again import stages_to_run_again
 from wsss_bench.plan.description import describe
@@ -124,9 +124,9 @@ def test_on_another_machine_own_modules_are_unknown(done):
 
 def test_an_interrupted_stage_says_that_its_code_has_changed(done):
     train = stage_named(done, "train cam-toy-s0")
-    code = read_manifest(train.path)["code"]
+    manifest = read_manifest(train.path)
     (train.path / MANIFEST).unlink()
-    (train.path / CODE_FILE).write_text(json.dumps(code))
+    (train.path / BEGUN_FILE).write_text(json.dumps({key: manifest[key] for key in ("code", "read")}))
     assert lines(done)[0].endswith("interrupted, resumes")
     done.write("own_block_of_state.py", "SCALE = 2\n")
     assert lines(done)[0].endswith("interrupted, resumes, code changed: own_block_of_state")

@@ -25,7 +25,7 @@ from typing import Any
 from wsss_bench.artifacts.files import read_json, write_json, write_manifest
 from wsss_bench.artifacts.layout import COMMANDS, PROGRESS, shortened
 from wsss_bench.artifacts.source_code import loaded_code, roots_of
-from wsss_bench.artifacts.stage_files import begin_code, inputs_read, locked_stage, mend, record_files
+from wsss_bench.artifacts.stage_files import begin, locked_stage, mend, record_files
 
 PACKAGES = (
     "torch",
@@ -129,9 +129,8 @@ def open_stage(out: Path | str, kind: str, config: dict[str, Any], info: StageIn
             print(f"these files were damaged and are made again: {shortened(damaged)}", flush=True)
         # at the start: code and inputs may change while the stage runs
         roots = roots_of(COMMANDS.get(kind, kind), config)
-        code = begin_code(out, roots, loaded_code().digests(roots))
+        begun = begin(out, roots, loaded_code().digests(roots), config)
         made_from = mark_local_changes(commit(), loaded_code().files(roots))
-        read = inputs_read(config)
         for leftover in out.rglob(".*.tmp"):  # files that a killed attempt was writing
             leftover.unlink()
         run = StageRun(out, info.kind or kind)
@@ -145,8 +144,7 @@ def open_stage(out: Path | str, kind: str, config: dict[str, Any], info: StageIn
             **run.cost(),
             **run.facts,
             "config": config,
-            "code": code,
-            "read": read,
+            **begun,
             "files": record_files(out),
             "command": shlex.join(["wsss-bench", *sys.argv[1:]]),
             "commit": made_from,

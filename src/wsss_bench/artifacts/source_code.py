@@ -143,8 +143,8 @@ def roots_of(command: str, config: Any) -> list[str]:
     return [f"{PACKAGE}.stages.{command}", *sorted(set(_named_in(config)))]
 
 
-def changed_modules(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Names of the modules whose digests differ, or that one of the two lacks, sorted."""
+def changed_digests(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Names whose digests differ, or that one of the two lacks, sorted."""
     return sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
 
 

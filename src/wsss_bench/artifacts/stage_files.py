@@ -5,7 +5,7 @@
 | `stage.json`, key `files` | `count`, `bytes`, `listing` (names and sizes), `sha256` of `files.json` |
 | `files.json` | bytes and sha256 of each file, by path in the stage folder |
 
-Log, progress, plan, code, W&B files and hidden files are not recorded. Files that appear later do no harm.
+Log, progress, plan, `begun.json`, W&B and hidden files are not recorded. Files that appear later do no harm.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 from wsss_bench.artifacts.files import is_complete, read_json, write_json
 from wsss_bench.artifacts.layout import (
-    CODE_FILE,
+    BEGUN_FILE,
     FAILURE_FILE,
     FILES,
     INPUTS,
@@ -35,14 +35,14 @@ from wsss_bench.artifacts.layout import (
     how_to_mend,
     shortened,
 )
-from wsss_bench.artifacts.source_code import changed_modules
+from wsss_bench.artifacts.source_code import changed_digests
 
-NOT_RECORDED = frozenset({MANIFEST, FILES, PLAN_FILE, CODE_FILE, LOG_FILE, PROGRESS, FAILURE_FILE, WANDB})
+NOT_RECORDED = frozenset({MANIFEST, FILES, PLAN_FILE, BEGUN_FILE, LOG_FILE, PROGRESS, FAILURE_FILE, WANDB})
 """What a stage folder holds besides the results."""
 REMOVED = ".removed"
 """Folder beside the stage folders for those that are being removed."""
 MIXED = "mixed"
-"""Digest of a module that has changed between two attempts of a stage."""
+"""Digest of a module or an input that has changed between two attempts of a stage."""
 Digests = dict[str, dict[str, Any]]
 """`bytes` and `sha256` by path: the content of `files.json`."""
 
@@ -79,27 +79,32 @@ def record_files(stage: Path) -> dict[str, Any]:
     }
 
 
-def begin_code(stage: Path, roots: list[str], modules: dict[str, str]) -> dict[str, Any]:
-    """Write down the code that a stage runs, before it writes any result.
+def begin(
+    stage: Path, roots: list[str], modules: dict[str, str], config: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Write down what a stage runs and reads, before it writes any result.
 
     Args:
         stage: The stage folder, locked.
         roots: What it runs (`source_code.roots_of`).
         modules: Digests of their modules.
+        config: Its configuration, which names the stages that it reads.
 
     Returns:
-        The value of the manifest's key `code`. Where an earlier attempt has left results, a module that
-        differed then is `MIXED`.
+        The manifest's keys `code` and `read`. Where an earlier attempt has left results, a module or an input
+        that differed then is `MIXED`.
     """
-    earlier = find_json(stage / CODE_FILE).get("modules", {})
+    read = inputs_read(config)
+    earlier = find_json(stage / BEGUN_FILE)
     if earlier and any("/" in name for name in file_sizes(stage)):  # checkpoints, seeds or masks
-        changed = changed_modules(earlier, modules)
-        modules = {**modules, **dict.fromkeys(changed, MIXED)}
-        if changed:
-            print(f"goes on with other code than it began with: {shortened(changed)}", flush=True)
-    code = {"roots": roots, "modules": modules}
-    write_json(stage / CODE_FILE, code)
-    return code
+        changed = changed_digests(earlier["code"]["modules"], modules)
+        renewed = changed_digests(earlier["read"], read)
+        modules, read = modules | dict.fromkeys(changed, MIXED), read | dict.fromkeys(renewed, MIXED)
+        if changed or renewed:
+            print(f"goes on with what has changed since it began: {shortened(changed + renewed)}", flush=True)
+    begun = {"code": {"roots": roots, "modules": modules}, "read": read}
+    write_json(stage / BEGUN_FILE, begun)
+    return begun
 
 
 def inputs_read(config: Mapping[str, Any]) -> dict[str, str]:

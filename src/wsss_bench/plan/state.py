@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wsss_bench.artifacts.files import is_complete
-from wsss_bench.artifacts.layout import CODE_FILE, MANIFEST, find_json, find_manifest
+from wsss_bench.artifacts.layout import BEGUN_FILE, MANIFEST, find_json, find_manifest
 from wsss_bench.artifacts.metrics import METRICS, read_metrics
-from wsss_bench.artifacts.source_code import ABSENT, SourceCode, changed_modules
+from wsss_bench.artifacts.source_code import ABSENT, SourceCode, changed_digests
 from wsss_bench.artifacts.stage_files import check_file, lost_files
 from wsss_bench.plan.plan import Plan, Stage
 
@@ -92,12 +92,13 @@ def changes_of(plan: Plan, manifests: Manifests, code: SourceCode | None = None)
 
 
 def _changes(plan: Plan, stage: Stage, manifests: Manifests, code: SourceCode) -> Changes:
-    manifest = manifests[stage.fingerprint]
-    if manifest is None:
-        began = find_json(stage.path / CODE_FILE)
-        return _code_changes(began, code) if began and not is_complete(stage.path) else {}
-    changes = _code_changes(manifest.get("code"), code)
-    read = manifest.get("read", {})
+    record = manifests[stage.fingerprint]
+    if record is None and not is_complete(stage.path):
+        record = find_json(stage.path / BEGUN_FILE)
+    if not record:
+        return {}
+    changes = _code_changes(record.get("code"), code)
+    read = record.get("read", {})
     renewed = [
         plan.stages[key].name
         for role, key in stage.inputs.items()
@@ -118,5 +119,5 @@ def _code_changes(recorded: dict[str, Any] | None, code: SourceCode) -> Changes:
     gone = [root for root in recorded["roots"] if today.get(root) == ABSENT and before.get(root) != ABSENT]
     if gone:
         return {CODE_UNKNOWN: gone}
-    changed = changed_modules(before, today)
+    changed = changed_digests(before, today)
     return {CODE_CHANGED: [name.removeprefix("wsss_bench.") for name in changed]} if changed else {}
