@@ -9,8 +9,25 @@ from pathlib import Path
 
 import yaml
 
+from wsss_bench.artifacts import stage_files
 from wsss_bench.artifacts.files import write_manifest
+from wsss_bench.artifacts.layout import INPUTS, LAST
 from wsss_bench.artifacts.metrics import Metrics, ScoredRow, write_metrics
+from wsss_bench.artifacts.source_code import SourceCode, roots_of
+
+stage_files.NOT_RECORDED |= {"attempts.txt"}  # what the tests count is no result
+CHECKPOINT = [str(LAST)]
+PICTURES = [f"masks/{k}.png" for k in range(4)]
+RESULTS = {
+    "train": CHECKPOINT,
+    "affinity": CHECKPOINT,
+    "segment": CHECKPOINT,
+    "seed": [f"seeds/{k}.npz" for k in range(4)],
+    "refine": PICTURES,
+    "predict": PICTURES,
+    "evaluate": [],
+}
+"""Files of a fake stage, by its kind."""
 
 
 def run_stage(arguments: list[str]) -> int:
@@ -27,11 +44,18 @@ def run_stage(arguments: list[str]) -> int:
             os.kill(os.getpid(), behaviour["signal"])
         if "fail" in behaviour:
             raise ValueError(behaviour["fail"])
+    for place in filter(None, map(config.get, INPUTS)):
+        stage_files.check_file(Path(place), LAST)
+    for name in RESULTS[kind]:
+        if not (out / name).is_file():
+            (out / name).parent.mkdir(exist_ok=True)
+            (out / name).write_text(f"{name} {info}")
     print(f"{kind} of {info['title']} is done")
     if kind == "evaluate":
         write_metrics(out, metrics(config))
     if behaviour.get("forget"):
         return 0
+    roots = roots_of("", config)[1:]  # the classes: modules of the tests, if they exist
     write_manifest(
         out,
         {
@@ -45,6 +69,9 @@ def run_stage(arguments: list[str]) -> int:
             "params": 1000,
             "crf": True,
             "commit": "abc",
+            "code": {"roots": roots, "modules": SourceCode().digests(roots)},
+            "read": stage_files.inputs_read(config),
+            "files": stage_files.record_files(out),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         },
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import shutil
 from pathlib import Path
 
 import pytest
@@ -89,6 +91,13 @@ class Project:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False))
         return path
+
+    def copy_to(self, root: Path) -> Project:
+        """The project with all results in another folder."""
+        shutil.copytree(self.root, root)
+        other = copy.copy(self)
+        other.root, other.runs = root, root / "runs"
+        return other
 
     def experiment(self, name: str = "toy", **changes: object) -> Path:
         return self.write(f"experiments/{name}.yaml", {**EXPERIMENT, **changes})

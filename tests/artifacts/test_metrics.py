@@ -41,5 +41,7 @@ def test_a_file_without_a_key_names_itself(tmp_path, key):
     content = json.loads((tmp_path / METRICS).read_text())
     content["figures"] = content.pop(key)
     (tmp_path / METRICS).write_text(json.dumps(content))
-    with pytest.raises(ValueError, match=r"metrics\.json does not have the expected keys .*run again"):
+    with pytest.raises(
+        ValueError, match=r"metrics\.json does not have the expected keys .*put an intact copy there"
+    ):
         read_metrics(tmp_path)

@@ -12,13 +12,15 @@ import pytest
 
 from wsss_bench.artifacts.files import write_json, write_manifest
 from wsss_bench.artifacts.metrics import Metrics, ScoredRow, write_metrics
+from wsss_bench.artifacts.source_code import SourceCode
+from wsss_bench.artifacts.stage_files import record_files
 from wsss_bench.metrics.per_image import ConfusionWriter
 from wsss_bench.plan.config import DataFile, MethodFile
 from wsss_bench.plan.matrix import Cell
 from wsss_bench.plan.plan import Plan, ScoredProduct, Stage
 from wsss_bench.plan.schema import read_as
 from wsss_bench.report.command import publish
-from wsss_bench.report.data_files import COLUMNS, as_records
+from wsss_bench.report.data_files import COLUMNS, as_records, json_content
 from wsss_bench.report.differences import differences
 from wsss_bench.report.leaderboard import Leaderboard, make_leaderboard
 from wsss_bench.report.markdown.page import render
@@ -437,3 +439,82 @@ def test_difference_of_equal_and_of_shifted_methods(world):
     page = render(world.plan, world.leaderboard(), [clear, none])
     assert "- good - bad: +20.0 [" in page
     assert "(zero is inside)" in page
+
+
+@pytest.mark.parametrize(
+    "content", [None, "", '{"rows": [', "{}", "[]", '{"rows": [], "class_names": ["a"]}']
+)
+def test_damaged_scores_cost_their_row_and_not_the_table(world, content):
+    full_world(world)
+    cell = next(product.cell for product in world.plan.products if product.cell.row == "better")
+    path = world.plan.stages[f"evaluate-{cell.row}-toy-s0-seed-train"].path / "metrics.json"
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+    board = world.leaderboard()
+    page = render(world.plan, board, differences(board))
+    assert cells(page, "better", "Seeds")[:4] == ["", "better", "image", "damaged"]
+    assert cells(page, "cam", "Seeds")[3] == "51.0 ± 1.4 (2)"
+    assert "`damaged`, left out until bench is run again: " in page
+    assert str(path) in page
+    missing = json_content(board, [])["missing"]
+    assert [one["reason"] for one in missing if one["method"] == "better" and one["product"] == "seed"] == [
+        "damaged"
+    ]
+
+
+def test_an_edited_score_costs_its_run(world):
+    """One of two random seeds: the other one stays."""
+    add_cam(world, 0, 0.50)
+    add_cam(world, 1, 0.52)
+    stage = world.plan.stages["evaluate-cam-toy-s1-seed-train"]
+    write_manifest(stage.path, {"commit": "abc", "files": record_files(stage.path)})
+    assert cells(render(world.plan, world.leaderboard(), []), "cam", "Seeds")[3] == "51.0 ± 1.4 (2)"
+    text = (stage.path / "metrics.json").read_text()
+    (stage.path / "metrics.json").write_text(text.replace("0.52", "0.92"))
+    page = render(world.plan, world.leaderboard(), [])
+    assert cells(page, "cam", "Seeds")[3] == "50.0 (1 of 2)"
+    assert "metrics.json is not the file that its stage wrote" in page
+
+
+@pytest.mark.parametrize("content", [b"", b"PK damaged"])
+def test_damaged_matrices_cost_their_row(world, content):
+    add_cam(world, 0, 0.50)
+    (world.plan.stages["evaluate-cam-toy-s0-seed-train"].path / "confusions.npz").write_bytes(content)
+    assert cells(render(world.plan, world.leaderboard(), []), "cam", "Seeds")[3] == "damaged"
+
+
+def test_a_broken_manifest_costs_its_row(world):
+    full_world(world)
+    (world.plan.stages["evaluate-better-toy-s0-seed-train"].path / "stage.json").write_text("")
+    page = render(world.plan, world.leaderboard(), [])
+    assert cells(page, "better", "Seeds")[3] == "damaged"
+    assert "stage.json is not valid JSON" in page
+
+
+def test_scores_that_rest_on_changed_code_are_marked(world, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    own = tmp_path / "own_code_of_table.py"
+    own.write_text("A = 1\n")
+    code = {"roots": [own.stem], "modules": SourceCode().digests([own.stem])}
+    changed, unknown = world.cell("changed"), world.cell("unknown")
+    for cell, facts in ((changed, {"code": code}), (unknown, {})):
+        train = world.stage("train", cell, {}, **facts)  # the scores rest on it, two stages further
+        seeds = world.stage("seed", cell, {"checkpoint": train}, code={"roots": [], "modules": {}})
+        world.score(
+            cell, "seed", "train", seed_rows(0.5, 0.5, 0.6, 0.3), seeds, code={"roots": [], "modules": {}}
+        )
+    page = render(world.plan, world.leaderboard(), [])
+    assert "‡" not in page
+    assert page.count("The code that 1 stages ran was not recorded") == 1
+    own.write_text("A = 2\n")
+    page = render(world.plan, world.leaderboard(), [])
+    assert cells(page, "changed", "Seeds")[3:6] == ["50.0 (1)‡", "50.0 (1)‡", "60.0 (1)‡"]
+    assert cells(page, "unknown", "Seeds")[3] == "50.0 (1)"
+    assert (
+        page.count("‡: rests on a stage that has changed since it ran: code changed (own_code_of_table).")
+        == 1
+    )
+    rows = json.loads(json.dumps(json_content(world.leaderboard(), [])))["rows"]
+    marked = {row["method"] for row in rows for run in row["runs"] if "code changed" in str(run["changes"])}
+    assert marked == {"changed"}

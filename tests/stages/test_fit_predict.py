@@ -257,6 +257,25 @@ def test_warm_start_takes_the_weights_of_another_stage(trained, tmp_path, mini_d
         run(fit, tmp_path, fit_config(tmp_path / "cold", warm_start=str(tmp_path / "nowhere")))
 
 
+def test_flipped_bytes_of_a_checkpoint_are_refused(trained, tmp_path, mini_data):
+    """A checkpoint has no checksum that torch would read: it loads, and gives other seeds."""
+    import shutil
+
+    damaged = tmp_path / "damaged"
+    shutil.copytree(trained, damaged)
+    content = bytearray((damaged / LAST).read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 64] = bytes(byte ^ 0x55 for byte in content[middle : middle + 64])
+    (damaged / LAST).write_bytes(content)
+    for stage, config in (
+        (predict, predict_config(tmp_path / "seeds", damaged)),
+        (fit, fit_config(tmp_path / "warm", warm_start=str(damaged))),
+    ):
+        with pytest.raises(ValueError, match=r"last\.ckpt is not the file .* makes it again"):
+            run(stage, tmp_path, config)
+        assert not is_complete(Path(config["out"]))
+
+
 def test_no_epoch_at_all_is_the_method_as_it_starts(trained, tmp_path, mini_data):
     out = tmp_path / "start"
     assert run(fit, tmp_path, fit_config(out, epochs=0, warm_start=str(trained))) == 0

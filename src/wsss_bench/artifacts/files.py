@@ -24,9 +24,8 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 
+from wsss_bench.artifacts.layout import MANIFEST, how_to_mend
 from wsss_bench.types import ScoreMaps
-
-MANIFEST = "stage.json"
 
 
 def write_atomically(path: Path | str, write: Callable[[IO[bytes]], Any]) -> None:
@@ -57,7 +56,7 @@ def read_json(path: Path | str) -> Any:
     try:
         return json.loads(Path(path).read_text())
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}); delete it and run again") from error
+        raise ValueError(f"{path} is not valid JSON ({error}); {how_to_mend(path)}") from error
 
 
 def seed_path(folder: Path | str, image_id: str) -> Path:
@@ -104,9 +103,7 @@ def read_seed(folder: Path | str, image_id: str) -> ScoreMaps:
             strided = file.get("strided")
             return ScoreMaps(image_id, file["classes"], file["scores"], (height, width), strided)
     except Exception as error:  # zipfile, zlib, numpy or a missing key
-        raise ValueError(
-            f"{path} is not a readable seed file ({error}); delete it and run the stage again"
-        ) from error
+        raise ValueError(f"{path} is not a readable seed file ({error}); {how_to_mend(path)}") from error
 
 
 @lru_cache(maxsize=1)
@@ -144,7 +141,7 @@ def read_mask(path: Path | str) -> np.ndarray:
                 )
             return np.asarray(image)
     except OSError as error:
-        raise ValueError(f"{path} cannot be decoded ({error}); replace it with an intact copy") from error
+        raise ValueError(f"{path} cannot be decoded ({error}); {how_to_mend(path)}") from error
 
 
 def is_complete(stage: Path | str) -> bool:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+MANIFEST = "stage.json"
+"""What a stage was made of; written last, so that its presence means that the stage is complete."""
 
 PLAN_FILE = "plan.yaml"
 """The configuration that the bench starts a stage with."""
@@ -22,6 +28,28 @@ MASKS = "masks"
 """Folder of `<image id>.png` files in a refine stage; in a predict stage, of a folder for each read-out."""
 LAST = Path("checkpoints") / "last.ckpt"
 """The checkpoint of a train stage."""
+FILES = "files.json"
+"""Size and sha256 of each file that a complete stage wrote."""
+BEGUN_FILE = "begun.json"
+"""The code that a stage ran and the inputs that it read when it began; a later attempt may have others."""
+WANDB = "wandb"
+"""Folder of W&B's files."""
+COMMANDS = {
+    "train": "fit",
+    "seed": "predict",
+    "predict": "predict",
+    "refine": "refine",
+    "affinity": "fit",
+    "segment": "fit",
+    "evaluate": "evaluate",
+}
+"""The `wsss-bench` command that runs a stage, by kind of the stage."""
+INPUTS = ("warm_start", "checkpoint", "seeds", "masks", "network")
+"""Keys of stage configurations that hold the folders of the stages that are read."""
+ASSET_PREFIX = "package:"
+"""Start of the names of files that ship with the package."""
+ASSETS = Path(__file__).parents[1] / "assets"
+"""Where these files are."""
 READOUTS = {f"{scales}-{post}": (scales, post) for scales in ("ss", "ms") for post in ("raw", "crf")}
 """(scales, post-processing) of a predict stage's masks, by name of their folder."""
 
@@ -41,10 +69,9 @@ def require_files(missing: list[str], kind: str, folder: Path, split: str) -> No
         split: The split that the images belong to.
     """
     if missing:
-        shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
         raise FileNotFoundError(
-            f"{folder} has no {kind} for {len(missing)} images of split {split!r}: {shown}; "
-            "run the stage that makes them to its end, or name another folder or split"
+            f"{folder} has no {kind} for {len(missing)} images of split {split!r}: {shortened(missing)}; "
+            f"name another folder or split, or complete this one: {how_to_mend(folder / missing[0])}"
         )
 
 
@@ -66,3 +93,35 @@ def mask_folders(masks: Path, readout: tuple[str, str]) -> dict[tuple[str, str],
         )
     found = {key: folder / name for name, key in READOUTS.items() if (folder / name).is_dir()}
     return found or {readout: folder}
+
+
+def shortened(names: Sequence[str], most: int = 5) -> str:
+    """`a, b, c`, with dots instead of those after the first `most`."""
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
+def find_manifest(stage: Path | str) -> dict[str, Any]:
+    """The manifest of a stage; empty if the stage is not complete, or its manifest is unreadable."""
+    return find_json(Path(stage) / MANIFEST)
+
+
+def find_json(path: Path) -> dict[str, Any]:
+    """Content of a JSON file with an object; empty if the file is missing or unreadable."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def how_to_mend(path: Path | str) -> str:
+    """End of a message about a missing or damaged file: what makes it again."""
+    for folder in Path(path).parents:
+        manifest = find_manifest(folder)
+        command = manifest.get("command")
+        if (folder / PLAN_FILE).is_file():
+            kind = manifest.get("kind") or folder.name.partition("-")[0]
+            command = f"wsss-bench {COMMANDS.get(kind, kind)} --config {folder / PLAN_FILE}"
+        if command:
+            return f"`{command}` makes it again, and `wsss-bench bench` does so itself"
+    return "put an intact copy there"

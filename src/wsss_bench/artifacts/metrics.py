@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wsss_bench.artifacts.files import read_json, write_json
+from wsss_bench.artifacts.layout import how_to_mend
 
 METRICS = "metrics.json"
 """Scores of an evaluation: the content of `Metrics`."""
@@ -90,15 +91,16 @@ def read_metrics(stage: Path) -> Metrics:
         FileNotFoundError: there is none.
         ValueError: the file is no `metrics.json`, or an earlier version of wsss_bench wrote it.
     """
-    content = read_json(stage / METRICS)
+    path = stage / METRICS
+    content = read_json(path)
     try:
         rows = tuple(_row(**values) for values in content["rows"])
-        return Metrics(**{**content, "class_names": tuple(content["class_names"]), "rows": rows})
+        names = tuple(content["class_names"])
+        if any(len(row.iou) != len(names) + 1 for row in rows):
+            raise KeyError("an IoU for each class and for background")
+        return Metrics(**{**content, "class_names": names, "rows": rows})
     except (KeyError, TypeError) as error:
-        raise ValueError(
-            f"{stage / METRICS} does not have the expected keys ({error}); "
-            "delete its stage folder and run again"
-        ) from error
+        raise ValueError(f"{path} does not have the expected keys ({error}); {how_to_mend(path)}") from error
 
 
 def _row(iou: list[float | None], absent: list[str], **values: Any) -> ScoredRow:

@@ -7,7 +7,6 @@ attempts.
 
 from __future__ import annotations
 
-import fcntl
 import platform
 import resource
 import shlex
@@ -15,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -24,7 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from wsss_bench.artifacts.files import read_json, write_json, write_manifest
-from wsss_bench.artifacts.layout import PROGRESS
+from wsss_bench.artifacts.layout import COMMANDS, PROGRESS, shortened
+from wsss_bench.artifacts.source_code import loaded_code, roots_of
+from wsss_bench.artifacts.stage_files import begin, locked_stage, mend, record_files
 
 PACKAGES = (
     "torch",
@@ -123,11 +124,13 @@ def open_stage(out: Path | str, kind: str, config: dict[str, Any], info: StageIn
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    with open(out / ".lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(f"another process is working in {out}; wait for it or stop it") from error
+    with locked_stage(out):
+        if damaged := mend(out):
+            print(f"these files were damaged and are made again: {shortened(damaged)}", flush=True)
+        # at the start: code and inputs may change while the stage runs
+        roots = roots_of(COMMANDS.get(kind, kind), config)
+        begun = begin(out, roots, loaded_code().digests(roots), config)
+        made_from = mark_local_changes(commit(), loaded_code().files(roots))
         for leftover in out.rglob(".*.tmp"):  # files that a killed attempt was writing
             leftover.unlink()
         run = StageRun(out, info.kind or kind)
@@ -141,8 +144,10 @@ def open_stage(out: Path | str, kind: str, config: dict[str, Any], info: StageIn
             **run.cost(),
             **run.facts,
             "config": config,
+            **begun,
+            "files": record_files(out),
             "command": shlex.join(["wsss-bench", *sys.argv[1:]]),
-            "commit": commit(),
+            "commit": made_from,
             "host": socket.gethostname(),
             "versions": versions(),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -152,20 +157,41 @@ def open_stage(out: Path | str, kind: str, config: dict[str, Any], info: StageIn
 
 @lru_cache(maxsize=1)
 def commit() -> str:
-    """Commit of the source tree, with `+` if the package has local changes; empty outside a checkout."""
+    """Commit of the source tree; empty outside a checkout.
+
+    `+` marks local changes in the package or in the folder `configs` of the checkout.
+    """
     package = Path(__file__).parents[1]
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", *arguments], cwd=package, capture_output=True, text=True, check=True
-        ).stdout.strip()
-
     try:
-        return git("rev-parse", "--short=12", "HEAD") + (
-            "+" if git("status", "--porcelain", "--", ".") else ""
-        )
+        configs = Path(_git(package, "rev-parse", "--show-toplevel")) / "configs"
+        changed = _git(package, "status", "--porcelain", "--", ".", str(configs))
+        return _git(package, "rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return ""
+
+
+def mark_local_changes(commit: str, own_files: Iterable[Path]) -> str:
+    """Add `+` to a commit if an own module differs from the commit of its checkout, or is in none.
+
+    Args:
+        commit: Commit of the package, already marked if the package has changed.
+        own_files: Source files outside the package that the stage runs; they may be in another checkout.
+    """
+    unmarked = commit and not commit.endswith("+")
+    return f"{commit}+" if unmarked and any(map(_is_not_committed, own_files)) else commit
+
+
+def _is_not_committed(file: Path) -> bool:
+    try:
+        return bool(_git(file.parent, "status", "--porcelain", "--ignored", "--", file.name))
+    except (OSError, subprocess.CalledProcessError):
+        return True
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(
+        ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 @lru_cache(maxsize=1)

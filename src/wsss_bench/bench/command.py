@@ -7,20 +7,24 @@ import errno
 import os
 import shlex
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from string import Template
 
 from rich.console import Console
 
-from wsss_bench.artifacts.files import is_complete
 from wsss_bench.artifacts.layout import LOG_FILE
+from wsss_bench.artifacts.stage_files import damaged_files, remove_stage, reopen, sweep
 from wsss_bench.bench.launchers import Launcher, LocalLauncher, visible_gpus
 from wsss_bench.bench.progress import LiveReporter, PlainReporter
 from wsss_bench.bench.runner import Failure, Machine, Reporter, Runner, gpus_of, locked
 from wsss_bench.bench.validate import check_stages, validate
-from wsss_bench.plan.plan import Plan, StageFolder, describe, distinct
+from wsss_bench.plan.again import stages_to_run_again
+from wsss_bench.plan.description import describe
+from wsss_bench.plan.plan import Plan, Stage, StageFolder, distinct
 from wsss_bench.plan.planner import make_plan
+from wsss_bench.plan.state import StageState, states_of
 from wsss_bench.report.command import publish
 
 
@@ -42,28 +46,43 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--jobs", type=int, default=None, help="stages at a time (default: one per core, or one per GPU)"
     )
+    parser.add_argument(
+        "--again",
+        action="append",
+        default=[],
+        metavar="ROW|STAGE|changed",
+        help="run these stages again, and all that read them: those of a row of the table, one as the plan "
+        "prints it, or all that have changed since they ran (may be given several times)",
+    )
     options = parser.parse_args(argv)
     if options.jobs is not None and options.jobs < 1:
         parser.error(f"--jobs: expected 1 or more, got {options.jobs}")
     plan = make_plan(options.experiment, options.runs, options.configs)
     if options.dry_run:
-        print_plan(plan, options.runs)
+        states = states_of(plan)
+        print_plan(plan, options.runs, states, stages_to_run_again(plan, options.again, states))
         return 0
-    return run_bench(plan, options.runs, options.jobs)
+    return run_bench(plan, options.runs, options.jobs, again=options.again)
 
 
-def print_plan(plan: Plan, runs: Path) -> None:
-    """Print the stages of a plan with their states and estimated times."""
+def print_plan(plan: Plan, runs: Path, states: Mapping[str, StageState], again: Sequence[Stage]) -> None:
+    """Print the stages of a plan with their states and estimated times; `again` are run again on request."""
     print(f"plan of {plan.experiment} in {runs}/stages:")
-    for line in describe(plan, StageFolder(runs)):
+    for line in describe(plan, StageFolder(runs), states, {stage.fingerprint for stage in again}):
         print(line)
     for note in plan.notes:
         print(f"note: {note}")
     sys.stdout.flush()
 
 
-def run_bench(plan: Plan, runs: Path, jobs: int | None = None, launcher: Launcher | None = None) -> int:
-    """Run the missing stages of `plan`, then write and print the table.
+def run_bench(
+    plan: Plan,
+    runs: Path,
+    jobs: int | None = None,
+    launcher: Launcher | None = None,
+    again: Sequence[str] = (),
+) -> int:
+    """Run the missing and damaged stages of `plan`, then write and print the table.
 
     Args:
         plan: The plan.
@@ -71,6 +90,7 @@ def run_bench(plan: Plan, runs: Path, jobs: int | None = None, launcher: Launche
         jobs: Number of stages that run at a time; by default that of the experiment, or one per core or GPU.
         launcher: Starts the stages. Tests give one for stages of their own; the configurations are not
             checked then.
+        again: Rows and stages to run again (`plan.again`).
 
     Returns:
         The exit status, as of `main`.
@@ -79,8 +99,15 @@ def run_bench(plan: Plan, runs: Path, jobs: int | None = None, launcher: Launche
     with locked(runs):
         try:
             prepare(plan)
-            print_plan(plan, runs)
-            missing = [stage for stage in plan.stages.values() if not is_complete(stage.path)]
+            states = states_of(plan)
+            renewed = stages_to_run_again(plan, again, states)
+            print_plan(plan, runs, states, renewed)
+            wanted = {stage.fingerprint for stage in renewed}
+            missing = [
+                stage
+                for key, stage in plan.stages.items()
+                if key in wanted or states[key].progress != "complete"
+            ]
             if missing:
                 machine = find_machine(plan, jobs or plan.jobs)
                 if launcher is None:
@@ -88,6 +115,7 @@ def run_bench(plan: Plan, runs: Path, jobs: int | None = None, launcher: Launche
                     launcher = LocalLauncher()
                     launcher.warm_up()
                     validate(distinct(missing), LocalLauncher(check_stages))
+                open_again(plan, states, renewed)
                 failures = run_stages(plan, runs, machine, launcher)
             publish(plan, runs)
         except KeyboardInterrupt:
@@ -104,6 +132,21 @@ def run_bench(plan: Plan, runs: Path, jobs: int | None = None, launcher: Launche
             ) from error
     print_failures(plan, failures)
     return 1 if failures else 0
+
+
+def open_again(plan: Plan, states: Mapping[str, StageState], renewed: Sequence[Stage]) -> None:
+    """Remove the stages that are run again, and the damaged files of the others.
+
+    Those that read come before those that they read: if the bench is killed in between, no stage stands
+    beside an input that it was not made from.
+    """
+    if plan.stages:
+        sweep(next(iter(plan.stages.values())).path.parent)
+    for stage in reversed(renewed):
+        remove_stage(stage.path)
+    for key, stage in plan.stages.items():
+        if states[key].progress == "damaged" and stage.path.is_dir():
+            reopen(stage.path, [*states[key].damaged, *damaged_files(stage.path)])
 
 
 def print_failures(plan: Plan, failures: list[Failure]) -> None:
@@ -173,5 +216,11 @@ def run_stages(plan: Plan, runs: Path, machine: Machine, launcher: Launcher) -> 
 
 
 def resume_command() -> str:
-    """The command line that was given."""
-    return shlex.join(["wsss-bench", *sys.argv[1:]])
+    """The command line that was given, without `--again`: what it names has been removed already."""
+    words, kept = iter(sys.argv[1:]), []
+    for word in words:
+        if word == "--again":
+            next(words, None)
+        elif not word.startswith("--again="):
+            kept.append(word)
+    return shlex.join(["wsss-bench", *kept])

@@ -11,6 +11,7 @@ from importlib import import_module
 from importlib.util import find_spec
 
 from wsss_bench.artifacts.run import commit
+from wsss_bench.artifacts.source_code import loaded_code
 
 PACKAGES = (
     "torch",
@@ -40,5 +41,6 @@ for package in PACKAGES:
         if find_spec(package) is not None:
             import_module(package)
 
-# cached for every stage: the code that runs is the one loaded here, even if there are commits later
+# cached for every stage: the code that runs is the one loaded here, even if it changes later
 commit()
+loaded_code().remember_loaded()

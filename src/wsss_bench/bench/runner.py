@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Protocol
 
 from wsss_bench.artifacts.files import is_complete, write_json
-from wsss_bench.artifacts.layout import FAILURE_FILE, LOG_FILE
+from wsss_bench.artifacts.layout import FAILURE_FILE, LOG_FILE, shortened
+from wsss_bench.artifacts.stage_files import mend
 from wsss_bench.bench.launchers import Job, Launcher, Running
 from wsss_bench.plan.plan import Plan, Stage, StageFolder
 
@@ -122,6 +123,7 @@ class Runner:
         self._active: list[Active] = []
         self._free_gpus = list(machine.gpus)
         self._failures: dict[str, Failure] = {}
+        self._tried_again: set[str] = set()
         estimates = {stage.fingerprint: folder.estimate(stage) for stage in self._waiting}
         # longest first; a stage of unknown length may be the longest of all
         self._waiting.sort(key=lambda stage: -(estimates[stage.fingerprint] or float("inf")))
@@ -202,7 +204,33 @@ class Runner:
                 reason = "ended without its stage.json"
             with suppress(OSError):  # the stage may have failed because the disk is full
                 write_json(stage.path / FAILURE_FILE, {"reason": reason})
+            if damaged := self._reopen_inputs(stage):
+                self._waiting.append(stage)
+                again = Failure(stage, f"{reason}; tried again, since an input is damaged: {damaged}")
+                self._reporter.finished(stage, seconds, again)
+                continue
             self._fail(stage, seconds, Failure(stage, reason, tail(stage.path / LOG_FILE)))
+
+    def _reopen_inputs(self, stage: Stage) -> str:
+        """Look for damage in what a failed stage has read, and let its inputs make it again, once.
+
+        Returns:
+            The inputs that run again, in words; empty if the stage failed for another reason.
+        """
+        if stage.fingerprint in self._tried_again:
+            return ""
+        found = []
+        for parent in (self._plan.stages[key] for key in stage.inputs.values()):
+            if parent.fingerprint not in self._tried_again and (damaged := mend(parent.path)):
+                self._tried_again.add(parent.fingerprint)
+                self._waiting.append(parent)
+                self._total += 1
+                found.append(f"{parent.name} ({shortened(damaged, 3)})")
+            elif not is_complete(parent.path):  # reopened for another stage that reads it
+                found.append(parent.name)
+        if found:
+            self._tried_again.add(stage.fingerprint)
+        return ", ".join(found)
 
     def _fail(self, stage: Stage, seconds: float, failure: Failure) -> None:
         self._failures[stage.fingerprint] = failure

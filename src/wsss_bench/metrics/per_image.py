@@ -22,6 +22,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from wsss_bench.artifacts.files import write_atomically
+from wsss_bench.artifacts.layout import how_to_mend
 
 _ENTRY = np.dtype([("image", "<i4"), ("gt", "u1"), ("pred", "u1"), ("count", "<i4")])
 _BLOCK = 65536
@@ -107,10 +108,19 @@ class ConfusionWriter:
 
 
 def read_per_image(path: Path | str, row: int, num_classes: int) -> PerImageConfusions:
-    """Read the matrices of one row of a `confusions.npz`; `num_classes` counts background."""
-    with np.load(path, allow_pickle=False) as file:
-        columns = (file[f"{row}/{name}"] for name in ("image", "gt", "pred", "count"))
-        return PerImageConfusions(file["image_id"].tolist(), num_classes, *columns)
+    """Read the matrices of one row of a `confusions.npz`; `num_classes` counts background.
+
+    Raises:
+        ValueError: the file is not readable, or has no such row.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            columns = (file[f"{row}/{name}"] for name in ("image", "gt", "pred", "count"))
+            return PerImageConfusions(file["image_id"].tolist(), num_classes, *columns)
+    except Exception as error:  # zipfile, zlib, numpy or a missing key
+        raise ValueError(
+            f"{path} has no readable confusion matrices ({error}); {how_to_mend(path)}"
+        ) from error
 
 
 def _entries(file: IO[bytes]) -> Iterator[np.ndarray]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-PREFIX = "package:"
-ASSETS = Path(__file__).parents[1] / "assets"
+from wsss_bench.artifacts.layout import ASSET_PREFIX as PREFIX
+from wsss_bench.artifacts.layout import ASSETS
 
 
 def locate(name: str) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,23 +19,13 @@ from typing import Any
 
 import yaml
 
-from wsss_bench.artifacts.files import is_complete, read_manifest, write_atomically
-from wsss_bench.artifacts.layout import FAILURE_FILE, PLAN_FILE
+from wsss_bench.artifacts.files import is_complete, write_atomically
+from wsss_bench.artifacts.layout import COMMANDS, FAILURE_FILE, INPUTS, PLAN_FILE, find_manifest
 from wsss_bench.plan.config import DataFile
 from wsss_bench.plan.matrix import Cell
 from wsss_bench.plan.schema import ConfigError
 
-COMMANDS = {
-    "train": "fit",
-    "seed": "predict",
-    "predict": "predict",
-    "refine": "refine",
-    "affinity": "fit",
-    "segment": "fit",
-    "evaluate": "evaluate",
-}
-"""The `wsss-bench` command that runs a stage, by kind of the stage."""
-PLACES = ("out", "stage", "warm_start", "checkpoint", "seeds", "masks", "network")
+PLACES = ("out", "stage", *INPUTS)
 """Keys of stage configurations that hold paths of stage folders. They are not part of the fingerprint."""
 
 
@@ -158,6 +148,14 @@ class Plan:
         visit(fingerprint)
         return list(found.values())
 
+    def with_readers(self, fingerprints: Iterable[str]) -> list[Stage]:
+        """The stages and all stages that depend on one of them, inputs first."""
+        found = set(fingerprints)
+        for key, stage in self.stages.items():  # inputs stand before those that read them
+            if found & set(stage.inputs.values()):
+                found.add(key)
+        return [stage for key, stage in self.stages.items() if key in found]
+
 
 class StageFolder:
     """`runs/stages` with the stage folders of earlier runs, listed once.
@@ -187,9 +185,8 @@ class StageFolder:
         existing = set(self._by_key.values())
         for stage in stages:
             path = stage.path
-            if path not in existing or not is_complete(path):
-                continue
-            if read_manifest(path).get("fingerprint") != stage.fingerprint:
+            manifest = find_manifest(path) if path in existing else {}
+            if manifest and manifest.get("fingerprint") != stage.fingerprint:
                 raise ConfigError(
                     f"{path} holds the result of another configuration; move it away and run again"
                 )
@@ -198,8 +195,7 @@ class StageFolder:
     def _seconds(self) -> dict[tuple[str, str], float]:
         found: dict[tuple[str, str], tuple[str, float]] = {}
         for path in self._by_key.values():
-            if is_complete(path):
-                manifest = read_manifest(path)
+            if manifest := find_manifest(path):
                 key = (str(manifest.get("kind")), _without_random_seed(str(manifest.get("title"))))
                 entry = (str(manifest.get("finished", "")), float(manifest.get("wall_seconds", 0.0)))
                 found[key] = max(found.get(key, entry), entry)
@@ -230,27 +226,6 @@ def fingerprint_of(kind: str, config: dict[str, Any], inputs: dict[str, str]) ->
         "inputs": inputs,
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def describe(plan: Plan, folder: StageFolder) -> Iterator[str]:
-    """The plan as text: one line per stage with its state and its time in an earlier run, and the total."""
-    states = {"complete": "complete, skipped", "new": "new", "failed": "failed before, tried again"}
-    estimates = []
-    for stage in plan.stages.values():
-        state = stage.state
-        seconds = None if state == "complete" else folder.estimate(stage)
-        if state != "complete":
-            estimates.append(seconds)
-        duration = "" if state == "complete" else "?" if seconds is None else clock(seconds)
-        why = states.get(state, "interrupted, resumes")
-        yield f"  {stage.kind:<9}{stage.title:<36} {stage.fingerprint[:8]}  {duration:>8}  {why}"
-    known = [seconds for seconds in estimates if seconds is not None]
-    unknown = len(estimates) - len(known)
-    total = [clock(sum(known))] if known else []
-    total += [f"{unknown} of unknown length (?)"] if unknown else []
-    done = len(plan.stages) - len(estimates)
-    summary = f"{len(plan.stages)} stages: {done} complete, {len(estimates)} to run"
-    yield f"{summary}, stage time {' + '.join(total)}" if total else summary
 
 
 def clock(seconds: float) -> str:

@@ -78,6 +78,7 @@ def _run(run: RunScore) -> dict[str, Any]:
         "seconds_by_kind": {kind: round(value, 1) for kind, value in run.cost.seconds_by_kind.items()},
         "peak_memory_mb": run.cost.peak_memory_mb,
         "commits": list(run.commits),
+        "changes": run.changes,
         "stages": [str(stage) for stage in run.stages],
     }
 

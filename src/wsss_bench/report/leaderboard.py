@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +17,8 @@ from wsss_bench.metrics.per_image import PerImageConfusions
 from wsss_bench.metrics.stats import summarize
 from wsss_bench.plan.config import MethodHints, PublishedResult
 from wsss_bench.plan.plan import ScoredProduct
-from wsss_bench.report.results import FAILED, Cost, ProductResult, ScoredResult
+from wsss_bench.plan.state import STALE, Changes
+from wsss_bench.report.results import DAMAGED, FAILED, Cost, ProductResult, ScoredResult
 
 
 class ProductKey(NamedTuple):
@@ -47,6 +48,7 @@ class RunScore:
         commits: Commits that those stages and the scoring were made from.
         stages: Stage folders, inputs first, the scoring last.
         confusions: Confusion matrices of the images, of a score that ranks; None where they are gone.
+        changes: What has changed since the stages ran, by name of the stage.
     """
 
     random_seed: int
@@ -60,6 +62,7 @@ class RunScore:
     commits: tuple[str, ...]
     stages: tuple[Path, ...]
     confusions: PerImageConfusions | None
+    changes: dict[str, Changes]
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,11 @@ class Row:
         return None if self.published is None else self.miou_mean - self.published.miou
 
     @property
+    def is_stale(self) -> bool:
+        """Whether a run rests on a stage whose code or input has changed since it ran."""
+        return any(change in STALE for run in self.runs for found in run.changes.values() for change in found)
+
+    @property
     def commits(self) -> list[str]:
         """Commits of all runs, sorted."""
         return sorted({commit for run in self.runs for commit in run.commits})
@@ -135,12 +143,14 @@ class Leaderboard:
 
     Args:
         rows: In the order of the plan.
-        gaps: The products without a single score, with the reason: `-` (not run yet), `failed`, or a missing
-            module (`no crf`).
+        gaps: The products without a single score, with the reason: `-` (not run yet), `failed`, `damaged`, or
+            a missing module (`no crf`).
+        damage: What is wrong with the files of each result that is left out.
     """
 
     rows: list[Row]
     gaps: dict[ProductKey, str]
+    damage: list[str] = field(default_factory=list)
 
 
 def make_leaderboard(results: Iterable[ProductResult]) -> Leaderboard:
@@ -148,19 +158,22 @@ def make_leaderboard(results: Iterable[ProductResult]) -> Leaderboard:
     runs: dict[tuple[ProductKey, str], list[tuple[ProductResult, ScoredResult]]] = {}
     planned: Counter[ProductKey] = Counter()
     gaps: dict[ProductKey, str] = {}
+    damage: list[str] = []
     for result in results:
         product = result.product
         cell = product.cell
         key = ProductKey(cell.row, cell.dataset, product.kind, product.split, product.refiner)
         planned[key] += 1
-        if gaps.get(key) != FAILED:
+        if gaps.get(key) not in (FAILED, DAMAGED):
             gaps[key] = result.missing
+        if result.damage:
+            damage.append(result.damage)
         for scored in result.rows:
             runs.setdefault((key, without_chosen_threshold(scored.row.protocol)), []).append((result, scored))
     rows = [_row(protocol, planned[key], entries) for (key, protocol), entries in runs.items()]
     for key, _ in runs:
         gaps.pop(key, None)
-    return Leaderboard(rows, gaps)
+    return Leaderboard(rows, gaps, damage)
 
 
 def _row(protocol: str, planned: int, entries: list[tuple[ProductResult, ScoredResult]]) -> Row:
@@ -203,6 +216,7 @@ def _run_score(result: ProductResult, scored: ScoredResult) -> RunScore:
         commits=result.commits,
         stages=result.stages,
         confusions=scored.confusions,
+        changes=result.changes,
     )
 
 

@@ -8,15 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wsss_bench.artifacts.files import is_complete, read_manifest
-from wsss_bench.artifacts.metrics import CONFUSIONS, Metrics, ScoredRow, read_metrics
+from wsss_bench.artifacts.files import is_complete
+from wsss_bench.artifacts.layout import MANIFEST
+from wsss_bench.artifacts.metrics import CONFUSIONS, METRICS, Metrics, ScoredRow, read_metrics
+from wsss_bench.artifacts.stage_files import check_file
 from wsss_bench.metrics.per_image import PerImageConfusions, read_per_image
 from wsss_bench.plan.plan import Plan, ScoredProduct, Stage
+from wsss_bench.plan.state import Changes, Manifests, changes_of, read_manifests
 
 NOT_RUN = "-"
 FAILED = "failed"
-Manifests = dict[str, dict[str, Any] | None]
-"""Manifest of each stage by fingerprint; None for a stage that is not complete."""
+DAMAGED = "damaged"
 
 
 @dataclass(frozen=True)
@@ -56,52 +58,74 @@ class ProductResult:
 
     Args:
         product: The product in the plan.
-        missing: Why there are no rows: `-` (not run), `failed`, or a missing module (`no crf`). Empty where
-            there are rows.
+        missing: Why there are no rows: `-` (not run), `failed`, `damaged`, or a missing module (`no crf`).
+            Empty where there are rows.
+        damage: What is wrong with the files of a `damaged` one.
         class_names: Foreground classes.
         rows: The scored rows.
         cost: Cost of the stages that lead to it.
         commits: Commits that those stages and the scoring were made from, sorted.
         stages: Stage folders, inputs first, the scoring last.
+        changes: What has changed since they ran, by name of the stage.
     """
 
     product: ScoredProduct
     missing: str
+    damage: str = ""
     class_names: tuple[str, ...] = ()
     rows: tuple[ScoredResult, ...] = ()
     cost: Cost = field(default_factory=Cost)
     commits: tuple[str, ...] = ()
     stages: tuple[Path, ...] = ()
+    changes: dict[str, Changes] = field(default_factory=dict)
 
 
 def read_results(plan: Plan) -> list[ProductResult]:
     """Read the results of all products of a plan, in its order."""
-    manifests: Manifests = {
-        key: read_manifest(stage.path) if is_complete(stage.path) else None
-        for key, stage in plan.stages.items()
-    }
-    return [_read_product(plan, product, manifests) for product in plan.products]
+    manifests = read_manifests(plan)
+    changes = changes_of(plan, manifests)
+    return [_read_product(plan, product, manifests, changes) for product in plan.products]
 
 
-def _read_product(plan: Plan, product: ScoredProduct, manifests: Manifests) -> ProductResult:
+def _read_product(
+    plan: Plan, product: ScoredProduct, manifests: Manifests, changes: dict[str, Changes]
+) -> ProductResult:
     if product.evaluate is None:
         return ProductResult(product, product.missing)
     chain = plan.chain(product.evaluate)
-    if manifests[product.evaluate] is None:
+    if manifests[product.evaluate] is None and not is_complete(chain[-1].path):
         failed = any(stage.state == "failed" for stage in chain)
         return ProductResult(product, FAILED if failed else NOT_RUN)
-    folder = chain[-1].path
-    metrics = read_metrics(folder)
+    try:
+        metrics, rows = _read_scores(chain[-1].path, manifests[product.evaluate])
+    except (OSError, ValueError) as error:
+        return ProductResult(product, DAMAGED, str(error))
     found = [manifest for stage in chain if (manifest := manifests[stage.fingerprint]) is not None]
     return ProductResult(
         product,
         missing="",
         class_names=metrics.class_names,
-        rows=tuple(_read_row(folder, metrics, index) for index in range(len(metrics.rows))),
+        rows=rows,
         cost=_cost(chain[:-1], manifests),
         commits=tuple(sorted({str(manifest.get("commit") or "unknown") for manifest in found})),
         stages=tuple(stage.path for stage in chain),
+        changes={stage.name: changes[stage.fingerprint] for stage in chain if changes[stage.fingerprint]},
     )
+
+
+def _read_scores(folder: Path, manifest: dict[str, Any] | None) -> tuple[Metrics, tuple[ScoredResult, ...]]:
+    """Scores of a complete evaluate stage.
+
+    Raises:
+        OSError, ValueError: a file is missing, unreadable or not the one that the stage wrote.
+    """
+    if manifest is None:
+        raise ValueError(f"{folder / MANIFEST} is not valid JSON")
+    check_file(folder, METRICS)
+    metrics = read_metrics(folder)
+    if (folder / CONFUSIONS).is_file():
+        check_file(folder, CONFUSIONS)
+    return metrics, tuple(_read_row(folder, metrics, index) for index in range(len(metrics.rows)))
 
 
 def _read_row(folder: Path, metrics: Metrics, index: int) -> ScoredResult:

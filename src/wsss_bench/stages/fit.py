@@ -19,6 +19,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from wsss_bench.artifacts.files import write_atomically
 from wsss_bench.artifacts.layout import CONFIG_FILE, LAST, MASKS
 from wsss_bench.artifacts.run import StageRun, open_stage
+from wsss_bench.artifacts.stage_files import check_file
 from wsss_bench.callbacks import Progress
 from wsss_bench.methods.base import Method, check_checkpoint
 from wsss_bench.stages.lightning_cli import StageCLI, callbacks_of, is_first_rank, record_cost
@@ -94,6 +95,7 @@ def fit(trainer: Trainer, method: Method, cli: FitCLI, run: StageRun | None) -> 
     if cli.config.masks:
         cli.datamodule.train_on(Path(cli.config.masks) / MASKS)
     if cli.config.warm_start and not last.is_file():
+        check_file(Path(cli.config.warm_start), LAST)
         warm_start(method, Path(cli.config.warm_start) / LAST)
     trainer.strategy.checkpoint_io = AtomicCheckpointIO()
     callbacks_of(trainer).append(LastCheckpoint(last))

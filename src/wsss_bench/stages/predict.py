@@ -18,6 +18,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from wsss_bench.artifacts.files import mask_path, read_mask, read_seed, write_json
 from wsss_bench.artifacts.layout import LAST, MASKS, REFERENCES_FILE, SEEDS
 from wsss_bench.artifacts.run import StageRun, open_stage
+from wsss_bench.artifacts.stage_files import check_file
 from wsss_bench.callbacks import MaskWriter, Progress, SeedWriter
 from wsss_bench.crf.densecrf import CRFConfig, available
 from wsss_bench.inference import InferenceConfig, Product, predict
@@ -137,6 +138,8 @@ def predict_split(cli: PredictCLI, run: StageRun | None) -> None:
         callbacks_of(cli.trainer).append(Progress(run))
     callbacks_of(cli.trainer).append(writer)
     checkpoint = Path(config.checkpoint) / LAST if config.checkpoint else None
+    if checkpoint is not None and missing:
+        check_file(Path(config.checkpoint), LAST)
     if checkpoint is not None and not checkpoint.is_file():
         raise FileNotFoundError(
             f"no checkpoint at {checkpoint}; run the train stage first, or set checkpoint: null"

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from wsss_bench.artifacts.files import read_manifest
 from wsss_bench.artifacts.layout import LAST
+from wsss_bench.artifacts.stage_files import check_file
 from wsss_bench.methods.base import Method, check_checkpoint
 
 Network = TypeVar("Network", bound=Method)
@@ -28,9 +29,10 @@ def load_trained_network(network_class: type[Network], stage: Path) -> Network:
 
     Raises:
         FileNotFoundError: the stage did not complete.
-        ValueError: the stage trained another class.
+        ValueError: the stage trained another class, or its checkpoint is damaged.
     """
     arguments = read_manifest(stage)["config"]["model"]["init_args"]
+    check_file(stage, LAST)
     checkpoint = torch.load(stage / LAST, map_location="cpu", weights_only=True)
     names = checkpoint.get("wsss_bench", {}).get("class_names", ())
     check_checkpoint(checkpoint, f"{network_class.__module__}.{network_class.__qualname__}", names)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from wsss_bench.report.leaderboard import Row
 
 NOTHING = "-"
+STALE_MARK = "‡"
+"""Behind a score that rests on a stage which has changed since it ran."""
 
 
 def number(value: float | None, form: str) -> str:
@@ -15,10 +17,15 @@ def number(value: float | None, form: str) -> str:
 
 
 def score(row: Row) -> str:
-    """Mean ± standard deviation in percent, and the number of runs: `51.0 ± 1.4 (2)` or `50.0 (1 of 2)`."""
+    """Mean ± standard deviation in percent, and the number of runs: `51.0 ± 1.4 (2)` or `50.0 (1 of 2)`.
+
+    `‡` stands behind a score that rests on a stage which has changed since it ran.
+    """
     done, planned = len(row.runs), row.planned
     spread = "" if row.miou_std is None else f" ± {row.miou_std:.1f}"
-    return f"{row.miou_mean:.1f}{spread} ({done if done == planned else f'{done} of {planned}'})"
+    return f"{row.miou_mean:.1f}{spread} ({done if done == planned else f'{done} of {planned}'})" + (
+        STALE_MARK if row.is_stale else ""
+    )
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> str:

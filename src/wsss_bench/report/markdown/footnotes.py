@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from wsss_bench.artifacts.layout import shortened
+from wsss_bench.plan.state import CODE_UNKNOWN, STALE
 from wsss_bench.report.leaderboard import Leaderboard
+from wsss_bench.report.markdown.cells import STALE_MARK
 
 ALWAYS = (
     "mIoU in percent; background counts as a class where the data set has one. Scores are mean ± sample "
@@ -29,11 +32,35 @@ def footnotes(board: Leaderboard, commit: str) -> str:
         notes.append("`-`: not run, or not part of the method; `failed`: a stage failed, see its log.txt.")
     if any(reason.startswith("no ") for reason in reasons) or _lacks_crf(board):
         notes.append("`no crf`: made without the CRF extension; install it, delete the stage and run again.")
+    notes += [f"`damaged`, left out until bench is run again: {one}." for one in board.damage]
+    notes += _changes(board)
     if any(row.commits != [commit] for row in board.rows if row.headline):
         notes.append(f"\\*: made, at least in part, from another commit than most rows ({commit}).")
     if any(one.endswith("+") for row in board.rows for one in row.commits):
         notes.append("A commit with `+` had local changes.")
     return "\n".join(f"- {note}" for note in notes)
+
+
+def _changes(board: Leaderboard) -> list[str]:
+    """The note of the mark, and what nobody can know."""
+    changes: dict[str, set[str]] = {}
+    unknown: set[str] = set()
+    for row in board.rows:
+        for run in row.runs:
+            for stage, found in run.changes.items():
+                unknown |= {stage} if CODE_UNKNOWN in found else set()
+                for change in STALE:
+                    changes.setdefault(change, set()).update(found.get(change, []))
+    named = [f"{change} ({shortened(sorted(names))})" for change, names in changes.items() if names]
+    notes = []
+    if named:
+        notes.append(
+            f"{STALE_MARK}: rests on a stage that has changed since it ran: {', '.join(named)}. "
+            "`wsss-bench bench ... --again changed` runs such stages again."
+        )
+    if unknown:
+        notes.append(f"The code that {len(unknown)} stages ran was not recorded, or is not on this machine.")
+    return notes
 
 
 def _lacks_crf(board: Leaderboard) -> bool:
