@@ -136,7 +136,8 @@ def world(tmp_path: Path) -> World:
 
 
 def add_cam(world: World, random_seed: int, fixed: float, **facts: object) -> None:
-    paper = [{"dataset": "toy", "split": "train", "product": "seed", "miou": 48.3, "source": "IRN"}]
+    paper = [{"dataset": "toy", "split": "train", "product": "seed", "miou": 48.3, "rule": "fixed"}]
+    paper[0]["source"] = "IRN"
     cell = world.cell("cam", random_seed, paper=paper)
     train = world.stage("train", cell, {}, cpu_seconds=10.0, params=1_500_000, peak_memory_mb=300.0)
     seeds = world.stage("seed", cell, {"checkpoint": train}, cpu_seconds=4.0, peak_memory_mb=200.0)
@@ -188,10 +189,9 @@ def test_a_published_result_is_compared_with_its_own_readout(world):
             "product": "segmentation",
             "miou": 70.0,
             "source": "Y",
-            "post": "crf",
+            "readout": "ms-crf",
         }
     ]
-    paper[0]["scales"] = "ms"
     cell = world.cell("dal", pipeline="single_stage", paper=paper)
     predict = world.stage("predict", cell, {}, gpu_seconds=7.0)
     world.score(cell, "segmentation", "val", readouts(0.6), predict)
@@ -217,7 +217,7 @@ def add_clims(world: World, warm: Stage) -> None:
             "product": "pseudo_mask",
             "miou": 70.5,
             "source": "Z",
-            "post": "irn",
+            "refiner": "irn",
         },
         {
             "dataset": "toy",
@@ -225,8 +225,9 @@ def add_clims(world: World, warm: Stage) -> None:
             "product": "segmentation",
             "miou": 69.0,
             "source": "Z",
-            "scales": "ss",
-            "post": "crf",
+            "refiner": "irn",
+            "segmenter": "net",
+            "readout": "ss-crf",
         },
     ]
     cell = world.cell("clims", warm_start="cam", extra=["clip"], paper=paper)
@@ -241,7 +242,9 @@ def add_clims(world: World, warm: Stage) -> None:
     segmenter = world.stage("segment", cell, {"masks": masks}, "-irn-net", cpu_seconds=100.0)
     predicted = world.stage("predict", cell, {"checkpoint": segmenter}, "-irn-net", cpu_seconds=7.0)
     world.score(cell, "segmentation", "val", readouts(0.65), predicted)
-    world.plan.products[-1] = replace(world.plan.products[-1], refiner="irn", extra=("coco_masks",))
+    world.plan.products[-1] = replace(
+        world.plan.products[-1], refiner="irn", extra=("coco_masks",), segmenter="net"
+    )
     world.plan.segmenters["toy"] = "net (R101, coco_masks) on the masks of irn"
 
 

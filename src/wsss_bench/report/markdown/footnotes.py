@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wsss_bench.artifacts.layout import OWN
 from wsss_bench.report.leaderboard import Leaderboard
 
 ALWAYS = (
@@ -29,6 +30,12 @@ def footnotes(board: Leaderboard, commit: str) -> str:
         notes.append("`-`: not run, or not part of the method; `failed`: a stage failed, see its log.txt.")
     if any(reason.startswith("no ") for reason in reasons) or _lacks_crf(board):
         notes.append("`no crf`: made without the CRF extension; install it, delete the stage and run again.")
+    if any(row.scales == OWN for row in board.rows):
+        notes.append(
+            "as published: read out of the same checkpoint as the authors do, with their own sizes, scales and "
+            "CRF; to be compared with the paper's figure, not between methods. Several read-outs are those of "
+            "the table of published results, in its order."
+        )
     if any(row.commits != [commit] for row in board.rows if row.headline):
         notes.append(f"\\*: made, at least in part, from another commit than most rows ({commit}).")
     if any(one.endswith("+") for row in board.rows for one in row.commits):
