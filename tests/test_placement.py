@@ -1,4 +1,4 @@
-"""Where the cells of a map are drawn, against the authors' code at sizes that are no multiples of a stride."""
+"""Where the cells of a map are drawn, against the authors' code, at sizes that do not divide by a stride."""
 
 import numpy as np
 import paths

@@ -188,7 +188,7 @@ def placement_of(own: Placement, config: InferenceConfig) -> Placement:
 def maps_of(
     forward: Callable[[Tensor], Tensor], placement: Placement, image: Tensor, config: InferenceConfig
 ) -> Tensor:
-    """Maps of a batch: at the output size of the network, or at that of the images with windows or padding."""
+    """Maps of a batch: at the output size of the network, or at image size with windows or padding."""
     if config.window is not None and config.window_stride is not None:
         return slide(
             lambda crop: _padded(forward, placement, crop, config.pad_to or 1).float(),

@@ -121,17 +121,14 @@ def published_probabilities(
     """
     height, width = sample.image.shape[:2]
     placement = method.segmentation_placement
+    over_scales = "max" if readout.fuse == "max" else "sum"  # a mean is divided at the end
     fused: Tensor | None = None
     for scale in readout.scales:
         view = _view(sample.image, scale, readout, config).to(method.device)
         views = with_mirror(view, readout.mirror != "none")
         scores = _scores(method.segmentation_logits, placement, views, (height, width), readout, config)
         scores = scores[0] if len(scores) == 1 else _fuse(readout.mirror, scores[0], scores[1].flip(-1))
-        fused = (
-            scores
-            if fused is None
-            else _fuse("sum" if readout.fuse == "mean" else readout.fuse, fused, scores)
-        )
+        fused = scores if fused is None else _fuse(over_scales, fused, scores)
     assert fused is not None
     if readout.fuse == "mean":
         fused = fused / len(readout.scales)
@@ -220,23 +217,13 @@ def tile_scores(forward: Callable[[Tensor], Tensor], image: Tensor, tiles: Tiles
     """
     height, width = image.shape[-2:]
     side = tiles.side
-    whole = (
-        image.new_tensor(tiles.fill)
-        .view(1, 3, 1, 1)
-        .repeat(len(image), 1, max(height, side), max(width, side))
-    )
+    colour = image.new_tensor(tiles.fill).view(1, 3, 1, 1)
+    whole = colour.repeat(len(image), 1, max(height, side), max(width, side))
     whole[..., :height, :width] = image
-    starts = [
-        [
-            min(k * tiles.step, max(length - side, 0))
-            for k in range(math.ceil((length - side) / tiles.step) + 1)
-        ]
-        for length in (height, width)
-    ]
     total: Tensor | None = None
     count = image.new_zeros(1, 1, height, width)
-    for top in starts[0]:
-        for left in starts[1]:
+    for top in _starts(height, tiles):
+        for left in _starts(width, tiles):
             bottom, right = min(top + side, height), min(left + side, width)
             scores = forward(whole[..., top : top + side, left : left + side])
             if total is None:
@@ -247,6 +234,12 @@ def tile_scores(forward: Callable[[Tensor], Tensor], image: Tensor, tiles: Tiles
         channels = forward(whole[..., :side, :side]).shape[1]
         return image.new_zeros(len(image), channels, height, width)
     return total / count.clamp(min=1)
+
+
+def _starts(length: int, tiles: Tiles) -> list[int]:
+    """First pixels of the tiles of a row or column of `length` pixels."""
+    count = math.ceil((length - tiles.side) / tiles.step) + 1
+    return [min(k * tiles.step, max(length - tiles.side, 0)) for k in range(count)]
 
 
 def _enlarge(scores: Tensor, size: tuple[int, int], readout: PublishedReadout) -> Tensor:

@@ -201,6 +201,50 @@ def test_a_published_result_is_compared_with_its_own_readout(world):
     assert records[0]["seconds"] == 7.0  # GPU seconds where there are some
 
 
+def test_a_published_result_that_was_measured_otherwise_has_no_gap(world):
+    """Each differs from our scores in one thing: read-out, segmenter, or what is known of it."""
+    place = {"dataset": "toy", "split": "val", "product": "segmentation", "source": "Y"}
+    seed = {**place, "split": "train", "product": "seed"}
+    paper = [
+        {**place, "miou": 61.0, "readout": "tiles"},
+        {**place, "miou": 62.0, "readout": "ss-crf", "segmenter": "net", "refiner": "irn"},
+        {**place, "miou": 63.0},
+        {**seed, "miou": 64.0},
+    ]
+    cell = world.cell("dal", pipeline="single_stage", paper=paper)
+    world.score(cell, "seed", "train", seed_rows(0.5, 0.5, 0.6, 0.3), world.stage("seed", cell, {}))
+    world.score(cell, "segmentation", "val", readouts(0.6), world.stage("predict", cell, {}))
+    board = world.leaderboard()
+    assert {record["paper_miou"] for record in as_records(board)} == {None}
+    page = render(world.plan, board, [])
+    listed = [line for line in page.splitlines() if line.rstrip(" |").endswith(" Y")]
+    values = [[cell.strip() for cell in line.strip("| ").split("|")] for line in listed]
+    assert [value[3:7] for value in values] == [
+        ["tiles", "-", "61.0", "-"],
+        ["irn, net, ss-crf", "-", "62.0", "-"],
+        ["not made here", "-", "63.0", "-"],
+        ["not made here", "-", "64.0", "-"],
+    ]
+
+
+def test_published_readouts_are_rows_and_a_column_of_their_own(world):
+    place = {"dataset": "toy", "split": "val", "product": "segmentation", "source": "Y"}
+    paper = [{**place, "readout": "log", "miou": 69.2}, {**place, "readout": "tiles", "miou": 71.1}]
+    cell = world.cell("dal", pipeline="single_stage", paper=paper)
+    own = [scored(m, scales="own", post=post, headline=False) for post, m in (("log", 0.65), ("tiles", 0.7))]
+    world.score(cell, "segmentation", "val", [*readouts(0.6), *own], world.stage("predict", cell, {}))
+    board = world.leaderboard()
+    records = as_records(board)
+    assert [record["paper_miou"] for record in records] == [None] * 4 + [69.2, 71.1]
+    assert records[4]["protocol"] == "toy-val/n3/labels-none/own/log/thr-na/last"
+    assert [record["gap"] for record in records[4:]] == [pytest.approx(-4.2), pytest.approx(-1.1)]
+    page = render(world.plan, board, [])
+    line = next(line for line in page.splitlines() if line.startswith("| 1 "))
+    assert "| 65.0 (1) / 70.0 (1) |" in line
+    assert "not between methods" in page
+    assert "-4.2" not in line  # the gap belongs to the published read-out, not to the score that ranks
+
+
 def test_a_variant_has_no_published_result(world):
     paper = [{"dataset": "toy", "split": "val", "product": "segmentation", "miou": 70.0, "source": "Y"}]
     cell = world.cell("dal_small", method="dal", pipeline="single_stage", paper=paper)

@@ -203,9 +203,8 @@ class CRFPool(ImagePool):
                 f"image {image_id!r} has {len(probabilities)} probability maps for "
                 f"{len(mask_values)} mask values"
             )
-        self.run(
-            image_id, write_crf_mask, image, probabilities, mask_values, config or self.config, Path(path)
-        )
+        config = config or self.config
+        self.run(image_id, write_crf_mask, image, probabilities, mask_values, config, Path(path))
 
 
 def write_crf_mask(

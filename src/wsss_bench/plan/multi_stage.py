@@ -112,9 +112,7 @@ class MultiStage:
         suffix = f"{name}-{self.segmenter_name}"
         trained = _fit(table, configs, "segment", self.segmenter, masks, suffix)
         return [
-            self._segmentation(
-                table, configs, self.segmenter, trained, split, f"{suffix}-{split}", name, extra
-            )
+            self._segmentation(table, configs, trained, split, f"{suffix}-{split}", name, extra)
             for split in configs.protocol.eval_splits
         ]
 
@@ -122,7 +120,6 @@ class MultiStage:
         self,
         table: StageTable,
         configs: CellConfigs,
-        segmenter: SegmenterFile,
         trained: Stage,
         split: str,
         suffix: str,
@@ -130,15 +127,16 @@ class MultiStage:
         extra: tuple[str, ...],
     ) -> ScoredProduct:
         """The score of the masks that the trained segmenter predicts for an evaluation split."""
+        assert self.segmenter is not None
         config = {
-            **configs.network(segmenter),
-            "inference": segmenter.inference,
+            **configs.network(self.segmenter),
+            "inference": self.segmenter.inference,
             "checkpoint": str(trained.path),
             "product": "segmentation",
             "split": split,
             "crf": configs.protocol.crf,
             "scales": configs.protocol.scales,
-            **configs.readouts(segmenter.readouts, split, refiner, self.segmenter_name),
+            **configs.readouts(self.segmenter.readouts, split, refiner, self.segmenter_name),
         }
         masks = table.stage("predict", configs.title(suffix), config, {"checkpoint": trained})
         return score_segmentation(table, configs, masks, split, suffix, refiner, extra, self.segmenter_name)

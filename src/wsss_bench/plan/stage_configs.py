@@ -88,8 +88,8 @@ class CellConfigs:
         for name in named:
             if name not in known:
                 raise ConfigError(
-                    f"configs/methods/{self.cell.method}.yaml: bench.paper: readout {name!r} is in `readouts` of "
-                    f"neither the method nor its segmenter; {nearest(name, [*READOUTS, *known])}"
+                    f"configs/methods/{self.cell.method}.yaml: bench.paper: readout {name!r} is not in the "
+                    f"`readouts` of {segmenter or 'the method'}; {nearest(name, [*READOUTS, *known])}"
                 )
         return {"readouts": {name: known[name] for name in named}} if named else {}
 

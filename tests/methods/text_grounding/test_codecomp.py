@@ -214,8 +214,9 @@ def test_inference_is_the_official_one(official, dilations, kp_weight):
     with torch.no_grad():
         text = official._class_text()
         torch.testing.assert_close(text, arrays["text_emb"], rtol=1e-4, atol=1e-5)
-        scores = _maps_of(
+        scores = maps_of(
             lambda image: official.grounding.scores(image, text, arrays["kp_text_emb"], settings),
+            Stretched(),
             arrays["image"],
             InferenceConfig(pad_to=8),
         )
