@@ -153,7 +153,8 @@ def crf_image(image: np.ndarray, readout: PublishedReadout) -> np.ndarray:
 
 def _view(image: np.ndarray, scale: float, readout: PublishedReadout, config: InferenceConfig) -> Tensor:
     """`(H, W, 3)` uint8 -> `(1, 3, h, w)`, about in [0, 1], at `scale` times the base size."""
-    base = base_size(*image.shape[:2], config) if readout.squash is None else (readout.squash,) * 2
+    height, width = image.shape[:2]
+    base = base_size(height, width, config) if readout.squash is None else (readout.squash, readout.squash)
     if readout.resize == "bilinear":
         tensor = _to_tensor(image)
         for size in (base, tuple(int(side * scale) for side in base)):

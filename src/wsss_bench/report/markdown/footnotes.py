@@ -32,9 +32,9 @@ def footnotes(board: Leaderboard, commit: str) -> str:
         notes.append("`no crf`: made without the CRF extension; install it, delete the stage and run again.")
     if any(row.scales == OWN for row in board.rows):
         notes.append(
-            "as published: read out of the same checkpoint as the authors do, with their own sizes, scales "
-            "and CRF; to be compared with the paper's figure, not between methods. Several scores stand in "
-            "the order of the table of published results."
+            "as published: read out of the same checkpoint as the authors do, with their sizes, scales and "
+            "CRF; to be compared with the paper's figure, not between methods. Several scores stand in the "
+            "order of the table of published results."
         )
     if any(row.commits != [commit] for row in board.rows if row.headline):
         notes.append(f"\\*: made, at least in part, from another commit than most rows ({commit}).")
