@@ -76,7 +76,7 @@ def inference_ratio(out: Path) -> float:
     """Time of bare forward passes over the same pixels, divided by that of multi-scale seed inference."""
     cli = FitCLI(config_of(out))
     method, source = cli.model.eval(), cli.datamodule.source
-    config = InferenceConfig(scales=(1.0, 0.5, 1.5, 2.0), output_stride=8)
+    config = InferenceConfig(scales=(1.0, 0.5, 1.5, 2.0))
     cli.datamodule.predict_on("train", labelled=True, ids=source.ids("train")[:IMAGES])
     samples = list(cli.datamodule.predict_dataloader())
     images = [torch.rand(2, 3, round(96 * s), round(96 * s)) for s in config.scales]

@@ -21,7 +21,14 @@ METHODS = {
             "backbone": "R50",
             "threshold": 0.15,
             "paper": [
-                {"dataset": "toy", "split": "train", "product": "seed", "miou": 48.3, "source": "X 2020"}
+                {
+                    "dataset": "toy",
+                    "split": "train",
+                    "product": "seed",
+                    "miou": 48.3,
+                    "rule": "fixed",
+                    "source": "X",
+                }
             ],
         },
     },

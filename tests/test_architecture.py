@@ -10,7 +10,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "wsss_bench"
 LEAVES = {"types", "vocabulary", "artifacts"}
-BLOCKS = LEAVES | {"nn", "losses", "crf", "readout", "inference", "metrics"}
+BLOCKS = LEAVES | {"nn", "losses", "crf", "readout", "placement", "inference", "published_readout", "metrics"}
 METHODS = BLOCKS | {"methods"}
 MAY_IMPORT = {
     "types": set(),
@@ -19,8 +19,10 @@ MAY_IMPORT = {
     "artifacts": {"types"},
     "metrics": LEAVES,
     "readout": {"types"},
-    "inference": {"types"},
+    "placement": set(),
+    "inference": {"types", "placement"},
     "crf": LEAVES,
+    "published_readout": {"types", "placement", "inference", "crf"},
     "nn": LEAVES,
     "losses": LEAVES,
     "data": LEAVES | {"mini"},

@@ -8,12 +8,12 @@ from torch.nn import functional as F
 
 from wsss_bench.inference import (
     InferenceConfig,
-    enlarge,
     normalize_peaks,
     seed_score_maps,
     segmentation_probabilities,
     slide,
 )
+from wsss_bench.placement import CroppedGrid, Stretched
 from wsss_bench.types import InferenceSample
 
 GOLDEN = paths.GOLDEN / "clims"
@@ -23,6 +23,8 @@ class Average:
     """A method whose maps are 4x4 block means of the colour channels, which mirror with the image."""
 
     device = torch.device("cpu")
+    seed_placement = CroppedGrid(4)
+    segmentation_placement = Stretched()
 
     def __init__(self):
         self.shapes = []
@@ -40,6 +42,7 @@ class Recorded:
     """Replays the per-scale outputs of the published network, already added to their mirror image."""
 
     device = torch.device("cpu")
+    seed_placement = CroppedGrid(16)
 
     def __init__(self, outputs):
         self.outputs = iter(outputs)
@@ -69,7 +72,7 @@ def test_fusion_is_exact_before_storing():
     golden = np.load(GOLDEN / "multiscale_fusion.npz")
     size = tuple(int(n) for n in golden["size"])
     total = sum(
-        enlarge(torch.tensor(golden[f"out_scale{s}"])[golden["keys"]], size, InferenceConfig())
+        CroppedGrid(16).draw(torch.tensor(golden[f"out_scale{s}"])[None, golden["keys"]], size, size)[0]
         for s in ("1", "05", "15", "2")
     )
     np.testing.assert_allclose(normalize_peaks(total), golden["high_res"], rtol=1e-5, atol=1e-6)
@@ -77,7 +80,7 @@ def test_fusion_is_exact_before_storing():
 
 def test_seeds_hold_labelled_classes_only_with_peak_below_one():
     method = Average()
-    maps = seed_score_maps(method, sample(), InferenceConfig(scales=(1.0, 0.5), output_stride=4))
+    maps = seed_score_maps(method, sample(), InferenceConfig(scales=(1.0, 0.5)))
     assert maps.classes.tolist() == [1, 3]
     assert maps.scores.shape == (2, 37, 50)
     assert maps.size == (37, 50)
@@ -94,7 +97,7 @@ def test_image_without_labels_gives_empty_seeds():
 
 
 def test_mirroring_the_image_mirrors_the_result():
-    config = InferenceConfig(scales=(1.0, 0.5), output_stride=4)
+    config = InferenceConfig(scales=(1.0, 0.5))
     image = sample(32, 40)
     mirrored = image._replace(image=np.ascontiguousarray(image.image[:, ::-1]))
     straight = seed_score_maps(Average(), image, config).scores
@@ -112,7 +115,7 @@ def test_segmentation_reads_out_single_and_multi_scale_from_one_pass():
     np.testing.assert_allclose(found["ms"].sum(axis=0), 1, rtol=1e-5)
     # single scale is one plain forward pass
     image = torch.tensor(sample().image).permute(2, 0, 1)[None] / 255
-    expected = enlarge(method.segmentation_logits(image), (37, 50), config).softmax(1)[0]
+    expected = method.segmentation_logits(image).softmax(1)[0]
     np.testing.assert_allclose(found["ss"], expected, rtol=1e-5)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
 from wsss_bench.artifacts.files import mask_path, write_mask, write_seed
+from wsss_bench.artifacts.layout import readout_folder
 from wsss_bench.artifacts.run import StageRun
 from wsss_bench.crf.densecrf import CRFConfig, CRFPool
+from wsss_bench.published_readout import PublishedReadout, crf_image
 from wsss_bench.types import InferenceSample, ScoreMaps
 
 
@@ -71,19 +74,29 @@ class SeedWriter(Callback):
 
 
 class MaskWriter(Callback):
-    """Writes the masks of each image: single-scale and multi-scale, each raw and with CRF.
+    """Writes the masks of each image: single-scale and multi-scale, each raw and with CRF; published ones.
 
-    The labels of the CRF are those that occur in the raw mask. It runs in a pool of processes.
+    The labels of the CRF are those that occur in the raw mask; a published read-out with a CRF has its own,
+    with all classes. CRFs run in a pool of processes.
 
     Args:
-        folder: Folder of `ss-raw/`, `ms-raw/` and, with a CRF, `ss-crf/`, `ms-crf/`.
+        folder: Folder of `ss-raw/`, `ms-raw/` and, with a CRF, `ss-crf/`, `ms-crf/`; and of `own-<name>/` for
+            each published read-out.
         crf: CRF of the data set's protocol; None if the extension is not installed.
         workers: Processes of the pool; 0 computes in this process; None takes all that are available.
+        published: The published read-outs by folder, without those that cannot be made here.
     """
 
-    def __init__(self, folder: Path, crf: CRFConfig | None, workers: int | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        crf: CRFConfig | None,
+        workers: int | None,
+        published: Mapping[str, PublishedReadout],
+    ) -> None:
         self.folder = folder
         self.crf = crf
+        self.published = published
         self.workers = workers
         self._exit = ExitStack()
         self._pool: CRFPool | None = None
@@ -106,12 +119,25 @@ class MaskWriter(Callback):
                 raise ValueError(
                     f"the scores of image {batch.image_id!r} are not finite; the checkpoint has diverged"
                 )
+            if scales in self.published:
+                self._write_published(scales, probabilities, batch)
+                continue
             mask = probabilities.argmax(axis=0).astype(np.uint8)  # (H, W)
             if self._pool is not None:
                 present = np.unique(mask)
-                path = mask_path(self.folder / f"{scales}-crf", batch.image_id)
+                path = mask_path(self.folder / readout_folder(scales, "crf"), batch.image_id)
                 self._pool.submit(batch.image_id, batch.image, probabilities[present], present, path)
-            write_mask(self.folder / f"{scales}-raw", batch.image_id, mask)
+            write_mask(self.folder / readout_folder(scales, "raw"), batch.image_id, mask)
+
+    def _write_published(self, folder: str, probabilities: np.ndarray, sample: InferenceSample) -> None:
+        readout = self.published[folder]
+        if readout.crf is None:
+            write_mask(self.folder / folder, sample.image_id, probabilities.argmax(axis=0).astype(np.uint8))
+            return
+        assert self._pool is not None
+        values, path = np.arange(len(probabilities)), mask_path(self.folder / folder, sample.image_id)
+        image = crf_image(sample.image, readout)
+        self._pool.submit(sample.image_id, image, probabilities, values, path, readout.crf)
 
     def on_predict_end(self, trainer: Trainer, module: LightningModule) -> None:
         self._exit.close()

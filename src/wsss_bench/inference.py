@@ -1,7 +1,7 @@
 """Inference of all methods: from one image at its original size to seeds or segmentation probabilities.
 
 Scales, flips, sliding windows, padding, selection of the labelled classes and normalisation are implemented
-here.
+here; where the cells of a map lie is said by the method (`placement.py`).
 
 Seeds follow `make_cam` of IRN (Ahn et al., CVPR 2019): at each scale the activations of the image and of its
 mirror image (mirrored back) are added and resized to the image; they are summed over scales, restricted to
@@ -22,6 +22,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from wsss_bench.placement import Placement, Stretched, resize
 from wsss_bench.types import InferenceSample, ScoreMaps
 
 Product = Literal["seed", "segmentation"]
@@ -38,8 +39,6 @@ class InferenceConfig:
     Args:
         scales: Scales of the seeds, relative to the (possibly resized) image.
         flip: Add the mirror image to the seeds.
-        output_stride: The map of a network with this stride is resized to the next multiple of it above the
-            image size and cropped at the top left (IRN). Not used with `pad_to` or windows.
         pad_to: Pad the image to a multiple of this (the patch size), half on each side, and crop the maps
             back.
         short_side: Resize the image so that its short side has this many pixels, keeping the aspect ratio.
@@ -58,7 +57,6 @@ class InferenceConfig:
 
     scales: tuple[float, ...] = (1.0, 0.5, 1.5, 2.0)
     flip: bool = True
-    output_stride: int = 16
     pad_to: int | None = None
     short_side: int | None = None
     long_side: int = 2048
@@ -81,6 +79,9 @@ class InferenceConfig:
 
 class Predicts(Protocol):
     """The part of a method that inference uses."""
+
+    seed_placement: Placement
+    segmentation_placement: Placement
 
     @property
     def device(self) -> torch.device: ...
@@ -120,17 +121,18 @@ def seed_score_maps(method: Predicts, sample: InferenceSample, config: Inference
     def forward(image: Tensor) -> Tensor:
         return method.seed_maps(image, labels.expand(len(image), -1), sample.references)[:, keep]
 
-    base = _base_size(height, width, config)
+    base = base_size(height, width, config)
+    placement = placement_of(method.seed_placement, config)
     full: list[Tensor] = []
     strided: list[Tensor] = []
     for scale in config.scales:
         image = _to_tensor(sample.image, base, scale, method.device)
-        maps = _maps_of(forward, _with_mirror(image, config.flip), config)
-        maps = maps[0] if not config.flip else maps[0] + maps[1].flip(-1)  # (K, h, w)
-        full.append(enlarge(maps, (height, width), config))
-        strided.append(_resize(maps, [(n - 1) // STRIDE + 1 for n in (height, width)]))
+        maps = maps_of(forward, placement, with_mirror(image, config.flip), config)
+        maps = maps[:1] + maps[1:].flip(-1) if config.flip else maps  # (1, K, h, w)
+        full.append(placement.draw(maps, image.shape[-2:], (height, width)))
+        strided.append(resize(maps, [(n - 1) // STRIDE + 1 for n in (height, width)]))
     scores, coarse = (
-        normalize_peaks(torch.stack(maps).sum(dim=0)).half().cpu().numpy() for maps in (full, strided)
+        normalize_peaks(torch.stack(maps).sum(dim=0)[0]).half().cpu().numpy() for maps in (full, strided)
     )
     return ScoreMaps(sample.image_id, (classes + 1).astype(np.uint8), scores, (height, width), coarse)
 
@@ -145,16 +147,17 @@ def segmentation_probabilities(
         over the scales; `(1 + C, H, W)` float32, background first.
     """
     height, width = sample.image.shape[:2]
-    base = _base_size(height, width, config)
+    base = base_size(height, width, config)
+    placement = placement_of(method.segmentation_placement, config)
     mean: Tensor | None = None
     single: Tensor | None = None
     for scale in sorted({1.0, *config.multi_scales}):
         image = _to_tensor(sample.image, base, scale, method.device)
         in_mean = scale in config.multi_scales
-        logits = _maps_of(method.segmentation_logits, _with_mirror(image, in_mean), config)
-        logits = enlarge(logits, (height, width), config)
+        logits = maps_of(method.segmentation_logits, placement, with_mirror(image, in_mean), config)
+        logits = placement.draw(logits, image.shape[-2:], (height, width))
         if not config.background:
-            logits = torch.cat([torch.full_like(logits[:, :1], -torch.inf), logits[:, 1:]], dim=1)
+            logits = without_background(logits)
         probabilities = logits.softmax(dim=1)  # (1 or 2, 1 + C, H, W)
         if scale == 1.0:
             single = probabilities[0]
@@ -172,32 +175,28 @@ def normalize_peaks(maps: Tensor) -> Tensor:
     return maps / (maps.amax(dim=(1, 2), keepdim=True) + PEAK_EPSILON)
 
 
-def enlarge(maps: Tensor, size: tuple[int, int], config: InferenceConfig) -> Tensor:
-    """Resize maps `([N,] K, h, w)` to the size of the image, bilinear (align_corners=False).
-
-    With `pad_to` or windows the maps cover exactly the image. Otherwise the map of a strided network covers
-    the next multiple of its stride: it is resized to that size and cropped at the top left, which differs
-    from resizing it to the image size directly.
-    """
-    height, width = size
-    if config.pad_to is not None or config.window is not None:
-        return _resize(maps, size)
-    stride = config.output_stride
-    return _resize(maps, (stride * math.ceil(height / stride), stride * math.ceil(width / stride)))[
-        ..., :height, :width
-    ]
+def without_background(logits: Tensor) -> Tensor:
+    """Logits `(N, 1 + C, H, W)` of a data set without background: that of the background is -inf."""
+    return torch.cat([torch.full_like(logits[:, :1], -torch.inf), logits[:, 1:]], dim=1)
 
 
-def _maps_of(forward: Callable[[Tensor], Tensor], image: Tensor, config: InferenceConfig) -> Tensor:
-    """Maps of a batch, at the output size of the network, or with windows or padding of the images."""
+def placement_of(own: Placement, config: InferenceConfig) -> Placement:
+    """How the maps of `maps_of` lie: as the method says, or at every pixel with windows or padding."""
+    return own if config.window is None and config.pad_to is None else Stretched()
+
+
+def maps_of(
+    forward: Callable[[Tensor], Tensor], placement: Placement, image: Tensor, config: InferenceConfig
+) -> Tensor:
+    """Maps of a batch: at the output size of the network, or at image size with windows or padding."""
     if config.window is not None and config.window_stride is not None:
         return slide(
-            lambda crop: _padded(forward, crop, config.pad_to or 1).float(),
+            lambda crop: _padded(forward, placement, crop, config.pad_to or 1).float(),
             image,
             config.window,
             config.window_stride,
         )
-    maps = _padded(forward, image, config.pad_to) if config.pad_to else forward(image)
+    maps = _padded(forward, placement, image, config.pad_to) if config.pad_to else forward(image)
     return maps.float()  # under bf16 autocast, scales are summed and normalised in full precision
 
 
@@ -227,17 +226,19 @@ def slide(forward: Callable[[Tensor], Tensor], image: Tensor, window: int, strid
     return total / count
 
 
-def _padded(forward: Callable[[Tensor], Tensor], image: Tensor, multiple: int) -> Tensor:
+def _padded(
+    forward: Callable[[Tensor], Tensor], placement: Placement, image: Tensor, multiple: int
+) -> Tensor:
     """Maps at the size of `image`, which is zero-padded to a multiple, half on each side (smaller first)."""
     height, width = image.shape[-2:]
     extra_rows, extra_columns = -height % multiple, -width % multiple
     top, left = extra_rows // 2, extra_columns // 2
     padded = F.pad(image, (left, extra_columns - left, top, extra_rows - top))
-    maps = _resize(forward(padded), padded.shape[-2:])
+    maps = placement.draw(forward(padded), padded.shape[-2:], padded.shape[-2:])
     return maps[..., top : top + height, left : left + width]
 
 
-def _base_size(height: int, width: int, config: InferenceConfig) -> tuple[int, int]:
+def base_size(height: int, width: int, config: InferenceConfig) -> tuple[int, int]:
     """Height and width of the image at scale 1: resized by `short_side`, if that is set."""
     if config.short_side is None:
         return height, width
@@ -254,13 +255,6 @@ def _to_tensor(image: np.ndarray, base: tuple[int, int], scale: float, device: t
     return tensor.permute(2, 0, 1)[None].float() / 255
 
 
-def _with_mirror(image: Tensor, flip: bool) -> Tensor:
+def with_mirror(image: Tensor, flip: bool) -> Tensor:
+    """`(1, 3, h, w)` -> the same with its mirror image behind it, `(2, 3, h, w)`, if `flip`."""
     return torch.cat([image, image.flip(-1)]) if flip else image
-
-
-def _resize(maps: Tensor, size: Sequence[int]) -> Tensor:
-    if tuple(maps.shape[-2:]) == tuple(size):
-        return maps
-    batched = maps if maps.ndim == 4 else maps[None]
-    resized = F.interpolate(batched, tuple(size), mode="bilinear", align_corners=False)
-    return resized if maps.ndim == 4 else resized[0]

@@ -7,6 +7,7 @@ from copy import deepcopy
 from functools import cache
 from pathlib import Path
 
+import marker
 import numpy as np
 import paths
 import pytest
@@ -161,6 +162,32 @@ def test_segmentation_does_not_depend_on_labels(name, mini_data):
         samples = [InferenceSample("a", image, labels) for labels in (None, np.ones(8, np.float32))]
         results = [predict(method, sample, "segmentation", config)["ms"] for sample in samples]
     np.testing.assert_array_equal(*results)
+
+
+PUBLISHED_RULES = {
+    "cam": "IRN",
+    "clims": "IRN",
+    "clims_camera_ready": "IRN",
+    "supervised": "stretched",
+    **dict.fromkeys(("clip_zeroshot", "codecomp", "dalnet", "tcl", "toco"), "patches"),
+}
+"""Where the paper or its code draws a cell. Any method draws it less than half a cell from what it sees."""
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_spot_is_drawn_where_it_is(name, mini_data):
+    method = marker.sampling(built(name)[0])
+    config = InferenceConfig(**FOLDER.method(name, "mini", {}).inference)
+    rule = PUBLISHED_RULES.get(name, "patches")
+    for product, maps in (("seed", "seed_maps"), ("segmentation", "segmentation_logits")):
+        if is_overridden(method, maps):
+            for size in marker.SIZES:
+                error = marker.error(method, product, rule, config, size)
+                assert np.abs(error).max() < (0.06 if name in PUBLISHED_RULES else 0.5), (
+                    product,
+                    size,
+                    error,
+                )
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -50,7 +50,7 @@ NET = {
     "model": {"class_path": "fake.DeepLab"},
     "data": {"view": "mask"},
     "trainer": {"max_steps": 100},
-    "inference": {"output_stride": 8},
+    "inference": {"pad_to": 16},
     "bench": {"backbone": "R101", "extra": ["coco_masks"]},
 }
 WHOLE = {"refiners": ["threshold", "irn"], "pseudo_masks": "irn", "segmenter": "net"}

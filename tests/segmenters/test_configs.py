@@ -2,6 +2,7 @@
 
 import shutil
 
+import marker
 import numpy as np
 import paths
 import pytest
@@ -99,6 +100,15 @@ def test_segmentation_is_independent_of_image_labels_and_accepts_any_image_size(
         first, second = (predict(method, sample, "segmentation", config)["ms"] for sample in samples)
     assert first.shape == (1 + len(data.class_names), 53, 70)
     np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize(("name", "rule"), [("deeplabv2", "stretched"), ("largefov", "Caffe")])
+def test_a_spot_is_drawn_where_the_published_network_draws_it(name, rule, tmp_path, mini_data):
+    method = marker.sampling(built(name, tmp_path)[0])
+    config = InferenceConfig(**FOLDER.segmenter(name, "mini", {}).inference)
+    for size in marker.SIZES:
+        error = marker.error(method, "segmentation", rule, config, size)
+        assert np.abs(error).max() < 0.06, (size, error)
 
 
 @pytest.mark.parametrize("name", ON_MINI)

@@ -52,6 +52,8 @@ ASSETS = Path(__file__).parents[1] / "assets"
 """Where these files are."""
 READOUTS = {f"{scales}-{post}": (scales, post) for scales in ("ss", "ms") for post in ("raw", "crf")}
 """(scales, post-processing) of a predict stage's masks, by name of their folder."""
+OWN = "own"
+"""In the place of the scales, for a read-out that a paper published; its name stands for post-processing."""
 
 
 def seed_folder(stage: Path) -> Path:
@@ -75,6 +77,11 @@ def require_files(missing: list[str], kind: str, folder: Path, split: str) -> No
         )
 
 
+def readout_folder(scales: str, post: str) -> str:
+    """Name of the folder of a predict stage with the masks of a read-out."""
+    return f"{scales}-{post}"
+
+
 def mask_folders(masks: Path, readout: tuple[str, str]) -> dict[tuple[str, str], Path]:
     """The folders of PNGs in `masks` by (scales, post-processing).
 
@@ -92,6 +99,8 @@ def mask_folders(masks: Path, readout: tuple[str, str]) -> dict[tuple[str, str],
             f"masks={str(masks)!r} is no folder; name a stage folder, or a folder with <image id>.png files"
         )
     found = {key: folder / name for name, key in READOUTS.items() if (folder / name).is_dir()}
+    own = sorted(path.name for path in folder.glob(f"{readout_folder(OWN, '*')}") if path.is_dir())
+    found |= {(OWN, name.removeprefix(f"{OWN}-")): folder / name for name in own}
     return found or {readout: folder}
 
 

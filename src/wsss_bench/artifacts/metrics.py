@@ -27,8 +27,8 @@ class ScoredRow:
     Args:
         protocol: Protocol id (`docs/protocol.md`).
         image_labels: Whether image labels were known at inference: `given` or `none`.
-        scales: `ss` (single scale) or `ms` (multi-scale).
-        post: Post-processing: `raw`, `crf` or the name of a refiner.
+        scales: `ss` (single scale), `ms` (multi-scale), or `own` for a read-out that a paper published.
+        post: Post-processing: `raw`, `crf` or the name of a refiner; or the name of the published read-out.
         rule: How the background threshold was set: `fixed`, `heldout`, `oracle`, or `na` for masks.
         threshold: Background threshold in [0, 1]; None for masks.
         checkpoint: How the checkpoint was chosen: `last`.

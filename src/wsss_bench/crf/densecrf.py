@@ -21,9 +21,6 @@ import numpy as np
 from wsss_bench.artifacts.files import write_mask
 from wsss_bench.crf.pool import ImagePool
 
-SMALLEST_PROBABILITY = 1e-5
-"""Probabilities are raised to this before the logarithm, as in `pydensecrf.utils.unary_from_softmax`."""
-
 
 @dataclass(frozen=True)
 class CRFConfig:
@@ -38,9 +35,11 @@ class CRFConfig:
         bilateral_srgb: Colour width of the appearance kernel, in grey levels of 0..255.
         bilateral_compat: Weight of the appearance kernel.
         iterations: Mean field iterations; 0 returns the normalised unary probabilities.
+        floor: Probabilities are raised to this before the logarithm; the default is that of
+            `pydensecrf.utils.unary_from_softmax`.
 
     Raises:
-        ValueError: a width is not positive, or `iterations` is negative.
+        ValueError: a width is not positive, `iterations` is negative, or `floor` is outside (0, 1).
     """
 
     gaussian_sxy: float = 1
@@ -49,10 +48,13 @@ class CRFConfig:
     bilateral_srgb: float = 3
     bilateral_compat: float = 4
     iterations: int = 10
+    floor: float = 1e-5
 
     def __post_init__(self) -> None:
         if min(self.gaussian_sxy, self.bilateral_sxy, self.bilateral_srgb) <= 0 or self.iterations < 0:
             raise ValueError(f"CRF kernel widths are positive and iterations >= 0, got {self}")
+        if not 0 < self.floor < 1:
+            raise ValueError(f"the smallest probability of a CRF is in (0, 1), got floor {self.floor}")
 
 
 IRN_CRF = CRFConfig(3, 3, 50, 5, 10, 10)
@@ -90,7 +92,7 @@ def crf_inference(image: np.ndarray, probabilities: np.ndarray, config: CRFConfi
             missing.
     """
     _check(image, probabilities.shape[1:])
-    unary = -np.log(np.clip(probabilities, SMALLEST_PROBABILITY, 1.0))
+    unary = -np.log(np.clip(probabilities, config.floor, 1.0))
     return _mean_field(image, unary, config)
 
 
@@ -159,7 +161,7 @@ class CRFPool(ImagePool):
     """A process pool that runs `crf_inference` on many images and writes their masks.
 
     Args:
-        config: Kernels and iterations, the same for all images.
+        config: Kernels and iterations, the same for all images that do not bring their own.
         workers: Number of processes; 0 computes in this process; None takes `available_workers()`.
 
     Raises:
@@ -181,6 +183,7 @@ class CRFPool(ImagePool):
         probabilities: np.ndarray,
         mask_values: np.ndarray,
         path: Path | str,
+        config: CRFConfig | None = None,
     ) -> None:
         """Queue one image.
 
@@ -190,6 +193,7 @@ class CRFPool(ImagePool):
             probabilities: `(K, H, W)` float32, one map for each present class (background included).
             mask_values: `(K,)` in {0..C}: the mask value of each map, 0 for background, c + 1 for class c.
             path: PNG file to write, atomically.
+            config: Kernels and iterations of this image; None: those of the pool.
 
         Raises:
             ValueError: no map, or not one mask value for each map.
@@ -199,7 +203,8 @@ class CRFPool(ImagePool):
                 f"image {image_id!r} has {len(probabilities)} probability maps for "
                 f"{len(mask_values)} mask values"
             )
-        self.run(image_id, write_crf_mask, image, probabilities, mask_values, self.config, Path(path))
+        config = config or self.config
+        self.run(image_id, write_crf_mask, image, probabilities, mask_values, config, Path(path))
 
 
 def write_crf_mask(

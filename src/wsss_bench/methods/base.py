@@ -17,6 +17,7 @@ from torchmetrics.classification import MultilabelAveragePrecision
 
 from wsss_bench.methods.optim import OptimConfig, build_optimizer, build_schedule
 from wsss_bench.metrics.miou import MeanIoU
+from wsss_bench.placement import Placement, Stretched
 from wsss_bench.types import Batch, ImageBatch, MaskBatch
 
 
@@ -37,6 +38,10 @@ class Method(LightningModule, ABC):
     """Type of its training batches; None for a method that is not trained."""
     open_vocabulary: ClassVar[bool] = False
     """True if the classes at inference may differ from those of the training (which may have had none)."""
+    seed_placement: Placement = Stretched()
+    """How the maps of `seed_maps` lie on the image (`placement.py`)."""
+    segmentation_placement: Placement = Stretched()
+    """How `segmentation_logits` lie on the image: as in the loss that they are trained with."""
 
     def __init__(self, class_names: Sequence[str], optim: OptimConfig = OptimConfig()) -> None:
         super().__init__()
@@ -115,9 +120,7 @@ class Method(LightningModule, ABC):
             self.mean_average_precision.update(logits.sigmoid(), batch.labels.long())
         elif isinstance(batch, MaskBatch):
             logits = self.segmentation_logits(batch.image)
-            logits = torch.nn.functional.interpolate(
-                logits, batch.mask.shape[1:], mode="bilinear", align_corners=False
-            )
+            logits = self.segmentation_placement.draw(logits, batch.image.shape[-2:], batch.mask.shape[1:])
             self.mean_iou.update(logits.argmax(1), batch.mask)
 
     @final

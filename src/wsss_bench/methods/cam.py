@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.optim import OptimConfig
 from wsss_bench.nn.resnet import ImageNetNormalize, ResNetStages
+from wsss_bench.placement import CroppedGrid
 from wsss_bench.types import ImageBatch
 
 
@@ -61,6 +62,7 @@ class CAM(Method):
         self.backbone = ResNetStages(backbone, weights, output_stride, frozen_stages, freeze_bn)
         self.head = nn.Conv2d(self.backbone.channels, len(self.class_names), 1, bias=False)
         self.head_lr_scale = head_lr_scale
+        self.seed_placement = CroppedGrid(output_stride)  # seeds are drawn as those of IRN
 
     def training_loss(self, batch: ImageBatch) -> dict[str, Tensor]:
         return {"classification": F.multilabel_soft_margin_loss(self.class_logits(batch.image), batch.labels)}

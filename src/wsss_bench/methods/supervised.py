@@ -56,7 +56,7 @@ class Supervised(Method):
 
     def training_loss(self, batch: MaskBatch) -> dict[str, Tensor]:
         logits = self.segmentation_logits(batch.image)
-        logits = F.interpolate(logits, batch.mask.shape[1:], mode="bilinear", align_corners=False)
+        logits = self.segmentation_placement.draw(logits, batch.image.shape[-2:], batch.mask.shape[1:])
         loss = F.cross_entropy(logits, batch.mask, ignore_index=IGNORE, reduction="none").sum(dim=(1, 2))
         # Mean over the pixels of each image, then over images: several ranks with equal shares of a batch
         # train what one process trains, and an image that is 255 everywhere gives 0, not NaN.

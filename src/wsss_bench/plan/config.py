@@ -28,14 +28,21 @@ class ClassSpec:
 class PublishedResult:
     """A published mIoU, compared with ours in the table.
 
+    It is compared with the score of ours that was measured in the same way, and with no other. One that does
+    not say how it was measured stands in the table without a gap.
+
     Args:
         dataset: Name of the data set in protocol ids.
         split: What it was measured on.
         product: What was scored.
         miou: In percent.
         source: Paper or repository.
-        scales: `ss` or `ms`; with `post`, the score of ours to compare with. Without both it is our headline.
-        post: Post-processing: `raw`, `crf` or the name of a refiner.
+        rule: Of seeds: how the background threshold was set.
+        refiner: Of pseudo masks, and of a segmentation by a segmenter: the refiner that made the pseudo
+            masks.
+        segmenter: Of a segmentation by a segmenter: its name in `configs/segmenters`.
+        readout: Of a segmentation: `ss-raw`, `ss-crf`, `ms-raw` or `ms-crf` where the authors measure as this
+            suite does, else a name in `readouts` of the method or of the segmenter.
     """
 
     dataset: str
@@ -43,8 +50,10 @@ class PublishedResult:
     product: Literal["seed", "pseudo_mask", "segmentation"]
     miou: float
     source: str
-    scales: str | None = None
-    post: str | None = None
+    rule: Literal["fixed", "heldout", "oracle"] | None = None
+    refiner: str | None = None
+    segmenter: str | None = None
+    readout: str | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,9 @@ class MethodHints:
 class MethodFile:
     """`configs/methods/<name>.yaml`.
 
-    All keys but `bench` are passed on to the stages, which check them.
+    All keys but `bench` are passed on to the stages, which check them. `readouts` has the published read-outs
+    of a segmentation by name (`published_readout.PublishedReadout`); those are made that a published result
+    in `bench.paper` names.
     """
 
     model: ClassSpec
@@ -96,6 +107,7 @@ class MethodFile:
     data: dict[str, Any] = field(default_factory=dict)
     trainer: dict[str, Any] = field(default_factory=dict)
     inference: dict[str, Any] = field(default_factory=dict)
+    readouts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -202,9 +214,13 @@ class SegmenterHints:
 
 @dataclass(frozen=True)
 class SegmenterFile(NetworkSpec):
-    """`configs/segmenters/<name>.yaml`: the network trained on the pseudo masks of multi-stage methods."""
+    """`configs/segmenters/<name>.yaml`: the network trained on the pseudo masks of multi-stage methods.
+
+    `readouts` as in `MethodFile`.
+    """
 
     inference: dict[str, Any] = field(default_factory=dict)
+    readouts: dict[str, dict[str, Any]] = field(default_factory=dict)
     bench: SegmenterHints = field(kw_only=True)
 
 

@@ -97,15 +97,49 @@ class MultiStage:
         extra = (*self.segmenter.bench.extra, *pseudo_masks.extra)
         if masks is None:
             return [
-                ScoredProduct(configs.cell, "segmentation", split, name, None, pseudo_masks.missing, extra)
+                ScoredProduct(
+                    configs.cell,
+                    "segmentation",
+                    split,
+                    name,
+                    None,
+                    pseudo_masks.missing,
+                    extra,
+                    self.segmenter_name,
+                )
                 for split in configs.protocol.eval_splits
             ]
         suffix = f"{name}-{self.segmenter_name}"
         trained = _fit(table, configs, "segment", self.segmenter, masks, suffix)
         return [
-            _segmentation(table, configs, self.segmenter, trained, split, f"{suffix}-{split}", name, extra)
+            self._segmentation(table, configs, trained, split, f"{suffix}-{split}", name, extra)
             for split in configs.protocol.eval_splits
         ]
+
+    def _segmentation(
+        self,
+        table: StageTable,
+        configs: CellConfigs,
+        trained: Stage,
+        split: str,
+        suffix: str,
+        refiner: str | None,
+        extra: tuple[str, ...],
+    ) -> ScoredProduct:
+        """The score of the masks that the trained segmenter predicts for an evaluation split."""
+        assert self.segmenter is not None
+        config = {
+            **configs.network(self.segmenter),
+            "inference": self.segmenter.inference,
+            "checkpoint": str(trained.path),
+            "product": "segmentation",
+            "split": split,
+            "crf": configs.protocol.crf,
+            "scales": configs.protocol.scales,
+            **configs.readouts(self.segmenter.readouts, split, refiner, self.segmenter_name),
+        }
+        masks = table.stage("predict", configs.title(suffix), config, {"checkpoint": trained})
+        return score_segmentation(table, configs, masks, split, suffix, refiner, extra, self.segmenter_name)
 
 
 def _refine(
@@ -141,30 +175,6 @@ def _fit(
     if configs.extra_images:  # there are pseudo masks of these images too
         config["data"] = config["data"] | {"extra_images": configs.extra_images}
     return table.stage(kind, configs.title(suffix), config, {"masks": masks})
-
-
-def _segmentation(
-    table: StageTable,
-    configs: CellConfigs,
-    segmenter: SegmenterFile,
-    trained: Stage,
-    split: str,
-    suffix: str,
-    refiner: str | None,
-    extra: tuple[str, ...],
-) -> ScoredProduct:
-    """The score of the masks that the trained segmenter predicts for an evaluation split."""
-    config = {
-        **configs.network(segmenter),
-        "inference": segmenter.inference,
-        "checkpoint": str(trained.path),
-        "product": "segmentation",
-        "split": split,
-        "crf": configs.protocol.crf,
-        "scales": configs.protocol.scales,
-    }
-    masks = table.stage("predict", configs.title(suffix), config, {"checkpoint": trained})
-    return score_segmentation(table, configs, masks, split, suffix, refiner, extra)
 
 
 def _mark(module: str) -> str:

@@ -101,6 +101,7 @@ class ScoredProduct:
         missing: Why it has no score, in a few words for the table: `no crf`, or `partial` for masks that hold
             255.
         extra: What it was given beyond the `extra` of its method: by the refiner and the segmenter.
+        segmenter: Name of the segmenter that predicted it, if one did.
     """
 
     cell: Cell
@@ -110,6 +111,7 @@ class ScoredProduct:
     evaluate: str | None
     missing: str = ""
     extra: tuple[str, ...] = ()
+    segmenter: str | None = None
 
 
 @dataclass

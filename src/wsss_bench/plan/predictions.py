@@ -44,6 +44,7 @@ def segmentation(table: StageTable, configs: CellConfigs, train: Stage | None, s
         "split": split,
         "crf": configs.protocol.crf,
         "scales": configs.protocol.scales,
+        **configs.readouts(configs.cell.content.readouts, split),
     }
     masks = table.stage("predict", configs.title(split), config, {"checkpoint": train})
     return score_segmentation(table, configs, masks, split, split)

@@ -59,6 +59,7 @@ def score_segmentation(
     suffix: str,
     refiner: str | None = None,
     extra: tuple[str, ...] = (),
+    segmenter: str | None = None,
 ) -> ScoredProduct:
     """Score the predicted masks of one evaluation split.
 
@@ -70,6 +71,7 @@ def score_segmentation(
         suffix: End of the stage's title.
         refiner: Name of the refiner of the pseudo masks that the segmenter was trained on, if there was one.
         extra: What the segmenter was given beyond the `extra` of the method.
+        segmenter: Name of the segmenter, if there is one.
     """
     config = {
         **_scored_images(configs, split, "segmentation"),
@@ -82,7 +84,9 @@ def score_segmentation(
         "holdout": 0,
     }
     scored = table.stage("evaluate", configs.title(suffix), config, {"masks": masks})
-    return ScoredProduct(configs.cell, "segmentation", split, refiner, scored.fingerprint, extra=extra)
+    return ScoredProduct(
+        configs.cell, "segmentation", split, refiner, scored.fingerprint, extra=extra, segmenter=segmenter
+    )
 
 
 def _scored_images(configs: CellConfigs, split: str, product: str) -> dict[str, Any]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from wsss_bench.artifacts.layout import READOUTS
 from wsss_bench.plan.config import DataFile, MethodHints, NetworkSpec, Protocol
 from wsss_bench.plan.matrix import Cell
+from wsss_bench.plan.schema import ConfigError, nearest
 from wsss_bench.plan.yaml_files import merge
 
 
@@ -54,6 +57,41 @@ class CellConfigs:
     def scales(self) -> str:
         """`ms` where seeds are made at several scales, else `ss`."""
         return "ms" if len(self.cell.content.inference.get("scales") or [1.0]) > 1 else "ss"
+
+    def readouts(
+        self,
+        known: Mapping[str, dict[str, Any]],
+        split: str,
+        refiner: str | None = None,
+        segmenter: str | None = None,
+    ) -> dict[str, Any]:
+        """What a predict stage makes in addition: the read-outs of published results for the same masks.
+
+        Args:
+            known: Read-outs of the method, or of the segmenter, by name.
+            split: The split that is predicted.
+            refiner, segmenter: For masks of a segmenter.
+
+        Returns:
+            `{"readouts": ...}`, or nothing where no result names one.
+        """
+        if self.cell.is_variant:
+            return {}
+        alike = ("segmentation", self.cell.dataset, split, refiner, segmenter)
+        named = [
+            result.readout
+            for result in self.hints.paper
+            if (result.product, result.dataset, result.split, result.refiner, result.segmenter) == alike
+            and result.readout is not None
+            and result.readout not in READOUTS
+        ]
+        for name in named:
+            if name not in known:
+                raise ConfigError(
+                    f"configs/methods/{self.cell.method}.yaml: bench.paper: readout {name!r} is not in the "
+                    f"`readouts` of {segmenter or 'the method'}; {nearest(name, [*READOUTS, *known])}"
+                )
+        return {"readouts": {name: known[name] for name in named}} if named else {}
 
     def title(self, suffix: str | None = None) -> str:
         """Row, data set, random seed, and the suffix that tells this stage from others of the cell."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from wsss_bench.artifacts.layout import OWN
 from wsss_bench.artifacts.metrics import ScoredRow
 from wsss_bench.metrics.per_image import PerImageConfusions
 from wsss_bench.metrics.stats import summarize
@@ -77,8 +78,8 @@ class Row:
         product: `seed`, `pseudo_mask` or `segmentation`.
         refiner: Refiner of pseudo masks, or of the pseudo masks that a segmenter was trained on.
         protocol: Protocol id, without the value of a threshold that was chosen on data.
-        scales: `ss` or `ms`.
-        post: `raw`, `crf`, or the refiner.
+        scales: `ss`, `ms`, or `own` for a read-out that a paper published.
+        post: `raw`, `crf`, the refiner, or the name of the published read-out.
         rule: `fixed`, `heldout`, `oracle` or `na`.
         headline: Whether this score ranks.
         hints: The `bench:` block of the method.
@@ -240,20 +241,24 @@ def without_threshold(protocol: str) -> str:
 
 
 def _published(product: ScoredProduct, scored: ScoredRow) -> PublishedResult | None:
-    """The published result with this read-out.
-
-    One that does not state its read-out is compared with the headline only.
-    """
+    """The published result that was measured as this score was, if there is one."""
+    place = (product.cell.dataset, product.split, product.kind, product.segmenter)
     for published in product.cell.content.bench.paper:
-        place = (published.dataset, published.split, published.product)
-        if place != (product.cell.dataset, product.split, product.kind):
+        if (published.dataset, published.split, published.product, published.segmenter) != place:
             continue
-        if published.scales is None and published.post is None:
-            if scored.headline:
-                return published
-            continue
-        same_scales = published.scales in (None, scored.scales)
-        same_post = published.post in (None, scored.post)
-        if same_scales and same_post and scored.rule in ("fixed", "na"):
+        ours, theirs = {
+            "seed": (scored.rule, published.rule),
+            "pseudo_mask": (product.refiner, published.refiner),
+            "segmentation": (
+                (product.refiner, readout_of(scored.scales, scored.post)),
+                (published.refiner, published.readout),
+            ),
+        }[product.kind]
+        if ours == theirs:
             return published
     return None
+
+
+def readout_of(scales: str, post: str) -> str:
+    """The read-out of a segmentation as `PublishedResult` names it."""
+    return post if scales == OWN else f"{scales}-{post}"

@@ -2,8 +2,10 @@
 
 Chen et al., "Semantic Image Segmentation with Deep Convolutional Nets and Fully Connected CRFs", ICLR 2015,
 https://arxiv.org/abs/1412.7062. The original is a VGG-16 with fc6 as a 3x3 convolution of dilation 12. On
-ResNet-101 the same head follows the features of output stride 8. Images have one scale; logits are upsampled
-to the size of the mask before the loss.
+ResNet-101 the same head follows the features of output stride 8. Images have one scale. Logits are enlarged
+before the loss, and at test, as by the Caffe network that OAA and MCIS (Sun et al., ECCV 2020,
+https://github.com/GuoleiSun/MCIS_wsss, deploy_resnet_fov.prototxt) train: the first cell lies on the first
+pixel, and a crop of 321 pixels is covered exactly.
 
 Departures: the ResNet of `deeplabv2.py` (see there) in place of the Caffe network; no dropout; the head
 starts from PyTorch's default initialisation.
@@ -15,10 +17,10 @@ from collections.abc import Sequence
 from typing import Literal
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from wsss_bench.methods.optim import OptimConfig
 from wsss_bench.nn.largefov import LargeFOV
+from wsss_bench.placement import CornerAligned
 from wsss_bench.segmenters.base import DEEPLAB_OPTIM, Segmenter
 from wsss_bench.types import MaskBatch
 
@@ -54,11 +56,11 @@ class DeepLabLargeFOV(Segmenter):
         super().__init__(class_names, optim, backbone, weights, output_stride, loss, head_lr_scale)
         outputs = len(self.class_names) + 1
         self.head = LargeFOV(self.backbone.channels, outputs, dilation, width, (3, 1), bias=True)
+        self.segmentation_placement = CornerAligned(output_stride)
 
     def training_loss(self, batch: MaskBatch) -> dict[str, Tensor]:
-        logits = self.segmentation_logits(batch.image)
-        # (B, 1 + C, H, W)
-        logits = F.interpolate(logits, batch.mask.shape[1:], mode="bilinear", align_corners=False)
+        logits = self.segmentation_logits(batch.image)  # (B, 1 + C, h, w)
+        logits = self.segmentation_placement.draw(logits, batch.image.shape[-2:], batch.mask.shape[1:])
         return {"segmentation": self.loss(logits, batch.mask)}
 
     def segmentation_logits(self, image: Tensor) -> Tensor:

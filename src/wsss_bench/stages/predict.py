@@ -5,6 +5,7 @@ Images whose files are complete are not computed again, so an interrupted stage 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +17,14 @@ from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser
 
 from wsss_bench.artifacts.files import mask_path, read_mask, read_seed, write_json
-from wsss_bench.artifacts.layout import LAST, MASKS, REFERENCES_FILE, SEEDS
+from wsss_bench.artifacts.layout import LAST, MASKS, OWN, REFERENCES_FILE, SEEDS, readout_folder
 from wsss_bench.artifacts.run import StageRun, open_stage
 from wsss_bench.artifacts.stage_files import check_file
 from wsss_bench.callbacks import MaskWriter, Progress, SeedWriter
 from wsss_bench.crf.densecrf import CRFConfig, available
 from wsss_bench.inference import InferenceConfig, Product, predict
 from wsss_bench.methods.base import Method
+from wsss_bench.published_readout import PublishedReadout, published_probabilities
 from wsss_bench.stages.lightning_cli import StageCLI, callbacks_of, is_first_rank, record_cost
 from wsss_bench.types import InferenceSample, ScoreMaps
 
@@ -34,13 +36,21 @@ class Prediction(LightningModule):
         method: Method or segmenter, on any device; the trainer moves it.
         product: `seed` or `segmentation`.
         inference: Scales, windows and padding.
+        published: Published read-outs of a segmentation, by folder.
     """
 
-    def __init__(self, method: Method, product: Product, inference: InferenceConfig) -> None:
+    def __init__(
+        self,
+        method: Method,
+        product: Product,
+        inference: InferenceConfig,
+        published: Mapping[str, PublishedReadout] | None = None,
+    ) -> None:
         super().__init__()
         self.method = method
         self.product: Product = product
         self.inference = inference
+        self.published = published or {}
 
     def load(self, path: Path) -> None:
         """Load the checkpoint of a train stage into the method.
@@ -54,8 +64,11 @@ class Prediction(LightningModule):
         self.method.load_state_dict(checkpoint["state_dict"])
 
     def predict_step(self, sample: InferenceSample, batch_index: int) -> ScoreMaps | dict[str, np.ndarray]:
-        """Seeds or segmentation probabilities of one image (`inference.predict`)."""
-        return predict(self.method, sample, self.product, self.inference)
+        """Seeds of one image, or its segmentation probabilities: those of `predict` and of each read-out."""
+        outputs = predict(self.method, sample, self.product, self.inference)
+        for folder, readout in self.published.items():
+            outputs[folder] = published_probabilities(self.method, sample, readout, self.inference)
+        return outputs
 
 
 class PredictCLI(StageCLI):
@@ -76,6 +89,12 @@ class PredictCLI(StageCLI):
         )
         parser.add_argument(
             "--scales", type=list[float], default=[0.75, 1.0, 1.25], help="scales of multi-scale masks"
+        )
+        parser.add_argument(
+            "--readouts",
+            type=dict[str, PublishedReadout],
+            default={},
+            help="published read-outs of a segmentation, by name",
         )
         parser.add_argument("--crf", type=CRFConfig, default=CRFConfig(), help="the data set's CRF")
         parser.add_argument(
@@ -123,15 +142,23 @@ def predict_split(cli: PredictCLI, run: StageRun | None) -> None:
         background=cli.datamodule.source.has_background,
     )
     crf = config.crf if available() else None
+    published = {
+        readout_folder(OWN, name): readout
+        for name, readout in config.readouts.items()
+        if crf is not None or readout.crf is None
+    }
+    if published and config.product == "seed":
+        raise ValueError("readouts apply to product `segmentation`; leave them out for seeds")
     writer: Callback
     if config.product == "seed":
         folder = cli.out / SEEDS
         writer = SeedWriter(folder)
     else:
         folder = cli.out / MASKS
-        writer = MaskWriter(folder, crf, config.crf_workers)
+        writer = MaskWriter(folder, crf, config.crf_workers, published)
+    readouts = [] if config.product == "seed" else readout_folders(crf is not None, published)
     ids = cli.datamodule.source.ids(config.split)
-    missing = [image_id for image_id in ids if not is_done(folder, config.product, crf is not None, image_id)]
+    missing = [image_id for image_id in ids if not is_done(folder, readouts, image_id)]
     if run is not None:
         print(f"{len(ids) - len(missing)} of {len(ids)} images are complete", flush=True)
         run.record(image_count=len(ids), crf=crf is not None)
@@ -152,7 +179,7 @@ def predict_split(cli: PredictCLI, run: StageRun | None) -> None:
         write_json(cli.out / REFERENCES_FILE, drawn)
     if missing:
         cli.datamodule.predict_on(config.split, config.product == "seed", missing, references)
-        prediction = Prediction(method, config.product, inference)
+        prediction = Prediction(method, config.product, inference, published)
         if checkpoint is not None:
             prediction.load(checkpoint)
         cli.trainer.predict(prediction, datamodule=cli.datamodule, return_predictions=False)
@@ -160,13 +187,19 @@ def predict_split(cli: PredictCLI, run: StageRun | None) -> None:
         record_cost(run, cli.trainer, method)
 
 
-def is_done(folder: Path, product: Product, crf: bool, image_id: str) -> bool:
-    """Whether all files of an image exist and can be read."""
+def readout_folders(crf: bool, published: Iterable[str]) -> list[str]:
+    """Names of the folders of masks that a predict stage writes."""
+    posts = ("raw", "crf") if crf else ("raw",)
+    standard = [readout_folder(scales, post) for scales in ("ss", "ms") for post in posts]
+    return [*standard, *published]
+
+
+def is_done(folder: Path, readouts: Sequence[str], image_id: str) -> bool:
+    """Whether all files of an image exist and can be read; without read-outs, its seed file."""
     try:
-        if product == "seed":
+        if not readouts:
             read_seed(folder, image_id)
             return True
-        readouts = ["ss-raw", "ms-raw", *(["ss-crf", "ms-crf"] if crf else [])]
         for readout in readouts:
             read_mask(mask_path(folder / readout, image_id))
         return True

@@ -23,7 +23,8 @@ from wsss_bench.stages.thresholds import Rule, best_threshold, holdout_ids, thre
 OnProgress = Callable[[int, int], None]
 """Called with the number of images done and the number of all images."""
 Readout = tuple[str, str]
-"""Scales (`ss` or `ms`) and post-processing (`raw`, `crf` or the name of a refiner)."""
+"""Scales (`ss` or `ms`) and post-processing (`raw`, `crf` or the name of a refiner); or `own` and the name of
+a published read-out."""
 Curve = dict[str, list[float]]
 """`threshold` and `miou`, two lists of the same length."""
 

@@ -15,7 +15,7 @@ from golden_clip import golden, tensors, words, write_golden_clip
 from lightning.pytorch import Callback, Trainer
 from torch.utils.data import DataLoader
 
-from wsss_bench.inference import InferenceConfig, _maps_of, enlarge
+from wsss_bench.inference import InferenceConfig, maps_of
 from wsss_bench.methods.optim import OptimConfig, build_optimizer, build_schedule
 from wsss_bench.methods.text_grounding import codecomp
 from wsss_bench.methods.text_grounding.codecomp import CoDe
@@ -26,6 +26,7 @@ from wsss_bench.mini.world.captions import describe
 from wsss_bench.nn.class_prompts import prompt_ensemble
 from wsss_bench.nn.clip import CLIP
 from wsss_bench.nn.clip_text import tokenize
+from wsss_bench.placement import Stretched, resize
 from wsss_bench.types import CaptionBatch
 from wsss_bench.vocabulary import templates as prompt_templates
 
@@ -213,8 +214,9 @@ def test_inference_is_the_official_one(official, dilations, kp_weight):
     with torch.no_grad():
         text = official._class_text()
         torch.testing.assert_close(text, arrays["text_emb"], rtol=1e-4, atol=1e-5)
-        scores = _maps_of(
+        scores = maps_of(
             lambda image: official.grounding.scores(image, text, arrays["kp_text_emb"], settings),
+            Stretched(),
             arrays["image"],
             InferenceConfig(pad_to=8),
         )
@@ -272,8 +274,8 @@ def test_windows_and_background_are_the_official_ones(official, background):
         return logits if background else logits[:, 1:]
 
     with torch.no_grad():
-        first = _maps_of(forward, arrays["image"][..., :32], InferenceConfig(pad_to=8))
-        scores = enlarge(_maps_of(forward, arrays["image"], config), tuple(arrays["ori_hw"].tolist()), config)
+        first = maps_of(forward, Stretched(), arrays["image"][..., :32], InferenceConfig(pad_to=8))
+        scores = resize(maps_of(forward, Stretched(), arrays["image"], config), arrays["ori_hw"].tolist())
     torch.testing.assert_close(first, arrays[f"{kind}_first_window"], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(scores, arrays[f"{kind}_slide_logits"], rtol=1e-4, atol=1e-5)
     assert torch.equal(scores.argmax(dim=1)[0], arrays[f"{kind}_pred"])

@@ -34,6 +34,7 @@ from wsss_bench.methods.clims.prompts import Prompts, clims_prompts
 from wsss_bench.methods.clims.text_matcher import TextMatcher, load_clip
 from wsss_bench.methods.optim import OptimConfig
 from wsss_bench.nn.resnet import ResNetStages
+from wsss_bench.placement import CroppedGrid
 from wsss_bench.types import ImageBatch
 
 PUBLISHED = LossWeights(otm=10.0, btm=25.0, cbs=29.5, reg=1.15)
@@ -89,6 +90,7 @@ class CLIMSCameraReady(Method):
                 f"class_weight names classes that the data source does not have: {', '.join(sorted(unknown))}"
             )
         self.backbone = ResNetStages(backbone, weights, output_stride, freeze_bn=freeze_bn)
+        self.seed_placement = CroppedGrid(output_stride)  # seeds are drawn as those of IRN
         self.head = CameraReadyHead(self.backbone.channels, len(self.class_names), freeze_bn)
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):

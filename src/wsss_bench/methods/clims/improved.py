@@ -37,6 +37,7 @@ from wsss_bench.methods.clims.prompts import Prompts, background_nouns_naming_a_
 from wsss_bench.methods.clims.text_matcher import TextMatcher, load_clip
 from wsss_bench.methods.optim import OptimConfig
 from wsss_bench.nn.resnet import ImageNetNormalize, ResNetStages
+from wsss_bench.placement import CroppedGrid
 from wsss_bench.types import ImageBatch
 
 PUBLISHED = LossWeights(otm=10.0, btm=24.0, cbs=1.0, reg=0.2)
@@ -98,6 +99,7 @@ class CLIMS(Method):
         self.backbone = ResNetStages(backbone, weights, output_stride, frozen_stages, freeze_bn)
         self.head = nn.Conv2d(self.backbone.channels, len(self.class_names), 1, bias=False)
         self.head_lr_scale = head_lr_scale
+        self.seed_placement = CroppedGrid(output_stride)  # seeds are drawn as those of IRN
         self.matcher = TextMatcher(load_clip(clip), prompts.class_prompts, prompts.background_prompts)
         self.loss_weights = loss_weights
         self.threshold = threshold

@@ -83,10 +83,7 @@ class MCISGroup(Method):
     def seed_maps(
         self, image: Tensor, labels: Tensor | None = None, references: Sequence[Reference] = ()
     ) -> Tensor:
-        """`(B, 3, H, W)` -> `(B, C, h, w)` maps of the whole image, which is resized to a square first.
-
-        Use it with `inference.pad_to: 1`: the maps span the image without padding.
-        """
+        """`(B, 3, H, W)` -> `(B, C, h, w)` maps of the whole image, which is resized to a square first."""
         square = resize_to_square(image, self.side)
         anchor = self.features(square)
         smaller = resize_to_square(image, round(0.75 * self.side))

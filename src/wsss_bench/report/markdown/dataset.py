@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wsss_bench.plan.config import MethodHints
+from wsss_bench.plan.config import MethodHints, PublishedResult
 from wsss_bench.plan.plan import Plan
 from wsss_bench.report.leaderboard import Leaderboard, ProductKey, Row, extra_of
 
@@ -23,6 +23,7 @@ class DatasetResults:
         hints: The `bench:` block of each method, in the order of the table.
         methods: Methods by product.
         refiners: Names of the refiners.
+        published: Published results on the data set, by method; an ablation row has none.
         extras: What a method was given beyond the usual, as text, by method and product.
     """
 
@@ -35,6 +36,7 @@ class DatasetResults:
         self.hints: dict[str, MethodHints] = {}
         self.methods: dict[str, set[str]] = {}
         self.refiners = list(dict.fromkeys(product.refiner for product in products if product.refiner))
+        self.published: dict[str, list[PublishedResult]] = {}
         self.extras: dict[tuple[str, str], str] = {}
         self._gaps = {key: reason for key, reason in board.gaps.items() if key.dataset == dataset}
         self._commit = commit
@@ -42,17 +44,24 @@ class DatasetResults:
             method, hints = product.cell.row, product.cell.content.bench
             self.hints.setdefault(method, hints)
             self.methods.setdefault(product.kind, set()).add(method)
+            if not product.cell.is_variant:
+                self.published[method] = [one for one in hints.paper if one.dataset == dataset]
             # all refiners share a row, so the extra of one of them cannot stand there
             extra = hints.extra if product.kind == "pseudo_mask" else extra_of(product)
             self.extras[method, product.kind] = " ".join(sorted(extra))
 
     def find(self, method: str, product: str, split: str, **values: str) -> Row | None:
         """The first row with these values in its fields (`scales="ss"`), or None."""
-        for row in self.rows:
-            named = (row.method, row.product, row.split) == (method, product, split)
-            if named and all(getattr(row, name) == value for name, value in values.items()):
-                return row
-        return None
+        return next(iter(self.find_all(method, product, split, **values)), None)
+
+    def find_all(self, method: str, product: str, split: str, **values: str) -> list[Row]:
+        """All rows with these values in their fields."""
+        return [
+            row
+            for row in self.rows
+            if (row.method, row.product, row.split) == (method, product, split)
+            and all(getattr(row, name) == value for name, value in values.items())
+        ]
 
     def headline(self, method: str, product: str, split: str) -> Row | None:
         """The row that ranks, or None."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wsss_bench.artifacts.layout import shortened
+from wsss_bench.artifacts.layout import OWN, shortened
 from wsss_bench.plan.state import CODE_UNKNOWN, STALE
 from wsss_bench.report.leaderboard import Leaderboard
 from wsss_bench.report.markdown.cells import STALE_MARK
@@ -34,6 +34,12 @@ def footnotes(board: Leaderboard, commit: str) -> str:
         notes.append("`no crf`: made without the CRF extension; install it, delete the stage and run again.")
     notes += [f"`damaged`, left out until bench is run again: {one}." for one in board.damage]
     notes += _changes(board)
+    if any(row.scales == OWN for row in board.rows):
+        notes.append(
+            "as published: read out of the same checkpoint as the authors do, with their sizes, scales and "
+            "CRF; to be compared with the paper's figure, not between methods. Several scores stand in the "
+            "order of the table of published results."
+        )
     if any(row.commits != [commit] for row in board.rows if row.headline):
         notes.append(f"\\*: made, at least in part, from another commit than most rows ({commit}).")
     if any(one.endswith("+") for row in board.rows for one in row.commits):

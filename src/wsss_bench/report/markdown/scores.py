@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from wsss_bench.artifacts.layout import OWN
 from wsss_bench.plan.config import MethodHints
 from wsss_bench.report.leaderboard import Row, without_threshold
 from wsss_bench.report.markdown.cells import NOTHING, aligned, number, score
@@ -54,6 +55,8 @@ def segmentation_section(results: DatasetResults) -> list[str]:
         for scales in ("ss", "ms")
         for post in ("raw", "crf")
     ]
+    if any(row.scales == OWN and row.split == first for row in results.rows):
+        columns.append(Column("as published", "segmentation", first, {"scales": OWN}))
     single = {"scales": "ss", "post": "raw"}
     columns += [Column(f"{split} ss raw", "segmentation", split, single) for split in others]
     parts = [f"### Segmentation: {results.protocol.dataset}-{first}, no labels, ranked by `ss raw`"]
@@ -121,9 +124,11 @@ def _title(key: BlockKey) -> str:
 def _cell(results: DatasetResults, method: str, column: Column) -> str:
     """A score, or why there is none."""
     place = (method, column.product, column.split)
-    row = results.find(*place, **column.values)
-    if row is not None:
-        return score(row)
+    rows = results.find_all(*place, **column.values)
+    if rows:
+        return " / ".join(score(row) for row in rows)
+    if column.values.get("scales") == OWN and results.find(*place):
+        return NOTHING
     reason = results.gap(*place, column.values.get("refiner"))
     if reason is None and column.values.get("post") == "crf" and results.find(*place):
         return "no crf"

@@ -1,0 +1,92 @@
+"""Which published read-outs a plan makes, and where."""
+
+import paths
+import pytest
+from project import METHODS
+
+from wsss_bench.plan.planner import make_plan
+from wsss_bench.plan.reader import read_configs
+from wsss_bench.plan.schema import ConfigError
+
+TILES = {"scales": [0.5, 1.0]}
+
+
+def write_method(project, **changes):
+    """The method `full` with two read-outs and one published result."""
+    result = {"dataset": "toy", "split": "val", "product": "segmentation", "miou": 70.0, "source": "Y"}
+    content = {**METHODS["full"], "readouts": {"tiles": TILES, "other": {}}}
+    content["bench"] = {**content["bench"], "paper": [{**result, "readout": "tiles", **changes}]}
+    project.write("configs/methods/full.yaml", content)
+
+
+def readouts(plan):
+    """By title of the predict stage."""
+    return {
+        stage.title: stage.config["readouts"]
+        for stage in plan.stages.values()
+        if stage.kind == "predict" and "readouts" in stage.config
+    }
+
+
+def test_what_a_published_result_names_is_made_on_its_split(project):
+    write_method(project)
+    plan = make_plan(project.experiment(), project.runs)
+    assert readouts(plan) == {"full-toy-s0-val": {"tiles": TILES}}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"dataset": "voc"}, {"split": "test"}, {"product": "seed"}, {"readout": "ms-crf"}, {"segmenter": "net"}],
+)
+def test_nothing_is_made_for_another_place_or_for_a_readout_of_the_suite(project, change):
+    write_method(project, **change)
+    assert readouts(make_plan(project.experiment(), project.runs)) == {}
+
+
+def test_an_ablation_row_makes_none(project):
+    write_method(project)
+    variants = {"full_small": {"method": "full", "override": {"trainer": {"max_epochs": 1}}}}
+    plan = make_plan(project.experiment(variants=variants), project.runs)
+    assert list(readouts(plan)) == ["full-toy-s0-val"]
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones(project):
+    write_method(project, readout="tile")
+    with pytest.raises(
+        ConfigError, match=r"full\.yaml: bench\.paper: readout 'tile' .* did you mean 'tiles'"
+    ):
+        make_plan(project.experiment(), project.runs)
+
+
+SHIPPED = {
+    "voc": {"toco-voc-s0-val": {"toco-log", "toco-voc"}, "dalnet-voc-s0-val": {"toco-voc"},
+            "clims-voc-s0-irn-deeplabv2-val": {"deeplab-crf"}},
+    "voc_saliency": {"mcis-voc-s0-saliency-largefov-val": {"mcis-tiles"}},
+    "voc_largefov": {},
+    "coco": {"toco-coco-s0-val": {"toco-coco"}, "dalnet-coco-s0-val": {"toco-voc"}},
+    "openvocab": {"tcl-voc-s0-val": {"mmseg-448"}, "codecomp-voc-s0-val": {"mmseg-448"}},
+    "mini": {},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("experiment", SHIPPED)
+def test_the_shipped_experiments_make_what_their_papers_measured(experiment, tmp_path):
+    plan = make_plan(paths.ROOT / "experiments" / f"{experiment}.yaml", tmp_path)
+    assert {title: set(names) for title, names in readouts(plan).items()} == SHIPPED[experiment]
+
+
+def test_a_name_means_the_same_everywhere():
+    found = {}
+    for key, content in read_configs(paths.CONFIGS).contents.items():
+        for name, readout in content.get("readouts", {}).items():
+            assert found.setdefault(name, readout) == readout, f"{key}: {name}"
+    assert {"toco-voc", "toco-log", "toco-coco", "mcis-tiles", "deeplab-crf", "mmseg-448"} == set(found)
+
+
+def test_a_published_segmentation_of_a_multi_stage_method_names_its_segmenter():
+    folder = read_configs(paths.CONFIGS)
+    for name in folder.methods():
+        hints = folder.method(name, "voc", {}).bench
+        for result in hints.paper:
+            if result.product == "segmentation" and hints.pipeline == "multi_stage":
+                assert result.segmenter in folder.names("segmenters"), name

@@ -1,0 +1,95 @@
+"""Published read-outs through the stages: made with the others, resumed with them, scored as rows."""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+
+from wsss_bench.artifacts.files import MANIFEST, read_mask
+from wsss_bench.artifacts.metrics import METRICS
+from wsss_bench.crf.densecrf import available
+from wsss_bench.stages import evaluate, predict
+
+pytestmark = pytest.mark.slow
+
+SOURCE = {
+    "class_path": "wsss_bench.data.sources.voc.VOC",
+    "init_args": {"root": "${WSSS_DATA}/mini/voc", "vocabulary": "mini"},
+}
+READOUTS = {
+    "plain": {},
+    "squashed": {"squash": 64, "scales": [1.0, 1.5], "remainder": "drop", "mirror": "sum", "fuse": "max"},
+    "with-crf": {"crf": {"iterations": 2, "bilateral_sxy": 13, "floor": 1e-4}, "crf_subtract": [1, 2, 3]},
+}
+
+
+def config(out, **changes):
+    return {
+        "seed_everything": 0,
+        "model": {
+            "class_path": "wsss_bench.methods.clip_zeroshot.CLIPZeroShot",
+            "init_args": {"clip": "package:mini/clip", "templates": "mini"},
+        },
+        "data": {"source": SOURCE, "view": "image"},
+        "trainer": {"accelerator": "cpu", "devices": 1},
+        "product": "segmentation",
+        "split": "few",
+        "inference": {"pad_to": 8},
+        "scales": [1.0],
+        "crf_workers": 0,
+        "readouts": READOUTS,
+        "out": str(out),
+        **changes,
+    }
+
+
+def run(stage, tmp_path, content):
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(content))
+    assert stage.main(["--config", str(path)]) == 0
+
+
+def test_published_readouts_are_made_resumed_and_scored(tmp_path, mini_data):
+    out = tmp_path / "masks"
+    run(predict, tmp_path, config(out))
+    made = [name for name in READOUTS if available() or name != "with-crf"]
+    folders = {name: out / "masks" / f"own-{name}" for name in made}
+    assert sorted(path.name for path in (out / "masks").glob("own-*")) == sorted(
+        path.name for path in folders.values()
+    )
+    files = {name: sorted(folder.glob("*.png")) for name, folder in folders.items()}
+    assert {len(found) for found in files.values()} == {4}
+    for ours, theirs in zip(sorted((out / "masks" / "ss-raw").glob("*.png")), files["plain"], strict=True):
+        np.testing.assert_array_equal(read_mask(ours), read_mask(theirs))
+    assert any(
+        (read_mask(a) != read_mask(b)).any() for a, b in zip(files["plain"], files["squashed"], strict=True)
+    )
+
+    lost = files["squashed"][1]
+    before = lost.read_bytes()
+    lost.unlink()
+    (out / MANIFEST).unlink()
+    run(predict, tmp_path, config(out))
+    assert lost.read_bytes() == before
+
+    scored = {
+        "source": SOURCE,
+        "masks": str(out),
+        "split": "few",
+        "dataset": "mini",
+        "out": str(tmp_path / "s"),
+    }
+    run(evaluate, tmp_path, scored)
+    rows = json.loads((tmp_path / "s" / METRICS).read_text())["rows"]
+    own = {row["post"]: row for row in rows if row["scales"] == "own"}
+    assert set(own) == set(made)
+    assert own["squashed"]["protocol"] == "mini-few/n4/labels-none/own/squashed/thr-na/last"
+    assert [row["headline"] for row in rows if row["scales"] == "own"] == [False] * len(made)
+    (single,) = (row for row in rows if (row["scales"], row["post"]) == ("ss", "raw"))
+    assert own["plain"]["miou"] == single["miou"]
+
+
+def test_seeds_have_no_published_readouts(tmp_path, mini_data):
+    with pytest.raises(ValueError, match="readouts apply to product `segmentation`"):
+        run(predict, tmp_path, config(tmp_path / "seeds", product="seed"))

@@ -1,0 +1,227 @@
+"""The read-outs that papers were measured with, against the authors' procedures."""
+
+import cv2
+import numpy as np
+import paths
+import pytest
+import torch
+from torch.nn import functional as F
+
+from wsss_bench.crf.densecrf import CRFConfig
+from wsss_bench.inference import InferenceConfig, segmentation_probabilities
+from wsss_bench.placement import CornerAligned, Stretched
+from wsss_bench.published_readout import (
+    PublishedReadout,
+    Tiles,
+    crf_image,
+    published_probabilities,
+    tile_scores,
+)
+from wsss_bench.types import InferenceSample
+
+GOLDEN = paths.GOLDEN / "readout"
+SIZES = [(375, 500), (333, 500)]
+MCIS = Tiles(401, 267, (0.485, 0.456, 0.406))
+PATCH = 16
+
+
+class Patches:
+    """A patch embedding without padding in place of a ViT: five random linear maps of each patch."""
+
+    device = torch.device("cpu")
+    segmentation_placement = Stretched()
+
+    def __init__(self):
+        generator = torch.Generator().manual_seed(0)
+        self.weight = torch.randn(5, 3, PATCH, PATCH, generator=generator) / PATCH
+        self.seen = []
+
+    def segmentation_logits(self, image):
+        self.seen.append(tuple(image.shape[-2:]))
+        return F.conv2d(image, self.weight, stride=PATCH)
+
+
+def sample(height, width, seed=0):
+    noise = np.random.default_rng(seed).integers(0, 256, (height // 20, width // 20, 3), dtype=np.uint8)
+    return InferenceSample("a", cv2.resize(noise, (width, height), interpolation=cv2.INTER_LINEAR), None)
+
+
+def tensor(image):
+    return torch.tensor(image).permute(2, 0, 1)[None].float() / 255
+
+
+def bilinear(maps, size):
+    return F.interpolate(maps, size, mode="bilinear", align_corners=False)
+
+
+@pytest.mark.parametrize("size", [*SIZES, (301, 417)])
+def test_toco_on_voc_adds_mirrored_logits_and_takes_the_maximum_over_scales(size):
+    readout = PublishedReadout((1.0, 1.25, 1.5), remainder="drop", mirror="sum", fuse="max")
+    method, image = Patches(), sample(*size)
+    found = published_probabilities(method, image, readout, InferenceConfig(pad_to=PATCH))
+    height, width = size
+    scaled = [(int(height * s), int(width * s)) for s in (1, 1.25, 1.5)]
+    assert method.seen == [(h // PATCH * PATCH, w // PATCH * PATCH) for h, w in scaled]
+    logits = []
+    for view in scaled:
+        pixels = bilinear(tensor(image.image), view)
+        plain, mirrored = (
+            bilinear(F.conv2d(p, method.weight, stride=PATCH), size) for p in (pixels, pixels.flip(-1))
+        )
+        logits.append(plain + mirrored.flip(-1))
+    expected = torch.stack(logits).amax(dim=0).softmax(dim=1)[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_toco_on_coco_squashes_takes_the_maximum_of_mirrored_logits_and_adds_scales():
+    readout = PublishedReadout((1.0, 1.25, 1.5), squash=448, remainder="drop", mirror="max", fuse="sum")
+    method, image = Patches(), sample(375, 500)
+    found = published_probabilities(method, image, readout, InferenceConfig(pad_to=PATCH))
+    assert method.seen == [(448, 448), (560, 560), (672, 672)]
+    square, total = bilinear(tensor(image.image), (448, 448)), 0
+    for side in (448, 560, 672):
+        view = bilinear(square, (side, side))
+        plain, mirrored = (
+            bilinear(F.conv2d(v, method.weight, stride=PATCH), (375, 500)) for v in (view, view.flip(-1))
+        )
+        total = total + torch.maximum(plain, mirrored.flip(-1))
+    np.testing.assert_allclose(found, total.softmax(dim=1)[0], rtol=1e-4, atol=1e-6)
+
+
+def test_the_log_of_toco_sees_a_square_once():
+    method, image = Patches(), sample(333, 500)
+    readout = PublishedReadout(squash=448, remainder="drop")
+    found = published_probabilities(method, image, readout, InferenceConfig(pad_to=PATCH))
+    assert method.seen == [(448, 448)]
+    logits = F.conv2d(bilinear(tensor(image.image), (448, 448)), method.weight, stride=PATCH)
+    np.testing.assert_allclose(found, bilinear(logits, (333, 500)).softmax(1)[0], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_tiles_are_those_of_mcis(size):
+    golden = np.load(GOLDEN / f"mcis_tiles_{size[0]}x{size[1]}.npz")
+    tiles = iter(golden["tile_logits_x6"].astype(np.float32))
+
+    def forward(tile):
+        assert tile.shape[-2:] == (401, 401)
+        logits = F.pad(torch.tensor(next(tiles))[None], (0, 0, 0, 0, 0, 21 - 4))  # 21 classes, four occur
+        return CornerAligned(8).draw(logits, (401, 401), (401, 401)).softmax(dim=1)
+
+    scores = tile_scores(forward, torch.zeros(1, 3, *size), MCIS)[0]
+    assert next(tiles, None) is None
+    np.testing.assert_allclose(scores[:, 10].sum(dim=0), golden["score_sum_row10"], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(scores[:4, 124].T, golden["scores_row124"], rtol=1e-5, atol=1e-6)
+    assert np.sum(scores.argmax(dim=0).numpy() != golden["label"]) <= 5
+
+
+class Sampling:
+    """Logits of three classes from every eighth pixel, as LargeFOV lies on its tiles."""
+
+    device = torch.device("cpu")
+    segmentation_placement = CornerAligned(8)
+
+    def __init__(self):
+        self.first = []
+
+    def segmentation_logits(self, image):
+        assert image.shape[-2:] == (401, 401)
+        self.first.append(image[0, 0].clone())
+        return 6 * image[..., ::8, ::8]
+
+
+@pytest.mark.parametrize("size", [(375, 500), (301, 417), (261, 500)])
+def test_mcis_averages_probabilities_over_scales_and_mirror_images(size):
+    scales = (0.5, 1.0, 1.5)
+    readout = PublishedReadout(
+        scales, resize="cv2_bicubic", tiles=MCIS, scores="probabilities", mirror="mean", fuse="mean"
+    )
+    image, method = sample(*size), Sampling()
+    found = published_probabilities(method, image, readout, InferenceConfig())
+    total = np.zeros((*size, 3))
+    for scale in scales:
+        scaled = (
+            cv2.resize(image.image.astype(float), None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+            / 255
+        )
+        for mirrored in (False, True):
+            view = scaled[:, ::-1] if mirrored else scaled
+            maps = tile_scores(
+                lambda tile: (
+                    CornerAligned(8).draw(6 * tile[..., ::8, ::8], (401, 401), (401, 401)).softmax(1)
+                ),
+                torch.tensor(view.copy()).permute(2, 0, 1)[None].float(),
+                MCIS,
+            )[0].permute(1, 2, 0)
+            drawn = cv2.resize(maps.numpy(), size[::-1], interpolation=cv2.INTER_CUBIC)
+            total += drawn[:, ::-1] if mirrored else drawn
+    total /= 2 * len(scales)
+    expected = (total / total.sum(axis=2, keepdims=True)).transpose(2, 0, 1)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_what_is_filled_up_has_the_mean_colour():
+    method = Sampling()
+    readout = PublishedReadout(resize="cv2_bicubic", tiles=MCIS, scores="probabilities")
+    published_probabilities(method, sample(301, 417), readout, InferenceConfig())
+    assert len(method.first) == 2  # columns 0 and 16
+    assert torch.all(method.first[0][301:] == 0.485)
+
+
+def test_an_image_without_a_tile_is_refused():
+    readout = PublishedReadout(tiles=MCIS, scores="probabilities")
+    with pytest.raises(ValueError, match="image 'a' of 100x120 pixels has no tile"):
+        published_probabilities(Sampling(), sample(100, 120), readout, InferenceConfig())
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_one_pass_is_the_single_scale_of_the_suite(size):
+    image, config = sample(*size), InferenceConfig(pad_to=PATCH)
+    found = published_probabilities(Patches(), image, PublishedReadout(), config)
+    suite = segmentation_probabilities(Patches(), image, config)["ss"]
+    np.testing.assert_allclose(found, suite, rtol=1e-4, atol=1e-6)
+
+
+def test_mmsegmentation_resizes_bytes_with_opencv():
+    image, method = sample(333, 500), Patches()
+    config = InferenceConfig(pad_to=PATCH, short_side=448)
+    found = published_probabilities(method, image, PublishedReadout(resize="cv2_bilinear"), config)
+    view = tensor(cv2.resize(image.image, (673, 448), interpolation=cv2.INTER_LINEAR))
+    padded = F.pad(view, (7, 8, 0, 0))  # 673 -> 688
+    maps = bilinear(F.conv2d(padded, method.weight, stride=PATCH), (448, 688))[..., 7:680]
+    np.testing.assert_allclose(found, bilinear(maps, (333, 500)).softmax(1)[0], rtol=1e-4, atol=1e-6)
+
+
+def test_a_data_set_without_background_has_none():
+    readout = PublishedReadout((1.0, 1.5), mirror="sum", fuse="max")
+    config = InferenceConfig(pad_to=PATCH, background=False)
+    found = published_probabilities(Patches(), sample(60, 80), readout, config)
+    assert np.all(found[0] == 0)
+    np.testing.assert_allclose(found.sum(axis=0), 1, rtol=1e-5)
+
+
+def test_the_crf_of_deeplab_pytorch_sees_wrapped_colours():
+    image = np.array([[[0, 117, 255], [123, 116, 104]]], np.uint8)
+    readout = PublishedReadout(crf=CRFConfig(), crf_subtract=(122.675, 116.669, 104.008))
+    # 0 - 122.675 is -122 without its fraction, and 134 modulo 256
+    assert crf_image(image, readout).tolist() == [[[134, 0, 150], [0, 0, 0]]]
+    assert crf_image(image, PublishedReadout()) is image
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"scales": ()}, "at least one"),
+        ({"scales": (1.0, float("nan"))}, "positive numbers"),
+        ({"squash": 0}, "side of a square"),
+        ({"tiles": MCIS, "remainder": "drop"}, "leave out one"),
+        ({"crf_subtract": (1.0, 2.0, 3.0)}, "belongs to a CRF"),
+    ],
+)
+def test_values_that_cannot_be_used_are_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        PublishedReadout(**values)
+
+
+def test_a_step_beyond_the_tile_is_refused():
+    with pytest.raises(ValueError, match="0 < step <= side"):
+        Tiles(10, 11, (0, 0, 0))
