@@ -22,6 +22,7 @@ from wsss_bench.stages.protocol import EvaluationProtocol
 from wsss_bench.stages.score import OnProgress
 from wsss_bench.stages.score_table import score_table
 from wsss_bench.stages.scored_files import ScoredFiles, ScoredMasks, ScoredSeeds
+from wsss_bench.stages.truth import check_truth
 from wsss_bench.tracking import log_evaluation
 
 
@@ -81,6 +82,7 @@ def evaluate(
         on_progress: OnProgress = partial(run.progress, unit="images") if run is not None else _no_progress
         with ConfusionWriter(files.n_rows, out) as writer:
             scores, curve = files.score(source, ids, writer, on_progress)
+            check_truth(scores[0].metric.confusion.numpy(), source, ids, split)
             rows = tuple(protocol.row(score, source) for score in scores)
             kind = product or files.product
             metrics = Metrics(name, split, kind, tuple(source.class_names), rows, curve)
