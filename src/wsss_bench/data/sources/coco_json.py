@@ -164,9 +164,7 @@ def pictures_of(
         segmentation = without_degenerate(entry["segmentation"]) if with_masks else []
         if with_masks and segmentation == []:
             flat.append(_named(entry, picture, "only polygons of one or two points, which have no area"))
-        area = entry.get("area")
-        if not _is_positive(area):
-            area = area_of(segmentation)
+        area = entry["area"] if _is_positive(entry.get("area")) else area_of(segmentation)
         crowd = bool(entry.get("iscrowd", 0))
         mask_value = IGNORE if crowd else value[entry["category_id"]]
         picture.objects.append(CocoObject(mask_value, area, segmentation, crowd))
