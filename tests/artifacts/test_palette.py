@@ -59,3 +59,10 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_unpacked(tmp_path)
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(ValueError, match=r"a\.png cannot be decoded \(Image size .* exceeds limit"):
         read_mask(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
+def test_formats_that_change_values_are_refused(tmp_path, kind):
+    Image.fromarray(MASK).convert("L" if kind == "JPEG" else "RGB").save(tmp_path / "a.png", kind)
+    with pytest.raises(ValueError, match=r"a\.png is a (JPEG file, which changes values|RGB image)"):
+        read_mask(tmp_path / "a.png")

@@ -256,6 +256,17 @@ def test_shares_of_the_image_are_no_pixels(edit):
         edit(change).ids("train")
 
 
+def test_crowds_alone_give_no_image(edit):
+    def change(content):
+        for number in (1, 2):
+            entry("annotations", number, iscrowd=1)(content)
+
+    with pytest.raises(
+        ValueError, match=r"none of the 2 images of .* has an object of a class \(crowd regions"
+    ):
+        edit(change).ids("train")
+
+
 def test_five_faults_are_named_and_the_others_counted(edit):
     def change(content):
         for number in range(50, 60):
@@ -354,7 +365,7 @@ def test_background_is_the_default_and_images_without_the_classes_are_unlabelled
     (coco_root / "classes.txt").write_text("car\n")
     source = COCO(coco_root, vocabulary="classes.txt")
     assert source.other_categories == "background"
-    with pytest.raises(ValueError, match="split 'val' is empty"):
+    with pytest.raises(ValueError, match="split 'val' is empty: none of the 1 images"):
         source.ids("val")  # it shows a bird only
     assert COCO(coco_root, vocabulary="classes.txt", labelled_only=False).ids("val")
 

@@ -29,6 +29,8 @@ from wsss_bench.artifacts.seed_checks import check_seed_arrays
 from wsss_bench.types import ScoreMaps
 
 MANIFEST = "stage.json"
+_LOSSY = ("JPEG", "MPO", "WEBP")
+"""Formats of images, by PIL's names, that do not keep mask values."""
 
 
 def write_atomically(path: Path | str, write: Callable[[IO[bytes]], Any]) -> None:
@@ -127,7 +129,7 @@ def read_mask(path: Path | str) -> np.ndarray:
 
     Raises:
         ValueError: a colour image (its class indices are lost), an indexed one whose values were made from
-            colours, or a file that cannot be decoded.
+            colours, a lossy format, or a file that cannot be decoded.
     """
     try:
         with Image.open(path) as image:
@@ -135,6 +137,11 @@ def read_mask(path: Path | str) -> np.ndarray:
                 raise ValueError(
                     f"{path} is a {image.mode} image; a mask is an indexed (P) or 8 bit grey (L) PNG whose "
                     "pixel values are class indices. Save it with a palette, not as colours."
+                )
+            if image.format in _LOSSY:
+                raise ValueError(
+                    f"{path} is a {image.format} file, which changes values near edges; a mask is a PNG. "
+                    "Make it again from the source of the masks"
                 )
             mask = np.asarray(image)
             palette = bytes(image.getpalette() or b"")

@@ -18,11 +18,11 @@ from wsss_bench.data.sources.base import Source
 from wsss_bench.metrics.per_image import ConfusionWriter
 from wsss_bench.stages.panels import write_panels
 from wsss_bench.stages.parser import BY_HAND, FunctionParser
+from wsss_bench.stages.plausible import check_numbering, check_truth
 from wsss_bench.stages.protocol import EvaluationProtocol
 from wsss_bench.stages.score import OnProgress
 from wsss_bench.stages.score_table import score_table
 from wsss_bench.stages.scored_files import ScoredFiles, ScoredMasks, ScoredSeeds
-from wsss_bench.stages.truth import check_truth
 from wsss_bench.tracking import log_evaluation
 
 
@@ -82,7 +82,9 @@ def evaluate(
         on_progress: OnProgress = partial(run.progress, unit="images") if run is not None else _no_progress
         with ConfusionWriter(files.n_rows, out) as writer:
             scores, curve = files.score(source, ids, writer, on_progress)
-            check_truth(scores[0].metric.confusion.numpy(), source, ids, split)
+            matrix = scores[0].metric.confusion.numpy()
+            check_truth(matrix, source, ids, split)
+            check_numbering(matrix, source.class_names)
             rows = tuple(protocol.row(score, source) for score in scores)
             kind = product or files.product
             metrics = Metrics(name, split, kind, tuple(source.class_names), rows, curve)

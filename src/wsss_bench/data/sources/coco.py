@@ -99,6 +99,12 @@ class COCO(Source):
         folder = self.root / f"{split}{self.year}"
         on_disk = file_names(folder)
         ids = [i for i, picture in pictures.items() if not self.labelled_only or _has_label(picture)]
+        if pictures and not ids:
+            raise ValueError(
+                f"split {split!r} is empty: none of the {len(pictures)} images of "
+                f"{self._json('instances', split)} has an object of a class (crowd regions give no label); "
+                "correct the annotations, or keep such images with `labelled_only: false`"
+            )
         absent = [i for i in ids if pictures[i].path.relative_to(folder).as_posix() not in on_disk]
         if absent:
             raise ValueError(

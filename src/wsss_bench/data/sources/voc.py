@@ -115,6 +115,8 @@ class VOC(Source):
         labels = np.zeros(len(self.class_names), np.float32)
         for item in tree.iterfind("object"):  # direct children only: parts of a person have names too
             name = (item.findtext("name") or "").strip()
+            if not name:
+                raise ValueError(f"{path} has an object without a name; complete it or remove the object")
             if name not in self._index:
                 raise ValueError(
                     f"{path} names the class {name!r}, which vocabulary {self.vocabulary!r} lacks "
