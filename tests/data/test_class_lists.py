@@ -5,10 +5,12 @@ import paths_of_real_data as real
 import pytest
 
 from wsss_bench import vocabulary
+from wsss_bench.data.datamodule import WSSSDataModule
 from wsss_bench.data.sources.class_lists import load_classes, read_class_list
 from wsss_bench.data.sources.coco import COCO
 from wsss_bench.data.sources.folder import Folder
 from wsss_bench.data.sources.voc import VOC
+from wsss_bench.stages.evaluate import evaluate
 
 
 def test_a_name_is_a_vocabulary_and_a_path_is_a_list(tmp_path, monkeypatch):
@@ -79,3 +81,16 @@ def test_photographs_with_own_classes():
     image_id = source.ids("val")[0]
     shown = np.isin(np.arange(1, 17), source.mask(image_id))
     assert not (shown & (source.labels(image_id) == 0)).any()
+
+
+@pytest.mark.parametrize("names", [("background", "cat"), ("cat", "dog", "cat")])
+def test_classes_of_any_source_are_checked(folder_root, tmp_path, names):
+    class Own(Folder):
+        def __init__(self, root):
+            super().__init__(root)
+            self.class_names = names
+
+    with pytest.raises(ValueError, match=r"class_names of Own(: 'background' is no class| lists 'cat' more)"):
+        WSSSDataModule(Own(folder_root))
+    with pytest.raises(ValueError, match="class_names of Own"):
+        evaluate(Own(folder_root), "val", masks=tmp_path, resolved={})

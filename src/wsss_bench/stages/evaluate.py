@@ -15,6 +15,7 @@ from typing import Any, Literal
 from wsss_bench.artifacts.metrics import CONFUSIONS, PANELS, Metrics, write_metrics
 from wsss_bench.artifacts.run import StageInfo, open_stage
 from wsss_bench.data.sources.base import Source
+from wsss_bench.data.sources.class_lists import check_class_names
 from wsss_bench.metrics.per_image import ConfusionWriter
 from wsss_bench.stages.panels import write_panels
 from wsss_bench.stages.parser import BY_HAND, FunctionParser
@@ -68,6 +69,7 @@ def evaluate(
         resolved: These options, for the manifest.
     """
     _check_options(seeds, masks, threshold)
+    check_class_names(source.class_names, f"class_names of {type(source).__name__}")
     ids = _ids_of(source, split, count)
     name = dataset or type(source).__name__.lower()
     protocol = EvaluationProtocol(name, split, image_labels, scales, post, checkpoint_rule)

@@ -29,7 +29,9 @@ def load_classes(vocabulary: str, root: Path) -> tuple[str, ...]:
         ValueError: no such vocabulary, or a list that cannot be used.
     """
     if not (vocabulary.endswith(".txt") or "/" in vocabulary):
-        return vocabularies.load(vocabulary)
+        names = vocabularies.load(vocabulary)
+        check_class_names(names, f"vocabulary {vocabulary!r}")
+        return names
     path = expand_root(vocabulary)
     beside = root / path
     return read_class_list(beside if beside.is_file() else path)
@@ -53,24 +55,35 @@ def read_class_list(path: Path) -> tuple[str, ...]:
     lines = [(number, line.strip()) for number, line in enumerate(read_text(path).split("\n"), start=1)]
     lines = [(number, name) for number, name in lines if name and not name.startswith("#")]
     names = [name for _, name in lines]
-    for number, name in lines:
-        if _folded(name) == "background":
-            raise ValueError(
-                f"{path}, line {number}: {name!r} is no class; background is mask value 0 by itself, and the "
-                "first class is 1. Remove the line"
-            )
-        if ";" in name:
-            raise ValueError(f"{path}, line {number}: {name!r} has a semicolon, which separates classes")
-    _check_number_and_repetition(names, path)
+    check_class_names(names, str(path), [f"{path}, line {number}" for number, _ in lines])
     return tuple(names)
 
 
-def _check_number_and_repetition(names: Sequence[str], path: Path) -> None:
+def check_class_names(names: Sequence[str], origin: str, places: Sequence[str] = ()) -> None:
+    """Check the foreground classes of a data set.
+
+    Args:
+        names: Class names in label order.
+        origin: Where they come from, for the message.
+        places: Where each of them is written, if that is known.
+
+    Raises:
+        ValueError: no name, too many, one that is listed twice, background, or one with a semicolon.
+    """
+    if not 1 <= len(names) <= MOST:
+        raise ValueError(f"{origin} lists {len(names)} names; expected 1 to {MOST}, one per line")
+    for name, place in zip(names, places or [origin] * len(names), strict=True):
+        if _folded(name) == "background":
+            raise ValueError(
+                f"{place}: {name!r} is no class; background is mask value 0 by itself, and the first class "
+                "is 1. "
+                "Remove it"
+            )
+        if ";" in name:
+            raise ValueError(f"{place}: {name!r} has a semicolon, which separates classes; write it without")
     if twice := [name for name, count in Counter(name.casefold() for name in names).items() if count > 1]:
         shown = ", ".join(repr(name) for name in twice[:5])
-        raise ValueError(f"{path} lists {shown} more than once (upper and lower case are equal); keep one")
-    if not 1 <= len(names) <= MOST:
-        raise ValueError(f"{path} lists {len(names)} names; expected 1 to {MOST}, one per line")
+        raise ValueError(f"{origin} lists {shown} more than once (upper and lower case are equal); keep one")
 
 
 def _folded(name: str) -> str:
