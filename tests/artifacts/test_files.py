@@ -1,6 +1,7 @@
 """Files that stages exchange: exact round trips, formats that other programs read, no partial files."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -91,3 +92,31 @@ def test_an_incomplete_stage_has_no_manifest(tmp_path):
 def test_not_a_number_never_reaches_a_json_file(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         artifacts.write_json(tmp_path / "x.json", {"miou": float("nan")})
+
+
+@pytest.mark.parametrize("mask", [0o002, 0o022, 0o077])
+def test_files_get_the_permissions_of_the_umask(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        artifacts.write_json(tmp_path / "x.json", {})
+        artifacts.write_json(tmp_path / "x.json", {"again": 1})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "x.json").stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def test_names_as_long_as_the_file_system_allows(tmp_path):
+    artifacts.write_mask(tmp_path, "n" * 251, np.zeros((2, 2), np.uint8))
+    assert artifacts.read_mask(tmp_path / ("n" * 251 + ".png")).shape == (2, 2)
+
+
+def test_file_names_follow_linked_folders_and_no_circle(tmp_path):
+    inside, elsewhere = tmp_path / "inside", tmp_path / "elsewhere"
+    (inside / "a" / "b").mkdir(parents=True)
+    elsewhere.mkdir()
+    for path in (inside / "x.png", inside / "a" / "b" / "y.png", elsewhere / "z.png"):
+        path.touch()
+    (inside / "link").symlink_to(elsewhere)
+    (inside / "a" / "circle").symlink_to(inside)
+    assert artifacts.file_names(inside) == {"x.png", "a/b/y.png", "link/z.png"}
+    assert artifacts.file_names(tmp_path / "none") == set()

@@ -90,6 +90,13 @@ def test_the_index_is_kept_until_its_shard_changes(shards):
     assert shown(source, "00001:a") == 200
 
 
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"\x93NUMPY"])
+def test_a_broken_index_is_made_again(shards, content):
+    WebDataset(shards).ids("train")
+    (shards / ".index" / "00001.npz").write_bytes(content)
+    assert len(WebDataset(shards).ids("train")) == 12
+
+
 def test_the_index_may_lie_elsewhere(shards, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("index")
     WebDataset(shards, index=str(elsewhere)).ids("train")

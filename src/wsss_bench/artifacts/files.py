@@ -15,9 +15,8 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,23 +24,33 @@ import numpy as np
 from PIL import Image
 
 from wsss_bench.artifacts.layout import MANIFEST, how_to_mend
+from wsss_bench.artifacts.npz import read_arrays
+from wsss_bench.artifacts.palette import painted_by_colour, voc_palette
+from wsss_bench.artifacts.seed_checks import check_seed_arrays
 from wsss_bench.types import ScoreMaps
+
+_LOSSY = ("JPEG", "MPO", "WEBP")
+"""Formats of images, by PIL's names, that do not keep mask values."""
 
 
 def write_atomically(path: Path | str, write: Callable[[IO[bytes]], Any]) -> None:
-    """Call `write(file)` on a temporary file, which replaces `path` when all of it is on disk."""
+    """Call `write(file)` on a temporary file, which replaces `path` when all of it is on disk.
+
+    The file gets the permissions that the umask gives to any new file.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    # the name does not contain that of the file, which may be as long as the file system allows
+    temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -54,8 +63,8 @@ def write_json(path: Path | str, content: Any) -> None:
 def read_json(path: Path | str) -> Any:
     """Read a JSON file; `ValueError` with its name if it is not valid JSON."""
     try:
-        return json.loads(Path(path).read_text())
-    except json.JSONDecodeError as error:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not valid JSON ({error}); {how_to_mend(path)}") from error
 
 
@@ -90,7 +99,7 @@ def read_seed(folder: Path | str, image_id: str) -> ScoreMaps:
 
     Raises:
         FileNotFoundError: no seed for this image.
-        ValueError: the file is not a seed file.
+        ValueError: the file is not a seed file, or its scores are not in [0, 1] (`seed_checks`).
     """
     path = seed_path(folder, image_id)
     if not path.is_file():
@@ -98,23 +107,10 @@ def read_seed(folder: Path | str, image_id: str) -> ScoreMaps:
             f"no seed for image {image_id!r} in {folder}; run the seed stage on its split"
         )
     try:
-        with np.load(path, allow_pickle=False) as file:
-            height, width = (int(n) for n in file["size"])
-            strided = file.get("strided")
-            return ScoreMaps(image_id, file["classes"], file["scores"], (height, width), strided)
-    except Exception as error:  # zipfile, zlib, numpy or a missing key
+        arrays = read_arrays(path, ("classes", "scores", "size", "strided"))
+        return check_seed_arrays(image_id, arrays)
+    except Exception as error:  # zipfile, zlib, numpy, or content that is no seed
         raise ValueError(f"{path} is not a readable seed file ({error}); {how_to_mend(path)}") from error
-
-
-@lru_cache(maxsize=1)
-def voc_palette() -> bytes:
-    """The 256 RGB colours of PASCAL VOC masks: bit-reversed interleaving of the class index."""
-    index = np.arange(256)
-    colours = np.zeros((256, 3), np.uint8)
-    for bit in range(8):
-        for channel in range(3):
-            colours[:, channel] |= (((index >> (3 * bit + channel)) & 1) << (7 - bit)).astype(np.uint8)
-    return colours.tobytes()
 
 
 def write_mask(folder: Path | str, image_id: str, mask: np.ndarray) -> None:
@@ -130,7 +126,8 @@ def read_mask(path: Path | str) -> np.ndarray:
     """Read an indexed or 8 bit grey PNG as `(H, W)` uint8 mask values.
 
     Raises:
-        ValueError: a colour image (its class indices are lost), or a file that cannot be decoded.
+        ValueError: a colour image (its class indices are lost), an indexed one whose values were made from
+            colours, a lossy format, or a file that cannot be decoded.
     """
     try:
         with Image.open(path) as image:
@@ -139,9 +136,41 @@ def read_mask(path: Path | str) -> np.ndarray:
                     f"{path} is a {image.mode} image; a mask is an indexed (P) or 8 bit grey (L) PNG whose "
                     "pixel values are class indices. Save it with a palette, not as colours."
                 )
-            return np.asarray(image)
-    except OSError as error:
+            if image.format in _LOSSY:
+                raise ValueError(
+                    f"{path} is a {image.format} file, which changes values near edges; a mask is a PNG. "
+                    "Make it again from the source of the masks"
+                )
+            mask = np.asarray(image)
+            palette = bytes(image.getpalette() or b"")
+    # PIL reports a broken PNG as a SyntaxError, and images of more than 179 megapixels as a bomb
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} cannot be decoded ({error}); {how_to_mend(path)}") from error
+    if renumbered := painted_by_colour(mask, palette):
+        shown = ", ".join(f"{value} with the colour of {meant}" for value, meant in renumbered.items())
+        raise ValueError(
+            f"{path} has the colours of VOC under other numbers (value {shown}): a program turned colours "
+            "into indices by itself. Write the class indices as pixel values, with any palette"
+        )
+    return mask
+
+
+def file_names(folder: Path | str) -> set[str]:
+    """Paths of all files below a folder, relative to it, with `/`; linked folders are followed.
+
+    The folder is listed once, since single look-ups are slow on network file systems. A folder that does not
+    exist has no files.
+    """
+    names, entered = set[str](), set[str]()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in entered:  # a link to a folder above it
+            folders.clear()
+            continue
+        entered.add(real)
+        inner = os.path.relpath(place, folder)
+        names.update(files if inner == "." else (f"{inner}/{file}" for file in files))
+    return names
 
 
 def is_complete(stage: Path | str) -> bool:

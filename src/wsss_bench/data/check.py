@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from wsss_bench.data.occurrence import Occurrence
 from wsss_bench.data.sources.base import Source
 
 CHECKED_PAIRS = 10_000
@@ -40,7 +41,8 @@ class Findings:
         disagree: Images of scored splits whose mask has a class that their labels do not have. VOC has none;
             own annotation that was made in two passes often has some. The benchmark accepts them, but they
             are noise in the supervision.
-        left_out: Entries of image-text data that are not a pair, and why. Web data always have some.
+        left_out: Entries of image-text data that are not a pair, and why. Web data always have some. Of COCO:
+            categories outside the vocabulary and objects without pixels.
     """
 
     problems: list[str] = field(default_factory=list)
@@ -66,7 +68,7 @@ def check(source: Source, protocol: dict[str, Any], train_split: str) -> Finding
     for split in dict.fromkeys([*trained, *scored, *protocol["counts"]]):
         try:
             splits[split] = source.ids(split)
-        except (ValueError, FileNotFoundError) as error:  # noqa: PERF203 (a handful of splits)
+        except (ValueError, OSError) as error:  # noqa: PERF203 (a handful of splits)
             findings.problems.append(str(error))
     findings.counts = {split: len(ids) for split, ids in splits.items()}
     findings.problems.extend(_wrong_counts(findings.counts, protocol["counts"]))
@@ -75,22 +77,24 @@ def check(source: Source, protocol: dict[str, Any], train_split: str) -> Finding
 
     with_mask = {image_id for split in scored for image_id in splits.get(split, ())}
     every = sorted({image_id for ids in splits.values() for image_id in ids})
-    labels: dict[str, np.ndarray] = {}
+    readings: dict[str, _Reading] = {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding releases the interpreter lock
         reads = pool.map(
             lambda image_id: _read(source, image_id, bool(trained), image_id in with_mask), every
         )
         progress = track(reads, "checking images", total=len(every), console=Console(stderr=True))
-        for image_id, (label, agrees, problems) in zip(every, progress, strict=True):
-            findings.problems.extend(problems)
-            if label is not None:
-                labels[image_id] = label
-            if not agrees:
-                findings.disagree.append(image_id)
+        for image_id, reading in zip(every, progress, strict=True):
+            readings[image_id] = reading
+            findings.problems.extend(reading.problems)
     for split, ids in splits.items():
-        rows = np.array([labels[i] for i in ids if i in labels]).reshape(-1, len(source.class_names))
-        findings.histogram[split] = rows.sum(axis=0).astype(int)
-        findings.unlabelled[split] = int((rows.sum(axis=1) == 0).sum())
+        occurrence = Occurrence.of([(readings[i].label, readings[i].shown) for i in ids], source.class_names)
+        findings.histogram[split] = occurrence.labelled if trained else occurrence.shown
+        findings.unlabelled[split] = occurrence.unlabelled
+        findings.problems.extend(
+            f"split {split!r}: {sentence}" for sentence in occurrence.problems(bool(trained))
+        )
+    findings.disagree = [image_id for image_id in every if readings[image_id].disagrees]
+    findings.left_out = list(getattr(source, "left_out", ()))
     return findings
 
 
@@ -106,7 +110,7 @@ def check_pairs(source: Source, protocol: dict[str, Any], train_split: str) -> F
         try:
             source.image(ids[int(position)])
             source.captions(ids[int(position)])
-        except (ValueError, FileNotFoundError) as error:  # noqa: PERF203 (the reads cost far more)
+        except (ValueError, OSError) as error:  # noqa: PERF203 (the reads cost far more)
             findings.problems.append(str(error))
     return findings
 
@@ -131,32 +135,41 @@ def _wrong_overlaps(
             yield f"splits {train_split!r} and {split!r} share {len(shared)} images, such as {min(shared)!r}"
 
 
-def _read(
-    source: Source, image_id: str, with_labels: bool, with_mask: bool
-) -> tuple[np.ndarray | None, bool, list[str]]:
-    """Labels of one image (else the classes of its mask), whether the two agree, and its problems."""
-    problems = []
-    label = mask = None
-    try:
-        source.image(image_id)
-    except (ValueError, FileNotFoundError) as error:
-        problems.append(str(error))
+@dataclass
+class _Reading:
+    """What was found in one image."""
+
+    label: np.ndarray | None = None  # (C,) by its label
+    shown: np.ndarray | None = None  # (C,) bool: whether its mask shows the class
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def disagrees(self) -> bool:
+        """Whether the mask shows a class that the label does not have."""
+        return (
+            self.label is not None and self.shown is not None and bool((self.shown & (self.label == 0)).any())
+        )
+
+
+def _read(source: Source, image_id: str, with_labels: bool, with_mask: bool) -> _Reading:
+    """Read the image, and its labels and mask where the data set has them."""
+    reading = _Reading()
+
+    def attempt(read: Callable[[str], np.ndarray]) -> np.ndarray | None:
+        try:
+            return read(image_id)
+        except (ValueError, OSError) as error:
+            reading.problems.append(str(error))
+            return None
+
+    attempt(source.image)
     if with_labels:
-        try:
-            label = source.labels(image_id)
-        except (ValueError, FileNotFoundError) as error:
-            problems.append(str(error))
-    if with_mask and not problems:
-        try:
-            mask = source.mask(image_id)
-        except (ValueError, FileNotFoundError) as error:
-            problems.append(str(error))
-    if mask is None:
-        return label, True, problems
-    in_mask = np.isin(np.arange(1, len(source.class_names) + 1), mask)  # (C,)
-    if label is None:
-        return (None if with_labels else in_mask), True, problems
-    return label, not (in_mask & (label == 0)).any(), problems
+        reading.label = attempt(source.labels)
+    if with_mask and not reading.problems:
+        mask = attempt(source.mask)
+        if mask is not None:
+            reading.shown = np.isin(np.arange(1, len(source.class_names) + 1), mask)
+    return reading
 
 
 def register(commands: Any) -> None:
@@ -169,12 +182,23 @@ def register(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the findings; 1 if there are problems."""
     config = yaml.safe_load(arguments.config.read_text())
-    source = load_source(config["data"]["source"])
-    split = config["data"].get("train_split", "train")
-    scored = config["protocol"].get("eval_splits")
-    findings = (check if scored else check_pairs)(source, config["protocol"], split)
+    data, protocol = (_section(config, name, arguments.config) for name in ("data", "protocol"))
+    source = load_source(_section(data, "source", arguments.config))
+    findings = (check if protocol.get("eval_splits") else check_pairs)(
+        source, {"counts": {}, **protocol}, data.get("train_split", "train")
+    )
     print_findings(findings, source.class_names)
     return 1 if findings.problems else 0
+
+
+def _section(content: Any, name: str, path: Path) -> dict[str, Any]:
+    found = content.get(name) if isinstance(content, dict) else None
+    if not isinstance(found, dict):
+        raise ValueError(
+            f"{path} has no section {name!r}; a data set is described by data.source and protocol, as in "
+            "configs/data/voc.yaml"
+        )
+    return found
 
 
 def load_source(config: dict[str, Any]) -> Source:
@@ -205,7 +229,8 @@ def print_findings(findings: Findings, class_names: tuple[str, ...]) -> None:
             highlight=False,
         )
     if findings.left_out:
-        console.print(f"{len(findings.left_out)} entries of the data are no pair of an image and a text:")
+        what = "are not used as they stand" if class_names else "are no pair of an image and a text"
+        console.print(f"{len(findings.left_out)} entries of the data {what}:")
         for sentence in findings.left_out:
             console.print(f"- {sentence}", highlight=False, markup=False, soft_wrap=True)
     if findings.problems:

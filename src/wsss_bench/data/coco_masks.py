@@ -70,12 +70,18 @@ def register(commands: Any) -> None:
     parser.add_argument("--split", required=True, help="train or val")
     parser.add_argument("--out", type=Path, required=True, help="folder of masks")
     parser.add_argument("--year", type=int, default=2014)
-    parser.add_argument("--vocabulary", default="coco")
+    parser.add_argument("--vocabulary", default="coco", help="name, or path of a list of classes")
+    parser.add_argument(
+        "--other-categories", choices=("background", "ignored"), default="background",
+        help="what the pixels of categories outside the vocabulary become (default: %(default)s)",
+    )  # fmt: skip
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the masks and print their hash."""
-    source = COCO(arguments.root, arguments.year, arguments.vocabulary)
+    source = COCO(
+        arguments.root, arguments.year, arguments.vocabulary, other_categories=arguments.other_categories
+    )
     print(write_masks(source, arguments.split, arguments.out))
     return 0

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Sampler
 from wsss_bench.data.references import ReferenceImages, ReferenceTable
 from wsss_bench.data.samplers import GlobalBatchSampler, ShardSampler
 from wsss_bench.data.sources.base import Source
+from wsss_bench.data.sources.class_lists import check_class_names
 from wsss_bench.data.sources.combined import CombinedSource, ExtraImages
 from wsss_bench.data.transforms import Transform, TransformConfig
 from wsss_bench.data.views import (
@@ -75,6 +76,8 @@ class WSSSDataModule(LightningDataModule):
             raise ValueError(
                 f"data.masks is given, but data.view is {view!r}, which reads no masks; set data.view: mask"
             )
+        if source.class_names:
+            check_class_names(source.class_names, f"class_names of {type(source).__name__}")
         self.source = CombinedSource(source, train_split, extra_images) if extra_images else source
         self.view = view
         self.transform = transform

@@ -7,7 +7,6 @@ gets the same items as an uninterrupted one. Only `MaskView` reads masks.
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Sequence
 from multiprocessing import Value
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from wsss_bench.artifacts.files import mask_path, read_mask
+from wsss_bench.artifacts.files import file_names, mask_path, read_mask
 from wsss_bench.data.references import ReferenceImages, members
 from wsss_bench.data.sources.base import Source, Unreadable, unknown_values
 from wsss_bench.data.transforms import Transform
@@ -272,7 +271,7 @@ class MaskView(View):
         super().__init__(source, ids, transform, random_seed)
         self.masks = None if masks is None else Path(masks)
         if self.masks is not None:
-            on_disk = set(os.listdir(self.masks)) if self.masks.is_dir() else set()
+            on_disk = file_names(self.masks)
             missing = [image_id for image_id in ids if f"{image_id}.png" not in on_disk]
             if missing:
                 raise FileNotFoundError(

@@ -15,9 +15,11 @@ from typing import Any, Literal
 from wsss_bench.artifacts.metrics import CONFUSIONS, PANELS, Metrics, write_metrics
 from wsss_bench.artifacts.run import StageInfo, open_stage
 from wsss_bench.data.sources.base import Source
+from wsss_bench.data.sources.class_lists import check_class_names
 from wsss_bench.metrics.per_image import ConfusionWriter
 from wsss_bench.stages.panels import write_panels
 from wsss_bench.stages.parser import BY_HAND, FunctionParser
+from wsss_bench.stages.plausible import check_numbering, check_truth
 from wsss_bench.stages.protocol import EvaluationProtocol
 from wsss_bench.stages.score import OnProgress
 from wsss_bench.stages.score_table import score_table
@@ -67,6 +69,7 @@ def evaluate(
         resolved: These options, for the manifest.
     """
     _check_options(seeds, masks, threshold)
+    check_class_names(source.class_names, f"class_names of {type(source).__name__}")
     ids = _ids_of(source, split, count)
     name = dataset or type(source).__name__.lower()
     protocol = EvaluationProtocol(name, split, image_labels, scales, post, checkpoint_rule)
@@ -81,6 +84,9 @@ def evaluate(
         on_progress: OnProgress = partial(run.progress, unit="images") if run is not None else _no_progress
         with ConfusionWriter(files.n_rows, out) as writer:
             scores, curve = files.score(source, ids, writer, on_progress)
+            matrix = scores[0].metric.confusion.numpy()
+            check_truth(matrix, source, ids, split)
+            check_numbering(matrix, source.class_names)
             rows = tuple(protocol.row(score, source) for score in scores)
             kind = product or files.product
             metrics = Metrics(name, split, kind, tuple(source.class_names), rows, curve)

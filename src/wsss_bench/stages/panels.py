@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from wsss_bench.artifacts.files import voc_palette, write_atomically
+from wsss_bench.artifacts.files import write_atomically
+from wsss_bench.artifacts.palette import voc_palette
 from wsss_bench.data.sources.base import Source
 
 SIDE = 160

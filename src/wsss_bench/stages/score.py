@@ -125,9 +125,15 @@ def score_seeds(
     holdout_sweep, other_sweep = (ThresholdSweep(thresholds, classes) for _ in range(2))
     with _CountsOnDisk() as counts_on_disk:
         for index, image_id in enumerate(ids):
-            maps = read_seed(folder, image_id)
+            maps, target = read_seed(folder, image_id), source.mask(image_id)
+            if maps.size != target.shape:
+                raise ValueError(
+                    f"seed of image {image_id!r} is for an image of {maps.size} (height, width), its "
+                    "ground truth "
+                    f"is {target.shape}; make the seeds from the same images"
+                )
             sweep = holdout_sweep if image_id in chosen_on else other_sweep
-            counts = sweep.update(full_size_scores(maps), maps.classes, source.mask(image_id), image_id)
+            counts = sweep.update(full_size_scores(maps), maps.classes, target, image_id)
             writer.add(0, index, sweep.confusion_at(fixed, counts))
             counts_on_disk.add(counts)
             on_progress(index + 1, len(ids))

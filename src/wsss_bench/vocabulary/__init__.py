@@ -51,7 +51,7 @@ def _vocabulary(name: str) -> dict[str, Any]:
     if name not in known:
         raise ValueError(
             f"no vocabulary {name!r}; known: {', '.join(known)}. "
-            "A folder of your own data has its classes.txt"
+            "Own classes are given by the path of a list, such as own/classes.txt"
         )
     return read(name)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from abc import ABC, abstractmethod
+from collections import Counter
 from difflib import get_close_matches
 from pathlib import Path
 from typing import IO
@@ -24,7 +25,8 @@ _EIGHT_BIT_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}
 class Source(ABC):
     """A data set on disk: its splits, and the image, labels, mask and captions of each image id.
 
-    An image id is a string that is unique over all splits; stages name their files after it.
+    An image id is a string that is unique over all splits; stages name their files after it. It may contain
+    folders: `a/b/img`.
     """
 
     class_names: tuple[str, ...]
@@ -91,7 +93,8 @@ def require_folder(root: Path, name: str, source: str) -> Path:
     if not folder.is_dir():
         raise FileNotFoundError(
             f"{source} expects a folder {name!r} in root={str(root)!r}, which "
-            f"{'has none' if root.is_dir() else 'does not exist'}; point `data.source.init_args.root` "
+            f"{'has none' if root.is_dir() else 'is no folder' if root.exists() else 'does not exist'}; "
+            "point `data.source.init_args.root` "
             "(usually the environment variable WSSS_DATA) at the data, or prepare it as docs/data.md says"
         )
     return folder
@@ -137,12 +140,16 @@ def decode_image(file: Path | IO[bytes], name: str) -> np.ndarray:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """`(H, W)` from the header of an image, without decoding it."""
+    """`(H, W)` from the header of an image, without decoding it.
+
+    Raises:
+        Unreadable: no file, or one that is no image.
+    """
     try:
         with Image.open(path) as image:
             return image.height, image.width
-    except OSError as error:
-        raise ValueError(f"image {path} cannot be read ({error}); replace it with an intact copy") from error
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise Unreadable(f"image {path} cannot be read ({error}); replace it with an intact copy") from error
 
 
 def read_checked_mask(path: Path, image_path: Path, num_classes: int) -> np.ndarray:
@@ -190,17 +197,34 @@ def unknown_values(mask: np.ndarray, num_classes: int) -> list[int]:
 
 
 def require_ids(ids: list[str], split: str, origin: Path) -> list[str]:
-    """Return `ids`; raise `ValueError` if there are none or if one is listed twice."""
+    """Return `ids`; raise `ValueError` if there are none, if one is listed twice or cannot name a file."""
     if not ids:
         raise ValueError(
             f"split {split!r} is empty: {origin} lists no image; choose another split or fill it"
         )
     if len(set(ids)) != len(ids):
-        twice = sorted({image_id for image_id in ids if ids.count(image_id) > 1})
+        twice = sorted(image_id for image_id, count in Counter(ids).items() if count > 1)
         raise ValueError(
             f"{origin} lists {', '.join(twice[:5])} more than once in split {split!r}; keep one of each"
         )
+    for image_id in ids:
+        require_inside(image_id, str(origin))
     return ids
+
+
+def require_inside(name: str, where: str) -> str:
+    """Return the relative path `name` of a file; raise `ValueError` if it could leave its folder.
+
+    Args:
+        name: File name or image id, with `/` between folders.
+        where: Where it is written, for the message.
+    """
+    if not name or name.startswith("/") or ".." in name.split("/") or "\\" in name or "\0" in name:
+        raise ValueError(
+            f"{where}: {name!r} is no path below the folder of the images; expected a relative one without "
+            "'..', with / between folders"
+        )
+    return name
 
 
 def nearest_names(name: str, class_names: tuple[str, ...]) -> str:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import numpy as np
 
-from wsss_bench.data.sources.base import Source, expand_root, read_image, require_folder, require_ids
+from wsss_bench.data.sources.base import (
+    Source,
+    expand_root,
+    read_image,
+    require_folder,
+    require_ids,
+    require_inside,
+)
+from wsss_bench.data.sources.tables import read_table
 
 
 class CaptionTable(Source):
@@ -60,34 +67,29 @@ class CaptionTable(Source):
         return tuple(self._captions[image_id])
 
     def _read_table(self) -> None:
-        if not self._table.is_file():
-            raise FileNotFoundError(
-                f"no table of captions {self._table}; expected a csv with the columns image,caption"
-            )
         without_caption = []
-        # utf-8-sig skips the byte order mark that spreadsheets write
-        with self._table.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file)
-            if not {"image", "caption"} <= set(rows.fieldnames or ()):
+        split_of: dict[str, str] = {}
+        for row in read_table(self._table, "caption"):
+            name, caption = require_inside(row.image, row.where), " ".join(row.value.split())
+            image_id = str(Path(name).with_suffix(""))
+            if not caption:
+                without_caption.append(row.where.rpartition(" ")[2])
+            elif self._files.setdefault(image_id, name) != name:
                 raise ValueError(
-                    f"{self._table} has the columns {rows.fieldnames}; expected image,caption[,split]"
+                    f"{row.where}: {name!r} and {self._files[image_id]!r} have the same id; rename one"
                 )
-            for row in rows:
-                name, caption = row["image"].strip(), " ".join((row["caption"] or "").split())
-                image_id = str(Path(name).with_suffix(""))
-                if not caption:
-                    without_caption.append(rows.line_num)
-                elif self._files.setdefault(image_id, name) != name:
+            else:
+                if image_id not in self._captions:
+                    self._splits.setdefault(row.split, []).append(image_id)
+                    split_of[image_id] = row.split
+                elif split_of[image_id] != row.split:
                     raise ValueError(
-                        f"{self._table}, line {rows.line_num}: {name!r} and {self._files[image_id]!r} have "
-                        "the same id; rename one"
+                        f"{row.where}: {name!r} is of split {row.split!r}, in an earlier row of "
+                        f"{split_of[image_id]!r}; an image belongs to one split"
                     )
-                else:
-                    if image_id not in self._captions:
-                        self._splits.setdefault((row.get("split") or "train").strip(), []).append(image_id)
-                    self._captions.setdefault(image_id, []).append(caption)
+                self._captions.setdefault(image_id, []).append(caption)
         if without_caption:
-            lines = ", ".join(map(str, without_caption[:5]))
+            lines = ", ".join(without_caption[:5])
             raise ValueError(
                 f"{self._table} has {len(without_caption)} rows without a caption (line {lines}, ...); fill "
                 "them or remove them"

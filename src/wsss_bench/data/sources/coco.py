@@ -10,55 +10,62 @@ on top.
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
+from glob import escape
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
-from pycocotools import mask as rle
 
-from wsss_bench import vocabulary as vocabularies
+from wsss_bench.artifacts.files import file_names
 from wsss_bench.data.sources.base import (
     Source,
+    Unreadable,
     expand_root,
+    image_size,
+    nearest_names,
     read_checked_mask,
     read_image,
     require_folder,
     require_ids,
 )
+from wsss_bench.data.sources.class_lists import load_classes
+from wsss_bench.data.sources.coco_json import (
+    Picture,
+    category_names,
+    image_id_of,
+    pictures_of,
+    read_content,
+    sorted_by_id,
+)
+from wsss_bench.data.sources.coco_segmentation import decode
 from wsss_bench.types import IGNORE
 
-
-class _Object(NamedTuple):
-    value: int  # mask value: 1..C, or 255 for a crowd
-    area: float
-    segmentation: Any  # list of flat float64 polygons, or a run-length encoding
-
-
-class _Picture(NamedTuple):
-    path: Path
-    height: int
-    width: int
-    objects: list[_Object]
+CHECKED_SIZES = 500
+"""Pictures whose size is compared with the json before anything is computed, evenly spread over a split."""
 
 
 class COCO(Source):
     """Images and annotations in the published layout of COCO.
 
     On disk: `<split><year>/*.jpg`, `annotations/instances_<split><year>.json` and, for captions,
-    `annotations/captions_<split><year>.json`. An image id is the file name without suffix. A json is read
-    once, when its split is first needed, and kept in a compact form.
+    `annotations/captions_<split><year>.json`. An image id is `file_name` without suffix. A json is read once,
+    when its split is first needed, checked (`coco_json`), and kept in a compact form.
 
     Args:
         root: Folder that contains `annotations`; environment variables are expanded.
         year: 2014 is the usual choice in weakly supervised segmentation.
-        vocabulary: Class names in label order; they must be the categories of the json in the order of their
-            ids.
+        vocabulary: Class names in label order: a file of `wsss_bench/vocabulary`, or the path of a list with
+            one name per line (`class_lists`). All must be categories of the json.
+        other_categories: What the pixels of the categories become that the vocabulary does not have:
+            background, as everything else that is no class, or ignored (255). Their objects are painted in
+            the same order, so that the masks are those of all categories with the values exchanged. They
+            never give a label.
         labelled_only: Leave out images without any object. COCO 2014 has 82 783 training and 40 504
             validation images; without those it has 82 081 and 40 137, the usual lists in weakly supervised
             segmentation.
         masks: Folder of prepared masks `<id>.png` (`wsss-bench data coco-masks` writes them); None decodes
-            the json.
+            the json. With it, a json with boxes only is enough.
 
     Raises:
         FileNotFoundError: `root` has no folder `annotations`.
@@ -71,28 +78,45 @@ class COCO(Source):
         vocabulary: str = "coco",
         labelled_only: bool = True,
         masks: str | None = None,
+        other_categories: Literal["background", "ignored"] = "background",
     ) -> None:
         self.root = expand_root(root)
         self.year = year
         self.vocabulary = vocabulary
-        self.class_names = vocabularies.load(vocabulary)
+        self.class_names = load_classes(vocabulary, self.root)
         self.labelled_only = labelled_only
         self.masks = None if masks is None else expand_root(masks)
         self._annotations = require_folder(self.root, "annotations", "COCO")
-        self._splits: dict[str, dict[str, _Picture]] = {}
+        self.other_categories = other_categories
+        self.left_out: list[
+            str
+        ] = []  # sentences for `data check`: categories and objects that give no pixels
+        self._splits: dict[str, dict[str, Picture]] = {}
         self._captions: dict[str, dict[str, list[str]]] = {}
 
     def ids(self, split: str) -> list[str]:
         pictures = self._split(split)
         folder = self.root / f"{split}{self.year}"
-        on_disk = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        on_disk = file_names(folder)
         ids = [i for i, picture in pictures.items() if not self.labelled_only or _has_label(picture)]
-        absent = [image_id for image_id in ids if pictures[image_id].path.name not in on_disk]
+        if pictures and not ids:
+            raise ValueError(
+                f"split {split!r} is empty: none of the {len(pictures)} images of "
+                f"{self._json('instances', split)} has an object of a class (crowd regions give no label); "
+                "correct the annotations, or keep such images with `labelled_only: false`"
+            )
+        absent = [i for i in ids if pictures[i].path.relative_to(folder).as_posix() not in on_disk]
         if absent:
             raise ValueError(
                 f"{self._json('instances', split)} lists {len(absent)} of {len(ids)} images that are not in "
-                f"{folder}, first {pictures[absent[0]].path.name!r}; complete the images"
+                f"{folder}, first {pictures[absent[0]].path.relative_to(folder).as_posix()!r}; complete "
+                "the images"
             )
+        for image_id in ids[:: max(1, len(ids) // CHECKED_SIZES)]:
+            try:
+                self._check_size(pictures[image_id], split)
+            except Unreadable:  # noqa: PERF203 (reading the headers costs far more)
+                continue  # `image` says so, if it is needed
         return require_ids(ids, split, self._json("instances", split))
 
     def image(self, image_id: str) -> np.ndarray:
@@ -101,7 +125,7 @@ class COCO(Source):
     def labels(self, image_id: str) -> np.ndarray:
         labels = np.zeros(len(self.class_names), np.float32)
         for item in self._picture(image_id).objects:
-            if item.value != IGNORE:  # crowds are ignored in masks, so they are no labels either
+            if 0 < item.value < IGNORE:  # crowds are ignored in masks, so they are no labels either
                 labels[item.value - 1] = 1.0
         return labels
 
@@ -109,6 +133,7 @@ class COCO(Source):
         picture = self._picture(image_id)
         if self.masks is not None:
             return read_checked_mask(self.masks / f"{image_id}.png", picture.path, len(self.class_names))
+        self._check_size(picture, self._split_of(image_id))
         return _paint(picture)
 
     def captions(self, image_id: str) -> tuple[str, ...]:
@@ -126,7 +151,7 @@ class COCO(Source):
     def _json(self, kind: str, split: str) -> Path:
         return self._annotations / f"{kind}_{split}{self.year}.json"
 
-    def _picture(self, image_id: str) -> _Picture:
+    def _picture(self, image_id: str) -> Picture:
         return self._split(self._split_of(image_id))[image_id]
 
     def _split_of(self, image_id: str) -> str:
@@ -134,105 +159,108 @@ class COCO(Source):
             if image_id in pictures:
                 return split
         # read only the json of the folder that contains the file
-        for folder in self.root.glob(f"*{self.year}"):
+        for folder in sorted(self.root.glob(f"*{self.year}")):
             split = folder.name.removesuffix(str(self.year))
-            if (folder / f"{image_id}.jpg").is_file() and image_id in self._split(split):
+            if any(folder.glob(f"{escape(image_id)}.*")) and image_id in self._split(split):
                 return split
         raise ValueError(
             f"no image {image_id!r} in {self.root}; ids are file names of <split>{self.year}/ without suffix"
         )
 
-    def _split(self, split: str) -> dict[str, _Picture]:
+    def _split(self, split: str) -> dict[str, Picture]:
         if split not in self._splits:
             self._splits[split] = self._read_instances(split)
         return self._splits[split]
 
-    def _read_instances(self, split: str) -> dict[str, _Picture]:
+    def _read_instances(self, split: str) -> dict[str, Picture]:
         path = self._json("instances", split)
-        content = _load(path)
-        value = self._mask_values(content["categories"], path)
-        pictures: dict[int, tuple[str, _Picture]] = {}
-        for entry in sorted(content["images"], key=lambda entry: entry["id"]):
-            file = self.root / f"{split}{self.year}" / entry["file_name"]
-            pictures[entry["id"]] = (file.stem, _Picture(file, entry["height"], entry["width"], []))
-        for entry in sorted(content["annotations"], key=lambda entry: entry["id"]):
-            if entry["image_id"] not in pictures:
-                raise ValueError(
-                    f"{path}: annotation {entry['id']} belongs to image {entry['image_id']}, which is not "
-                    "listed"
-                )
-            item = _Object(
-                IGNORE if entry.get("iscrowd", 0) else value[entry["category_id"]],
-                entry["area"],
-                entry["segmentation"],
-            )
-            pictures[entry["image_id"]][1].objects.append(item)
-        return dict(pictures.values())
+        content = read_content(path, "images", "annotations", "categories")
+        value = self._mask_values(category_names(content, path), path)
+        folder = self.root / f"{split}{self.year}"
+        pictures, without_pixels = pictures_of(content, path, folder, value, with_masks=self.masks is None)
+        self.left_out += [f"{path}: {sentence}" for sentence in without_pixels]
+        for other, known in self._splits.items():
+            for image_id in pictures.keys() & known.keys():
+                if not _same(pictures[image_id], known[image_id]):
+                    raise ValueError(
+                        f"the image id {image_id!r} is in the splits {split!r} and {other!r} of "
+                        f"{self.root} with "
+                        "different annotations; an id names one image, so rename one"
+                    )
+        return pictures
 
-    def _mask_values(self, categories: list[dict[str, Any]], path: Path) -> dict[int, int]:
-        ordered = sorted(categories, key=lambda category: category["id"])
-        names = tuple(category["name"] for category in ordered)
-        if names != self.class_names:
-            missing = sorted(set(self.class_names) - set(names))
-            extra = sorted(set(names) - set(self.class_names))
+    def _mask_values(self, categories: Mapping[Any, str], path: Path) -> dict[Any, int]:
+        """Mask value of each category."""
+        missing = [name for name in self.class_names if name not in categories.values()]
+        if missing:
             raise ValueError(
-                f"the {len(names)} categories of {path} are not the {len(self.class_names)} classes of "
-                f"vocabulary {self.vocabulary!r} in the same order (only in the vocabulary: {missing}, only "
-                f"in the json: {extra}); set `vocabulary` to the one of this data"
+                f"the {len(categories)} categories of {path} are not the {len(self.class_names)} classes of "
+                f"vocabulary {self.vocabulary!r}: {len(missing)} classes are missing, first {missing[0]!r} "
+                f"({nearest_names(missing[0], tuple(categories.values()))}); set `vocabulary` to the one "
+                "of this "
+                "data, or to the path of a list of its classes"
             )
-        return {category["id"]: c + 1 for c, category in enumerate(ordered)}
+        others = [name for name in categories.values() if name not in self.class_names]
+        if others:
+            shown = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
+            self.left_out.append(
+                f"{path}: {len(others)} of {len(categories)} categories are no class and become "
+                f"{self.other_categories}: {shown}"
+            )
+        index = {name: c for c, name in enumerate(self.class_names)}
+        other = IGNORE if self.other_categories == "ignored" else 0
+        return {number: index[name] + 1 if name in index else other for number, name in categories.items()}
+
+    def _check_size(self, picture: Picture, split: str) -> None:
+        """Compare the size in the json with that of the picture.
+
+        Raises:
+            Unreadable: the picture cannot be read.
+            ValueError: they differ.
+        """
+        expected = image_size(picture.path)
+        if (picture.height, picture.width) != expected:
+            turned = " (height and width exchanged)" if (picture.width, picture.height) == expected else ""
+            raise ValueError(
+                f"{self._json('instances', split)} says that {picture.path.name!r} is "
+                f"{picture.height}x{picture.width} (height x width), the picture is "
+                f"{expected[0]}x{expected[1]}"
+                f"{turned}; correct the json, or use the pictures that were annotated"
+            )
 
     def _read_captions(self, split: str) -> dict[str, list[str]]:
-        content = _load(self._json("captions", split))
-        stem = {entry["id"]: Path(entry["file_name"]).stem for entry in content["images"]}
+        path = self._json("captions", split)
+        content = read_content(path, "images", "annotations")
+        image_ids = {
+            entry["id"]: image_id_of(entry, path) for entry in sorted_by_id(content["images"], "image", path)
+        }
         captions: dict[str, list[str]] = {}
-        for entry in sorted(content["annotations"], key=lambda entry: entry["id"]):
-            captions.setdefault(stem[entry["image_id"]], []).append(" ".join(entry["caption"].split()))
+        for entry in sorted_by_id(content["annotations"], "annotation", path):
+            caption, image_id = entry.get("caption"), image_ids.get(entry.get("image_id"))
+            if image_id is None or not isinstance(caption, str) or not caption.strip():
+                raise ValueError(
+                    f"{path}: annotation {entry['id']!r} has the image_id {entry.get('image_id')!r} and "
+                    "the caption "
+                    f"{caption!r}; expected a listed image and a text"
+                )
+            captions.setdefault(image_id, []).append(" ".join(caption.split()))
         return captions
 
 
-def _has_label(picture: _Picture) -> bool:
-    return any(item.value != IGNORE for item in picture.objects)
+def _has_label(picture: Picture) -> bool:
+    return any(0 < item.value < IGNORE for item in picture.objects)
 
 
-def _load(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        known = ", ".join(sorted(file.name for file in path.parent.glob("*.json"))) or "none"
-        raise FileNotFoundError(f"{path} does not exist; annotation files there: {known}")
-    try:
-        return json.loads(path.read_text(), object_hook=_slim)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}); download it again") from error
+def _same(one: Picture, other: Picture) -> bool:
+    """Whether two splits list the same image: of the same size, with the same objects."""
+    objects = [(item.value, item.area, item.crowd) for item in one.objects]
+    others = [(item.value, item.area, item.crowd) for item in other.objects]
+    return (one.height, one.width, objects) == (other.height, other.width, others)
 
 
-_UNUSED = ("bbox", "coco_url", "flickr_url", "date_captured", "license", "supercategory")
-
-
-def _slim(entry: dict[str, Any]) -> dict[str, Any]:
-    """Drop unused keys, convert polygons to arrays during parsing: COCO train has thirty million numbers."""
-    for name in _UNUSED:
-        entry.pop(name, None)
-    if isinstance(entry.get("segmentation"), list):
-        polygons = entry["segmentation"]
-        entry["segmentation"] = [np.asarray(polygon, np.float64) for polygon in polygons if len(polygon) >= 6]
-    return entry
-
-
-def _paint(picture: _Picture) -> np.ndarray:
+def _paint(picture: Picture) -> np.ndarray:
     """Paint crowds, then objects from the largest to the smallest; equal areas in order of annotation id."""
     mask = np.zeros((picture.height, picture.width), np.uint8)
-    for item in sorted(picture.objects, key=lambda item: (item.value != IGNORE, -item.area)):
-        mask[_decode(item.segmentation, picture.height, picture.width)] = item.value
+    for item in sorted(picture.objects, key=lambda item: (not item.crowd, -item.area)):
+        mask[decode(item.segmentation, picture.height, picture.width)] = item.value
     return mask
-
-
-def _decode(segmentation: Any, height: int, width: int) -> np.ndarray:
-    if isinstance(segmentation, list):
-        if not segmentation:
-            return np.zeros((height, width), bool)
-        encoded = rle.merge(rle.frPyObjects(segmentation, height, width))
-    elif isinstance(segmentation["counts"], list):
-        encoded = rle.frPyObjects(segmentation, height, width)
-    else:
-        encoded = segmentation
-    return rle.decode(encoded).astype(bool)

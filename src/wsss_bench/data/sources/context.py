@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from wsss_bench import vocabulary as vocabularies
+from wsss_bench.artifacts.files import file_names
 from wsss_bench.data.sources.base import (
     Source,
     expand_root,
@@ -24,6 +25,7 @@ from wsss_bench.data.sources.base import (
     require_folder,
     require_ids,
 )
+from wsss_bench.data.sources.split_lists import read_image_list
 from wsss_bench.types import IGNORE
 
 COMMON = ("building", "floor", "grass", "ground", "person", "road", "sky", "tree")
@@ -63,7 +65,8 @@ class PascalContext(Source):
             raise FileNotFoundError(
                 f"no split {split!r}: {path} does not exist; splits there: {', '.join(known) or 'none'}"
             )
-        return require_ids(path.read_text().split(), split, path)
+        on_disk = {name[:-4] for name in file_names(self._images) if name.endswith(".jpg")}
+        return require_ids(read_image_list(path, on_disk, self._images.name), split, path)
 
     def image(self, image_id: str) -> np.ndarray:
         return read_image(self._images / f"{image_id}.jpg")
@@ -87,10 +90,11 @@ class PascalContext(Source):
         """Raise `ValueError` for masks in the order that begins with the classes of VOC; checked once."""
         if self._order_checked:
             return
-        paths = sorted((self.root / "SegmentationClassContext").glob("*.png"))
+        masks = file_names(self.root / "SegmentationClassContext")
+        ids = sorted(name[:-4] for name in masks if name.endswith(".png"))
         histogram = np.zeros(256, np.int64)
-        for path in paths[:: max(1, len(paths) // CHECKED_MASKS)]:
-            mask = read_sized_mask(path, self._images / f"{path.stem}.jpg")
+        for image_id in ids[:: max(1, len(ids) // CHECKED_MASKS)]:
+            mask = read_sized_mask(self._mask_path(image_id), self._images / f"{image_id}.jpg")
             histogram += np.bincount(mask.ravel(), minlength=256)
         ours = [self.class_names.index(name) + 1 for name in COMMON]
         here, there = histogram[ours].sum(), histogram[list(VOC_FIRST)].sum()

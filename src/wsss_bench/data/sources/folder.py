@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import numpy as np
 
+from wsss_bench.artifacts.files import file_names
 from wsss_bench.data.sources.base import (
     Source,
     expand_root,
@@ -16,6 +16,8 @@ from wsss_bench.data.sources.base import (
     require_folder,
     require_ids,
 )
+from wsss_bench.data.sources.class_lists import read_class_list
+from wsss_bench.data.sources.tables import read_table
 
 
 class Folder(Source):
@@ -23,8 +25,8 @@ class Folder(Source):
 
     On disk: `<images>/<file>`; `<labels>` with the columns `image` (file name), `classes` (names separated by
     `;`, empty for an image without classes) and optionally `split`; `<classes>` with one class name per line,
-    in label order; `<masks>/<id>.png`. An image id is the file name without suffix. Without a column `split`
-    all images are `train`.
+    in label order; `<masks>/<id>.png`. An image id is the file name without suffix; folders below `<images>`
+    are part of it. Without a column `split` all images are `train`.
 
     Args:
         root: Folder that the other paths are relative to; environment variables are expanded.
@@ -50,7 +52,7 @@ class Folder(Source):
         self._images = require_folder(self.root, images, "Folder")
         self._masks = None if masks is None else require_folder(self.root, masks, "Folder")
         self._table = self.root / labels
-        self.class_names = _read_classes(self.root / classes)
+        self.class_names = read_class_list(self.root / classes)
         self._files: dict[str, str] = {}
         self._labels: dict[str, np.ndarray] = {}
         self._splits: dict[str, list[str]] = {}
@@ -83,54 +85,39 @@ class Folder(Source):
         return self._images / self._files[image_id]
 
     def _read_table(self) -> None:
-        if not self._table.is_file():
-            raise FileNotFoundError(
-                f"no table of labels {self._table}; expected a csv with the columns image,classes"
-            )
-        on_disk = {str(path.relative_to(self._images)) for path in self._images.rglob("*") if path.is_file()}
-        # utf-8-sig skips the byte order mark that spreadsheets write
-        with self._table.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file)
-            if not {"image", "classes"} <= set(rows.fieldnames or ()):
+        on_disk = file_names(self._images)
+        for row in read_table(self._table, "classes"):
+            if row.image not in on_disk:
                 raise ValueError(
-                    f"{self._table} has the columns {rows.fieldnames}; expected image,classes[,split]"
+                    f"{row.where}: no image {row.image!r} in {self._images}; a file name with suffix is "
+                    "expected"
                 )
-            for row in rows:
-                where = f"{self._table}, line {rows.line_num}"
-                name = row["image"].strip()
-                if name not in on_disk:
-                    raise ValueError(
-                        f"{where}: no image {name!r} in {self._images}; a file name with suffix is expected"
-                    )
-                image_id = str(Path(name).with_suffix(""))
-                if image_id in self._files:
-                    raise ValueError(
-                        f"{where}: a second row or file for image {image_id!r}; keep one of each"
-                    )
-                self._files[image_id] = name
-                self._labels[image_id] = self._multi_hot(row["classes"] or "", where)
-                self._splits.setdefault((row.get("split") or "train").strip(), []).append(image_id)
+            # VOC has a class `train`
+            if row.split in self.class_names and row.split != "train":
+                raise ValueError(
+                    f"{row.where}: the split is {row.split!r}, which is a class; several classes are "
+                    "separated by semicolons, not by commas"
+                )
+            image_id = str(Path(row.image).with_suffix(""))
+            if image_id in self._files:
+                raise ValueError(
+                    f"{row.where}: a second row or file for image {image_id!r}; keep one of each"
+                )
+            self._files[image_id] = row.image
+            self._labels[image_id] = self._multi_hot(row.value, row.where)
+            self._splits.setdefault(row.split, []).append(image_id)
 
     def _multi_hot(self, classes: str, where: str) -> np.ndarray:
         labels = np.zeros(len(self.class_names), np.float32)
         for name in filter(None, (part.strip() for part in classes.split(";"))):
             if name not in self.class_names:
+                hint = nearest_names(name, self.class_names)
+                if set(name.replace(",", " ").split()) <= set(self.class_names):
+                    hint = "its words are classes: separate them by semicolons"
                 raise ValueError(
-                    f"{where}: unknown class {name!r} ({nearest_names(name, self.class_names)}); "
-                    "correct the row or add the class to the list of classes"
+                    f"{where}: unknown class {name!r} ({hint}); correct the row or add the class to the "
+                    "list of "
+                    "classes"
                 )
             labels[self.class_names.index(name)] = 1.0
         return labels
-
-
-def _read_classes(path: Path) -> tuple[str, ...]:
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"no list of classes {path}; expected one class name per line, in label order"
-        )
-    names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-    if not names or len(set(names)) != len(names) or len(names) > 254:
-        raise ValueError(
-            f"{path} lists {len(names)} names, {len(set(names))} different; expected 1 to 254 different ones"
-        )
-    return names

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from wsss_bench import vocabulary as vocabularies
+from wsss_bench.artifacts.files import file_names
 from wsss_bench.data.sources.base import (
     Source,
     expand_root,
@@ -51,7 +52,8 @@ def label_map(
 class EvaluationSource(Source):
     """Images and masks in two folder trees of the same structure; there are no image-level labels.
 
-    An image id is the file name of the image without suffix. Subclasses set folders and suffixes.
+    An image id is the path of the image in the folder of its split, without suffix. Subclasses set folders
+    and suffixes.
 
     Args:
         root: Folder that the others are relative to; environment variables are expanded.
@@ -81,8 +83,9 @@ class EvaluationSource(Source):
                 f"{type(self).__name__} has no split {split!r}; its splits are {', '.join(self.folders)}"
             )
         folder = require_folder(self.root, self.folders[split][0], type(self).__name__)
-        names = sorted(path.name for path in folder.rglob(f"*{self.image_suffix}"))
-        return require_ids([name.removesuffix(self.image_suffix) for name in names], split, folder)
+        names = (name for name in file_names(folder) if name.endswith(self.image_suffix))
+        ids = sorted(self._id_at(name.removesuffix(self.image_suffix)) for name in names)
+        return require_ids(ids, split, folder)
 
     def image(self, image_id: str) -> np.ndarray:
         return read_image(self._paths(image_id)[0])
@@ -106,17 +109,22 @@ class EvaluationSource(Source):
 
     def _paths(self, image_id: str) -> tuple[Path, Path]:
         """Paths of image and mask."""
+        place = self._place(image_id)
         for images, masks in self.folders.values():
-            image = self.root / images / self._place(image_id) / f"{image_id}{self.image_suffix}"
+            image = self.root / images / f"{place}{self.image_suffix}"
             if image.is_file():
-                return image, self.root / masks / self._place(image_id) / f"{image_id}{self.mask_suffix}"
+                return image, self.root / masks / f"{place}{self.mask_suffix}"
         raise FileNotFoundError(
             f"no image {image_id!r} in {self.root}; an id is a file name without {self.image_suffix!r}"
         )
 
     def _place(self, image_id: str) -> str:
-        """Folder of an image below that of its split."""
-        return ""
+        """Path of an image below the folder of its split, without suffix."""
+        return image_id
+
+    def _id_at(self, place: str) -> str:
+        """The image id at such a path."""
+        return place
 
 
 THINGS = tuple(sorted(set(range(91)) - {11, 25, 28, 29, 44, 65, 67, 68, 70, 82, 90}))
@@ -181,7 +189,10 @@ class Cityscapes(EvaluationSource):
         super().__init__(root, "cityscapes", label_map(scored, ignored=ignored))
 
     def _place(self, image_id: str) -> str:
-        return image_id.split("_")[0]
+        return f"{image_id.split('_')[0]}/{image_id}"
+
+    def _id_at(self, place: str) -> str:
+        return place.rpartition("/")[2]
 
 
 class ADE20K(EvaluationSource):

@@ -6,14 +6,12 @@ Contours from Inverse Detectors", ICCV 2011 (SBD, the 10 582 images of `train_au
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 
-from wsss_bench import vocabulary as vocabularies
-from wsss_bench.artifacts.files import read_json
+from wsss_bench.artifacts.files import file_names
 from wsss_bench.data.sources.base import (
     Source,
     expand_root,
@@ -23,6 +21,9 @@ from wsss_bench.data.sources.base import (
     require_folder,
     require_ids,
 )
+from wsss_bench.data.sources.class_lists import load_classes
+from wsss_bench.data.sources.split_lists import read_image_list
+from wsss_bench.data.sources.text_files import read_json_text
 from wsss_bench.types import IGNORE
 
 
@@ -31,12 +32,14 @@ class VOC(Source):
 
     On disk: `JPEGImages/<id>.jpg`; `Annotations/<id>.xml`, whose object names are the image labels;
     `<masks>/<id>.png` with 0 background, 1..C classes, 255 border; `ImageSets/Segmentation/<split>.txt` with
-    one id per line. Objects marked difficult are labels too, as in the label files of published code.
+    one id per line, or one of the other forms of `split_lists`. Objects marked difficult are labels too, as
+    in the label files of published code.
     Optional: `captions.json`, a map from ids to lists of captions.
 
     Args:
         root: Folder VOCdevkit/VOC2012; environment variables are expanded.
-        vocabulary: Class names in label order, a file of `wsss_bench/vocabulary`.
+        vocabulary: Class names in label order: a file of `wsss_bench/vocabulary`, or the path of a list with
+            one name per line (`class_lists`).
         masks: Folder of masks. `SegmentationClass` has the masks of VOC (train and val),
             `SegmentationClassAug` the coarser ones of SBD, which train_aug needs.
         background: False ignores background pixels and never predicts background (the 20 classes of
@@ -55,14 +58,14 @@ class VOC(Source):
     ) -> None:
         self.root = expand_root(root)
         self.vocabulary = vocabulary
-        self.class_names = vocabularies.load(vocabulary)
+        self.class_names = load_classes(vocabulary, self.root)
         self.masks = masks
         self.has_background = background
         self._images = require_folder(self.root, "JPEGImages", "VOC")
         self._index = {name: c for c, name in enumerate(self.class_names)}
         self._on_disk: set[str] | None = None
         self._labels: dict[str, np.ndarray] = {}
-        self._captions: dict[str, list[str]] | None = None
+        self._captions: dict[str, tuple[str, ...]] | None = None
 
     def ids(self, split: str) -> list[str]:
         path = self.root / "ImageSets" / "Segmentation" / f"{split}.txt"
@@ -71,17 +74,10 @@ class VOC(Source):
             raise FileNotFoundError(
                 f"no split {split!r}: {path} does not exist; splits there: {', '.join(known) or 'none'}"
             )
-        ids = require_ids(_lines(path), split, path)
-        if self._on_disk is None:  # list the folder once: single lookups are slow on network file systems
-            self._on_disk = {name[:-4] for name in os.listdir(self._images) if name.endswith(".jpg")}
-        absent = [image_id for image_id in ids if image_id not in self._on_disk]
-        if absent:
-            raise ValueError(
-                f"{path} lists {len(absent)} of {len(ids)} images that are not in {self._images}, first "
-                f"{absent[0]!r}; a line is an id without folder and suffix. Complete the images or correct "
-                "the list"
-            )
-        return ids
+        if self._on_disk is None:
+            images = file_names(self._images)
+            self._on_disk = {name[:-4] for name in images if name.endswith(".jpg")}
+        return require_ids(read_image_list(path, self._on_disk, self._images.name), split, path)
 
     def image(self, image_id: str) -> np.ndarray:
         return read_image(self._image_path(image_id))
@@ -99,8 +95,8 @@ class VOC(Source):
     def captions(self, image_id: str) -> tuple[str, ...]:
         if self._captions is None:
             path = self.root / "captions.json"
-            self._captions = read_json(path) if path.is_file() else {}
-        return tuple(self._captions.get(image_id, ())) or super().captions(image_id)
+            self._captions = _read_captions(path) if path.is_file() else {}
+        return self._captions.get(image_id) or super().captions(image_id)
 
     def _image_path(self, image_id: str) -> Path:
         return self._images / f"{image_id}.jpg"
@@ -114,11 +110,13 @@ class VOC(Source):
             )
         try:
             tree = ElementTree.parse(path)
-        except ElementTree.ParseError as error:
+        except (ElementTree.ParseError, LookupError, ValueError) as error:  # LookupError: unknown encoding
             raise ValueError(f"{path} is not valid XML ({error}); replace it with an intact copy") from error
         labels = np.zeros(len(self.class_names), np.float32)
         for item in tree.iterfind("object"):  # direct children only: parts of a person have names too
             name = (item.findtext("name") or "").strip()
+            if not name:
+                raise ValueError(f"{path} has an object without a name; complete it or remove the object")
             if name not in self._index:
                 raise ValueError(
                     f"{path} names the class {name!r}, which vocabulary {self.vocabulary!r} lacks "
@@ -128,5 +126,18 @@ class VOC(Source):
         return labels
 
 
-def _lines(path: Path) -> list[str]:
-    return [line.strip() for line in path.read_text().splitlines() if line.strip()]
+def _read_captions(path: Path) -> dict[str, tuple[str, ...]]:
+    content = read_json_text(path)
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"{path} holds a {type(content).__name__}; expected a map from ids to lists of captions"
+        )
+    for image_id, sentences in content.items():
+        if not isinstance(sentences, list) or not all(
+            isinstance(text, str) and text.strip() for text in sentences
+        ):
+            raise ValueError(
+                f"{path}: the captions of image {image_id!r} are {str(sentences)[:80]!r}; expected a list "
+                "of texts"
+            )
+    return {image_id: tuple(sentences) for image_id, sentences in content.items()}

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import tarfile
 import warnings
+import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -22,6 +24,7 @@ from rich.console import Console
 from rich.progress import track
 
 from wsss_bench.artifacts.files import write_atomically
+from wsss_bench.artifacts.npz import read_arrays
 from wsss_bench.data.sources.base import Source, Unreadable, decode_image, expand_root
 
 IMAGES = ("jpg", "jpeg", "png", "webp")
@@ -130,10 +133,12 @@ class WebDataset(Source):
         stored = self.index / f"{name}.npz"
         stat = path.stat()
         version = np.array([stat.st_size, stat.st_mtime_ns])
-        if stored.is_file():
-            with np.load(stored, allow_pickle=False) as file:
-                if np.array_equal(file["version"], version):
-                    return ShardIndex(*(file[field] for field in ShardIndex._fields))
+        try:
+            known = read_arrays(stored)
+            if np.array_equal(known["version"], version):
+                return ShardIndex(*(known[field] for field in ShardIndex._fields))
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error):
+            pass  # there is none, or it was cut off
         index = index_shard(path, name)
         try:
             write_atomically(stored, lambda file: np.savez(file, version=version, **index._asdict()))

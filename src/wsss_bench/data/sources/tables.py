@@ -1,0 +1,83 @@
+"""Tables of labels and captions: csv files whose every field is accounted for."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from wsss_bench.data.sources.text_files import read_text
+
+
+class TableRow(NamedTuple):
+    """One row of a table."""
+
+    where: str  # "<file>, line <number>", for messages
+    image: str  # file name, never empty
+    value: str  # classes or caption
+    split: str  # "train" in a table without a column `split`
+
+
+def read_table(path: Path, column: str) -> Iterator[TableRow]:
+    """Rows of a csv file with the columns `image`, `column` and optionally `split`, in any order.
+
+    Names of columns are read without regard to case and surrounding blanks. Empty lines are skipped.
+
+    Args:
+        path: The table, separated by commas.
+        column: Name of the column beside `image`.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: other columns, a row with more or fewer fields than columns, without an image, or without
+            a split in a table that has this column; a quote that is not closed.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no table {path}; expected a csv with the columns image,{column}[,split]")
+    rows = csv.reader(io.StringIO(read_text(path)), strict=True, skipinitialspace=True)
+    try:
+        header = [name.strip().casefold() for name in next(rows, [])]
+        _check_header(header, column, path)
+        for fields in rows:
+            if fields:
+                yield _row(
+                    dict(_named(header, fields, f"{path}, line {rows.line_num}")), column, path, rows.line_num
+                )
+    except csv.Error as error:
+        raise ValueError(
+            f'{path}, line {rows.line_num}: {error}; is a quote (") opened and not closed? In a quoted field '
+            'it is written twice ("")'
+        ) from error
+
+
+def _check_header(header: Sequence[str], column: str, path: Path) -> None:
+    expected = f"image,{column}[,split], separated by commas"
+    if not {"image", column} <= set(header):
+        raise ValueError(f"{path} has the columns {list(header)}; expected {expected}")
+    unknown = [name for name in header if name not in ("image", column, "split")]
+    if unknown or len(set(header)) < len(header):
+        culprit = f"the unknown column {unknown[0]!r}" if unknown else "a column twice"
+        raise ValueError(f"{path} has {culprit}; expected {expected}. Correct its name or remove the column")
+
+
+def _named(header: Sequence[str], fields: Sequence[str], where: str) -> Iterator[tuple[str, str]]:
+    if len(fields) != len(header):
+        raise ValueError(
+            f"{where}: {len(fields)} fields for the {len(header)} columns {','.join(header)}: "
+            f"{','.join(fields)[:80]!r}. Several classes are separated by semicolons, and a text with a "
+            "comma "
+            'stands in quotes (")'
+        )
+    return ((name, field.strip()) for name, field in zip(header, fields, strict=True))
+
+
+def _row(fields: dict[str, str], column: str, path: Path, line: int) -> TableRow:
+    where = f"{path}, line {line}"
+    if not fields["image"]:
+        raise ValueError(f"{where}: the row names no image; fill the column `image` or remove the row")
+    split = fields.get("split", "train")
+    if not split:
+        raise ValueError(f"{where}: the row has no split; fill the column `split` or remove the row")
+    return TableRow(where, fields["image"], fields[column], split)
