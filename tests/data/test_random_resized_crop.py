@@ -12,6 +12,7 @@ from PIL import Image
 from torchvision.transforms import functional as torchvision
 
 from wsss_bench.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Transform, TransformConfig
+from wsss_bench.plan.reader import read_configs
 
 CODE = TransformConfig("random_resized_crop", 32, area=(0.9, 1.0))
 TCL = replace(CODE, area=(0.08, 1.0), rand_augment="rand-m9-mstd0.5-inc1", random_erasing=0.25)
@@ -131,6 +132,13 @@ def test_rand_augment_changes_colours_and_moves_pictures():
     assert 0.1 < np.mean(np.array(filled) > 0.02) < 0.5  # five of fifteen operations move the picture
 
 
+@pytest.mark.parametrize("policy", ["rand-m10-n15-p1-inc1", "rand-m0-n15-p1", "rand-m30-mmax30-n15-p1-inc1"])
+def test_every_operation_is_possible_at_every_magnitude(policy):
+    transform = Transform(replace(TCL, rand_augment=policy))  # 10 can be drawn where the mean is 9
+    for key in range(8):
+        assert transform(ramp(16, 16), (0, 0, key)).image.shape == (3, 32, 32)
+
+
 def test_a_quarter_of_the_images_of_tcl_has_a_rectangle_of_normal_noise():
     transform = Transform(replace(TCL, rand_augment=None))
     grey = np.full((40, 40, 3), 128, np.uint8)
@@ -167,6 +175,7 @@ def test_rand_augment_is_refused_with_masks():
         ({"area": (float("nan"), 1.0)}, r"area is \[nan, 1\.0\]"),
         ({"rand_augment": "m9"}, "rand_augment is 'm9'; expected timm's notation, for instance rand-m9"),
         ({"rand_augment": "rand-x9"}, "rand_augment is 'rand-x9'"),
+        ({"rand_augment": "rand-mstd.5"}, r"rand_augment is 'rand-mstd\.5'"),
         ({"random_erasing": 1.5}, r"random_erasing is 1\.5; expected a probability in \[0, 1\]"),
         ({"random_erasing": float("nan")}, "random_erasing is nan"),
         ({"kind": "irn", "rand_augment": "rand-m9"}, "need kind: random_resized_crop; got kind irn"),
@@ -176,6 +185,13 @@ def test_rand_augment_is_refused_with_masks():
 def test_impossible_settings_are_named(changes, message):
     with pytest.raises(ValueError, match=message):
         replace(CODE, **changes)
+
+
+@pytest.mark.parametrize("method", ["tcl", "codecomp"])
+def test_both_methods_have_the_same_crops_on_the_mini_world(method):
+    # the file of the mini world is laid over the published one, key by key
+    settings = read_configs(CONFIGS).method(method, "mini", {}).data["transform"]
+    assert TransformConfig(**settings) == TransformConfig("random_resized_crop", 96, area=[0.9, 1.0])
 
 
 def test_published_settings_are_those_of_the_authors():

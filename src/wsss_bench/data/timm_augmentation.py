@@ -9,8 +9,10 @@ seeded for each image, so that an image depends on its key alone, and then get t
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,6 +47,9 @@ class TimmAugmentation:
                 "interpolation": Image.Resampling.BILINEAR,
             }
             self._policy = rand_augment_transform(rand_augment, settings)
+            for operation in self._policy.ops:
+                if operation.name.startswith("Posterize"):
+                    operation.level_fn = partial(_bits_to_keep, operation.level_fn)
         self._erasing = RandomErasing(random_erasing, mode="pixel", device="cpu")
         self._mean, self._std = (torch.tensor(values).view(3, 1, 1) for values in (mean, std))
 
@@ -63,6 +68,11 @@ class TimmAugmentation:
         with _global_seed(seed):  # timm erases a normalised image: a blank one shows where
             noise = self._erasing(torch.full_like(image, torch.nan))
         return torch.where(noise.isnan(), image, self._mean + self._std * noise)
+
+
+def _bits_to_keep(bits_of: Callable[..., tuple[int]], level: float, settings: dict[str, Any]) -> tuple[int]:
+    """Bits that `posterize` keeps, at least one: at an end of its range timm asks for none, and Pillow fails."""
+    return (max(1, bits_of(level, settings)[0]),)
 
 
 @contextmanager
