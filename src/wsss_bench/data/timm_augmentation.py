@@ -71,7 +71,7 @@ class TimmAugmentation:
 
 
 def _bits_to_keep(bits_of: Callable[..., tuple[int]], level: float, settings: dict[str, Any]) -> tuple[int]:
-    """Bits that `posterize` keeps, at least one: at an end of its range timm asks for none, and Pillow fails."""
+    """Bits that `posterize` keeps, at least one: at an end of its range timm asks for none; Pillow fails."""
     return (max(1, bits_of(level, settings)[0]),)
 
 
