@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +17,18 @@ GOLDEN = paths.GOLDEN / "code"
 START, END = 49406, 49407  # ids of the golden tokenizer
 
 
-def golden(name: str) -> dict[str, np.ndarray]:
+def golden(name: str, folder: Path = GOLDEN) -> dict[str, np.ndarray]:
     """Arrays of one golden file."""
-    return dict(np.load(GOLDEN / f"{name}.npz"))
+    return dict(np.load(folder / f"{name}.npz"))
 
 
-def tensors(name: str) -> dict[str, Tensor]:
-    """Its numeric arrays as tensors."""
-    return {key: torch.from_numpy(value) for key, value in golden(name).items() if value.dtype.kind in "fi"}
+def tensors(name: str, folder: Path = GOLDEN) -> dict[str, Tensor]:
+    """Its numeric arrays as tensors; float16 ones, which are exact, as float32."""
+    return {
+        key: torch.from_numpy(value.astype(np.float32) if value.dtype == np.float16 else value)
+        for key, value in golden(name, folder).items()
+        if value.dtype.kind in "fi"
+    }
 
 
 def write_golden_clip(folder: Path) -> Path:
@@ -47,6 +52,11 @@ def write_golden_clip(folder: Path) -> Path:
     statistics = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.25, 0.5]}
     (folder / "preprocessor_config.json").write_text(json.dumps(statistics))
     return folder
+
+
+def sentence(ids: Iterable[int]) -> str:
+    """The words of a row of golden token ids, without start, end and padding."""
+    return words(*(int(token) for token in ids if token not in (0, START, END)))
 
 
 def words(*tokens: int) -> str:

@@ -10,6 +10,7 @@ from wsss_bench.data.transforms import TransformConfig
 from wsss_bench.types import ImageBatch, InferenceSample, MaskBatch, PairBatch
 
 SMALL = TransformConfig("irn", 32, (30, 50))
+FILLED = TransformConfig("random_resized_crop", 32, rand_augment="rand-m9-mstd0.5-inc1", random_erasing=0.25)
 
 
 @pytest.fixture
@@ -102,8 +103,9 @@ def test_batches_are_identical_with_and_without_workers(source):
         assert torch.equal(here.image, there.image)
 
 
-def test_validation_uses_whole_images_in_order(source):
-    batches = list(WSSSDataModule(source, transform=SMALL, global_batch_size=2).val_dataloader())
+@pytest.mark.parametrize("transform", [SMALL, FILLED])
+def test_validation_uses_whole_images_in_order(source, transform):
+    batches = list(WSSSDataModule(source, transform=transform, global_batch_size=2).val_dataloader())
     assert [i for batch in batches for i in batch.image_ids] == [f"val_{k}" for k in range(5)]
     # 40 x 56 pixels at long side 32
     assert batches[0].valid[0].any(dim=1).sum() == 23

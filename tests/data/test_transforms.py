@@ -18,7 +18,7 @@ def image():
     return np.stack([columns * 3, rows * 4, np.full_like(rows, 200)], axis=-1).astype(np.uint8)
 
 
-@pytest.mark.parametrize("kind", ["irn", "toco", "scale", "square", "resize"])
+@pytest.mark.parametrize("kind", ["irn", "toco", "scale", "square", "random_resized_crop", "resize"])
 def test_same_key_same_crop_whatever_was_drawn_before(kind, image):
     config = TransformConfig(kind, 48, (30, 90))
     fresh = Transform(config)(image, (3, 1, 7))

@@ -23,6 +23,16 @@ def test_ensemble_is_the_unit_mean_of_unit_sentence_embeddings(clip, templates):
     torch.testing.assert_close(prompt_ensemble(clip, names, templates), expected, rtol=1e-5, atol=1e-6)
 
 
+def test_ensemble_of_sentences_that_are_not_unit(clip):
+    sentences = clip.embed_text(["a cow", "a photo of the cow on grass"])
+    assert (sentences.norm(dim=1) - 1).abs().min() > 0.1
+    torch.testing.assert_close(
+        F.normalize(sentences, dim=1), clip.encode_text(["a cow", "a photo of the cow on grass"])
+    )
+    found = prompt_ensemble(clip, ["cow"], ("a {}", "a photo of the {} on grass"), unit_sentences=False)
+    torch.testing.assert_close(found, F.normalize(sentences.mean(dim=0, keepdim=True), dim=1))
+
+
 def test_without_names_there_are_no_embeddings(clip):
     assert prompt_ensemble(clip, (), ("a {}",)).shape == (0, 64)
 

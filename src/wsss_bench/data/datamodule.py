@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -81,7 +80,7 @@ class WSSSDataModule(LightningDataModule):
         self.source = CombinedSource(source, train_split, extra_images) if extra_images else source
         self.view = view
         self.transform = transform
-        self.val_transform = val_transform or replace(transform, kind="resize", self_scales=None)
+        self.val_transform = val_transform or TransformConfig("resize", transform.crop_size)
         self.train_split = train_split
         self.val_split = val_split
         self._inference_view: InferenceView | None = None

@@ -1,6 +1,6 @@
 """Augmentations: albumentations pipelines that depend on a key `(random seed, epoch, index)` only.
 
-There are five kinds of transform:
+There are six kinds of transform:
 
 - `irn` (Ahn et al., CVPR 2019; also PSA, SEAM, CLIMS): long side resized to a random length, flip, random
   crop with random placement.
@@ -9,6 +9,9 @@ There are five kinds of transform:
   below and to the right, and optional colour jitter.
 - `square` (MCIS, Sun et al., ECCV 2020): the whole image resized to a square regardless of its aspect ratio,
   with the bilinear filter of PIL, and optional colour jitter. Only this kind has self views.
+- `random_resized_crop` (GoogLeNet's, as in torchvision and timm; TCL, Cha et al., CVPR 2023; CoDe, Wu et al.,
+  CVPR 2024): a random box of the image resized to a square regardless of its aspect ratio, flip, and
+  optional RandAugment and random erasing. It fills the crop: nothing is padded.
 - `resize`: the whole image without augmentation, for validation.
 
 Differences from the authors' code: images are enlarged with OpenCV's bicubic filter and reduced by area
@@ -21,6 +24,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -30,6 +34,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from wsss_bench.data.timm_augmentation import TimmAugmentation
 from wsss_bench.types import IGNORE
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # no request for its latest version at import
@@ -40,6 +45,8 @@ cv2.setNumThreads(0)  # loading already uses one process per core
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 """Colour of padding; it is 0 after the normalisation of the backbone, as in the papers."""
+IMAGENET_STD = (0.229, 0.224, 0.225)
+_RAND_AUGMENT = re.compile(r"rand(-(m|n|mmax|inc)\d+|-(p|mstd)\d+(\.\d+)?)*")
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,7 @@ class TransformConfig:
     """Augmentation of the training images.
 
     Attributes:
-        kind: `irn`, `toco`, `scale`, `square`, or `resize` (no augmentation).
+        kind: `irn`, `toco`, `scale`, `square`, `random_resized_crop`, or `resize` (no augmentation).
         crop_size: Side of the square output, in pixels.
         resize_long: Range of the long side in pixels, both ends included; used by `irn`.
         scale: Range of the scale factor; used by `toco` and `scale`.
@@ -59,15 +66,25 @@ class TransformConfig:
         self_scales: Scales, relative to `crop_size`, of the self views: further squares of the first image of
             a pair, in addition to its mirror image, all without jitter (MCIS: 0.75 and 2). null: no self
             views. Used by `square` in the pair view.
+        area: Range of the share of the image's area that the box has (CoDe: 0.9 to 1, TCL: 0.08 to 1); its
+            aspect ratio is between 3/4 and 4/3. If ten drawn boxes do not fit, it is the largest central box
+            of such a ratio. Used by `random_resized_crop`.
+        rand_augment: RandAugment in timm's notation (TCL: `rand-m9-mstd0.5-inc1`). It moves pixels, so that
+            such images have no masks. Needs `random_resized_crop`.
+        random_erasing: Probability that a rectangle is replaced by noise (TCL: 0.25). Needs
+            `random_resized_crop`.
     """
 
-    kind: Literal["irn", "toco", "scale", "square", "resize"] = "irn"
+    kind: Literal["irn", "toco", "scale", "square", "random_resized_crop", "resize"] = "irn"
     crop_size: int = 512
     resize_long: tuple[int, int] = (320, 640)
     scale: tuple[float, float] = (0.5, 2.0)
     scale_step: float | None = None
     color_jitter: tuple[float, float, float, float] | None = None
     self_scales: tuple[float, ...] | None = None
+    area: tuple[float, float] = (0.08, 1.0)
+    rand_augment: str | None = None
+    random_erasing: float = 0.0
 
     def __post_init__(self) -> None:
         if self.crop_size < 1:
@@ -89,12 +106,36 @@ class TransformConfig:
                 f"transform.scale_step is {self.scale_step}; expected a positive step, or null for any "
                 "factor of the range"
             )
+        if not 0 < self.area[0] <= self.area[1] <= 1:
+            raise ValueError(
+                f"transform.area is {list(self.area)}; expected two shares of the image in (0, 1], the "
+                "smaller first"
+            )
+        if self.rand_augment is not None and not _RAND_AUGMENT.fullmatch(self.rand_augment):
+            raise ValueError(
+                f"transform.rand_augment is {self.rand_augment!r}; expected timm's notation, for instance "
+                "rand-m9-mstd0.5-inc1, or null"
+            )
+        if not 0 <= self.random_erasing <= 1:
+            raise ValueError(
+                f"transform.random_erasing is {self.random_erasing}; expected a probability in [0, 1]"
+            )
+        if self.uses_timm and self.kind != "random_resized_crop":
+            raise ValueError(
+                "transform.rand_augment and transform.random_erasing need kind: random_resized_crop; "
+                f"got kind {self.kind}"
+            )
+
+    @property
+    def uses_timm(self) -> bool:
+        """Whether steps of timm follow crop and flip."""
+        return self.rand_augment is not None or self.random_erasing > 0
 
 
 class Crop(NamedTuple):
     """A transformed image."""
 
-    image: Tensor  # (3, H, W) float in [0, 1], IMAGENET_MEAN on padding
+    image: Tensor  # (3, H, W) float in [0, 1], erased pixels outside of it; IMAGENET_MEAN on padding
     valid: Tensor  # (H, W) bool, False on padding
     mask: Tensor | None  # (H, W) int64 in {0..C, 255}, 255 on padding
 
@@ -105,6 +146,11 @@ class Transform:
     def __init__(self, config: TransformConfig) -> None:
         self.config = config
         self._pipeline = A.Compose(_STEPS[config.kind](config), additional_targets={"padding": "mask"})
+        self._timm = None
+        if config.uses_timm:
+            self._timm = TimmAugmentation(
+                config.rand_augment, config.random_erasing, IMAGENET_MEAN, IMAGENET_STD
+            )
 
     def __call__(self, image: np.ndarray, key: tuple[int, ...], mask: np.ndarray | None = None) -> Crop:
         """Transform one image.
@@ -114,8 +160,15 @@ class Transform:
             key: `(random seed, epoch, index, ...)`, non-negative; a key gives the same result in every
                 process.
             mask: `(H, W)` uint8, transformed like the image.
+
+        Raises:
+            ValueError: a mask with RandAugment, which would move the image without it.
         """
-        seeds = np.random.SeedSequence(key).generate_state(2, np.uint64)
+        if mask is not None and self.config.rand_augment is not None:
+            raise ValueError(
+                "transform.rand_augment moves images without their masks; remove it where training uses masks"
+            )
+        seeds = np.random.SeedSequence(key).generate_state(4, np.uint64)
         # One random generator for all steps: Compose.set_random_seed gives each step its own generator with
         # the same random seed, so the flip would depend on the drawn size.
         self._pipeline.set_random_state(np.random.default_rng(seeds[0]), random.Random(int(seeds[1])))
@@ -123,8 +176,13 @@ class Transform:
         if mask is not None:
             targets["mask"] = mask
         result = self._pipeline(**targets)
+        picture = result["image"]
+        if self._timm is not None:
+            picture = self._timm.rand_augment(picture, int(seeds[2] >> 32))
         valid = torch.from_numpy(np.ascontiguousarray(result["padding"])).eq(0)
-        pixels = torch.from_numpy(np.ascontiguousarray(result["image"].transpose(2, 0, 1))).float().div_(255)
+        pixels = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1))).float().div_(255)
+        if self._timm is not None:
+            pixels = self._timm.erase(pixels, int(seeds[3] >> 32))
         if not valid.all():  # in float, since no 8-bit colour is exactly the mean
             pixels = torch.where(valid, pixels, torch.tensor(IMAGENET_MEAN).view(3, 1, 1))
         moved = None if mask is None else torch.from_numpy(result["mask"].astype(np.int64))
@@ -194,6 +252,27 @@ def _square(config: TransformConfig) -> list[A.BasicTransform]:
     return [squashed, *_color_jitter(config)]
 
 
+class _RandomResizedCrop(A.RandomResizedCrop):
+    """Resizes with PIL's bilinear filter as torchvision and timm do; OpenCV's aliases where it reduces."""
+
+    def apply(self, img: np.ndarray, crop_coords: tuple[int, int, int, int], **_: Any) -> np.ndarray:
+        return self._resized(img, crop_coords, Image.Resampling.BILINEAR)
+
+    def apply_to_mask(self, mask: np.ndarray, crop_coords: tuple[int, int, int, int], **_: Any) -> np.ndarray:
+        return self._resized(mask, crop_coords, Image.Resampling.NEAREST)
+
+    def _resized(
+        self, image: np.ndarray, box: tuple[int, int, int, int], resample: Image.Resampling
+    ) -> np.ndarray:
+        left, top, right, bottom = box
+        return _squash(image[top:bottom, left:right], self.size[0], resample)
+
+
+def _random_resized_crop(config: TransformConfig) -> list[A.BasicTransform]:
+    side = (config.crop_size, config.crop_size)
+    return [_RandomResizedCrop(side, scale=config.area, ratio=(3 / 4, 4 / 3)), A.HorizontalFlip(p=0.5)]
+
+
 def _squash(
     image: np.ndarray, side: int, resample: Image.Resampling = Image.Resampling.BILINEAR, **_: Any
 ) -> np.ndarray:
@@ -223,4 +302,11 @@ _RESIZING: dict[str, Any] = {
 }
 # padding of the 8-bit image; with black, blur would darken the border of the image
 _FILL = tuple(round(255 * channel) for channel in IMAGENET_MEAN)
-_STEPS = {"irn": _irn, "toco": _toco, "scale": _scale, "square": _square, "resize": _resize}
+_STEPS = {
+    "irn": _irn,
+    "toco": _toco,
+    "scale": _scale,
+    "square": _square,
+    "random_resized_crop": _random_resized_crop,
+    "resize": _resize,
+}

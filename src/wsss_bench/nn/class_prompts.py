@@ -16,8 +16,10 @@ from wsss_bench.nn.clip import CLIP
 from wsss_bench.nn.clip_text import has_known_token, tokenize
 
 
-def prompt_ensemble(clip: CLIP, names: Sequence[str], templates: Sequence[str]) -> Tensor:
-    """Normalised mean of the unit sentence embeddings of all templates, for each name.
+def prompt_ensemble(
+    clip: CLIP, names: Sequence[str], templates: Sequence[str], unit_sentences: bool = True
+) -> Tensor:
+    """Normalised mean of the sentence embeddings of all templates, for each name.
 
     Each name is encoded as a batch of its own, so that memory does not grow with the number of names.
 
@@ -25,15 +27,15 @@ def prompt_ensemble(clip: CLIP, names: Sequence[str], templates: Sequence[str]) 
         clip: CLIP with its text tower.
         names: `C` class names or other phrases; may be empty.
         templates: Prompt templates; `{}` in each stands for the name.
+        unit_sentences: Normalise each sentence embedding before the mean (CLIP, CoDe; TCL does not).
 
     Returns:
         `(C, D)` unit vectors.
     """
     if not names:  # training without classes
         return clip.image_mean.new_zeros(0, clip.embed_dim)
-    means = [
-        clip.encode_text([template.format(name) for template in templates]).mean(dim=0) for name in names
-    ]
+    encode = clip.encode_text if unit_sentences else clip.embed_text
+    means = [encode([template.format(name) for template in templates]).mean(dim=0) for name in names]
     return F.normalize(torch.stack(means), dim=-1)
 
 

@@ -66,11 +66,15 @@ class CLIP(nn.Module):
 
     def encode_text(self, sentences: Sequence[str]) -> Tensor:
         """`N` sentences -> (N, D) unit vectors. Longer sentences are cut at the model's length."""
+        return F.normalize(self.embed_text(sentences), dim=-1)
+
+    def embed_text(self, sentences: Sequence[str]) -> Tensor:
+        """As `encode_text`, vectors of any length."""
         tokens = self.tokenizer(
             list(sentences), padding=True, truncation=True, max_length=self.text_length, return_tensors="pt"
         ).to(self.image_mean.device)
         hidden = self.model.text_model(tokens.input_ids, attention_mask=tokens.attention_mask)
-        return F.normalize(self.model.text_projection(hidden.pooler_output), dim=-1)
+        return self.model.text_projection(hidden.pooler_output)
 
     def encode_image(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) normalised image -> (B, D) unit vectors of the class token, ordinary attention.

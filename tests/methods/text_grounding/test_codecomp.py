@@ -11,7 +11,7 @@ import paths
 import pytest
 import torch
 import yaml
-from golden_clip import golden, tensors, words, write_golden_clip
+from golden_clip import golden, sentence, tensors, words, write_golden_clip
 from lightning.pytorch import Callback, Trainer
 from torch.utils.data import DataLoader
 
@@ -20,7 +20,7 @@ from wsss_bench.methods.optim import OptimConfig, build_optimizer, build_schedul
 from wsss_bench.methods.text_grounding import codecomp
 from wsss_bench.methods.text_grounding.codecomp import CoDe
 from wsss_bench.methods.text_grounding.grounding import MaskInference
-from wsss_bench.methods.text_grounding.image_segmenter import hard_masks
+from wsss_bench.methods.text_grounding.image_segmenter import hard_masks, unit_pixels
 from wsss_bench.methods.text_grounding.noun_sampling import NounSample
 from wsss_bench.mini.world.captions import describe
 from wsss_bench.nn.class_prompts import prompt_ensemble
@@ -101,7 +101,7 @@ def official_names(method):
 def golden_samples():
     arrays = golden("codecomp_forward")
     tokens = golden("tiny_clip")["text_tokens"]
-    captions = [words(*(int(t) for t in row if t not in (0, 49406, 49407))) for row in tokens]
+    captions = [sentence(row) for row in tokens]
     drawn = list(zip(*json.loads(str(arrays["nouns_noun_major"])), strict=True))
     others = [["ball"], ["air"]]
     templates = np.array(arrays["templates"]).reshape(2, 2).T  # noun-major
@@ -156,7 +156,7 @@ def test_nouns_masks_and_word_labels_of_a_step_are_the_official_ones(official):
     with torch.no_grad():
         nouns = official.noun_prompt(grounding.clip, [s.drawn[k] for k in range(2) for s in samples])
         torch.testing.assert_close(nouns, arrays["noun_embs"], rtol=1e-4, atol=1e-5)
-        pixels = grounding.pixel_features(arrays["image"])
+        pixels = unit_pixels(grounding.pixel_features(arrays["image"]))
         torch.testing.assert_close(pixels[..., ::2, ::2], arrays["feature_map"], rtol=1e-4, atol=1e-5)
         logits = grounding.segmenter.mask_logits(pixels, nouns).repeat(2, 1, 1, 1)  # (P, P, h, w)
     torch.testing.assert_close(logits.sigmoid(), arrays["masks_soft_all"], rtol=1e-4, atol=1e-5)
@@ -233,7 +233,7 @@ def test_inner_features_and_kp_text_are_the_official_ones(official):
         patches = clip.before_last_block(padded)
         theirs = arrays["feat_to_masker_LBC"][1:].permute(1, 2, 0).unflatten(2, (4, 6))
         torch.testing.assert_close(patches, theirs, rtol=1e-4, atol=1e-5)
-        pixels = official.grounding.segmenter(patches)
+        pixels = unit_pixels(official.grounding.segmenter(patches))
         cosines = torch.einsum("bdhw,cd->bchw", pixels, arrays["text_emb"])
         torch.testing.assert_close(cosines, arrays["simmap"], rtol=1e-4, atol=1e-5)
         dense = torch.nn.functional.normalize(

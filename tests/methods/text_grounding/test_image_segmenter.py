@@ -6,7 +6,7 @@ from golden_clip import tensors, write_golden_clip
 from torch.nn import functional as F
 
 from wsss_bench.methods.text_grounding.gated_decoder import GatedDecoder
-from wsss_bench.methods.text_grounding.image_segmenter import ImageSegmenter, hard_masks
+from wsss_bench.methods.text_grounding.image_segmenter import ImageSegmenter, hard_masks, unit_pixels
 from wsss_bench.nn.clip import CLIP
 
 
@@ -76,7 +76,7 @@ def test_before_training_it_equals_upsampled_dense_clip_bit_for_bit(clip):
     image = torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(0))
     patches = clip.before_last_block(image)  # the input of the last block, not its output
     with torch.no_grad():
-        pixels = segmenter(patches)
+        pixels = unit_pixels(segmenter(patches))
         expected = F.interpolate(clip.dense(image), scale_factor=4, mode="nearest")
     assert torch.equal(pixels, expected)
     assert (pixels - F.interpolate(clip.dense(image), scale_factor=4, mode="bilinear")).abs().max() > 0.01

@@ -31,7 +31,7 @@ from wsss_bench.methods.base import Method
 from wsss_bench.methods.optim import OptimConfig, vectors_without_decay
 from wsss_bench.methods.text_grounding.grounding import Grounding, MaskInference
 from wsss_bench.methods.text_grounding.image_random import uniform_noise
-from wsss_bench.methods.text_grounding.image_segmenter import hard_masks
+from wsss_bench.methods.text_grounding.image_segmenter import hard_masks, unit_pixels
 from wsss_bench.methods.text_grounding.info_nce import INITIAL_LOG_SCALE, info_nce
 from wsss_bench.methods.text_grounding.losses import grounding_terms, text_segmentation_loss
 from wsss_bench.methods.text_grounding.noun_prompt import NounPrompt
@@ -234,7 +234,7 @@ class CoDe(Method):
                 clip, embed_tokens(clip, sentences.ids), sentences.eos
             )  # (P, D)
 
-        pixels = self.grounding.pixel_features(image)  # (B, D, h, w)
+        pixels = unit_pixels(self.grounding.pixel_features(image))  # (B, D, h, w)
         nouns, first = gather_rows(noun), rows_before(noun)
         mask_logits = segmenter.mask_logits(pixels, nouns)  # (B, Q, h, w)
         terms = grounding_terms(

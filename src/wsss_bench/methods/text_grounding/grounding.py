@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsss_bench.methods.text_grounding.image_segmenter import SIGMOID_SLOPE, ImageSegmenter
+from wsss_bench.methods.text_grounding.image_segmenter import SIGMOID_SLOPE, ImageSegmenter, unit_pixels
 from wsss_bench.nn.clip import CLIP
 from wsss_bench.nn.frozen import Frozen
 from wsss_bench.nn.pamr import DILATIONS, pamr
@@ -76,7 +76,7 @@ class Grounding(nn.Module):
         return self.clip.normalize(image) if self.imagenet is None else self.imagenet(image)
 
     def pixel_features(self, image: Tensor) -> Tensor:
-        """Normalised `(B, 3, H, W)` -> unit pixel features `(B, D, 4h, 4w)`."""
+        """Normalised `(B, 3, H, W)` -> pixel features `(B, D, 4h, 4w)`, any length."""
         with torch.no_grad():
             patches = self.clip.before_last_block(image)
         return self.segmenter(patches)
@@ -108,7 +108,7 @@ class Grounding(nn.Module):
             `(B, C, 4h, 4w)` in [0, 1].
         """
         patches = self.clip.before_last_block(image)
-        scores = self.segmenter.mask_logits(self.segmenter(patches), text).sigmoid()
+        scores = self.segmenter.mask_logits(unit_pixels(self.segmenter(patches)), text).sigmoid()
         size = scores.shape[-2:]
         if settings.pamr_dilations:
             guide = F.interpolate(image, size, mode="bilinear", align_corners=True)

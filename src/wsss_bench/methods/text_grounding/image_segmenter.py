@@ -2,7 +2,8 @@
 
 Cha et al., CVPR 2023, https://arxiv.org/abs/2212.00785; Wu et al., CVPR 2024,
 https://arxiv.org/abs/2404.04231. A trainable copy of CLIP's last block, a gated decoder, and a trainable copy
-of CLIP's final norm and projection. Before training the pixel features are CLIP's dense features, upsampled.
+of CLIP's final norm and projection. Before training the unit pixel features are CLIP's dense features,
+upsampled.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ SIGMOID_SLOPE = 10.0
 
 class ImageSegmenter(nn.Module):
     """Pixel features, and mask logits from their cosine with a text.
+
+    Masks come from unit features in both methods. The other loss terms use the unit features in CoDe, and the
+    features as they are in TCL.
 
     Args:
         clip: Source of the copied weights.
@@ -43,15 +47,19 @@ class ImageSegmenter(nn.Module):
         self.bias = nn.Parameter(torch.tensor(-SIGMOID_SLOPE * cosine_threshold))
 
     def forward(self, patches: Tensor) -> Tensor:
-        """Input of CLIP's last block `(B, width, h, w)`, patches only -> unit features `(B, D, 4h, 4w)`."""
+        """Input of CLIP's last block `(B, width, h, w)`, patches only -> pixel features `(B, D, 4h, 4w)`."""
         tokens = self_only_block(self.block, patches.flatten(2).transpose(1, 2))
         pixels = self.decoder(tokens.transpose(1, 2).unflatten(2, patches.shape[2:]))
-        pixels = self.projection(self.norm(pixels.movedim(1, -1)))  # (B, 4h, 4w, D)
-        return F.normalize(pixels, dim=-1, eps=1e-6).movedim(-1, 1)
+        return self.projection(self.norm(pixels.movedim(1, -1))).movedim(-1, 1)
 
     def mask_logits(self, pixels: Tensor, text: Tensor) -> Tensor:
         """Unit pixel features `(B, D, H, W)`, unit text embeddings `(C, D)` -> mask logits `(B, C, H, W)`."""
         return self.weight * torch.einsum("bdhw,cd->bchw", pixels, text) + self.bias
+
+
+def unit_pixels(features: Tensor) -> Tensor:
+    """Pixel features `(B, D, H, W)` divided by their length."""
+    return F.normalize(features, dim=1, eps=1e-6)
 
 
 def hard_masks(logits: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:

@@ -40,7 +40,8 @@ def grounding_terms(
     contrast is therefore at least `ln N`.
 
     Args:
-        pixels: `(B, D, h, w)` unit pixel features of this rank's images.
+        pixels: `(B, D, h, w)` pixel features of this rank's images: of any length in TCL, where long ones
+            weigh more in the pooled feature, and unit in CoDe.
         masks: `(B, Q, h, w)` soft masks for the texts of all ranks.
         text: `(Q, D)` unit embeddings of the texts of all ranks; `P = N * B` of them are this rank's.
         log_scale: Learned log inverse temperature of the contrast.

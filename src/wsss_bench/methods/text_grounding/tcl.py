@@ -6,7 +6,8 @@ Pairs", CVPR 2023, https://arxiv.org/abs/2212.00785; https://github.com/kakaobra
 An image segmenter (TCL's grounder) on top of a frozen CLIP predicts a mask for the caption. Contrastive
 losses match the caption with the masked image and with the pooled pixel features, against the other captions
 of the batch. Area priors keep the mask of the own caption at a given mean share of the image, and masks of
-other captions at zero.
+other captions at zero. Masks come from the cosine of pixel features and text; pooling and total variation use
+the features before L2 normalisation, where CoDe uses unit ones.
 
 Departures, each described in docs/why_it_differs.md: query and key of the self-only block are left out; the
 block is synchronised over ranks in the second stage; areas and means are over the global batch; random
@@ -28,7 +29,7 @@ from wsss_bench.methods.base import Method
 from wsss_bench.methods.optim import OptimConfig, vectors_without_decay
 from wsss_bench.methods.text_grounding.grounding import Grounding, MaskInference
 from wsss_bench.methods.text_grounding.image_random import image_generator, uniform_noise
-from wsss_bench.methods.text_grounding.image_segmenter import hard_masks
+from wsss_bench.methods.text_grounding.image_segmenter import hard_masks, unit_pixels
 from wsss_bench.methods.text_grounding.info_nce import INITIAL_LOG_SCALE, info_nce
 from wsss_bench.methods.text_grounding.losses import grounding_terms
 from wsss_bench.methods.text_grounding.region_word_prompts import enlarge_mask
@@ -96,29 +97,43 @@ class TCL(Method):
         self.decoder_only_steps = decoder_only_steps
         self.mask_inference = mask_inference
         with torch.no_grad():
-            text = prompt_ensemble(frozen, self.class_names, prompt_templates(mask_inference.templates))
+            text = prompt_ensemble(
+                frozen,
+                self.class_names,
+                prompt_templates(mask_inference.templates),
+                unit_sentences=False,
+            )
         self.register_buffer("class_text", text, persistent=False)
         self.class_text: Tensor  # (C, D)
 
     def training_loss(self, batch: CaptionBatch) -> dict[str, Tensor]:
-        grounding, clip = self.grounding, self.grounding.clip
         rows = [row for row, caption in enumerate(batch.caption) if caption.strip()]
-        image = grounding.normalize(batch.image[rows])
-        tokens = tokenize(clip, [batch.caption[row] for row in rows])
-        with torch.no_grad():
-            text = sentence_embedding(clip, embed_tokens(clip, tokens.ids), tokens.eos)  # (P, D)
-        pixels = grounding.pixel_features(image)  # (P, D, h, w)
-        all_text, first = gather_rows(text), rows_before(text)
-        logits = grounding.segmenter.mask_logits(pixels, all_text)  # (P, Q, h, w)
-        weights = self.loss_weights
-        terms = grounding_terms(
-            pixels, logits.sigmoid(), all_text, self.feature_text_scale, weights.area_prior
-        )
-        pair = torch.arange(len(rows), device=logits.device)
+        image = self.grounding.normalize(batch.image[rows])
         # the base class seeds each epoch with the rank added
         random_seed = torch.initial_seed() - self.global_rank
         generators = [image_generator(random_seed, batch.image_ids[row]) for row in rows]
-        uniform = uniform_noise(generators, pixels.shape[2:], pixels)
+        uniform = uniform_noise(generators, self.grounding.mask_size(image), image)
+        return self._losses(image, [batch.caption[row] for row in rows], uniform)
+
+    def _losses(self, image: Tensor, captions: Sequence[str], uniform: Tensor) -> dict[str, Tensor]:
+        """The six loss terms.
+
+        Args:
+            image: `(P, 3, H, W)`, normalised.
+            captions: Caption of each image.
+            uniform: `(P, h, w)` uniform noise of the hard masks.
+        """
+        clip, segmenter, weights = self.grounding.clip, self.grounding.segmenter, self.loss_weights
+        tokens = tokenize(clip, captions)
+        with torch.no_grad():
+            text = sentence_embedding(clip, embed_tokens(clip, tokens.ids), tokens.eos)  # (P, D)
+        features = self.grounding.pixel_features(image)  # (P, D, h, w)
+        all_text, first = gather_rows(text), rows_before(text)
+        logits = segmenter.mask_logits(unit_pixels(features), all_text)  # (P, Q, h, w)
+        terms = grounding_terms(
+            features, logits.sigmoid(), all_text, self.feature_text_scale, weights.area_prior
+        )
+        pair = torch.arange(len(image), device=logits.device)
         mask = hard_masks(logits[pair, first + pair], uniform)  # (P, h, w)
         masked_image = clip.encode_image(image * enlarge_mask(mask[:, None], image))  # (P, D)
         image_text = info_nce(masked_image, text, self.image_text_scale)  # (P,)
