@@ -75,7 +75,8 @@ class Row:
         refiner: Refiner of pseudo masks, or of the pseudo masks that a segmenter was trained on.
         protocol: Protocol id, without the value of a threshold that was chosen on data.
         scales: `ss` or `ms`.
-        post: `raw`, `crf`, or the refiner.
+        post: `raw`, `crf`, or the refiner, with its settings where the method has its own:
+            `irn[threshold=0.2]`.
         rule: `fixed`, `heldout`, `oracle` or `na`.
         headline: Whether this score ranks.
         hints: The `bench:` block of the method.
@@ -239,7 +240,7 @@ def _published(product: ScoredProduct, scored: ScoredRow) -> PublishedResult | N
                 return published
             continue
         same_scales = published.scales in (None, scored.scales)
-        same_post = published.post in (None, scored.post)
+        same_post = published.post in (None, scored.post.partition("[")[0])
         if same_scales and same_post and scored.rule in ("fixed", "na"):
             return published
     return None
