@@ -1,4 +1,4 @@
-"""Every loss of the package runs in float32: extreme bfloat16 inputs under autocast, and no loss is left out."""
+"""Every loss of the package runs in float32, also with extreme bfloat16 inputs under autocast."""
 
 import importlib
 import inspect

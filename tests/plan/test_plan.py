@@ -61,7 +61,7 @@ def multi_stage(project, **changes):
     data = copy.deepcopy(DATA)
     data["data"]["train_split"] = "train_aug"
     project.write("configs/data/toy.yaml", data)
-    return project.experiment(methods=["cam"], **{**WHOLE, **changes})
+    return project.experiment(**{"methods": ["cam"], **WHOLE, **changes})
 
 
 def test_all_stages_of_a_multi_stage_method(project):
@@ -173,11 +173,13 @@ def test_settings_of_a_refiner_that_does_not_exist_are_refused(project):
     own["bench"]["refine"] = {"inr": {"refiner": {}}}
     file = multi_stage(project)
     project.write("configs/methods/cam.yaml", own)
-    with pytest.raises(ConfigError, match=r"bench\.refine\.inr: there is no such refiner; did you mean 'irn'"):
+    with pytest.raises(ConfigError, match=r"bench\.refine\.inr: .* did you mean 'irn'"):
         make_plan(file, project.runs)
     own["bench"]["refine"] = {"irn": {"refiner": {"init_argz": {}}}}
     project.write("configs/methods/cam.yaml", own)
-    with pytest.raises(ConfigError, match=r"irn\.yaml with bench\.refine\.irn of .*cam\.yaml: refiner\.init_argz"):
+    with pytest.raises(
+        ConfigError, match=r"irn\.yaml with bench\.refine\.irn of .*cam\.yaml: refiner\.init_ar"
+    ):
         make_plan(file, project.runs)
 
 

@@ -49,7 +49,8 @@ class TimmStages(Stages):
     """The four stages of a timm network at strides 4, 8, 16 and 32, or less by `output_stride`.
 
     Images are padded with 0 at the bottom and on the right to a multiple of 32, and the features cropped, so
-    that networks which round sizes down lose no pixels.
+    that networks which round sizes down lose no pixels. Parameters that the last stage does not depend on are
+    not trained.
 
     Args: as in `build_backbone`.
 
@@ -83,8 +84,9 @@ class TimmStages(Stages):
         self.stage_channels = [features.shape[1] for features in maps[-4:]]
         self.stage_strides = strides[-4:]
         self.channels = self.stage_channels[-1]
-        # what reaches no feature would have no gradient, which data-parallel training does not allow
-        used = {id(parameter) for parameter in _parameters_of(self.net, maps[-4:])}
+        # a parameter without gradient stops data-parallel training; methods that train the network read the
+        # last stage
+        used = {id(parameter) for parameter in _parameters_of(self.net, maps[-1:])}
         frozen = {id(p) for p in _parameters_of(self.net, maps[: self.finer + frozen_stages - 1])}
         for parameter in self.net.parameters():
             if id(parameter) not in used or (frozen_stages and id(parameter) in frozen):
