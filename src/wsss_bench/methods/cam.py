@@ -59,6 +59,7 @@ class CAM(Method):
     ) -> None:
         super().__init__(class_names, optim)
         self.backbone = build_backbone(backbone, weights, output_stride, frozen_stages, freeze_bn)
+        self.normalize = self.backbone.normalize
         self.head = nn.Conv2d(self.backbone.channels, len(self.class_names), 1, bias=False)
         self.head_lr_scale = head_lr_scale
 
@@ -80,4 +81,4 @@ class CAM(Method):
         ]
 
     def _class_maps(self, image: Tensor) -> Tensor:
-        return self.head(self.backbone(self.backbone.normalize(image))[-1])
+        return self.head(self.backbone(self.normalize(image))[-1])

@@ -97,6 +97,7 @@ class CLIMS(Method):
             )
         self.clip_normalize = ImageNetNormalize()
         self.backbone = build_backbone(backbone, weights, output_stride, frozen_stages, freeze_bn)
+        self.normalize = self.backbone.normalize
         self.head = nn.Conv2d(self.backbone.channels, len(self.class_names), 1, bias=False)
         self.head_lr_scale = head_lr_scale
         self.matcher = TextMatcher(load_clip(clip), prompts.class_prompts, prompts.background_prompts)
@@ -130,4 +131,4 @@ class CLIMS(Method):
         ]
 
     def _class_maps(self, image: Tensor) -> Tensor:
-        return self.head(self.backbone(self.backbone.normalize(image))[-1])
+        return self.head(self.backbone(self.normalize(image))[-1])

@@ -58,6 +58,7 @@ class IRNet(Method):
     ) -> None:
         super().__init__(class_names, optim)
         self.backbone = build_backbone(backbone, weights, output_stride, frozen_stages=5, freeze_bn=True)
+        self.normalize = self.backbone.normalize
         channels, strides = self.backbone.stage_channels, self.backbone.stage_strides
         self.boundary = BoundaryBranch(channels, strides, width)
         self.displacement = DisplacementBranch(channels, strides, width)
@@ -88,7 +89,7 @@ class IRNet(Method):
         ]
 
     def _features(self, image: Tensor) -> list[Tensor]:
-        features: list[Tensor] = self.backbone(self.backbone.normalize(image))
+        features: list[Tensor] = self.backbone(self.normalize(image))
         return features
 
 
