@@ -41,8 +41,9 @@ def build_backbone(
     Raises:
         FileNotFoundError, ValueError: as in `create_timm`; or the network does not fit.
     """
-    kind = ResNetStages if family_of(backbone) == "resnet" else TimmStages
-    return kind(backbone, weights, output_stride, frozen_stages, freeze_bn)
+    if family_of(backbone) == "resnet":
+        return ResNetStages(backbone, weights, output_stride, frozen_stages, freeze_bn)
+    return TimmStages(backbone, weights, output_stride, frozen_stages, freeze_bn)
 
 
 class TimmStages(Stages):

@@ -88,7 +88,8 @@ def read_state(path: str | Path) -> tuple[State, list[str]]:
             f"weights: there is no file {str(path)!r}; give the path of a checkpoint of timm or torchvision, "
             "`imagenet`, or null for random weights"
         )
-    content, steps = _read(path), []
+    content = _read(path)
+    steps: list[str] = []
     if isinstance(content, dict) and "wsss_bench" in content:
         raise ValueError(
             f"weights: {path} is a checkpoint of wsss_bench; a training starts from another one by "
@@ -97,7 +98,8 @@ def read_state(path: str | Path) -> tuple[State, list[str]]:
     while isinstance(content, dict) and (key := next((k for k in CONTAINERS if _holds(content, k)), "")):
         content = content[key]
         steps.append(f"from {key!r}")
-    tensors = isinstance(content, dict) and {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
+    named = content.items() if isinstance(content, dict) else ()
+    tensors = {str(key): value for key, value in named if isinstance(value, Tensor)}
     if not tensors:
         found = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
         raise ValueError(
