@@ -13,6 +13,7 @@ import paths
 import pytest
 import torch
 import yaml
+from torch.overrides import TorchFunctionMode
 
 from wsss_bench.artifacts.files import read_manifest, read_mask, read_seed
 from wsss_bench.artifacts.layout import LAST
@@ -129,6 +130,41 @@ def test_a_few_steps_lower_the_loss(name, mini_data):
         optimizer.step()
         values.append(loss.item())
     assert values[-1] < values[0]
+
+
+LOGARITHMS = {
+    *("log", "log1p", "logsumexp", "logaddexp", "log_softmax", "logsigmoid", "softplus", "nll_loss"),
+    *("cross_entropy", "binary_cross_entropy", "binary_cross_entropy_with_logits"),
+    "multilabel_soft_margin_loss",
+}
+
+
+class HalfPrecisionLosses(TorchFunctionMode):
+    """Collects the operations of losses that would run in bfloat16."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen, self.found = set(), set()
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        name = getattr(function, "__name__", "")
+        tensors = [value for value in args if isinstance(value, torch.Tensor)]
+        if name in LOGARITHMS and any(tensor.requires_grad for tensor in tensors):
+            self.seen.add(name)
+            if torch.is_autocast_enabled("cpu") or any(t.dtype == torch.bfloat16 for t in tensors):
+                self.found.add(name)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_losses_run_in_float32_under_autocast(name, mini_data):
+    method, data = built(name)
+    method.train()
+    with torch.autocast("cpu", torch.bfloat16), HalfPrecisionLosses() as losses:
+        values = method.training_loss(next(iter(data.train_dataloader())))
+    assert losses.seen
+    assert losses.found == set()
+    assert all(torch.isfinite(value) for value in values.values())
 
 
 @pytest.mark.parametrize("name", METHODS)

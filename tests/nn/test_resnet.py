@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from wsss_bench.nn.resnet import ImageNetNormalize, ResNetStages
+from wsss_bench.nn.normalize import ImageNetNormalize
+from wsss_bench.nn.resnet import ResNetStages
 
 FACTS = np.load(paths.GOLDEN / "clims" / "network_facts.npz")
 

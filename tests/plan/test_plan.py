@@ -62,7 +62,7 @@ def multi_stage(project, **changes):
     data = copy.deepcopy(DATA)
     data["data"]["train_split"] = "train_aug"
     project.write("configs/data/toy.yaml", data)
-    return project.experiment(methods=["cam"], **{**WHOLE, **changes})
+    return project.experiment(**{"methods": ["cam"], **WHOLE, **changes})
 
 
 def test_all_stages_of_a_multi_stage_method(project):
@@ -119,6 +119,69 @@ def test_a_fingerprint_follows_the_network_of_a_refiner(project):
     assert "cam-toy-s0-irn" in changed
     assert "cam-toy-s0-irn-net" in changed
     assert not {"cam-toy-s0", "cam-toy-s0-irn-labels", "cam-toy-s0-threshold"} & changed
+
+
+def settings_of(plan, row, refiner="irn"):
+    """Background levels of a row: of the labels, and after the walk; and the `post` of its pseudo masks."""
+    stages = {stage.title: stage.config for stage in plan.stages.values() if stage.kind == "refine"}
+    labels = stages[f"{row}-s0-{refiner}-labels"]["refiner"]["init_args"]
+    walk = stages[f"{row}-s0-{refiner}"]["refiner"]["init_args"]
+    (post,) = {
+        stage.config["post"]
+        for stage in plan.stages.values()
+        if stage.kind == "evaluate" and stage.title == f"{row}-s0-{refiner}"
+    }
+    return labels["foreground"], walk["threshold"], post
+
+
+def test_a_method_may_have_its_own_settings_of_a_refiner(project):
+    """Refiner, method, refiner on a data set, method on a data set, experiment: later ones win."""
+    file = multi_stage(project, methods=["cam", "clims"])
+    own = copy.deepcopy(METHODS["clims"])
+    own["bench"]["refine"] = {
+        "irn": {
+            "refiner": {"init_args": {"threshold": 0.25}},
+            "affinity_labels": {"init_args": {"foreground": 0.4}},
+        }
+    }
+    project.write("configs/methods/clims.yaml", own)
+    plan = make_plan(file, project.runs)
+    assert settings_of(plan, "cam-toy") == (0.3, 0.15, "irn")
+    changed = "irn[affinity_labels.foreground=0.4,threshold=0.25]"
+    assert settings_of(plan, "clims-toy") == (0.4, 0.25, changed)
+    # the data set's file of the refiner wins over the method's general one
+    project.write("configs/refine/irn.toy.yaml", {"affinity_labels": {"init_args": {"foreground": 0.7}}})
+    plan = make_plan(file, project.runs)
+    assert settings_of(plan, "cam-toy") == (0.7, 0.15, "irn")
+    assert settings_of(plan, "clims-toy") == (0.7, 0.25, "irn[threshold=0.25]")
+    # and the method's file for the data set over that
+    overlay = {"bench": {"refine": {"irn": {"affinity_labels": {"init_args": {"foreground": 0.8}}}}}}
+    project.write("configs/methods/clims.toy.yaml", overlay)
+    assert settings_of(make_plan(file, project.runs), "clims-toy")[0] == 0.8
+    override = {"bench": {"refine": {"irn": {"affinity_labels": {"init_args": {"foreground": 0.9}}}}}}
+    file = multi_stage(project, methods=["clims"], override={"clims": override})
+    project.write("configs/methods/clims.yaml", own)
+    assert settings_of(make_plan(file, project.runs), "clims-toy")[0] == 0.9
+    variants = {"clims-low": {"method": "clims", "override": override}}
+    file = multi_stage(project, methods=["clims"], variants=variants)
+    plan = make_plan(file, project.runs)
+    assert settings_of(plan, "clims-toy")[0] == 0.8
+    assert settings_of(plan, "clims-low-toy")[0] == 0.9
+
+
+def test_settings_of_a_refiner_that_does_not_exist_are_refused(project):
+    own = copy.deepcopy(METHODS["cam"])
+    own["bench"]["refine"] = {"inr": {"refiner": {}}}
+    file = multi_stage(project)
+    project.write("configs/methods/cam.yaml", own)
+    with pytest.raises(ConfigError, match=r"bench\.refine\.inr: .* did you mean 'irn'"):
+        make_plan(file, project.runs)
+    own["bench"]["refine"] = {"irn": {"refiner": {"init_argz": {}}}}
+    project.write("configs/methods/cam.yaml", own)
+    with pytest.raises(
+        ConfigError, match=r"irn\.yaml with bench\.refine\.irn of .*cam\.yaml: refiner\.init_ar"
+    ):
+        make_plan(file, project.runs)
 
 
 def test_a_segmenter_without_masks_has_the_mark_of_its_refiner(project):

@@ -317,6 +317,30 @@ def test_cost_and_published_results_of_a_method_with_many_stages(world):
     ]
 
 
+def test_settings_of_a_method_for_a_refiner_are_named_and_do_not_hide_its_published_result(world):
+    paper = [
+        {
+            "dataset": "toy",
+            "split": "train",
+            "product": "pseudo_mask",
+            "miou": 74.1,
+            "source": "Z",
+            "post": "irn",
+        }
+    ]
+    cell = world.cell("clims", paper=paper)
+    masks = world.stage("refine", cell, {}, "-irn")
+    post = "irn[affinity_labels.background=0.1,threshold=0.2]"
+    world.score(cell, "pseudo_mask", "train", [scored(0.7, post=post, split="toy-train", n_images=10)], masks)
+    world.plan.products[-1] = replace(world.plan.products[-1], refiner="irn")
+    board = world.leaderboard()
+    (record,) = as_records(board)
+    assert post in record["protocol"]
+    assert record["paper_miou"] == 74.1
+    page = render(world.plan, board, [])
+    assert f"- clims on toy: {post}, settings of the method in place of those in the refiner's file." in page
+
+
 def test_a_method_is_compared_with_what_it_starts_from(world):
     for name, fixed in (("clims", 0.60), ("between", 0.55), ("cam", 0.50), ("cam-long", 0.45)):
         method = "cam" if name == "cam-long" else name

@@ -16,10 +16,12 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.nn import functional as F
 
+from wsss_bench.losses.precision import in_float32
 from wsss_bench.losses.ranks import mean_over_ranks
 from wsss_bench.types import IGNORE
 
 
+@in_float32
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Mean cross-entropy over the pixels that are not 255.
 
@@ -33,6 +35,7 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return mean_over_ranks(_per_pixel(logits, labels)[labels != IGNORE])
 
 
+@in_float32
 def balanced_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     r"""Half the mean over background pixels plus half the mean over foreground pixels.
 
@@ -50,6 +53,23 @@ def balanced_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return 0.5 * mean_over_ranks(loss[labels == 0]) + 0.5 * mean_over_ranks(loss[foreground])
 
 
+@in_float32
+def cross_entropy_per_image(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean over the pixels of each image, then over images.
+
+    Several ranks with equal shares of a batch so train what one process trains.
+
+    Args:
+        logits: `(B, 1 + C, h, w)`.
+        labels: `(B, h, w)` int64 in {0..C, 255}.
+
+    Returns:
+        Scalar; an image that is 255 everywhere adds 0.
+    """
+    valid = (labels != IGNORE).sum(dim=(1, 2)).clamp(min=1)
+    return (_per_pixel(logits, labels).sum(dim=(1, 2)) / valid).mean()
+
+
 def resize_labels(labels: Tensor, size: Sequence[int]) -> Tensor:
     """Resize labels `(B, H, W)` int64 to `size` by nearest neighbour at cell centres, as PIL does."""
     return F.interpolate(labels[:, None].float(), tuple(size), mode="nearest-exact")[:, 0].long()
@@ -61,4 +81,4 @@ def _per_pixel(logits: Tensor, labels: Tensor) -> Tensor:
             f"labels are {tuple(labels.shape)} for logits {tuple(logits.shape)}; "
             "resize one of them to the other"
         )
-    return F.cross_entropy(logits.float(), labels, ignore_index=IGNORE, reduction="none")
+    return F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none")

@@ -15,6 +15,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 from torchmetrics.classification import MultilabelAveragePrecision
 
+from wsss_bench.methods.gradient_guard import GradientGuard
 from wsss_bench.methods.optim import OptimConfig, build_optimizer, build_schedule
 from wsss_bench.metrics.miou import MeanIoU
 from wsss_bench.placement import Placement, Stretched
@@ -53,6 +54,7 @@ class Method(LightningModule, ABC):
             len(self.class_names), average="macro", validate_args=False
         )
         self.mean_iou = MeanIoU(len(self.class_names) + 1)
+        self._gradient_guard = GradientGuard()
 
     # What a subclass defines.
 
@@ -97,21 +99,30 @@ class Method(LightningModule, ABC):
 
         Raises:
             TypeError: the batch is not of `batch_type`.
-            ValueError: the sum is not finite.
         """
         if batch_index == 0:
             self._check_batch(batch)
         losses = self.training_loss(batch)
         total = torch.stack([loss.float() for loss in losses.values()]).sum()
-        if not torch.isfinite(total):
-            values = ", ".join(f"{name}={loss.item():g}" for name, loss in losses.items())
-            raise ValueError(
-                f"the loss is not finite at step {self.global_step}: {values}; images "
-                f"{', '.join(batch.image_ids)}. Lower the learning rate, or look at these images and "
-                "their labels."
-            )
+        self._gradient_guard.add_batch(losses, batch.image_ids)
         self.log_dict({f"train/{name}": loss.detach() for name, loss in losses.items()}, batch_size=1)
         return total
+
+    @final
+    def on_before_optimizer_step(self, optimizer: Any) -> None:
+        """Stop before a step whose gradient is not finite (`gradient_guard.py`).
+
+        Raises:
+            ValueError: such a step; on a GPU up to 50 steps later, but before a checkpoint is written.
+        """
+        # with float16, a gradient scaler leaves such steps out and lowers its scale
+        if getattr(self.trainer.precision_plugin, "scaler", None) is None:
+            self._gradient_guard.add_step(self.parameters(), self.global_step)
+
+    def monitor(self, name: str, value: Tensor) -> None:
+        """Log a number of this step that is no loss, as `train/<name>`; outside of a training, do nothing."""
+        if self._trainer is not None:
+            self.log(f"train/{name}", value, batch_size=1)
 
     @final
     def validation_step(self, batch: Any, batch_index: int) -> None:
@@ -153,7 +164,8 @@ class Method(LightningModule, ABC):
 
     @final
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the method and its classes to the checkpoint."""
+        """Add the method and its classes to the checkpoint, once the gradients before it are checked."""
+        self._gradient_guard.check()
         checkpoint["wsss_bench"] = {
             "method": _qualified_name(type(self)),
             "class_names": list(self.class_names),

@@ -19,11 +19,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from wsss_bench.losses.classification import multilabel_soft_margin
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.optim import OptimConfig
-from wsss_bench.nn.resnet import ImageNetNormalize, ResNetStages
+from wsss_bench.nn.backbone import build_backbone
 from wsss_bench.placement import CroppedGrid
 from wsss_bench.types import ImageBatch
 
@@ -34,9 +34,10 @@ class CAM(Method):
     Args:
         class_names: Foreground classes, in label order.
         optim: Optimiser; its learning rate is the backbone's.
-        backbone: timm ResNet name, or a recipe file.
+        backbone: timm name of a ResNet, or of another network with features at four strides
+            (`nn/backbone.py`), or a recipe file.
         weights: `imagenet`, a checkpoint path, or None for random weights.
-        output_stride: Stride of the class maps.
+        output_stride: Stride of the class maps; a ResNet loses strides without dilation, others with it.
         frozen_stages: Number of stages without gradient: 3 in IRN (stem, layer1, layer2), 1 in CLIMS' copy
             (stem).
         freeze_bn: BatchNorm uses its pretrained running statistics in training too, as in IRN.
@@ -58,14 +59,14 @@ class CAM(Method):
         head_lr_scale: float = 10.0,
     ) -> None:
         super().__init__(class_names, optim)
-        self.normalize = ImageNetNormalize()
-        self.backbone = ResNetStages(backbone, weights, output_stride, frozen_stages, freeze_bn)
+        self.backbone = build_backbone(backbone, weights, output_stride, frozen_stages, freeze_bn)
+        self.normalize = self.backbone.normalize
         self.head = nn.Conv2d(self.backbone.channels, len(self.class_names), 1, bias=False)
         self.head_lr_scale = head_lr_scale
         self.seed_placement = CroppedGrid(output_stride)  # seeds are drawn as those of IRN
 
     def training_loss(self, batch: ImageBatch) -> dict[str, Tensor]:
-        return {"classification": F.multilabel_soft_margin_loss(self.class_logits(batch.image), batch.labels)}
+        return {"classification": multilabel_soft_margin(self.class_logits(batch.image), batch.labels)}
 
     def class_logits(self, image: Tensor) -> Tensor:
         return self._class_maps(image).mean(dim=(2, 3))  # (B, C)

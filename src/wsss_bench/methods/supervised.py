@@ -13,10 +13,12 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wsss_bench.losses.segmentation import cross_entropy_per_image
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.optim import OptimConfig
-from wsss_bench.nn.resnet import ImageNetNormalize, ResNetStages
-from wsss_bench.types import IGNORE, MaskBatch
+from wsss_bench.nn.normalize import ImageNetNormalize
+from wsss_bench.nn.resnet import ResNetStages
+from wsss_bench.types import MaskBatch
 
 
 class Supervised(Method):
@@ -57,11 +59,7 @@ class Supervised(Method):
     def training_loss(self, batch: MaskBatch) -> dict[str, Tensor]:
         logits = self.segmentation_logits(batch.image)
         logits = self.segmentation_placement.draw(logits, batch.image.shape[-2:], batch.mask.shape[1:])
-        loss = F.cross_entropy(logits, batch.mask, ignore_index=IGNORE, reduction="none").sum(dim=(1, 2))
-        # Mean over the pixels of each image, then over images: several ranks with equal shares of a batch
-        # train what one process trains, and an image that is 255 everywhere gives 0, not NaN.
-        valid = (batch.mask != IGNORE).sum(dim=(1, 2)).clamp(min=1)
-        return {"cross_entropy": (loss / valid).mean()}
+        return {"cross_entropy": cross_entropy_per_image(logits, batch.mask)}
 
     def segmentation_logits(self, image: Tensor) -> Tensor:
         return self.decoder(self.backbone(self.normalize(image)))  # (B, 1 + C, h, w)

@@ -10,43 +10,13 @@ all 3x3 convolutions of a stage the same dilation, where timm gives the first on
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from torch import Tensor, nn
 
-from wsss_bench.nn.weights import locate
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-def create_timm(backbone: str, weights: str | None, **kwargs: Any) -> nn.Module:
-    """Build a timm network without its classifier.
-
-    Args:
-        backbone: timm model name; or a path (also `package:...`) to a JSON file `{"model": name, "kwargs":
-            {...}}`.
-        weights: `imagenet` for timm's own weights, a checkpoint path (also `package:...`) in a format that
-            timm can load without unpickling code, or None for random weights.
-        **kwargs: Passed to `timm.create_model`.
-    """
-    backbone, recipe = read_recipe(backbone)
-    kwargs = {**recipe, **kwargs}
-    if weights is None or weights == "imagenet":
-        return timm.create_model(backbone, pretrained=weights is not None, num_classes=0, **kwargs)
-    return timm.create_model(backbone, num_classes=0, checkpoint_path=locate(weights), **kwargs)
-
-
-def read_recipe(backbone: str) -> tuple[str, dict[str, Any]]:
-    """timm model name and keyword arguments of `backbone` (see `create_timm`)."""
-    if not backbone.endswith(".json"):
-        return backbone, {}
-    recipe = json.loads(Path(locate(backbone)).read_text())
-    return recipe["model"], recipe["kwargs"]
+from wsss_bench.nn.stages import Stages
+from wsss_bench.nn.timm_models import create_timm, family_of, own_normalize
 
 
 def _remove_stride(layer: nn.Module) -> None:
@@ -66,23 +36,7 @@ def _dilate(layer: nn.Module, rate: int) -> None:
             module.padding = tuple(rate * (size // 2) for size in module.kernel_size)
 
 
-class ImageNetNormalize(nn.Module):
-    """`(B, 3, H, W)` in [0, 1] -> normalised with ImageNet's mean and standard deviation."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """`(B, 3, H, W)` in [0, 1] -> the same, normalised."""
-        return (image - self.mean) / self.std
-
-
-class ResNetStages(nn.Module):
+class ResNetStages(Stages):
     """timm ResNet returning the features of its five stages: stem with max-pool, and layers 1 to 4.
 
     Args:
@@ -97,7 +51,7 @@ class ResNetStages(nn.Module):
             or not (CAM, IRN).
 
     Raises:
-        ValueError: `backbone` is no ResNet of timm, or `frozen_stages` is outside 0..5.
+        ValueError: `backbone` is no ResNet of timm, or `frozen_stages` or `output_stride` is out of range.
     """
 
     def __init__(
@@ -109,12 +63,13 @@ class ResNetStages(nn.Module):
         freeze_bn: bool = False,
         dilated: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(freeze_bn)
         if not 0 <= frozen_stages <= 5:
             raise ValueError(f"frozen_stages counts stem and four layers, so 0..5; got {frozen_stages}")
-        name, _ = read_recipe(backbone)
-        if timm.model_entrypoint(name.split(".")[0]).__module__ != "timm.models.resnet":
+        if family_of(backbone) != "resnet":
             raise ValueError(f"{backbone!r} is not one of timm's ResNets; choose e.g. resnet50.tv_in1k")
+        if output_stride not in (4, 8, 16, 32):
+            raise ValueError(f"output_stride of a ResNet is 4, 8, 16 or 32; got {output_stride}")
         net: Any = create_timm(backbone, weights, output_stride=max(8, output_stride))  # timm's minimum is 8
         if output_stride == 4:
             _remove_stride(net.layer2)
@@ -124,24 +79,16 @@ class ResNetStages(nn.Module):
             _dilate(layer, max(1, stride // output_stride) if dilated else 1)
         stem = nn.Sequential(net.conv1, net.bn1, net.act1, net.maxpool)
         self.stages = nn.ModuleList([stem, net.layer1, net.layer2, net.layer3, net.layer4])
-        self.stage_channels: list[int] = [info["num_chs"] for info in net.feature_info]
-        self.channels: int = net.num_features
+        self.stage_channels = [info["num_chs"] for info in net.feature_info]
+        self.stage_strides = [min(stride, output_stride) for stride in (4, 4, 8, 16, 32)]
+        self.channels = net.num_features
+        self.normalize = own_normalize(backbone)
         self.frozen_stages = frozen_stages
-        self.freeze_bn = freeze_bn
         self.stages[:frozen_stages].requires_grad_(False)
         # 10 % faster on CPUs, more with bf16 on CPUs and GPUs
         self.to(memory_format=torch.channels_last)
         # apply freeze_bn now: trainers may not call train(), as new modules are in training mode already
         self.train()
-
-    def train(self, mode: bool = True) -> ResNetStages:
-        """Set training mode; with `freeze_bn`, BatchNorm stays in evaluation mode."""
-        super().train(mode)
-        if self.freeze_bn:
-            for module in self.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
-        return self
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """`(B, 3, H, W)`, normalised -> five feature maps at strides 4, 4, 8, 16, ...

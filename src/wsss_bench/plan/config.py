@@ -71,6 +71,9 @@ class MethodHints:
         threshold: The fixed background threshold of its seeds, in [0, 1]; null for a method without seeds.
         warm_start: Another method, trained first on the same data with the same random seed; training starts
             from its weights.
+        refine: Settings of refiners that differ for the seeds of this method, by name of the refiner, with
+            the keys of its file. What is said for one data set (`irn.mini.yaml`, `clims.coco.yaml`) wins over
+            what is said for all, and the method over the refiner.
         remark: A note for readers of the table, in brackets behind the name of the row: `re-implementation`.
         paper: Published results.
     """
@@ -82,6 +85,7 @@ class MethodHints:
     extra: list[Extra] = field(default_factory=list)
     threshold: float | None = None
     warm_start: str | None = None
+    refine: dict[str, dict[str, Any]] = field(default_factory=dict)
     remark: str = ""
     paper: list[PublishedResult] = field(default_factory=list)
 

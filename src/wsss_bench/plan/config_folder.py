@@ -56,10 +56,17 @@ class ConfigFolder:
         self, name: str, dataset: str, trainer: dict[str, Any], *overrides: dict[str, Any]
     ) -> MethodFile:
         """A method as it runs on `dataset`: file, overlay, `trainer` and `overrides`; later ones win."""
-        content, files = self._layers(METHODS, name, dataset)
+        *layers, files = self._layers(METHODS, name, dataset)
         if any(overrides):
             files += " with the experiment's overrides"
-        return read_as(MethodFile, merge(content, {"trainer": trainer}, *overrides), files)
+        method = read_as(MethodFile, merge(*layers, {"trainer": trainer}, *overrides), files)
+        for refiner in method.bench.refine:
+            if refiner not in self.names(REFINE):
+                raise ConfigError(
+                    f"{files}: bench.refine.{refiner}: there is no such refiner; "
+                    f"{nearest(refiner, self.names(REFINE))}"
+                )
+        return method
 
     def data(self, name: str) -> DataFile:
         """A data set and its protocol."""
@@ -78,9 +85,27 @@ class ConfigFolder:
         path, content = self._file(TRAINER, name)
         return read_as(TrainerFile, content, path).trainer
 
-    def refiner(self, name: str, dataset: str, trainer: dict[str, Any]) -> RefinerFile:
-        """A refiner as it runs on `dataset`; its network, if it has one, runs with `trainer`."""
-        content, files = self._layers(REFINE, name, dataset)
+    def refiner(
+        self,
+        name: str,
+        dataset: str,
+        trainer: dict[str, Any],
+        method: str | None = None,
+        *overrides: dict[str, Any],
+    ) -> RefinerFile:
+        """A refiner as it runs on `dataset`; its network, if it has one, runs with `trainer`.
+
+        With a method, its `bench.refine` applies: that of its file over the refiner's file, then what the
+        files of the data set say, the refiner's first, then the `overrides` of the method.
+        """
+        base, overlay, files = self._layers(REFINE, name, dataset)
+        content = merge(base, overlay)
+        if method is not None:
+            own, own_overlay, own_files = self._layers(METHODS, method, dataset)
+            changes = [_refine_of(layer, name) for layer in (own, own_overlay, *overrides)]
+            content = merge(base, changes[0], overlay, *changes[1:])
+            if any(changes):
+                files += f" with bench.refine.{name} of {own_files}"
         if "network" in content:
             content = merge(content, {"network": {"trainer": trainer}})
         refiner = read_as(RefinerFile, content, files)
@@ -93,16 +118,16 @@ class ConfigFolder:
 
     def segmenter(self, name: str, dataset: str, trainer: dict[str, Any]) -> SegmenterFile:
         """A segmenter as it runs on `dataset`."""
-        content, files = self._layers(SEGMENTERS, name, dataset)
-        return read_as(SegmenterFile, merge(content, {"trainer": trainer}), files)
+        *layers, files = self._layers(SEGMENTERS, name, dataset)
+        return read_as(SegmenterFile, merge(*layers, {"trainer": trainer}), files)
 
-    def _layers(self, kind: str, name: str, dataset: str) -> tuple[dict[str, Any], str]:
-        """The file and its overlay merged, and the text that names them in messages."""
+    def _layers(self, kind: str, name: str, dataset: str) -> tuple[dict[str, Any], dict[str, Any], str]:
+        """The file, its overlay (empty if there is none), and the text that names them in messages."""
         path, content = self._file(kind, name)
         overlay = file_key(kind, name, self.data(dataset).protocol.overlay or dataset)
         if overlay not in self.listed:
-            return content, str(path)
-        return merge(content, self.contents[overlay]), f"{path} with {Path(overlay).name}"
+            return content, {}, str(path)
+        return content, self.contents[overlay], f"{path} with {Path(overlay).name}"
 
     def _file(self, kind: str, name: str) -> tuple[Path, dict[str, Any]]:
         key = file_key(kind, name)
@@ -113,3 +138,9 @@ class ConfigFolder:
                 f"{nearest(name, known) if known else 'the folder has no YAML files'}"
             )
         return self.root / key, self.contents[key]
+
+
+def _refine_of(layer: dict[str, Any], refiner: str) -> dict[str, Any]:
+    """What a layer of a method, which was checked, changes of a refiner."""
+    changes: dict[str, Any] = layer.get("bench", {}).get("refine", {}).get(refiner, {})
+    return changes

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from wsss_bench.plan.config import ClassSpec, NetworkSpec, RefinerFile, SegmenterFile
 from wsss_bench.plan.plan import ScoredProduct, Stage
@@ -14,10 +15,11 @@ from wsss_bench.plan.stage_table import StageTable
 
 @dataclass(frozen=True)
 class MultiStage:
-    """What follows the seeds on one data set, the same for every multi-stage method.
+    """What follows the seeds of a method on one data set.
 
     Args:
-        refiners: The refiners, by name.
+        refiners: The refiners, by name, as they run on the seeds of this method.
+        usual: The same as they run on the seeds of a method without settings of its own (`bench.refine`).
         absent: Modules that refiners require and that are not installed.
         pseudo_masks: Name of the refiner on whose masks the segmenter is trained, if any.
         segmenter_name: Name of the segmenter, if any.
@@ -25,6 +27,7 @@ class MultiStage:
     """
 
     refiners: Mapping[str, RefinerFile]
+    usual: Mapping[str, RefinerFile]
     absent: frozenset[str]
     pseudo_masks: str | None = None
     segmenter_name: str | None = None
@@ -85,7 +88,8 @@ class MultiStage:
         masks = _refine(table, configs, seed, refiner.refiner, name, network, trained_on=trained_on)
         if not refiner.scored:
             return masks, ScoredProduct(configs.cell, "pseudo_mask", split, name, None, "partial", extra)
-        return masks, score_pseudo_masks(table, configs, masks, name, extra)
+        post = named_with_changes(name, self.usual[name], refiner)
+        return masks, score_pseudo_masks(table, configs, masks, name, post, extra)
 
     def _segmentations(
         self, table: StageTable, configs: CellConfigs, masks: Stage | None, pseudo_masks: ScoredProduct
@@ -175,6 +179,24 @@ def _fit(
     if configs.extra_images:  # there are pseudo masks of these images too
         config["data"] = config["data"] | {"extra_images": configs.extra_images}
     return table.stage(kind, configs.title(suffix), config, {"masks": masks})
+
+
+def named_with_changes(name: str, usual: RefinerFile, changed: RefinerFile) -> str:
+    """Name of a refiner with the settings that a method changes, for protocols: `irn[threshold=0.2]`."""
+    before, after = _settings(asdict(usual)), _settings(asdict(changed))
+    changes = [
+        f"{key}={after.get(key)}" for key in sorted({*before, *after}) if before.get(key) != after.get(key)
+    ]
+    return f"{name}[{','.join(changes)}]" if changes else name
+
+
+def _settings(content: Mapping[str, Any], place: str = "") -> dict[str, Any]:
+    """Nested settings by dotted name, without the levels that all of them share."""
+    found: dict[str, Any] = {}
+    for key, value in content.items():
+        path = place if key in ("refiner", "init_args") else f"{place}{key}."
+        found |= _settings(value, path) if isinstance(value, Mapping) else {path.rstrip("."): value}
+    return found
 
 
 def _mark(module: str) -> str:

@@ -66,19 +66,22 @@ def plan_experiment(files: ExperimentFiles, folder: StageFolder, absent: frozens
             )
     names = [*experiment.data, *([experiment.train_on] if experiment.train_on else [])]
     datasets = {name: files.configs.data(name) for name in names}
-    # in the order of the cells: which data sets have a multi-stage method, and what follows its seeds there
+    # what follows the seeds of each row, in the order of the cells
     multi_stages = {
-        name: _multi_stage(files, name, absent)
-        for name in dict.fromkeys(cell.dataset for cell in cells if _is_multi_stage(cell))
+        (cell.dataset, cell.row): _multi_stage(files, cell, absent) for cell in cells if _is_multi_stage(cell)
     }
     table = StageTable(files.name, folder)
     products = [
         product
         for cell in cells
-        for product in _products(table, files, cell, datasets[cell.dataset], multi_stages.get(cell.dataset))
+        for product in _products(
+            table, files, cell, datasets[cell.dataset], multi_stages.get((cell.dataset, cell.row))
+        )
     ]
     notes = [note for after_seeds in multi_stages.values() for note in after_seeds.notes()]
-    segmenters = {name: after_seeds.describe_segmenter() for name, after_seeds in multi_stages.items()}
+    segmenters = {
+        dataset: after_seeds.describe_segmenter() for (dataset, _), after_seeds in multi_stages.items()
+    }
     return Plan(
         files.name,
         files.trainer,
@@ -95,14 +98,19 @@ def _is_multi_stage(cell: Cell) -> bool:
     return cell.content.bench.pipeline == "multi_stage"
 
 
-def _multi_stage(files: ExperimentFiles, dataset: str, absent: frozenset[str]) -> MultiStage:
-    """The refiners and the segmenter of the experiment, as they run on a data set."""
-    experiment, configs, trainer = files.experiment, files.configs, files.trainer
-    refiners = {name: configs.refiner(name, dataset, trainer) for name in experiment.refiners}
+def _multi_stage(files: ExperimentFiles, cell: Cell, absent: frozenset[str]) -> MultiStage:
+    """The refiners and the segmenter of the experiment, as they run on the seeds of a cell."""
+    experiment, configs, trainer, dataset = files.experiment, files.configs, files.trainer, cell.dataset
+    variant = experiment.variants.get(cell.row)
+    overrides = (experiment.override.get(cell.method, {}), variant.override if variant else {})
+    usual = {name: configs.refiner(name, dataset, trainer) for name in experiment.refiners}
+    refiners = {
+        name: configs.refiner(name, dataset, trainer, cell.method, *overrides) for name in experiment.refiners
+    }
     segmenter = None
     if experiment.segmenter is not None:
         segmenter = configs.segmenter(experiment.segmenter, dataset, trainer)
-    return MultiStage(refiners, absent, experiment.pseudo_masks, experiment.segmenter, segmenter)
+    return MultiStage(refiners, usual, absent, experiment.pseudo_masks, experiment.segmenter, segmenter)
 
 
 def _products(

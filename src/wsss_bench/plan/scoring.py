@@ -26,7 +26,7 @@ def score_seeds(table: StageTable, configs: CellConfigs, seeds: Stage) -> Scored
 
 
 def score_pseudo_masks(
-    table: StageTable, configs: CellConfigs, masks: Stage, refiner: str, extra: tuple[str, ...]
+    table: StageTable, configs: CellConfigs, masks: Stage, refiner: str, post: str, extra: tuple[str, ...]
 ) -> ScoredProduct:
     """Score the pseudo masks of a refiner on the training split.
 
@@ -35,6 +35,7 @@ def score_pseudo_masks(
         configs: The cell.
         masks: The refine stage.
         refiner: Name of the refiner.
+        post: The same, with the settings that differ for this method.
         extra: What the masks were made with beyond the seeds.
     """
     split = configs.protocol.train_split
@@ -43,7 +44,7 @@ def score_pseudo_masks(
         "masks": str(masks.path),
         "image_labels": "given",
         "scales": configs.scales,
-        "post": refiner,
+        "post": post,
         "threshold": None,
         "holdout": 0,
     }

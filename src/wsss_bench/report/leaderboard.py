@@ -79,7 +79,8 @@ class Row:
         refiner: Refiner of pseudo masks, or of the pseudo masks that a segmenter was trained on.
         protocol: Protocol id, without the value of a threshold that was chosen on data.
         scales: `ss`, `ms`, or `own` for a read-out that a paper published.
-        post: `raw`, `crf`, the refiner, or the name of the published read-out.
+        post: `raw`, `crf`, the name of the published read-out, or the refiner, with its settings where the
+            method has its own: `irn[threshold=0.2]`.
         rule: `fixed`, `heldout`, `oracle` or `na`.
         headline: Whether this score ranks.
         hints: The `bench:` block of the method.

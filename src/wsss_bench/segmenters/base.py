@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from wsss_bench.losses.segmentation import balanced_cross_entropy, cross_entropy
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.optim import OptimConfig
-from wsss_bench.nn.resnet import ImageNetNormalize, ResNetStages
+from wsss_bench.nn.normalize import ImageNetNormalize
+from wsss_bench.nn.resnet import ResNetStages
 from wsss_bench.types import MaskBatch
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

@@ -2,6 +2,8 @@
 
 import copy
 
+import numpy as np
+import paths
 import pytest
 import torch
 from torch import nn
@@ -71,6 +73,24 @@ def test_class_weights_and_class_related_background_enter_as_published(method):
     assert losses["otm"].item() == pytest.approx((3 + 2) * log2 / 2)
     assert losses["btm"].item() == pytest.approx((3 + 2) * log2 / 2)
     assert losses["cbs"].item() == pytest.approx(log2)
+
+
+def test_negative_cosines_train_on_and_the_loss_is_that_of_the_other_pairs(method):
+    golden = np.load(paths.GOLDEN / "clims" / "camera_ready_negative_cosine.npz")
+    s_oo = torch.tensor(golden["cosine"].ravel(), requires_grad=True)
+    labels = torch.tensor([0, 2, 2, 0, 0])  # boat has weight 3
+    s_bo, s_ob = torch.full((5,), 0.1), torch.full((5, 3), 0.1)
+    method.matcher.forward = lambda *_: Similarities(labels, s_oo, s_bo, s_ob)
+    seen = {}
+    method.monitor = lambda name, value: seen.update({name: value.item()})
+    method.loss_weights = LossWeights(2.0, 1.0, 1.0, 1.0)
+    losses = method.training_loss(batch(torch.eye(8)[:5]))
+    losses["otm"].backward()
+    weight = torch.tensor([1.0, 3.0, 3.0, 1.0, 1.0])
+    np.testing.assert_allclose(s_oo.grad, 2 * -(weight / (5 * s_oo.detach())), rtol=1e-5)
+    expected = -(weight * s_oo.detach().log())[[0, 1, 4]].mean()
+    assert losses["otm"].item() == pytest.approx(2 * expected.item(), rel=1e-5)
+    assert seen == {"pairs_with_negative_cosine": 2}
 
 
 def test_a_batch_without_labels_has_only_the_area_regularization(method):

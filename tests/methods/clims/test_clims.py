@@ -88,7 +88,7 @@ def published_step(weights):
     )
     activation, image = golden("activation").requires_grad_(), golden("image").requires_grad_()
     method.matcher = TextMatcher(FakeCLIP(), ["class"] * 20, ["background"] * 10)
-    method.normalize = nn.Identity()
+    method.clip_normalize = nn.Identity()
     method._class_maps = lambda _: FakeClassMaps(activation)
     return method.training_loss(batch_of(image, golden("label"))), activation, image
 
@@ -176,7 +176,7 @@ def test_padding_and_masked_pixels_are_zero_in_the_clip_input(method):
     # the transforms pad with the mean colour of ImageNet
     image[..., 40:] = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
     regions = object_and_background_regions(
-        torch.zeros(1, 8, 8), method.normalize(image), torch.tensor([0]), 64
+        torch.zeros(1, 8, 8), method.clip_normalize(image), torch.tensor([0]), 64
     )
     assert not regions[0].any()
     assert not regions[1, :, :, 41:].any()

@@ -13,6 +13,7 @@ from wsss_bench.methods.clims.losses import (
     clamp_similarity,
     class_related_background_suppression,
     object_text_matching,
+    unclamped_object_text_matching,
 )
 
 GOLDEN = paths.GOLDEN / "clims"
@@ -38,6 +39,22 @@ def test_matching_terms_equal_the_published_ones(term, loss):
     outside = (similarity < 0) | (similarity == 1)
     assert outside.any()
     assert not similarity.grad[outside].any()
+
+
+def test_a_negative_cosine_has_the_published_gradient_and_no_value():
+    """The published loss is NaN there; training goes on with this gradient."""
+    golden = np.load(GOLDEN / "camera_ready_negative_cosine.npz")
+    similarity, weight = leaf(golden["cosine"].ravel()), torch.tensor(golden["weight"].ravel())
+    losses = weight * unclamped_object_text_matching(similarity)
+    losses.mean().backward()
+    assert_equal(similarity.grad, golden["grad_L_OTM"].ravel())
+    positive = golden["cosine"].ravel() > 0
+    assert_equal(losses[positive], (-weight * similarity.detach().log())[positive])
+    assert not losses[~positive].any()
+    zero = leaf(golden["zero_cosine"].ravel())
+    unclamped_object_text_matching(zero).sum().backward()
+    assert not torch.isfinite(zero.grad).all()
+    assert torch.isinf(torch.tensor(golden["zero_grad_L_OTM"])).any()
 
 
 @pytest.mark.parametrize("data", ["voc", "coco"])

@@ -4,6 +4,8 @@ import paths
 import pytest
 import yaml
 
+from wsss_bench.methods.single_stage.dalnet import StartSteps as DALNetStart
+from wsss_bench.methods.single_stage.toco import StartSteps as ToCoStart
 from wsss_bench.plan.planner import make_plan
 from wsss_bench.plan.reader import read_configs
 from wsss_bench.stages.check import check
@@ -50,3 +52,14 @@ def test_supervision_and_extra_are_declared():
     assert (dalnet.supervision, set(dalnet.extra)) == ("image+text", {"clip", "imagenet_21k"})
     assert (toco.supervision, set(toco.extra)) == ("image", {"imagenet_21k"})
     assert (CONFIGS / "methods" / "dalnet.yaml").read_text().startswith("# DALNet (re-implementation)")
+
+
+def test_losses_start_as_published_on_coco():
+    """ToCo's code on COCO, counted from 0; DALNet takes from it what it says it takes."""
+    folder = read_configs(CONFIGS)
+    toco, dalnet = (folder.method(name, "coco", {}).model.init_args for name in ("toco", "dalnet"))
+    assert toco["start"] == {"ptc": 12001, "ctc": 12001, "seg": 8001}
+    assert toco["cam"]["aux_cam_until"] == dalnet["cam"]["aux_cam_until"] == 12001
+    assert dalnet["start"] == {"lea": 6000, "ccl": 6000, "seg": 8001}
+    assert ToCoStart() == ToCoStart(ptc=0, ctc=0, seg=2001)
+    assert DALNetStart().seg == 2001

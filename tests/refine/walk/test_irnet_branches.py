@@ -9,11 +9,15 @@ from wsss_bench.refine.walk.irnet_branches import (
     BoundaryBranch,
     DisplacementBranch,
     flip_averaged_boundary_map,
-    stage_strides,
 )
 
 GOLDEN = paths.GOLDEN / "clims"
 RESNET50 = (64, 256, 512, 1024, 2048)
+
+
+def strides_of(output_stride, stages=5):
+    """Strides of a ResNet (five stages) or of another network (four) with an output stride."""
+    return [min(stride, output_stride) for stride in (4, 4, 8, 16, 32)[-stages:]]
 
 
 def features(height, width, channels, strides):
@@ -22,9 +26,10 @@ def features(height, width, channels, strides):
 
 @pytest.mark.parametrize("row", np.load(GOLDEN / "irn_shapes.npz")["input_edge_dp"].tolist())
 @pytest.mark.parametrize("output_stride", [8, 16, 32])
-def test_sizes_are_those_of_irn(row, output_stride):
+@pytest.mark.parametrize("stages", [4, 5])
+def test_sizes_are_those_of_irn(row, output_stride, stages):
     height, width, *expected = row
-    channels, strides = (8, 8, 8, 8, 8), stage_strides(output_stride)
+    channels, strides = [8] * stages, strides_of(output_stride, stages)
     stages = features(height, width, channels, strides)
     edge = BoundaryBranch(channels, strides, 4)(stages)
     displacement = DisplacementBranch(channels, strides, 4)(stages)
@@ -33,8 +38,7 @@ def test_sizes_are_those_of_irn(row, output_stride):
 
 
 def test_channels_are_those_of_irn():
-    strides = stage_strides(16)
-    assert strides == (4, 4, 8, 16, 16)
+    strides = strides_of(16)
     edge, displacement = BoundaryBranch(RESNET50, strides), DisplacementBranch(RESNET50, strides)
     convolutions = sum(RESNET50) * 32 + 160 + 1  # laterals, and the classifier with bias
     assert sum(p.numel() for p in edge.parameters()) == convolutions + 5 * 2 * 32

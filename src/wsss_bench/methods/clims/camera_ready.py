@@ -8,8 +8,8 @@ map; CLIP's image statistics for both networks; no clamp on the similarities; hi
 some classes; class-related background prompts and no threshold in CBS.
 
 The published numbers need a CLIP that was fine-tuned on captions made of VOC's image labels; `clip` takes the
-folder of such a model. Departures as in `improved.py`, and: a cosine that is not positive stops the run
-(published: NaN).
+folder of such a model. Departures as in `improved.py`, and: with negative cosines the loss is reported on the
+other pairs (published: NaN); its gradient is the published one.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ import torch
 from timm.models.resnet import Bottleneck
 from torch import Tensor, nn
 
-from wsss_bench.losses.ranks import mean_over_ranks, sum_over_ranks
+from wsss_bench.losses.ranks import mean_over_ranks, sum_over_ranks, summed_over_ranks
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.clims.losses import (
     LossWeights,
     area_regularization,
     background_text_matching,
     class_related_background_suppression,
-    object_text_matching,
+    unclamped_object_text_matching,
 )
 from wsss_bench.methods.clims.prompts import Prompts, clims_prompts
 from wsss_bench.methods.clims.text_matcher import TextMatcher, load_clip
 from wsss_bench.methods.optim import OptimConfig
-from wsss_bench.nn.resnet import ResNetStages
+from wsss_bench.nn.backbone import build_backbone
 from wsss_bench.placement import CroppedGrid
 from wsss_bench.types import ImageBatch
 
@@ -48,7 +48,7 @@ class CLIMSCameraReady(Method):
         class_names: Foreground classes, in label order.
         optim: Optimiser, one learning rate for all parameters (in the published code the groups with 10 and
             20 times the learning rate are empty).
-        backbone: timm ResNet name, or a recipe file.
+        backbone: timm name of a ResNet or of another network (`nn/backbone.py`), or a recipe file.
         weights: `imagenet`, a checkpoint path, or None. A warm start from CAM replaces those of the backbone.
         output_stride: Stride of the class maps.
         freeze_bn: Use the running BatchNorm statistics in training too. Published: False. Scale and shift are
@@ -89,7 +89,7 @@ class CLIMSCameraReady(Method):
             raise ValueError(
                 f"class_weight names classes that the data source does not have: {', '.join(sorted(unknown))}"
             )
-        self.backbone = ResNetStages(backbone, weights, output_stride, freeze_bn=freeze_bn)
+        self.backbone = build_backbone(backbone, weights, output_stride, freeze_bn=freeze_bn)
         self.seed_placement = CroppedGrid(output_stride)  # seeds are drawn as those of IRN
         self.head = CameraReadyHead(self.backbone.channels, len(self.class_names), freeze_bn)
         for module in self.modules():
@@ -111,12 +111,12 @@ class CLIMSCameraReady(Method):
         similarities = self.matcher(activation, image, batch.labels)
         pair_weight = self.class_weight[similarities.label]  # (M,)
         class_related = self.class_related[similarities.label]  # (M, J)
-        otm = pair_weight * object_text_matching(similarities.s_oo)
+        otm = pair_weight * unclamped_object_text_matching(similarities.s_oo)
         btm = pair_weight * background_text_matching(similarities.s_bo)
         cbs = class_related_background_suppression(similarities.s_ob, class_related)
         weights = self.loss_weights
         return {
-            "otm": weights.otm * mean_over_ranks(otm),
+            "otm": weights.otm * self._reported_on_positive_cosines(mean_over_ranks(otm), similarities.s_oo),
             "btm": weights.btm * mean_over_ranks(btm),
             "cbs": weights.cbs * sum_over_ranks(cbs),
             "reg": weights.reg * area_regularization(activation),
@@ -126,6 +126,13 @@ class CLIMSCameraReady(Method):
         self, image: Tensor, labels: Tensor | None = None, references: Sequence[Any] = ()
     ) -> Tensor:
         return self._class_maps(self._normalize(image)).relu()  # (B, C, h, w)
+
+    def _reported_on_positive_cosines(self, otm: Tensor, s_oo: Tensor) -> Tensor:
+        """The gradient of the mean over all pairs, with the value of the mean over those that have one."""
+        pairs, _ = summed_over_ranks(torch.tensor(len(s_oo), device=s_oo.device))
+        positive, _ = summed_over_ranks((s_oo > 0).sum())
+        self.monitor("pairs_with_negative_cosine", (pairs - positive).float())
+        return otm + otm.detach() * (pairs / positive.clamp(min=1) - 1)
 
     def _normalize(self, image: Tensor) -> Tensor:
         return self.matcher.clip.normalize(image)

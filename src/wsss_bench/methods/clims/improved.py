@@ -36,7 +36,8 @@ from wsss_bench.methods.clims.losses import (
 from wsss_bench.methods.clims.prompts import Prompts, background_nouns_naming_a_class, clims_prompts
 from wsss_bench.methods.clims.text_matcher import TextMatcher, load_clip
 from wsss_bench.methods.optim import OptimConfig
-from wsss_bench.nn.resnet import ImageNetNormalize, ResNetStages
+from wsss_bench.nn.backbone import build_backbone
+from wsss_bench.nn.normalize import ImageNetNormalize
 from wsss_bench.placement import CroppedGrid
 from wsss_bench.types import ImageBatch
 
@@ -52,7 +53,7 @@ class CLIMS(Method):
     Args:
         class_names: Foreground classes, in label order.
         optim: Optimiser and learning rate of the backbone; see `head_lr_scale` for the head.
-        backbone: timm ResNet name, or a recipe file.
+        backbone: timm name of a ResNet or of another network (`nn/backbone.py`), or a recipe file.
         weights: `imagenet`, a checkpoint path, or None; a warm start replaces them.
         output_stride: Stride of the class maps.
         frozen_stages: Number of backbone stages without gradient; 1 freezes the stem.
@@ -95,8 +96,9 @@ class CLIMS(Method):
                 f"background prompt {noun!r} names the class {name!r}; CBS will suppress this class",
                 stacklevel=2,
             )
-        self.normalize = ImageNetNormalize()
-        self.backbone = ResNetStages(backbone, weights, output_stride, frozen_stages, freeze_bn)
+        self.clip_normalize = ImageNetNormalize()
+        self.backbone = build_backbone(backbone, weights, output_stride, frozen_stages, freeze_bn)
+        self.normalize = self.backbone.normalize
         self.head = nn.Conv2d(self.backbone.channels, len(self.class_names), 1, bias=False)
         self.head_lr_scale = head_lr_scale
         self.seed_placement = CroppedGrid(output_stride)  # seeds are drawn as those of IRN
@@ -105,10 +107,9 @@ class CLIMS(Method):
         self.threshold = threshold
 
     def training_loss(self, batch: ImageBatch) -> dict[str, Tensor]:
-        # CLIP also sees ImageNet-normalised images: a masked-out pixel (0) has the mean colour of ImageNet
-        image = self.normalize(batch.image)
-        activation = self._class_maps(image).sigmoid()  # (B, C, h, w)
-        similarities = self.matcher(activation, image, batch.labels)
+        activation = self._class_maps(batch.image).sigmoid()  # (B, C, h, w)
+        # CLIP sees ImageNet-normalised images: a masked-out pixel (0) has the mean colour of ImageNet
+        similarities = self.matcher(activation, self.clip_normalize(batch.image), batch.labels)
         otm = object_text_matching(clamp_similarity(similarities.s_oo))
         btm = background_text_matching(clamp_similarity(similarities.s_bo))
         cbs = background_suppression(similarities.s_ob, self.threshold)
@@ -123,7 +124,7 @@ class CLIMS(Method):
     def seed_maps(
         self, image: Tensor, labels: Tensor | None = None, references: Sequence[Any] = ()
     ) -> Tensor:
-        return self._class_maps(self.normalize(image)).relu()  # (B, C, h, w)
+        return self._class_maps(image).relu()  # (B, C, h, w)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         return [
@@ -132,4 +133,4 @@ class CLIMS(Method):
         ]
 
     def _class_maps(self, image: Tensor) -> Tensor:
-        return self.head(self.backbone(image)[-1])
+        return self.head(self.backbone(self.normalize(image))[-1])

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from wsss_bench.losses.precision import in_float32
+
 EPSILON = 1e-4
 
 
@@ -35,6 +37,7 @@ class LossWeights:
     reg: float
 
 
+@in_float32
 def clamp_similarity(similarity: Tensor) -> Tensor:
     """Clamp cosines to [1e-4, 0.9999], so that the logarithms below are finite (improved version).
 
@@ -43,6 +46,7 @@ def clamp_similarity(similarity: Tensor) -> Tensor:
     return similarity.clamp(EPSILON, 1 - EPSILON)
 
 
+@in_float32
 def object_text_matching(similarity: Tensor) -> Tensor:
     r"""L_OTM: the object region must match the prompt of its class, :math:`-\log s^{oo}`.
 
@@ -55,6 +59,25 @@ def object_text_matching(similarity: Tensor) -> Tensor:
     return -similarity.log()
 
 
+@in_float32
+def unclamped_object_text_matching(similarity: Tensor) -> Tensor:
+    r"""L_OTM of the camera-ready version, in which a cosine may be negative.
+
+    The published loss, :math:`-\log s^{oo}`, is then NaN, but its gradient :math:`-1 / s^{oo}` is finite and
+    training goes on: such a pair is pushed down, the harder the nearer it is to 0. The gradient here is the
+    published one. Only a cosine of exactly 0 has none.
+
+    Args:
+        similarity: `(M,)` cosine of object region and class prompt.
+
+    Returns:
+        `(M,)`, :math:`-\log s^{oo}` of pairs with a positive cosine, 0 for the others.
+    """
+    matching = -similarity.abs().log()
+    return matching - torch.where(similarity > 0, 0.0, matching.detach())
+
+
+@in_float32
 def background_text_matching(similarity: Tensor) -> Tensor:
     r"""L_BTM: the background region must not match the prompt of the class, :math:`-\log(1 - s^{bo})`.
 
@@ -67,6 +90,7 @@ def background_text_matching(similarity: Tensor) -> Tensor:
     return -torch.log1p(-similarity)
 
 
+@in_float32
 def background_suppression(similarity: Tensor, threshold: float) -> Tensor:
     r"""L_CBS of the improved version: the object region must not match the co-occurring background.
 
@@ -82,6 +106,7 @@ def background_suppression(similarity: Tensor, threshold: float) -> Tensor:
     return -torch.log1p(-similarity[similarity > threshold]).sum()
 
 
+@in_float32
 def class_related_background_suppression(similarity: Tensor, class_related: Tensor) -> Tensor:
     r"""L_CBS of the camera-ready version: class-related background prompts, no threshold.
 
@@ -97,6 +122,7 @@ def class_related_background_suppression(similarity: Tensor, class_related: Tens
     return (-torch.log1p(-similarity) * mask / mask.sum(dim=1, keepdim=True).clamp(min=1)).sum()
 
 
+@in_float32
 def area_regularization(activation: Tensor) -> Tensor:
     """L_REG: the mean of `(B, C, h, w)` activations in (0, 1), including absent classes and padding."""
     return activation.mean()

@@ -12,11 +12,12 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
-import timm
 from torch import Tensor, nn
 
 from wsss_bench.methods.mcis.vgg import VGGStride8
-from wsss_bench.nn.resnet import ImageNetNormalize, ResNetStages, create_timm, read_recipe
+from wsss_bench.nn.normalize import ImageNetNormalize
+from wsss_bench.nn.resnet import ResNetStages
+from wsss_bench.nn.timm_models import create_timm, family_of
 
 
 class PairFeatures(nn.Module):
@@ -44,8 +45,7 @@ class PairFeatures(nn.Module):
     ) -> None:
         super().__init__()
         self.normalize = ImageNetNormalize()
-        name, _ = read_recipe(backbone)
-        family = timm.model_entrypoint(name.split(".")[0]).__module__.rpartition(".")[2]
+        family = family_of(backbone)
         if family not in _ENCODERS:
             raise ValueError(
                 f"{backbone!r} is of timm's family {family!r}; MCIS supports the encoders "

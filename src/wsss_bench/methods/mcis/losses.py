@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from wsss_bench.losses.classification import multilabel_soft_margin
+from wsss_bench.losses.precision import in_float32
 from wsss_bench.losses.ranks import summed_over_ranks
 
 
@@ -28,6 +29,7 @@ def common_and_unshared_labels(first: Tensor, second: Tensor) -> tuple[Tensor, T
     return common, first - common, second - common
 
 
+@in_float32
 def contrastive_coattention_loss(logits: Tensor, unshared: Tensor) -> Tensor:
     """Multi-label loss of contrastive co-attention, for features outside the mask of the common objects.
 
@@ -40,9 +42,10 @@ def contrastive_coattention_loss(logits: Tensor, unshared: Tensor) -> Tensor:
         unshared: `(B, C)` multi-hot, the classes of the image that its partner does not have.
     """
     active, _ = summed_over_ranks(unshared.any().to(logits.dtype))
-    return active.clamp(max=1) * F.multilabel_soft_margin_loss(logits, unshared)
+    return active.clamp(max=1) * multilabel_soft_margin(logits, unshared)
 
 
+@in_float32
 def classification_loss(logits: list[Tensor], labels: list[Tensor]) -> Tensor:
     """Multi-label soft margin loss of several `(B, C)` logits: one mean over all their rows and classes."""
-    return F.multilabel_soft_margin_loss(torch.cat(logits), torch.cat(labels))
+    return multilabel_soft_margin(torch.cat(logits), torch.cat(labels))

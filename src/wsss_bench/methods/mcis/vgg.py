@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from wsss_bench.nn.resnet import create_timm
+from wsss_bench.nn.timm_models import create_timm
 
 
 class VGGStride8(nn.Module):

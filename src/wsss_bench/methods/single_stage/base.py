@@ -12,8 +12,8 @@ from zlib import crc32
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from wsss_bench.losses.classification import multilabel_soft_margin
 from wsss_bench.losses.segmentation import balanced_cross_entropy
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.optim import OptimConfig
@@ -87,8 +87,8 @@ class SingleStageMethod(Method):
         affinity = affinity_mask(network.patch_labels(batch, cams.auxiliary, self.cam))
         target = network.pseudo_label(batch, cams, self.cam, self.global_step, seg_start)
         return {
-            "cls": F.multilabel_soft_margin_loss(main, batch.labels),
-            "aux": F.multilabel_soft_margin_loss(auxiliary, batch.labels),
+            "cls": multilabel_soft_margin(main, batch.labels),
+            "aux": multilabel_soft_margin(auxiliary, batch.labels),
             "ptc": patch_token_contrast(tokens.patches, affinity),
             "seg": balanced_cross_entropy(network.segment(tokens, batch.image.shape[-2:]), target),
         }

@@ -26,6 +26,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wsss_bench.losses.precision import in_float32
+
 EPSILON = 1e-4
 NEGATIVE_RATIO = 0.2
 """A local crop is negative if the mean of its region mask is at most this."""
@@ -144,6 +146,7 @@ class ProjectionHead(nn.Module):
         return F.linear(unit, F.normalize(self.last_layer.weight, dim=-1))
 
 
+@in_float32
 def class_token_contrast(student: Tensor, teacher: Tensor, positive: Tensor, temperature: float) -> Tensor:
     """The CTC loss, the mean over images and teacher views.
 
@@ -156,7 +159,7 @@ def class_token_contrast(student: Tensor, teacher: Tensor, positive: Tensor, tem
     Returns:
         Scalar.
     """
-    logits = teacher.detach().float() @ student.float().transpose(1, 2) / temperature  # (B, T, S)
+    logits = teacher.detach() @ student.transpose(1, 2) / temperature  # (B, T, S)
     # column S is the extra term of similarity 0 (see above)
     similarity = torch.cat([logits, torch.zeros_like(logits[..., :1])], dim=2)
     summed = torch.cat([positive, torch.ones_like(positive[:, :1])], dim=1)[:, None]  # (B, 1, S + 1)

@@ -92,7 +92,7 @@ class StartSteps:
 
     lea: int = 1000
     ccl: int = 1000
-    seg: int = 2000
+    seg: int = 2001
 
 
 class DALNet(SingleStageMethod):

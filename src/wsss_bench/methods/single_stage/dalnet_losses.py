@@ -28,6 +28,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wsss_bench.losses.gather import gather_rows
+from wsss_bench.losses.precision import in_float32
 from wsss_bench.losses.ranks import mean_over_ranks
 from wsss_bench.methods.single_stage.object_mask import ObjectMask
 
@@ -80,6 +81,7 @@ class CCLConfig:
     bg_patches: int = 0
 
 
+@in_float32
 def match_probability(cosine: Tensor, kind: SimilarityMap) -> Tensor:
     """Map cosines in [-1, 1] to probabilities in [1e-4, 1 - 1e-4], so that a loss can take their logarithm.
 
@@ -95,6 +97,7 @@ def match_probability(cosine: Tensor, kind: SimilarityMap) -> Tensor:
     return cosine.clamp(MIN_PROBABILITY, 1 - MIN_PROBABILITY)
 
 
+@in_float32
 def global_implicit_alignment(
     image: Tensor,
     class_texts: Tensor,
@@ -133,6 +136,7 @@ def global_implicit_alignment(
     return foreground_match.mean(), suppression.mean()
 
 
+@in_float32
 def local_explicit_alignment(
     patches: Tensor,
     class_texts: Tensor,
@@ -183,6 +187,7 @@ class Prototypes(NamedTuple):
     has_background: Tensor  # (B, P) bool
 
 
+@in_float32
 def class_prototypes(
     patches: Tensor, mask: ObjectMask, sampled: int = 0, noise: Tensor | None = None
 ) -> Prototypes:
@@ -208,6 +213,7 @@ def class_prototypes(
     return Prototypes(objects, mask.objects.any(dim=2), background, has_background)
 
 
+@in_float32
 def image_to_text_contrast(
     prototypes: Prototypes,
     class_texts: Tensor,
@@ -237,6 +243,7 @@ def image_to_text_contrast(
     return _mean_over_pairs(positive, torch.cat(negatives, dim=2), prototypes.has_object)
 
 
+@in_float32
 def text_to_image_contrast(
     prototypes: Prototypes, class_texts: Tensor, temperature: float, gather: bool
 ) -> Tensor:

@@ -23,7 +23,7 @@ from wsss_bench.methods.single_stage.pseudo_labels import (
 )
 from wsss_bench.methods.single_stage.vit import Tokens, VisionTransformer
 from wsss_bench.nn.largefov import LargeFOV
-from wsss_bench.nn.resnet import ImageNetNormalize
+from wsss_bench.nn.normalize import ImageNetNormalize
 from wsss_bench.types import IGNORE, ImageBatch
 
 

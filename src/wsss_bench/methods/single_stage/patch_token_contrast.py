@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from wsss_bench.losses.precision import in_float32
 from wsss_bench.losses.ranks import summed_over_ranks
 from wsss_bench.types import IGNORE
 
@@ -37,6 +38,7 @@ def affinity_mask(labels: Tensor) -> Tensor:
     return affinity.masked_fill(ignored[:, :, None] | ignored[:, None, :] | diagonal, IGNORE)
 
 
+@in_float32
 def patch_token_contrast(patches: Tensor, affinity: Tensor) -> Tensor:
     """The PTC loss.
 
@@ -47,7 +49,7 @@ def patch_token_contrast(patches: Tensor, affinity: Tensor) -> Tensor:
     Returns:
         Scalar in [0, 1]; without positive pairs their half of the loss is the constant 1/2.
     """
-    unit = F.normalize(patches.float().flatten(2), dim=1, eps=1e-8)
+    unit = F.normalize(patches.flatten(2), dim=1, eps=1e-8)
     cosine = (unit.transpose(1, 2) @ unit).abs()  # (B, N, N)
     positive, negative = (_mean_over(cosine, affinity == kind) for kind in (1, 0))
     return 0.5 * (1 - positive) + 0.5 * negative

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsss_bench.nn.resnet import create_timm, read_recipe
+from wsss_bench.nn.timm_models import create_timm, family_of
 
-FAMILIES = ("timm.models.vision_transformer", "timm.models.deit")
+FAMILIES = ("vision_transformer", "deit")
 
 
 class Tokens(NamedTuple):
@@ -53,8 +52,7 @@ class VisionTransformer(nn.Module):
         aux_layer: int = -3,
     ) -> None:
         super().__init__()
-        name, _ = read_recipe(backbone)
-        if timm.model_entrypoint(name.split(".")[0]).__module__ not in FAMILIES:
+        if family_of(backbone) not in FAMILIES:
             raise ValueError(f"{backbone!r} is not one of timm's ViTs; choose e.g. vit_base_patch16_224")
         net: Any = create_timm(backbone, weights, dynamic_img_size=True)
         if net.cls_token is None or net.num_prefix_tokens != 1 or not isinstance(net.norm_pre, nn.Identity):

@@ -33,7 +33,11 @@ from wsss_bench.methods.text_grounding.grounding import Grounding, MaskInference
 from wsss_bench.methods.text_grounding.image_random import uniform_noise
 from wsss_bench.methods.text_grounding.image_segmenter import hard_masks, unit_pixels
 from wsss_bench.methods.text_grounding.info_nce import INITIAL_LOG_SCALE, info_nce
-from wsss_bench.methods.text_grounding.losses import grounding_terms, text_segmentation_loss
+from wsss_bench.methods.text_grounding.losses import (
+    grounding_terms,
+    prompt_distance,
+    text_segmentation_loss,
+)
 from wsss_bench.methods.text_grounding.noun_prompt import NounPrompt
 from wsss_bench.methods.text_grounding.noun_sampling import NounSample, sample_nouns
 from wsss_bench.methods.text_grounding.nouns import NounExtractor, noun_extractor
@@ -258,7 +262,7 @@ class CoDe(Method):
             clip, self.word_prompt(embedded.repeat(count, 1, 1), word_masks, eos), eos
         )  # (P, D)
 
-        kg = 1 - (noun * fixed_prompt).sum(dim=1)  # (P,)
+        kg = prompt_distance(noun, fixed_prompt)  # (P,)
         image_noun = info_nce(highlighted_image, noun, self.image_noun_scale)  # (P,)
         image_text = info_nce(highlighted_image, highlighted_text, self.highlight_scale)  # (P,)
         labels = self._token_labels(samples, tokens)  # (B, L)

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from wsss_bench.methods.text_grounding.image_segmenter import SIGMOID_SLOPE, ImageSegmenter, unit_pixels
 from wsss_bench.nn.clip import CLIP
 from wsss_bench.nn.frozen import Frozen
+from wsss_bench.nn.normalize import ImageNetNormalize
 from wsss_bench.nn.pamr import DILATIONS, pamr
-from wsss_bench.nn.resnet import ImageNetNormalize
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wsss_bench.losses.gather import gather_rows, rows_before
+from wsss_bench.losses.precision import in_float32
 
 INITIAL_LOG_SCALE = math.log(1 / 0.07)
 """Initial value of a learned log inverse temperature (CLIP)."""
 
 
+@in_float32
 def info_nce(image: Tensor, text: Tensor, log_scale: Tensor) -> Tensor:
     """InfoNCE of embeddings: this rank's pairs against the pairs of all ranks.
 
@@ -39,6 +41,7 @@ def info_nce(image: Tensor, text: Tensor, log_scale: Tensor) -> Tensor:
     )
 
 
+@in_float32
 def info_nce_of_cosines(cosines: Tensor, log_scale: Tensor) -> Tensor:
     """InfoNCE where an image has a different embedding for every text (TCL's extended InfoNCE).
 
@@ -57,6 +60,7 @@ def info_nce_of_cosines(cosines: Tensor, log_scale: Tensor) -> Tensor:
     return symmetric_cross_entropy(scale * cosines, scale * own_texts.T, first)
 
 
+@in_float32
 def symmetric_cross_entropy(image_to_text: Tensor, text_to_image: Tensor, first: int) -> Tensor:
     """Mean of the two cross-entropies of each pair, `(P,)`.
 

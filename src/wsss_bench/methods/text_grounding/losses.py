@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wsss_bench.losses.gather import gather_rows, rows_before
+from wsss_bench.losses.precision import in_float32
 from wsss_bench.losses.ranks import mean_over_ranks, summed_over_ranks
 from wsss_bench.methods.text_grounding.info_nce import info_nce_of_cosines
 from wsss_bench.methods.text_grounding.text_segmenter import IGNORED_TOKEN
@@ -30,6 +31,7 @@ class GroundingTerms(NamedTuple):
     negative_area: Tensor
 
 
+@in_float32
 def grounding_terms(
     pixels: Tensor, masks: Tensor, text: Tensor, log_scale: Tensor, area_prior: float
 ) -> GroundingTerms:
@@ -70,12 +72,14 @@ def own_pair_count(pixels: Tensor, text: Tensor) -> int:
     return len(pixels) * (len(text) // max(images, 1))
 
 
+@in_float32
 def masked_pool(pixels: Tensor, masks: Tensor) -> Tensor:
     """Mean feature under each mask: `(B, D, h, w)` and `(B, Q, h, w)` -> `(B, Q, D)`."""
     weighted = torch.einsum("bdhw,bqhw->bqd", pixels, masks)
     return weighted / (masks.sum(dim=(2, 3))[..., None] + 1e-6)
 
 
+@in_float32
 def total_variation(maps: Tensor) -> Tensor:
     """Mean absolute difference of horizontal plus that of vertical neighbours: `(B, K, h, w)` -> `(B,)`."""
     horizontal = (maps[..., 1:] - maps[..., :-1]).abs().mean(dim=(1, 2, 3))
@@ -83,6 +87,7 @@ def total_variation(maps: Tensor) -> Tensor:
     return horizontal + vertical
 
 
+@in_float32
 def area_loss(areas: Tensor, counts: Tensor, prior: float) -> Tensor:
     """Distance between `prior` and the mean area of all masks of the global batch (not of each mask).
 
@@ -95,6 +100,13 @@ def area_loss(areas: Tensor, counts: Tensor, prior: float) -> Tensor:
     return (total - prior * count).abs() / count.clamp(min=1)
 
 
+@in_float32
+def prompt_distance(prompt: Tensor, sentence: Tensor) -> Tensor:
+    """CoDe's L_kg, 1 - cosine of learned noun prompts and their sentences: `(P, D)`, unit -> `(P,)`."""
+    return 1 - (prompt * sentence).sum(dim=1)
+
+
+@in_float32
 def text_segmentation_loss(logits: Tensor, labels: Tensor, none_weight: float = 0.5) -> Tensor:
     """CoDe's L_seg^t: weighted cross-entropy over the labelled tokens of all ranks; 0 without any.
 

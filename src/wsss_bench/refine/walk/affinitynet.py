@@ -25,7 +25,8 @@ from torch.nn import functional as F
 
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.optim import OptimConfig
-from wsss_bench.nn.resnet import ImageNetNormalize, ResNetStages
+from wsss_bench.nn.normalize import ImageNetNormalize
+from wsss_bench.nn.resnet import ResNetStages
 from wsss_bench.refine.walk.affinity_pairs import feature_affinity
 from wsss_bench.refine.walk.losses import affinity_loss, pair_labels
 from wsss_bench.types import MaskBatch

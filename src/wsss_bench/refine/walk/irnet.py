@@ -20,9 +20,9 @@ from torch import Tensor
 
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.optim import OptimConfig
-from wsss_bench.nn.resnet import ImageNetNormalize, ResNetStages
+from wsss_bench.nn.backbone import build_backbone
 from wsss_bench.refine.walk.affinity_pairs import boundary_affinity
-from wsss_bench.refine.walk.irnet_branches import BoundaryBranch, DisplacementBranch, stage_strides
+from wsss_bench.refine.walk.irnet_branches import BoundaryBranch, DisplacementBranch
 from wsss_bench.refine.walk.losses import affinity_loss, displacement_loss, pair_labels
 from wsss_bench.types import MaskBatch
 
@@ -33,7 +33,7 @@ class IRNet(Method):
     Args:
         class_names: Foreground classes, in label order; the outputs do not depend on them.
         optim: Optimiser; the displacement branch has `displacement_lr_scale` times its learning rate.
-        backbone: timm ResNet name, or a recipe file.
+        backbone: timm name of a ResNet or of another network (`nn/backbone.py`), or a recipe file.
         weights: `imagenet`, a checkpoint path, or None.
         output_stride: Stride of the last stage.
         width: Channels of the boundary branch; those of the displacement branch are proportional to it.
@@ -57,16 +57,16 @@ class IRNet(Method):
         displacement_lr_scale: float = 10.0,
     ) -> None:
         super().__init__(class_names, optim)
-        self.normalize = ImageNetNormalize()
-        self.backbone = ResNetStages(backbone, weights, output_stride, frozen_stages=5, freeze_bn=True)
-        strides = stage_strides(output_stride)
-        self.boundary = BoundaryBranch(self.backbone.stage_channels, strides, width)
-        self.displacement = DisplacementBranch(self.backbone.stage_channels, strides, width)
+        self.backbone = build_backbone(backbone, weights, output_stride, frozen_stages=5, freeze_bn=True)
+        self.normalize = self.backbone.normalize
+        channels, strides = self.backbone.stage_channels, self.backbone.stage_strides
+        self.boundary = BoundaryBranch(channels, strides, width)
+        self.displacement = DisplacementBranch(channels, strides, width)
         self.radius = radius
         self.displacement_lr_scale = displacement_lr_scale
 
     def training_loss(self, batch: MaskBatch) -> dict[str, Tensor]:
-        features = self.backbone(self.normalize(batch.image))
+        features = self._features(batch.image)
         boundary_map = self.boundary(features).float().sigmoid()  # (B, h, w)
         pairs = pair_labels(labels_at_stride_4(batch.mask, boundary_map), self.radius)
         affinity = affinity_loss(boundary_affinity(boundary_map, self.radius), pairs)
@@ -80,13 +80,17 @@ class IRNet(Method):
 
     def boundary_logits(self, image: Tensor) -> Tensor:
         """`(B, 3, H, W)` in [0, 1] -> `(B, ceil(H / 4), ceil(W / 4))` logits of a class boundary."""
-        return self.boundary(self.backbone(self.normalize(image)))
+        return self.boundary(self._features(image))
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         return [
             {"params": list(self.boundary.parameters())},
             {"params": list(self.displacement.parameters()), "lr_scale": self.displacement_lr_scale},
         ]
+
+    def _features(self, image: Tensor) -> list[Tensor]:
+        features: list[Tensor] = self.backbone(self.normalize(image))
+        return features
 
 
 def labels_at_stride_4(mask: Tensor, boundary_map: Tensor) -> Tensor:

@@ -1,13 +1,13 @@
 """The two output branches of IRNet: class boundary map and displacement field.
 
 Ahn et al., CVPR 2019, https://arxiv.org/abs/1904.05044, section 4.1, figure 3;
-https://github.com/jiwoon-ahn/irn (`net/resnet50_irn.py`). Both branches read the five stages of a ResNet,
-bring them to stride 4, and do not distinguish classes.
+https://github.com/jiwoon-ahn/irn (`net/resnet50_irn.py`). Both branches read the stages of a backbone, bring
+them to stride 4, and do not distinguish classes. A ResNet has five stages, two of them at stride 4 (the stem
+and layer1); other networks have four.
 
-Departures: the strides may be those of another ResNet, and `width` scales all channels. At inference IRN
-    subtracts
-the mean displacement over the training images; this is left out, since only instance masks need the
-displacement field and semantic masks do not.
+Departures: strides and number of stages may be those of another backbone, and `width` scales all channels. At
+inference IRN subtracts the mean displacement over the training images; this is left out, since only instance
+masks need the displacement field and semantic masks do not.
 """
 
 from __future__ import annotations
@@ -17,13 +17,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-STRIDES = (4, 4, 8, 16, 32)
-"""Strides of the five stages of a ResNet; each is at most the network's `output_stride`."""
-
-
-def stage_strides(output_stride: int) -> tuple[int, ...]:
-    """Strides of stem and four layers of a ResNet with this output stride: 4, 4, 8, 16, 16 for 16."""
-    return tuple(min(stride, output_stride) for stride in STRIDES)
+STRIDE = 4
+"""Stride of both outputs."""
+COARSE = 3
+"""Number of stages after those at stride 4."""
 
 
 def _lateral(inputs: int, outputs: int, groups: int, upsampling: int) -> nn.Sequential:
@@ -47,50 +44,58 @@ class BoundaryBranch(nn.Module):
     """Predicts the class boundary map at stride 4.
 
     Args:
-        channels: Channels of the five stages.
-        strides: Strides of the five stages.
+        channels: Channels of the stages.
+        strides: Strides of the stages, 4 for all but the last three.
         width: Channels that each stage is reduced to, a multiple of 4; 32 as published.
     """
 
     def __init__(self, channels: Sequence[int], strides: Sequence[int], width: int = 32) -> None:
         super().__init__()
         self.laterals = nn.ModuleList(
-            [_lateral(c, width, 4, stride // STRIDES[0]) for c, stride in zip(channels, strides, strict=True)]
+            [_lateral(c, width, 4, stride // STRIDE) for c, stride in zip(channels, strides, strict=True)]
         )
-        self.classifier = nn.Conv2d(5 * width, 1, 1)
+        self.classifier = nn.Conv2d(len(channels) * width, 1, 1)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Five stages -> `(B, h, w)` boundary logits, at the size of the second stage."""
+        """Features of the stages -> `(B, h, w)` boundary logits, at the size of those with stride 4."""
         laterals = [lateral(feature) for lateral, feature in zip(self.laterals, features, strict=True)]
-        return self.classifier(_crop_and_concatenate(laterals, features[1].shape[-2:]))[:, 0]
+        return self.classifier(_crop_and_concatenate(laterals, features[-COARSE - 1].shape[-2:]))[:, 0]
 
 
 class DisplacementBranch(nn.Module):
     """Predicts the displacement field at stride 4: from each pixel to the centre of its object.
 
     Args:
-        channels: Channels of the five stages.
-        strides: Strides of the five stages; that of the third is 8.
+        channels: Channels of the stages.
+        strides: Strides of the stages, 4 for all but the last three.
         width: A multiple of 4; 32 gives the published channels, 64, 128, 256, 256, 256 and 256.
     """
 
     def __init__(self, channels: Sequence[int], strides: Sequence[int], width: int = 32) -> None:
         super().__init__()
-        fine, middle, wide = 2 * width, 4 * width, 8 * width
-        self.fine = nn.ModuleList([_lateral(channels[0], fine, 8, 1), _lateral(channels[1], middle, 16, 1)])
-        self.coarse = nn.ModuleList(
-            [_lateral(channels[k], wide, 16, strides[k] // strides[2]) for k in (2, 3, 4)]
+        wide = 8 * width
+        outputs = ((2 * width, 8), (4 * width, 16))[
+            COARSE - len(channels) :
+        ]  # and groups, of the fine stages
+        fine, coarse = channels[:-COARSE], channels[-COARSE:]
+        self.fine = nn.ModuleList(
+            [_lateral(c, width, groups, 1) for c, (width, groups) in zip(fine, outputs, strict=True)]
         )
-        self.merge_coarse = _lateral(3 * wide, wide, 16, strides[2] // STRIDES[0])
-        self.merge = _lateral(fine + middle + wide, wide, 16, 1)
+        steps = [stride // strides[-COARSE] for stride in strides[-COARSE:]]
+        self.coarse = nn.ModuleList(
+            [_lateral(c, wide, 16, step) for c, step in zip(coarse, steps, strict=True)]
+        )
+        self.merge_coarse = _lateral(COARSE * wide, wide, 16, strides[-COARSE] // STRIDE)
+        self.merge = _lateral(sum(width for width, _ in outputs) + wide, wide, 16, 1)
         self.regressor = nn.Conv2d(wide, 2, 1, bias=False)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Five stages -> `(B, 2, h, w)` as (dy, dx) in pixels of the map, at the size of the second stage."""
-        fine = [lateral(feature) for lateral, feature in zip(self.fine, features[:2], strict=True)]
-        coarse = [lateral(feature) for lateral, feature in zip(self.coarse, features[2:], strict=True)]
-        merged = self.merge_coarse(_crop_and_concatenate(coarse, features[2].shape[-2:]))
-        return self.regressor(self.merge(_crop_and_concatenate([*fine, merged], features[1].shape[-2:])))
+        """Features -> `(B, 2, h, w)` as (dy, dx) in pixels of the map, at the size of those with stride 4."""
+        fine = [lateral(f) for lateral, f in zip(self.fine, features[:-COARSE], strict=True)]
+        coarse = [lateral(f) for lateral, f in zip(self.coarse, features[-COARSE:], strict=True)]
+        merged = self.merge_coarse(_crop_and_concatenate(coarse, features[-COARSE].shape[-2:]))
+        size = features[-COARSE - 1].shape[-2:]
+        return self.regressor(self.merge(_crop_and_concatenate([*fine, merged], size)))
 
 
 def flip_averaged_boundary_map(logits: Tensor) -> Tensor:

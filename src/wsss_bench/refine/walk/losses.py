@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from wsss_bench.losses.precision import in_float32
 from wsss_bench.losses.ranks import summed_over_ranks
 from wsss_bench.refine.walk.affinity_pairs import pair_offsets, source_indices, target_indices
 from wsss_bench.types import IGNORE
@@ -54,6 +55,7 @@ class AffinityLoss(NamedTuple):
     negative: Tensor
 
 
+@in_float32
 def affinity_loss(affinity: Tensor, pairs: PairLabels) -> AffinityLoss:
     """Mean of -log a over background and over foreground pairs, mean of -log(1 - a) over negative pairs.
 
@@ -67,6 +69,7 @@ def affinity_loss(affinity: Tensor, pairs: PairLabels) -> AffinityLoss:
     )
 
 
+@in_float32
 def displacement_loss(displacement: Tensor, pairs: PairLabels, radius: int) -> tuple[Tensor, Tensor]:
     """IRN's losses of the displacement field.
 

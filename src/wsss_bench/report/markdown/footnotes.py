@@ -27,6 +27,11 @@ ALWAYS = (
 def footnotes(board: Leaderboard, commit: str) -> str:
     """The notes that apply to a leaderboard, as a list; `commit` is the one that most rows were made from."""
     notes = list(ALWAYS)
+    notes += [
+        f"{method} on {dataset}: {post}, settings of the method in place of those in the refiner's file."
+        for method, dataset, post in dict.fromkeys((row.method, row.dataset, row.post) for row in board.rows)
+        if "[" in post
+    ]
     reasons = set(board.gaps.values())
     if reasons:
         notes.append("`-`: not run, or not part of the method; `failed`: a stage failed, see its log.txt.")

@@ -1,0 +1,55 @@
+"""Losses in float32, whatever the precision of the network.
+
+In bfloat16 the numbers next to 1 are 0.996 and 1.008: a clamp to 0.9999 gives 1, and the logarithm of
+1 - 1 is infinite. Cosines near 1, probabilities near 0 and small differences of large sums are what losses
+are made of, and their cost is small. Every loss function of this package therefore has the decorator here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+import torch
+from torch import Tensor
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def in_float32(loss: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Decorator: half precision tensors among the arguments become float32, and autocast is off inside.
+
+    Tensors may be arguments or elements of tuples and lists. Other types, float64 included, stay as they are.
+    Gradients arrive in the precision of the arguments.
+    """
+
+    @wraps(loss)
+    def in_full_precision(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        devices = {tensor.device.type for tensor in _tensors([*args, *kwargs.values()])}
+        device = next(iter(devices - {"cpu"}), "cpu")
+        full = {name: _raised(value) for name, value in kwargs.items()}
+        with torch.autocast(device, enabled=False):
+            return loss(*map(_raised, args), **full)  # type: ignore[arg-type]
+
+    return in_full_precision
+
+
+def _raised(value: Any) -> Any:
+    """The value with its half precision tensors in float32."""
+    if isinstance(value, Tensor):
+        return value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*map(_raised, value))
+    if isinstance(value, (tuple, list)):
+        return type(value)(map(_raised, value))
+    return value
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from _tensors(item)

@@ -1,0 +1,45 @@
+"""What all backbones have in common: features at several strides, and BatchNorm that may stay fixed."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from torch import nn
+
+from wsss_bench.nn.normalize import Normalize
+
+Self = TypeVar("Self", bound="Stages")
+
+
+class Stages(nn.Module):
+    """Base of backbones: `(B, 3, H, W)`, normalised -> a list of features, the finest first.
+
+    Features of stride s have `ceil(H / s)` rows and `ceil(W / s)` columns.
+
+    Args:
+        freeze_bn: BatchNorm always uses its running statistics.
+
+    Attributes:
+        stage_channels: Channels of each stage.
+        stage_strides: Stride of each stage.
+        channels: Channels of the last stage.
+        normalize: The normalisation of images that the network was pretrained with.
+    """
+
+    stage_channels: list[int]
+    stage_strides: list[int]
+    channels: int
+    normalize: Normalize
+
+    def __init__(self, freeze_bn: bool) -> None:
+        super().__init__()
+        self.freeze_bn = freeze_bn
+
+    def train(self: Self, mode: bool = True) -> Self:
+        """Set training mode; with `freeze_bn`, BatchNorm stays in evaluation mode."""
+        super().train(mode)
+        if self.freeze_bn:
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self
