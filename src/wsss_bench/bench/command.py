@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import argparse
 import errno
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from string import Template
 
 from rich.console import Console
 
+from wsss_bench import tracking
+from wsss_bench.arguments import LineParser
 from wsss_bench.artifacts.files import is_complete
 from wsss_bench.artifacts.layout import LOG_FILE
 from wsss_bench.bench.launchers import Launcher, LocalLauncher, visible_gpus
 from wsss_bench.bench.progress import LiveReporter, PlainReporter
 from wsss_bench.bench.runner import Failure, Machine, Reporter, Runner, gpus_of, locked
-from wsss_bench.bench.validate import check_stages, validate
-from wsss_bench.plan.plan import Plan, StageFolder, describe, distinct
+from wsss_bench.bench.validate import Depth, check_stages, source_of, validate
+from wsss_bench.plan.plan import Plan, Stage, StageFolder, describe, distinct
 from wsss_bench.plan.planner import make_plan
 from wsss_bench.report.command import publish
 
 
 def main(argv: list[str]) -> int:
     """Run a benchmark matrix; returns 0 if all stages are complete, 1 if one failed, 130 after Ctrl-C."""
-    parser = argparse.ArgumentParser(
-        prog="wsss-bench bench", description="Run a benchmark matrix and print its table."
-    )
+    parser = LineParser(prog="wsss-bench bench", description="Run a benchmark matrix and print its table.")
     parser.add_argument("experiment", type=Path, help="experiment file, such as experiments/mini.yaml")
     parser.add_argument(
         "--runs", type=Path, default=Path("runs"), help="folder of all results (default: runs)"
@@ -45,9 +45,11 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     if options.jobs is not None and options.jobs < 1:
         parser.error(f"--jobs: expected 1 or more, got {options.jobs}")
+    tracking.mode()
     plan = make_plan(options.experiment, options.runs, options.configs)
     if options.dry_run:
         print_plan(plan, options.runs)
+        check_missing(plan, depth_of_dry_run(plan))
         return 0
     return run_bench(plan, options.runs, options.jobs)
 
@@ -84,10 +86,9 @@ def run_bench(plan: Plan, runs: Path, jobs: int | None = None, launcher: Launche
             if missing:
                 machine = find_machine(plan, jobs or plan.jobs)
                 if launcher is None:
-                    print("loading packages, checking the configurations (about 20 s) ...", flush=True)
                     launcher = LocalLauncher()
                     launcher.warm_up()
-                    validate(distinct(missing), LocalLauncher(check_stages))
+                    check_missing(plan)
                 failures = run_stages(plan, runs, machine, launcher)
             publish(plan, runs)
         except KeyboardInterrupt:
@@ -104,6 +105,35 @@ def run_bench(plan: Plan, runs: Path, jobs: int | None = None, launcher: Launche
             ) from error
     print_failures(plan, failures)
     return 1 if failures else 0
+
+
+def check_missing(plan: Plan, depth: Callable[[Stage], Depth] = lambda stage: "build") -> None:
+    """Check the configurations of the stages that are not complete, in a process of its own.
+
+    Args:
+        plan: The plan.
+        depth: How a stage is checked.
+
+    Raises:
+        ValueError: all messages of all stages.
+    """
+    missing = [stage for stage in plan.stages.values() if not is_complete(stage.path)]
+    if missing:
+        print("loading packages, checking the configurations (about 20 s) ...", flush=True)
+        validate(distinct(missing), LocalLauncher(check_stages), depth)
+
+
+def depth_of_dry_run(plan: Plan) -> Callable[[Stage], Depth]:
+    """How a dry run checks a stage: it may run where there are no GPUs, and before data is made."""
+    made = [data.source for data in plan.datasets.values() if data.protocol.prepare]
+    gpus = bool(visible_gpus())
+
+    def depth(stage: Stage) -> Depth:
+        if gpus_of(stage, 1) and not gpus:
+            return "parse"
+        return "build if there is data" if source_of(stage.config) in made else "build"
+
+    return depth
 
 
 def print_failures(plan: Plan, failures: list[Failure]) -> None:
@@ -139,7 +169,10 @@ def prepare(plan: Plan) -> None:
                 for word in data.protocol.prepare
             ]
             print(f"preparing {name}: wsss-bench {shlex.join(arguments)}", flush=True)
-            if command_line(arguments) != 0:
+            status = command_line(arguments)
+            if status == 130:  # Ctrl-C
+                raise KeyboardInterrupt
+            if status != 0:
                 raise ValueError(f"data set {name} could not be prepared; see the message above")
 
 

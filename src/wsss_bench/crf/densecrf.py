@@ -20,6 +20,7 @@ import numpy as np
 
 from wsss_bench.artifacts.files import write_mask
 from wsss_bench.crf.pool import ImagePool
+from wsss_bench.ranges import check_range
 
 SMALLEST_PROBABILITY = 1e-5
 """Probabilities are raised to this before the logarithm, as in `pydensecrf.utils.unary_from_softmax`."""
@@ -40,7 +41,7 @@ class CRFConfig:
         iterations: Mean field iterations; 0 returns the normalised unary probabilities.
 
     Raises:
-        ValueError: a width is not positive, or `iterations` is negative.
+        ValueError: a width is not positive, or a weight or `iterations` is negative.
     """
 
     gaussian_sxy: float = 1
@@ -51,8 +52,10 @@ class CRFConfig:
     iterations: int = 10
 
     def __post_init__(self) -> None:
-        if min(self.gaussian_sxy, self.bilateral_sxy, self.bilateral_srgb) <= 0 or self.iterations < 0:
-            raise ValueError(f"CRF kernel widths are positive and iterations >= 0, got {self}")
+        for name in ("gaussian_sxy", "bilateral_sxy", "bilateral_srgb"):
+            check_range(f"crf.{name}", getattr(self, name), above=0)
+        for name in ("gaussian_compat", "bilateral_compat", "iterations"):
+            check_range(f"crf.{name}", getattr(self, name), 0)
 
 
 IRN_CRF = CRFConfig(3, 3, 50, 5, 10, 10)

@@ -30,6 +30,7 @@ from torch.nn import functional as F
 from wsss_bench.losses.gather import gather_rows
 from wsss_bench.losses.ranks import mean_over_ranks
 from wsss_bench.methods.single_stage.object_mask import ObjectMask
+from wsss_bench.ranges import check_range
 
 SimilarityMap = Literal["affine", "clamp", "sigmoid"]
 MIN_PROBABILITY = 1e-4
@@ -47,6 +48,9 @@ class GIAConfig:
 
     bg_reduce: Literal["mean", "max", "sum"] = "mean"
     bg_threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        check_range("gia.bg_threshold", self.bg_threshold, -1, 1)
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,10 @@ class CCLConfig:
     class_negatives: bool = False
     gather: bool = True
     bg_patches: int = 0
+
+    def __post_init__(self) -> None:
+        check_range("ccl.tau", self.tau, above=0)
+        check_range("ccl.bg_patches", self.bg_patches, 0)
 
 
 def match_probability(cosine: Tensor, kind: SimilarityMap) -> Tensor:
