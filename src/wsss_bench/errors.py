@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import yaml
 
-from wsss_bench.parser_errors import is_parser_error, parser_sentence
+from wsss_bench.parser_errors import is_own, is_parser_error, parser_sentence
 
 RAISE = opcode.opmap["RAISE_VARARGS"]
 FILE_SYSTEM = {
@@ -85,7 +85,11 @@ FOREIGN = (
     Foreign("RuntimeError", "No CUDA GPUs|no NVIDIA driver|CUDA driver|not compiled with CUDA", NO_GPU),
     Foreign("AcceleratorError", "", NO_GPU),
     Foreign("AssertionError", "not compiled with CUDA", NO_GPU),
-    Foreign("MisconfigurationException", "Accelerator.*can not run on your system|requested gpu", NO_GPU),
+    Foreign(
+        "MisconfigurationException",
+        "Accelerator.*can not run on your system|requested gpu|No supported gpu",
+        NO_GPU,
+    ),
     Foreign("MisconfigurationException", "", "correct this argument of `trainer`"),
     Foreign("RuntimeError", r"^Unknown model", "name a model of timm, for instance resnet50.tv_in1k"),
     Foreign(
@@ -99,6 +103,7 @@ FOREIGN = (
         "valid model identifier|couldn't connect|[Cc]an't load|does not appear to have|not a valid JSON",
         "give a hub name, a folder or package:mini/clip; without network, download the model first",
     ),
+    Foreign("HFValidationError", "", "give a hub name, a folder or package:mini/clip"),
     Foreign("ConnectionError", "", "there is no network; download the files on a machine that has one"),
     Foreign("UsageError", "", "set WANDB_MODE=offline, or log in with `wandb login`"),
     Foreign("CommError", "", "set WANDB_MODE=offline, or check the connection to the W&B server"),
@@ -121,7 +126,10 @@ def explain(error: BaseException) -> str | None:
         root = error
         while root.__cause__ is not None:
             root = root.__cause__
-        return parser_sentence(error, None if is_parser_error(root) else explain(root))
+        if is_own(root):
+            return parser_sentence(error)
+        said = explain(root)
+        return None if said is None else parser_sentence(error, said)
     if is_deliberate(error):
         return str(error)
     if isinstance(error, OSError) and error.errno in FILE_SYSTEM:
@@ -131,7 +139,7 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, UnicodeDecodeError):
         return f"{_file(error)}is not UTF-8 text (byte {error.start}: {error.reason}); save it as UTF-8"
     if isinstance(error, yaml.YAMLError):
-        return f"{_file(error)}{yaml_problem(error)}"
+        return f"{file_of(error)} {yaml_problem(error)}".strip()
     if isinstance(error, json.JSONDecodeError):
         return f"{_file(error)}is not valid JSON ({error}); restore it or make it again"
     if isinstance(error, csv.Error):

@@ -28,7 +28,17 @@ TYPE_NAMES = {
     "bool": "true or false",
     "NoneType": "null",
 }
+UNION_INDENT = 4
+"""Depth of the members of a union below its own lines."""
 LONGEST_VALUE = 80
+
+ADVICE = {
+    "does not accept option": "correct its name (`--help` lists the options)",
+    "does not correspond to a subclass": "name a class of this kind",
+    "Unexpected config": "a configuration is a mapping of keys to values",
+    "File does not exist": "check the path",
+}
+"""What to do about a message of the parser that contains certain words."""
 
 
 class Line(NamedTuple):
@@ -44,6 +54,15 @@ def is_parser_error(error: BaseException) -> bool:
     return isinstance(error, ArgumentError) or (
         isinstance(error, (TypeError, ValueError)) and str(error).startswith(wrapped)
     )
+
+
+def is_own(root: BaseException) -> bool:
+    """Whether the parser itself raised the first error of a chain, and not a class that it built."""
+    trace = root.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    package = "" if trace is None else trace.tb_frame.f_globals.get("__name__", "")
+    return is_parser_error(root) or package.startswith(("jsonargparse", "argparse", "importlib"))
 
 
 def parser_sentence(error: BaseException, root: str | None = None) -> str:
@@ -128,14 +147,13 @@ def _said(lines: list[Line], at: int, class_path: str) -> str:
         )
     expected = EXPECTED.match(text)
     if expected is None:
-        return text
+        advice = next((advice for words, advice in ADVICE.items() if words in text), None)
+        return f"{text}; {advice}" if advice else text
     kinds, value = expected[1], expected[2]
-    for line in lines[:at][::-1]:  # all members of the union
-        if line.text.startswith("Subtypes: ") and line.depth <= depth:
-            kinds = line.text.removeprefix("Subtypes: ").strip("[]")
-            break
-    for line in lines[at:]:
-        if value is None and line.text.startswith("Given value: "):
+    for line in lines:  # all members of the union that the value was tried as
+        if line.depth == depth - UNION_INDENT and line.text.startswith("Subtypes: "):
+            kinds = line.text.removeprefix("Subtypes: ")[1:-1]
+        if line.depth == depth - UNION_INDENT and line.text.startswith("Given value: "):
             value = line.text.removeprefix("Given value: ")
     shown = "" if value is None else f"; got {value[:LONGEST_VALUE]}"
     return f"expected {_type_names(kinds)}{shown}"
@@ -144,7 +162,8 @@ def _said(lines: list[Line], at: int, class_path: str) -> str:
 def _type_names(kinds: str) -> str:
     """`<class 'str'>, <class 'NoneType'>` -> `text or null`."""
     bare = re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", lambda found: TYPE_NAMES.get(found[1], found[1]), kinds)
-    return re.sub(r", (?![^\[]*\])", " or ", bare.replace("typing.", ""))
+    joined = re.sub(r", (?![^\[]*\])", " or ", bare.replace("typing.", ""))
+    return re.sub(r"Literal\[(.*?)\]", r"one of \1", joined)
 
 
 def _options(class_path: str, name: str) -> str:

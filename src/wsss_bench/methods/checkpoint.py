@@ -71,4 +71,5 @@ def load_state(module: nn.Module, state: dict[str, Tensor], path: Path) -> None:
 
 
 def _first_sentence(error: Exception) -> str:
-    return " ".join(str(error).split(". ")[0].split())[:120] or type(error).__name__
+    text = " ".join(str(error).split(". ")[0].split())[:120]
+    return text if " " in text else type(error).__name__

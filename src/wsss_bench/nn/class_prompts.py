@@ -69,12 +69,14 @@ def require_distinct_texts(clip: CLIP, texts: Sequence[str]) -> None:
     Raises:
         ValueError: a text that would be cut, or two that would have the same embedding.
     """
-    rows = clip.tokenizer(list(texts))["input_ids"] if texts else []
+    limit = clip.text_length
+    # one token more than is read, to see whether there are more
+    rows = clip.tokenizer(list(texts), truncation=True, max_length=limit + 1)["input_ids"] if texts else []
     for text, tokens in zip(texts, rows, strict=True):
-        if len(tokens) > clip.text_length:
+        if len(tokens) > limit:
             raise ValueError(
-                f"the class text {text!r} has {len(tokens)} tokens, CLIP reads {clip.text_length}; shorten "
-                "it, or its end would be ignored"
+                f"the class text {text[:60]!r} ... has more than the {limit} tokens that CLIP reads; shorten it, "
+                "or its end would be ignored"
             )
     first: dict[tuple[int, ...], str] = {}
     for text, tokens in zip(texts, rows, strict=True):

@@ -38,6 +38,10 @@ def create_timm(backbone: str, weights: str | None, **kwargs: Any) -> nn.Module:
     kwargs = {**recipe, **kwargs}
     if weights is None or weights == "imagenet":
         return timm.create_model(backbone, pretrained=weights is not None, num_classes=0, **kwargs)
+    if not Path(locate(weights)).is_file():
+        raise FileNotFoundError(
+            f"weights: no file {weights}; name a checkpoint, `imagenet`, or null for none"
+        )
     return timm.create_model(backbone, num_classes=0, checkpoint_path=locate(weights), **kwargs)
 
 
@@ -113,6 +117,8 @@ class ResNetStages(nn.Module):
         if not 0 <= frozen_stages <= 5:
             raise ValueError(f"frozen_stages counts stem and four layers, so 0..5; got {frozen_stages}")
         name, _ = read_recipe(backbone)
+        if not timm.is_model(name.split(".")[0]):
+            raise ValueError(f"timm has no model {backbone!r}; choose e.g. resnet50.tv_in1k")
         if timm.model_entrypoint(name.split(".")[0]).__module__ != "timm.models.resnet":
             raise ValueError(f"{backbone!r} is not one of timm's ResNets; choose e.g. resnet50.tv_in1k")
         net: Any = create_timm(backbone, weights, output_stride=max(8, output_stride))  # timm's minimum is 8

@@ -24,16 +24,21 @@ def short_trainings(stages: Iterable[Stage]) -> Iterator[str]:
     for stage in stages:
         trainer: dict[str, Any] = stage.config.get("trainer") or {}
         for key in TRIALS:
-            if trainer.get(key) not in (None, False, 0, 1.0):
+            if _is_set(trainer.get(key)):
                 raise ConfigError(
                     f"{stage.name}: trainer.{key}: {trainer[key]!r} is for trials; a stage with it would "
                     "have no checkpoint or not all files. Remove it from the YAML files of the experiment"
                 )
         for key in SHORTER if stage.command == "fit" else ():
-            if trainer.get(key) not in (None, False, 0.0, 1.0) or type(trainer.get(key)) is int:
+            if _is_set(trainer.get(key)):
                 found.setdefault(f"trainer.{key}: {trainer[key]!r}", []).append(stage.title)
     for setting, titles in found.items():
         yield (
             f"SHORT TRAINING: {setting} in {', '.join(dict.fromkeys(titles))}; their scores are of a "
             "trial and not of the method"
         )
+
+
+def _is_set(value: Any) -> bool:
+    """Whether a setting changes anything: a share of 1.0 is all batches, while 1 is one batch."""
+    return value is True or (value not in (None, False, 0, 1.0)) or (type(value) is int and value == 1)

@@ -102,7 +102,7 @@ def check_training(cli: FitCLI) -> None:
             f"data.global_batch_size {cli.datamodule.global_batch_size} counts the images of an optimiser "
             "step, which would then be more; leave it at 1 and set data.global_batch_size"
         )
-    if trainer.max_epochs in (None, -1) and trainer.max_steps == -1 and trainer.max_time is None:
+    if trainer.max_epochs in (None, -1) and trainer.max_steps == -1:
         raise ValueError("the training has no end; set trainer.max_epochs or trainer.max_steps")
     batch = cli.model.batch_type
     if batch is None:

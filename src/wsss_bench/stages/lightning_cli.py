@@ -27,7 +27,8 @@ for known in (
     "used to create the checkpoint",
 ):
     warnings.filterwarnings("ignore", message=f".*{known}")
-logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+for chatty in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
+    logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 class StageCLI(LightningCLI):
