@@ -75,8 +75,8 @@ def require_distinct_texts(clip: CLIP, texts: Sequence[str]) -> None:
     for text, tokens in zip(texts, rows, strict=True):
         if len(tokens) > limit:
             raise ValueError(
-                f"the class text {text[:60]!r} ... has more than the {limit} tokens that CLIP reads; shorten it, "
-                "or its end would be ignored"
+                f"the class text {text[:60]!r} ... has more than the {limit} tokens that CLIP reads; shorten "
+                "it, or its end would be ignored"
             )
     first: dict[tuple[int, ...], str] = {}
     for text, tokens in zip(texts, rows, strict=True):
