@@ -52,7 +52,7 @@ def test_command_prints_the_table_and_returns_one_for_problems(voc_root, tmp_pat
     config.write_text(
         "data:\n  source:\n    class_path: wsss_bench.data.sources.voc.VOC\n"
         f"    init_args: {{root: {voc_root}, vocabulary: mini}}\n"
-        "protocol: {train_split: train, eval_splits: [val], counts: {train: 10, val: 6}}\n"
+        "protocol: {dataset: own, train_split: train, eval_splits: [val], counts: {train: 10, val: 6}}\n"
     )
     assert main(["check", "--config", str(config)]) == 1
     printed = capsys.readouterr().out

@@ -7,6 +7,7 @@ import json
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -49,9 +50,8 @@ def _complaints(stages: list[dict[str, Any]], check: Callable[[str, dict[str, An
         try:
             check(stage["command"], copy.deepcopy(stage["config"]))
         except Exception as error:  # noqa: PERF203 (each check costs far more)
-            sentence = explain(error)
-            if sentence is None:
-                raise
+            # a bug, perhaps of an own class, keeps its traceback
+            sentence = explain(error) or f"unexpected error\n{traceback.format_exc()}"
             found.setdefault(sentence, []).append(stage["name"])
     return [f"{_listed(names)}: {sentence}" for sentence, names in found.items()]
 
