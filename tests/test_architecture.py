@@ -9,34 +9,39 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "wsss_bench"
-LEAVES = {"types", "vocabulary", "artifacts"}
+LEAVES = {"types", "vocabulary", "artifacts", "ranges", "own_modules"}
 BLOCKS = LEAVES | {"nn", "losses", "crf", "readout", "placement", "inference", "published_readout", "metrics"}
 METHODS = BLOCKS | {"methods"}
 MAY_IMPORT = {
     "types": set(),
     "vocabulary": set(),
     "renamed": set(),
+    "ranges": set(),
+    "own_modules": set(),
+    "arguments": set(),
+    "errors": {"parser_errors"},
+    "parser_errors": {"plan"},
     "artifacts": {"types"},
     "metrics": LEAVES,
     "readout": {"types"},
     "placement": set(),
-    "inference": {"types", "placement"},
+    "inference": {"types", "placement", "ranges"},
     "crf": LEAVES,
     "published_readout": {"types", "placement", "inference", "crf"},
     "nn": LEAVES,
     "losses": LEAVES,
-    "data": LEAVES | {"mini"},
-    "mini": LEAVES | {"nn"},
+    "data": LEAVES | {"mini", "plan", "arguments"},
+    "mini": LEAVES | {"nn", "arguments"},
     "methods": BLOCKS,
     "segmenters": METHODS,
     "refine": METHODS,
     "callbacks": BLOCKS,
     "tracking": {"artifacts"},
-    "stages": METHODS | {"data", "refine", "segmenters", "callbacks", "tracking", "renamed", "cli"},
-    "plan": {"artifacts", "renamed"},
-    "report": {"artifacts", "metrics", "plan"},
-    "bench": {"artifacts", "plan", "report", "stages", "cli"},
-    "cli": set(),
+    "stages": METHODS | {"data", "refine", "segmenters", "callbacks", "tracking", "renamed", "errors", "cli"},
+    "plan": {"artifacts", "renamed", "ranges"},
+    "report": {"artifacts", "metrics", "plan", "arguments"},
+    "bench": {"artifacts", "plan", "report", "stages", "data", "tracking", "errors", "arguments", "cli"},
+    "cli": {"errors", "parser_errors"},
     "__main__": {"cli"},
 }
 """What each part of the package may import besides itself. `cli` has module names of commands as text."""
@@ -120,7 +125,7 @@ def test_modules_do_not_import_each_other_in_a_circle():
 
 
 def test_a_family_does_not_import_another():
-    shared = {"methods.base", "methods.optim", "methods.gradient_guard", "methods"}
+    shared = {"methods.base", "methods.checkpoint", "methods.optim", "methods.gradient_guard", "methods"}
     for name, found in IMPORTS.items():
         if name.startswith("methods."):
             others = {family_of(other) for other in found if other.startswith("methods")}
@@ -156,16 +161,71 @@ def test_light_commands_do_not_import_torch():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_nothing_is_unpickled_from_disk():
-    """`torch.load` says weights_only, numpy never allows pickles."""
+LOADERS = {
+    # allowed only with this argument
+    "torch.load": "weights_only=True",
+    "np.load": "allow_pickle=False",
+    "yaml.load": "FastLoader|StrictLoader",  # both are safe loaders
+    # safe as they are: they build plain values, decode pixels or read headers
+    "yaml.safe_load": "",
+    "json.load": "",
+    "json.loads": "",
+    "ElementTree.parse": "",
+    "Image.open": "",
+    "tarfile.open": "",
+    "zipfile.ZipFile": "",
+    "csv.DictReader": "",
+}
+"""Every function that reads a file into objects, and the argument without which it is not safe."""
+UNSAFE = re.compile(
+    r"(pickle|dill|joblib|shelve|marshal)\.|torch\.hub\.|np\.fromfile|yaml\.(full_load|unsafe_load|load_all)"
+    r"|(tar|archive|zip\w*)\.extract|shutil\.unpack_archive|^(eval|exec|__import__)$|os\.system|\.read_pickle$"
+)
+
+
+def calls():
+    """All calls of the package, with the name of the function and the text of the arguments."""
     for path in modules():
         for node in ast.walk(ast.parse(path.read_text())):
-            if not isinstance(node, ast.Call):
-                continue
-            name = ast.unparse(node.func)
-            arguments = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
-            assert name not in ("pickle.load", "pickle.loads", "joblib.load"), path
-            if name == "torch.load":
-                assert arguments.get("weights_only") == "True", path
-            if name == "np.load":
-                assert arguments.get("allow_pickle") == "False", path
+            if isinstance(node, ast.Call):
+                arguments = [*map(ast.unparse, node.args), *(ast.unparse(word) for word in node.keywords)]
+                yield path, ast.unparse(node.func), arguments
+
+
+def test_every_loader_is_in_its_safe_mode():
+    """Nothing that is read from disk can run code: no pickles, no YAML tags, no unpacked archives."""
+    used = set()
+    for path, name, arguments in calls():
+        assert not UNSAFE.search(name), f"{path} calls {name}"
+        safe = next((safe for loader, safe in LOADERS.items() if name == loader), None)
+        used.add(name)
+        if safe:
+            assert any(re.fullmatch(safe, argument) for argument in arguments), (
+                f"{path}: {name} without {safe}"
+            )
+    looks_like_a_loader = re.compile(r"^(torch|np|numpy|yaml|json|tarfile|zipfile|ElementTree|Image|csv)\.")
+    reads = re.compile(r"(load|loads|safe_load|open|parse|fromstring|ZipFile|reader|DictReader)$")
+    listed = {name for name in used if looks_like_a_loader.match(name) and reads.search(name)}
+    assert listed <= set(LOADERS), f"not in the list of loaders: {listed - set(LOADERS)}"
+
+
+def test_yaml_loaders_are_safe_ones():
+    from yaml.constructor import SafeConstructor
+
+    from wsss_bench.plan import yaml_files
+
+    for loader in (yaml_files.FastLoader, yaml_files.StrictLoader):
+        assert issubclass(loader, SafeConstructor)
+
+
+def test_nothing_lifts_the_limit_of_pil():
+    """An image of more than 179 megapixels is refused as a decompression bomb."""
+    from PIL import Image
+
+    assert Image.MAX_IMAGE_PIXELS is not None
+    assert all("MAX_IMAGE_PIXELS" not in path.read_text() for path in modules())
+
+
+def test_no_command_goes_through_a_shell():
+    for path, name, arguments in calls():
+        assert not (name.startswith("subprocess.") and "shell=True" in arguments), path

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from argparse import ArgumentError
 from collections.abc import Sequence
 from importlib import import_module
+from itertools import pairwise
+
+from wsss_bench.errors import explain
+from wsss_bench.parser_errors import is_parser_error
 
 COMMANDS = {
     "data": ("wsss_bench.data.command", "make the mini world, or check a data set"),
@@ -33,8 +36,11 @@ def usage() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status.
 
-    Errors that a user can fix are printed as one line on stderr, without a traceback.
+    It is 1 after an error, 2 for a wrong command line and 130 after Ctrl-C. An error that a user can mend is
+    printed as one line on stderr, without a traceback. A bug keeps its traceback.
     """
+    # the processes that a command starts shall not import from the working directory (Python 3.11 and later)
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
@@ -45,8 +51,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     try:
         return import_module(COMMANDS[name][0]).main(rest)
-    except (ArgumentError, ValueError, TypeError, FileNotFoundError, FileExistsError) as error:
+    except BrokenPipeError:  # `wsss-bench table ... | head`
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (else Python complains when it flushes at its end)
+        return 1
+    except KeyboardInterrupt:
+        print(f"wsss-bench {name}: stopped", file=sys.stderr)
+        return 130
+    except Exception as error:
+        sentence = explain(error)
+        if sentence is None:
+            raise
         if os.environ.get("WSSS_TRACEBACK"):  # set by the bench: log files of stages get the traceback
             traceback.print_exc()
-        print(f"wsss-bench {name}: {type(error).__name__}: {error}", file=sys.stderr)
+        print(
+            f"wsss-bench {name}: {_files(rest) if is_parser_error(error) else ''}{sentence}", file=sys.stderr
+        )
         return 1
+
+
+def _files(arguments: list[str]) -> str:
+    """The configuration files of a command line, as the start of a message about their content."""
+    words = [word for argument in arguments for word in argument.split("=", 1)]
+    files = [file for option, file in pairwise(words) if option == "--config"]
+    return f"{', '.join(files)}: " if files else ""

@@ -23,11 +23,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wsss_bench.placement import Placement, Stretched, resize
+from wsss_bench.ranges import check_range, check_ranges
 from wsss_bench.types import InferenceSample, ScoreMaps
 
 Product = Literal["seed", "segmentation"]
 STRIDE = 4
 """Stride of the second set of seed maps, the input of random walks (IRN)."""
+MAX_SCALE = 16.0
+"""Largest scale: beyond it an image of ordinary size does not fit into memory."""
 PEAK_EPSILON = 1e-5
 """Added to the maximum of a seed map before dividing by it (IRN)."""
 
@@ -67,13 +70,17 @@ class InferenceConfig:
     background: bool = True
 
     def __post_init__(self) -> None:
-        if not self.scales or min(self.scales) <= 0 or not self.multi_scales or min(self.multi_scales) <= 0:
-            raise ValueError(f"inference scales are positive; got {self.scales} and {self.multi_scales}")
+        check_ranges("inference.scales", self.scales, above=0, most=MAX_SCALE)
+        check_ranges("inference.multi_scales", self.multi_scales, above=0, most=MAX_SCALE)
+        for name in ("output_stride", "pad_to", "short_side", "long_side", "window", "window_stride"):
+            check_range(f"inference.{name}", getattr(self, name), 1)
+        check_range("inference.references", self.references, 0)
         if (self.window is None) != (self.window_stride is None):
             raise ValueError("a sliding window needs both inference.window and inference.window_stride")
-        if self.references < 0:
+        if self.window is not None and self.window_stride is not None and self.window_stride > self.window:
             raise ValueError(
-                f"inference.references is a number of images per class, 0 or more; got {self.references}"
+                f"inference.window_stride is {self.window_stride}, more than inference.window {self.window}: "
+                "pixels between the windows would have no score; lower it"
             )
 
 

@@ -121,19 +121,25 @@ def refuse_renamed(given: Sequence[str] | dict[str, Any], command: str = "") -> 
     Raises:
         ValueError: with the new name.
     """
-    if isinstance(given, dict):
-        message = find_renamed(given, command)
+    for place, content in given_contents(given):
+        message = find_renamed(content, command)
         if message is not None:
-            raise ValueError(message)
+            raise ValueError(f"{place}{message}")
+
+
+def given_contents(given: Sequence[str] | dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What a configuration or each option of a command line holds, with the start of a message about it."""
+    if isinstance(given, dict):
+        yield "", given
         return
     for option, value in _options(given):
         content = _read(value)
-        path = [] if option == "config" else option.split(".")
-        for key in reversed(path):
+        if option == "config":
+            yield f"{value}: ", content
+            continue
+        for key in reversed(option.split(".")):
             content = {key: content}
-        message = find_renamed(content, command)
-        if message is not None:
-            raise ValueError(f"{value}: {message}" if option == "config" else f"--{message}")
+        yield "--", content
 
 
 def _is_of(owner: str, content: Any, path: tuple[str, ...]) -> bool:

@@ -94,7 +94,7 @@ def test_the_image_must_be_the_raw_one_of_the_same_size():
 
 
 def test_settings_are_checked():
-    with pytest.raises(ValueError, match="positive"):
+    with pytest.raises(ValueError, match=r"crf.bilateral_srgb is 0; expected"):
         CRFConfig(bilateral_srgb=0)
 
 

@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
+from jsonargparse import ArgumentError
 
 from wsss_bench.artifacts.files import write_mask
 from wsss_bench.data.check import check, load_source
 from wsss_bench.data.command import main
 from wsss_bench.data.sources.voc import VOC
+from wsss_bench.errors import explain
 
 PROTOCOL = {
     "train_split": "train",
@@ -50,7 +52,7 @@ def test_command_prints_the_table_and_returns_one_for_problems(voc_root, tmp_pat
     config.write_text(
         "data:\n  source:\n    class_path: wsss_bench.data.sources.voc.VOC\n"
         f"    init_args: {{root: {voc_root}, vocabulary: mini}}\n"
-        "protocol: {train_split: train, eval_splits: [val], counts: {train: 10, val: 6}}\n"
+        "protocol: {dataset: own, train_split: train, eval_splits: [val], counts: {train: 10, val: 6}}\n"
     )
     assert main(["check", "--config", str(config)]) == 1
     printed = capsys.readouterr().out
@@ -62,8 +64,9 @@ def test_command_prints_the_table_and_returns_one_for_problems(voc_root, tmp_pat
 
 def test_typo_in_the_config_of_a_source(voc_root):
     config = {"class_path": "wsss_bench.data.sources.voc.VOC", "init_args": {"rot": str(voc_root)}}
-    with pytest.raises(ValueError, match=r"(?s)`data\.source` does not fit its class.*rot"):
+    with pytest.raises(ArgumentError) as caught:
         load_source(config)
+    assert "VOC has no option 'rot'; did you mean 'root'?" in str(explain(caught.value))
 
 
 def test_coco_masks_command_prints_the_hash(coco_root, tmp_path, capsys):

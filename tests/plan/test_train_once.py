@@ -54,7 +54,7 @@ def test_one_training_serves_every_data_set(openvocab):
     trained = stages(plan, "train")
     assert [stage.title for stage in trained] == ["speaks-pairs-s0", "speaks-pairs-s1"]
     assert trained[0].config["data"] == {
-        "view": "caption", "source": {"class_path": "fake.Pairs"}, "val_split": None,
+        "view": "caption", "source": {"class_path": "fake.Pairs"}, "val_split": None, "train_split": "train",
     }  # fmt: skip
     predicted = [stage for stage in stages(plan, "predict") if stage.title.startswith("speaks")]
     assert sorted(stage.title for stage in predicted) == sorted(

@@ -16,5 +16,5 @@ def test_its_masks_are_those_that_the_fixed_rule_scores():
 
 
 def test_a_threshold_out_of_range_is_refused():
-    with pytest.raises(ValueError, match=r"got 1\.5"):
+    with pytest.raises(ValueError, match=r"threshold is 1\.5; expected"):
         ThresholdRefiner(1.5)

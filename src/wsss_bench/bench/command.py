@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
 import errno
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from string import Template
 
 from rich.console import Console
 
+from wsss_bench import tracking
+from wsss_bench.arguments import LineParser
 from wsss_bench.artifacts.layout import LOG_FILE
 from wsss_bench.artifacts.stage_files import damaged_files, remove_stage, reopen, sweep
 from wsss_bench.bench.launchers import Launcher, LocalLauncher, visible_gpus
 from wsss_bench.bench.progress import LiveReporter, PlainReporter
 from wsss_bench.bench.runner import Failure, Machine, Reporter, Runner, gpus_of, locked
-from wsss_bench.bench.validate import check_stages, validate
+from wsss_bench.bench.validate import Depth, check_stages, source_of, validate
 from wsss_bench.plan.again import stages_to_run_again
 from wsss_bench.plan.description import describe
 from wsss_bench.plan.plan import Plan, Stage, StageFolder, distinct
@@ -30,9 +31,7 @@ from wsss_bench.report.command import publish
 
 def main(argv: list[str]) -> int:
     """Run a benchmark matrix; returns 0 if all stages are complete, 1 if one failed, 130 after Ctrl-C."""
-    parser = argparse.ArgumentParser(
-        prog="wsss-bench bench", description="Run a benchmark matrix and print its table."
-    )
+    parser = LineParser(prog="wsss-bench bench", description="Run a benchmark matrix and print its table.")
     parser.add_argument("experiment", type=Path, help="experiment file, such as experiments/mini.yaml")
     parser.add_argument(
         "--runs", type=Path, default=Path("runs"), help="folder of all results (default: runs)"
@@ -57,10 +56,13 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     if options.jobs is not None and options.jobs < 1:
         parser.error(f"--jobs: expected 1 or more, got {options.jobs}")
+    tracking.mode()
     plan = make_plan(options.experiment, options.runs, options.configs)
     if options.dry_run:
         states = states_of(plan)
-        print_plan(plan, options.runs, states, stages_to_run_again(plan, options.again, states))
+        renewed = stages_to_run_again(plan, options.again, states)
+        print_plan(plan, options.runs, states, renewed)
+        check_stages_to_run(stages_to_run(plan, states, renewed), depth_of_dry_run(plan))
         return 0
     return run_bench(plan, options.runs, options.jobs, again=options.again)
 
@@ -102,19 +104,13 @@ def run_bench(
             states = states_of(plan)
             renewed = stages_to_run_again(plan, again, states)
             print_plan(plan, runs, states, renewed)
-            wanted = {stage.fingerprint for stage in renewed}
-            missing = [
-                stage
-                for key, stage in plan.stages.items()
-                if key in wanted or states[key].progress != "complete"
-            ]
+            missing = stages_to_run(plan, states, renewed)
             if missing:
                 machine = find_machine(plan, jobs or plan.jobs)
                 if launcher is None:
-                    print("loading packages, checking the configurations (about 20 s) ...", flush=True)
                     launcher = LocalLauncher()
                     launcher.warm_up()
-                    validate(distinct(missing), LocalLauncher(check_stages))
+                    check_stages_to_run(missing)
                 open_again(plan, states, renewed)
                 failures = run_stages(plan, runs, machine, launcher)
             publish(plan, runs)
@@ -147,6 +143,44 @@ def open_again(plan: Plan, states: Mapping[str, StageState], renewed: Sequence[S
     for key, stage in plan.stages.items():
         if states[key].progress == "damaged" and stage.path.is_dir():
             reopen(stage.path, [*states[key].damaged, *damaged_files(stage.path)])
+
+
+def stages_to_run(plan: Plan, states: Mapping[str, StageState], renewed: Sequence[Stage]) -> list[Stage]:
+    """The stages that are not complete or are run again on request."""
+    wanted = {stage.fingerprint for stage in renewed}
+    return [
+        stage for key, stage in plan.stages.items() if key in wanted or states[key].progress != "complete"
+    ]
+
+
+def check_stages_to_run(
+    stages: Sequence[Stage], depth: Callable[[Stage], Depth] = lambda stage: "build"
+) -> None:
+    """Check the configurations of stages in a process of its own.
+
+    Args:
+        stages: The stages that will run.
+        depth: How a stage is checked.
+
+    Raises:
+        ValueError: all messages of all stages.
+    """
+    if stages:
+        print("loading packages, checking the configurations (about 20 s) ...", flush=True)
+        validate(distinct(stages), LocalLauncher(check_stages), depth)
+
+
+def depth_of_dry_run(plan: Plan) -> Callable[[Stage], Depth]:
+    """How a dry run checks a stage: it may run where there are no GPUs, and before data is made."""
+    made = [data.source for data in plan.datasets.values() if data.protocol.prepare]
+    gpus = bool(visible_gpus())
+
+    def depth(stage: Stage) -> Depth:
+        if gpus_of(stage, 1) and not gpus:
+            return "parse"
+        return "build if there is data" if source_of(stage.config) in made else "build"
+
+    return depth
 
 
 def print_failures(plan: Plan, failures: list[Failure]) -> None:
@@ -182,7 +216,10 @@ def prepare(plan: Plan) -> None:
                 for word in data.protocol.prepare
             ]
             print(f"preparing {name}: wsss-bench {shlex.join(arguments)}", flush=True)
-            if command_line(arguments) != 0:
+            status = command_line(arguments)
+            if status == 130:  # Ctrl-C
+                raise KeyboardInterrupt
+            if status != 0:
                 raise ValueError(f"data set {name} could not be prepared; see the message above")
 
 

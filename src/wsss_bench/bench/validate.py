@@ -2,42 +2,91 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
 import tempfile
 import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from wsss_bench.artifacts.files import read_json, write_json
 from wsss_bench.artifacts.layout import LOG_FILE
 from wsss_bench.bench.launchers import Job, Launcher
 from wsss_bench.bench.runner import tail
+from wsss_bench.errors import explain
 from wsss_bench.plan.plan import Stage
+
+SHOWN_NAMES = 5
+Depth = Literal["parse", "build", "build if there is data"]
+"""How a stage is checked: parsed only; with what it needs built; or so if its data exists."""
 
 
 def check_stages(arguments: list[str]) -> int:
     """Check the stages of a JSON file and write the errors to another. Runs in a process of its own.
 
+    Everything is parsed first, which is fast; what the stages need is built if nothing is wrong.
+
     Args:
         arguments: The file to read and the file to write.
     """
-    from wsss_bench.stages.check import check  # imports torch
+    from wsss_bench.stages.check import TryOut, check  # imports torch
 
-    def complaint(stage: dict[str, Any]) -> str | None:
-        try:
-            check(stage["command"], stage["config"])
-        except ValueError as error:
-            return f"{stage['name']}: {error}"
-        return None
-
-    complaints = (complaint(stage) for stage in read_json(arguments[0]))
-    write_json(arguments[1], [text for text in complaints if text])
+    stages = read_json(arguments[0])
+    try_out = TryOut()
+    complaints = _complaints(stages, check) or _complaints(
+        [stage for stage in stages if _can_be_built(stage)], try_out
+    )
+    write_json(arguments[1], complaints)
     return 0
 
 
-def validate(stages: list[Stage], launcher: Launcher) -> None:
+def _complaints(stages: list[dict[str, Any]], check: Callable[[str, dict[str, Any]], None]) -> list[str]:
+    """What is wrong, with the stages that it is wrong with."""
+    found: dict[str, list[str]] = {}
+    for stage in stages:
+        try:
+            check(stage["command"], copy.deepcopy(stage["config"]))
+        except Exception as error:  # noqa: PERF203 (each check costs far more)
+            # a bug, perhaps of an own class, keeps its traceback
+            sentence = explain(error) or f"unexpected error\n{traceback.format_exc()}"
+            found.setdefault(sentence, []).append(stage["name"])
+    return [f"{_listed(names)}: {sentence}" for sentence, names in found.items()]
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
+    return f"{', '.join(names[:SHOWN_NAMES])}{more}"
+
+
+def source_of(config: dict[str, Any]) -> Any:
+    """Class and arguments of the source that a stage reads."""
+    return config.get("source") or config.get("data", {}).get("source")
+
+
+def _can_be_built(stage: dict[str, Any]) -> bool:
+    if stage["depth"] != "build if there is data":
+        return bool(stage["depth"] == "build")
+    from wsss_bench.data.check import load_source
+
+    try:
+        load_source(source_of(stage["config"]))
+    except Exception as error:
+        return "does not exist" not in str(explain(error))
+    return True
+
+
+def validate(
+    stages: list[Stage], launcher: Launcher, depth: Callable[[Stage], Depth] = lambda stage: "build"
+) -> None:
     """Check `stages` in one process of `launcher`, whose target must be `check_stages`.
+
+    Args:
+        stages: The stages.
+        launcher: Starts the process.
+        depth: How a stage is checked.
 
     Raises:
         ValueError: all messages of all stages.
@@ -49,7 +98,15 @@ def validate(stages: list[Stage], launcher: Launcher) -> None:
         question, answer = folder / "stages.json", folder / "messages.json"
         question.write_text(
             json.dumps(
-                [{"name": stage.name, "command": stage.command, "config": stage.config} for stage in stages]
+                [
+                    {
+                        "name": stage.name,
+                        "command": stage.command,
+                        "config": stage.config,
+                        "depth": depth(stage),
+                    }
+                    for stage in stages
+                ]
             )
         )
         running = launcher.start(Job([str(question), str(answer)], folder))

@@ -20,6 +20,7 @@ import numpy as np
 
 from wsss_bench.artifacts.files import write_mask
 from wsss_bench.crf.pool import ImagePool
+from wsss_bench.ranges import check_range
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class CRFConfig:
             `pydensecrf.utils.unary_from_softmax`.
 
     Raises:
-        ValueError: a width is not positive, `iterations` is negative, or `floor` is outside (0, 1).
+        ValueError: a width is not positive, a weight or `iterations` negative, or `floor` is not in (0, 1).
     """
 
     gaussian_sxy: float = 1
@@ -51,10 +52,11 @@ class CRFConfig:
     floor: float = 1e-5
 
     def __post_init__(self) -> None:
-        if min(self.gaussian_sxy, self.bilateral_sxy, self.bilateral_srgb) <= 0 or self.iterations < 0:
-            raise ValueError(f"CRF kernel widths are positive and iterations >= 0, got {self}")
-        if not 0 < self.floor < 1:
-            raise ValueError(f"the smallest probability of a CRF is in (0, 1), got floor {self.floor}")
+        for name in ("gaussian_sxy", "bilateral_sxy", "bilateral_srgb"):
+            check_range(f"crf.{name}", getattr(self, name), above=0)
+        for name in ("gaussian_compat", "bilateral_compat", "iterations"):
+            check_range(f"crf.{name}", getattr(self, name), 0)
+        check_range("crf.floor", self.floor, above=0, below=1)
 
 
 IRN_CRF = CRFConfig(3, 3, 50, 5, 10, 10)

@@ -10,19 +10,21 @@ import argparse
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import jsonargparse
 import numpy as np
-import yaml
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from wsss_bench.data.occurrence import Occurrence
 from wsss_bench.data.sources.base import Source
+from wsss_bench.own_modules import admit
+from wsss_bench.plan.config_folder import read_data_file
+from wsss_bench.plan.yaml_files import read_yaml
 
 CHECKED_PAIRS = 10_000
 """Maximal number of image-text pairs that are read, evenly spaced over the split."""
@@ -181,35 +183,20 @@ def register(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the findings; 1 if there are problems."""
-    config = yaml.safe_load(arguments.config.read_text())
-    data, protocol = (_section(config, name, arguments.config) for name in ("data", "protocol"))
-    source = load_source(_section(data, "source", arguments.config))
-    findings = (check if protocol.get("eval_splits") else check_pairs)(
-        source, {"counts": {}, **protocol}, data.get("train_split", "train")
-    )
+    config = read_data_file(arguments.config, read_yaml(arguments.config))
+    source = load_source(config.source)
+    scored = config.protocol.eval_splits
+    findings = (check if scored else check_pairs)(source, asdict(config.protocol), config.training_split)
     print_findings(findings, source.class_names)
     return 1 if findings.problems else 0
 
 
-def _section(content: Any, name: str, path: Path) -> dict[str, Any]:
-    found = content.get(name) if isinstance(content, dict) else None
-    if not isinstance(found, dict):
-        raise ValueError(
-            f"{path} has no section {name!r}; a data set is described by data.source and protocol, as in "
-            "configs/data/voc.yaml"
-        )
-    return found
-
-
 def load_source(config: dict[str, Any]) -> Source:
     """Build the source of a config: `class_path` and `init_args`, checked against the class's signature."""
+    admit(config)
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Source, "source")
-    try:
-        parsed = parser.parse_object({"source": config})
-    except jsonargparse.ArgumentError as error:
-        raise ValueError(f"`data.source` does not fit its class: {error}") from error
-    return parser.instantiate(parsed).source
+    return parser.instantiate(parser.parse_object({"source": config})).source
 
 
 def print_findings(findings: Findings, class_names: tuple[str, ...]) -> None:

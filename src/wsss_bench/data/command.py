@@ -6,13 +6,14 @@ import argparse
 import sys
 from pathlib import Path
 
+from wsss_bench.arguments import LineParser
 from wsss_bench.data import check, coco_masks
 from wsss_bench.mini.world.writer import SIZES, write_mini_world
 
 
 def main(argv: list[str]) -> int:
     """Run the command and return its exit status; `argv` has neither `wsss-bench` nor `data`."""
-    parser = argparse.ArgumentParser(prog="wsss-bench data", description="make or check data sets")
+    parser = LineParser(prog="wsss-bench data", description="make or check data sets")
     commands = parser.add_subparsers(dest="command", required=True)
     mini = commands.add_parser("mini", help="write the generated mini world in VOC and in COCO layout")
     mini.add_argument("--root", type=Path, required=True, help="folder for it alone, made if absent")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,14 @@ from wsss_bench.data.views import (
     PairView,
     View,
 )
+from wsss_bench.ranges import check_range
 from wsss_bench.types import ViewName
 
 _VIEWS: dict[str, type[View]] = {"image": ImageView, "caption": CaptionView}
 _PAIRED: dict[str, type[PairView]] = {"pair": PairView, "group": GroupView}
+
+MAX_RANDOM_SEED = 2**32 - 1
+"""Largest random seed of numpy."""
 
 
 class WSSSDataModule(LightningDataModule):
@@ -77,6 +82,10 @@ class WSSSDataModule(LightningDataModule):
             )
         if source.class_names:
             check_class_names(source.class_names, f"class_names of {type(source).__name__}")
+        check_range("data.global_batch_size", global_batch_size, 1)
+        check_range("data.epoch_length", epoch_length, 1)
+        check_range("data.num_workers", num_workers, 0)
+        check_range("data.random_seed", random_seed, 0, MAX_RANDOM_SEED)
         self.source = CombinedSource(source, train_split, extra_images) if extra_images else source
         self.view = view
         self.transform = transform
@@ -103,6 +112,32 @@ class WSSSDataModule(LightningDataModule):
                 "set data.view: mask"
             )
         self.masks = str(masks)
+
+    def check_training(self, ranks: int, validates: bool) -> None:
+        """Check before a training that ranks can share its batches, and that its data can be read.
+
+        The first image is read, and its labels, mask or captions.
+
+        Args:
+            ranks: Number of processes.
+            validates: Whether the validation split is used.
+
+        Raises:
+            FileNotFoundError, ValueError: with what to change.
+        """
+        ids = self._ids(self.train_split)
+        GlobalBatchSampler(
+            len(ids), self.global_batch_size, 0, ranks, self.drop_last, self.random_seed, self.epoch_length
+        )
+        self.source.image(ids[0])
+        if self.view == "mask" and self.masks is None:
+            self.source.mask(ids[0])
+        elif self.view == "caption":
+            self.source.captions(ids[0])
+        elif self.view != "mask":
+            self.source.labels(ids[0])
+        if validates and self.val_split is not None and self.masks is None:
+            self.source.ids(self.val_split)
 
     def predict_on(
         self, split: str, labelled: bool, ids: list[str] | None = None, references: int = 0
@@ -197,11 +232,17 @@ class WSSSDataModule(LightningDataModule):
     def _build(self, split: str, transform: TransformConfig) -> View:
         source, augmentation = self.source, Transform(transform)
         if self.view == "mask":
-            return MaskView(source, source.ids(split), augmentation, self.random_seed, self.masks)
-        ids = source.anchors(split) if isinstance(source, CombinedSource) else source.ids(split)
+            return MaskView(source, self._ids(split), augmentation, self.random_seed, self.masks)
+        ids = self._ids(split)
         if self.view in _PAIRED:
             return _PAIRED[self.view](source, ids, augmentation, self.random_seed, self._partners(split))
         return _VIEWS[self.view](source, ids, augmentation, self.random_seed)
+
+    def _ids(self, split: str) -> Sequence[str]:
+        """The images that are training items of their own."""
+        if isinstance(self.source, CombinedSource) and self.view != "mask":
+            return self.source.anchors(split)
+        return self.source.ids(split)
 
     def _partners(self, split: str) -> list[str]:
         return (

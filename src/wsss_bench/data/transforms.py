@@ -35,6 +35,7 @@ from PIL import Image
 from torch import Tensor
 
 from wsss_bench.data.timm_augmentation import TimmAugmentation
+from wsss_bench.ranges import check_range, check_ranges
 from wsss_bench.types import IGNORE
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # no request for its latest version at import
@@ -87,24 +88,19 @@ class TransformConfig:
     random_erasing: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.crop_size < 1:
-            raise ValueError(f"transform.crop_size is {self.crop_size}; expected at least 1 pixel")
+        check_range("transform.crop_size", self.crop_size, 1)
+        check_range("transform.scale_step", self.scale_step, above=0)
+        check_ranges("transform.color_jitter", self.color_jitter, 0)
+        check_ranges("transform.self_scales", self.self_scales, above=0, empty=True)
         for name, (low, high) in (("resize_long", self.resize_long), ("scale", self.scale)):
+            check_range(f"transform.{name}[1]", high, above=0)
             if not 0 < low <= high:
                 raise ValueError(
                     f"transform.{name} is [{low}, {high}]; expected two positive numbers, the smaller first"
                 )
-        if self.self_scales is not None and (
-            self.kind != "square" or min(self.self_scales, default=1.0) <= 0
-        ):
+        if self.self_scales is not None and self.kind != "square":
             raise ValueError(
-                f"transform.self_scales must be positive and need kind: square; got {self.self_scales} "
-                f"and kind {self.kind}"
-            )
-        if self.scale_step is not None and self.scale_step <= 0:
-            raise ValueError(
-                f"transform.scale_step is {self.scale_step}; expected a positive step, or null for any "
-                "factor of the range"
+                f"transform.self_scales need kind: square; got {self.self_scales} and kind {self.kind}"
             )
         if not 0 < self.area[0] <= self.area[1] <= 1:
             raise ValueError(

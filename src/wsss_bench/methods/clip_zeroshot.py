@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from wsss_bench.methods.base import Method
-from wsss_bench.nn.class_prompts import prompt_ensemble, require_known_words
+from wsss_bench.nn.class_prompts import prompt_ensemble, require_distinct_texts, require_known_words
 from wsss_bench.nn.clip import CLIP
 from wsss_bench.vocabulary import templates as prompt_templates
 
@@ -66,6 +66,8 @@ class CLIPZeroShot(Method):
         self.prompt_names = [prompt_names.get(name, name) for name in self.class_names]
         require_known_words(self.clip, self.prompt_names)
         self.templates = prompt_templates(templates)
+        for template in self.templates:
+            require_distinct_texts(self.clip, [template.format(name) for name in self.prompt_names])
         self.background = background
         self.slope = slope
         self._text: Tensor | None = None

@@ -12,6 +12,8 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from wsss_bench.ranges import check_range, check_ranges
+
 
 @dataclass(frozen=True)
 class OptimConfig:
@@ -53,6 +55,20 @@ class OptimConfig:
     decay_every: int = 1
     warmup_steps: int = 0
     warmup_ratio: float = 1e-6
+
+    def __post_init__(self) -> None:
+        check_range("optim.lr", self.lr, 0)
+        check_range("optim.weight_decay", self.weight_decay, 0)
+        if self.momentum != "published":
+            check_range("optim.momentum", self.momentum, 0, below=1)
+        check_ranges("optim.betas", self.betas, 0, below=1)
+        check_range("optim.eps", self.eps, 0)
+        check_range("optim.power", self.power, 0)
+        check_range("optim.final_ratio", self.final_ratio, 0, 1)
+        check_ranges("optim.milestones", self.milestones, 0, 1, empty=True)
+        check_range("optim.decay_every", self.decay_every, 1)
+        check_range("optim.warmup_steps", self.warmup_steps, 0)
+        check_range("optim.warmup_ratio", self.warmup_ratio, 0, 1)
 
 
 def poly_warmup(

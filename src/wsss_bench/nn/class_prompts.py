@@ -40,10 +40,11 @@ def prompt_ensemble(
 
 
 def require_known_words(clip: CLIP, class_names: Sequence[str]) -> None:
-    """Check that CLIP's tokenizer knows at least one word of every class name.
+    """Check that CLIP's tokenizer knows at least one word of every class name, and tells the names apart.
 
     Raises:
-        ValueError: a name without a known token; all such classes would get the same mask.
+        ValueError: a name without a known token; all such classes would get the same mask. Or names that
+            `require_distinct_texts` refuses.
     """
     tokens = tokenize(clip, class_names)
     unknown = [
@@ -54,3 +55,36 @@ def require_known_words(clip: CLIP, class_names: Sequence[str]) -> None:
             f"CLIP's tokenizer knows no word of the class names {', '.join(map(repr, unknown))}; name these "
             "classes in plain words, or use another model.init_args.clip"
         )
+    require_distinct_texts(clip, class_names)
+
+
+def require_distinct_texts(clip: CLIP, texts: Sequence[str]) -> None:
+    """Check that CLIP reads the text of every class to its end, and each as another sentence.
+
+    Texts of equal tokens have equal embeddings, also where the tokenizer does not know the words in which
+    they differ.
+
+    Args:
+        clip: CLIP with its tokenizer.
+        texts: One for each class, as they are encoded.
+
+    Raises:
+        ValueError: a text that would be cut, or two that would have the same embedding.
+    """
+    limit = clip.text_length
+    # one token more than is read, to see whether there are more
+    rows = clip.tokenizer(list(texts), truncation=True, max_length=limit + 1)["input_ids"] if texts else []
+    for text, tokens in zip(texts, rows, strict=True):
+        if len(tokens) > limit:
+            raise ValueError(
+                f"the class text {text[:60]!r} ... has more than the {limit} tokens that CLIP reads; shorten "
+                "it, or its end would be ignored"
+            )
+    first: dict[tuple[int, ...], str] = {}
+    for text, tokens in zip(texts, rows, strict=True):
+        other = first.setdefault(tuple(tokens), text)
+        if other is not text:
+            raise ValueError(
+                f"the class texts {other!r} and {text!r} are the same to CLIP's tokenizer, so that both "
+                "classes would get the same mask; use other words, or another CLIP"
+            )

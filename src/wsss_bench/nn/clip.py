@@ -22,8 +22,11 @@ from torch.nn import functional as F
 from transformers import AutoTokenizer, CLIPModel
 from transformers.models.clip.modeling_clip import CLIPEncoderLayer
 from transformers.utils import cached_file
+from transformers.utils.logging import disable_progress_bar
 
 from wsss_bench.nn.weights import locate
+
+disable_progress_bar()  # logs of stages, and errors of one line
 
 
 class CLIP(nn.Module):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from wsss_bench.ranges import check_range, check_ranges
+
 Extra = Literal[
     "clip", "saliency", "single_label_images", "web_images", "coco_masks", "imagenet_21k", "sam", "dino",
     "diffusion", "llm_text",
@@ -55,6 +57,9 @@ class PublishedResult:
     segmenter: str | None = None
     readout: str | None = None
 
+    def __post_init__(self) -> None:
+        check_range("miou", self.miou, 0, 100)
+
 
 @dataclass(frozen=True)
 class MethodHints:
@@ -88,6 +93,9 @@ class MethodHints:
     refine: dict[str, dict[str, Any]] = field(default_factory=dict)
     remark: str = ""
     paper: list[PublishedResult] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        check_range("threshold", self.threshold, 0, 1)
 
     @property
     def role(self) -> str:
@@ -143,6 +151,17 @@ class Protocol:
     prepare: list[str] = field(default_factory=list)
     overlay: str = ""
 
+    def __post_init__(self) -> None:
+        for split, count in self.counts.items():
+            check_range(f"counts.{split}", count, 1)
+        check_range("holdout", self.holdout, 0)
+        if self.holdout and self.holdout >= self.counts.get(self.train_split, self.holdout + 1):
+            raise ValueError(
+                f"holdout is {self.holdout}; expected fewer images than {self.train_split!r} has "
+                f"({self.counts[self.train_split]}), since the others are scored"
+            )
+        check_ranges("scales", self.scales, above=0, most=16)
+
 
 @dataclass(frozen=True)
 class DataFile:
@@ -161,6 +180,11 @@ class DataFile:
         """Class and arguments of the source."""
         source: dict[str, Any] = self.data["source"]
         return source
+
+    @property
+    def training_split(self) -> str:
+        """The split that networks are trained on; it may hold more images than the one that is scored."""
+        return str(self.data.get("train_split") or self.protocol.train_split or "train")
 
 
 @dataclass(frozen=True)
@@ -274,3 +298,7 @@ class Experiment:
     jobs: int | None = None
     override: dict[str, dict[str, Any]] = field(default_factory=dict)
     variants: dict[str, Variant] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_range("jobs", self.jobs, 1)
+        check_ranges("random_seeds", self.random_seeds, 0, 2**32 - 1, empty=True)

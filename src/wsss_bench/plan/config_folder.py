@@ -25,6 +25,23 @@ def file_key(kind: str, name: str, overlay: str = "") -> str:
     return f"{kind}/{name}.{overlay}.yaml" if overlay else f"{kind}/{name}.yaml"
 
 
+def read_data_file(path: Path, raw: dict[str, Any]) -> DataFile:
+    """A data set and its protocol, checked.
+
+    Args:
+        path: The file, for messages.
+        raw: What it holds.
+    """
+    content = read_as(DataFile, raw, path)
+    read_as(ClassSpec, content.data.get("source"), path, "data.source")
+    for split in (content.protocol.train_split, *content.protocol.eval_splits):
+        if split and split not in content.protocol.counts:
+            raise ConfigError(
+                f"{path}: protocol.counts: no count for split {split!r}; add the number of its images"
+            )
+    return content
+
+
 @dataclass(frozen=True)
 class ConfigFolder:
     """The files of a `configs` folder, of which `contents` holds those that were read.
@@ -71,14 +88,7 @@ class ConfigFolder:
     def data(self, name: str) -> DataFile:
         """A data set and its protocol."""
         path, raw = self._file(DATA, name)
-        content = read_as(DataFile, raw, path)
-        read_as(ClassSpec, content.data.get("source"), path, "data.source")
-        for split in (content.protocol.train_split, *content.protocol.eval_splits):
-            if split and split not in content.protocol.counts:
-                raise ConfigError(
-                    f"{path}: protocol.counts: no count for split {split!r}; add the number of its images"
-                )
-        return content
+        return read_data_file(path, raw)
 
     def trainer(self, name: str) -> dict[str, Any]:
         """Arguments of the trainer."""

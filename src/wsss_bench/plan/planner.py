@@ -12,6 +12,7 @@ from wsss_bench.plan.plan import Plan, ScoredProduct, StageFolder
 from wsss_bench.plan.predictions import seeds, segmentation
 from wsss_bench.plan.reader import ExperimentFiles, read_files
 from wsss_bench.plan.schema import ConfigError
+from wsss_bench.plan.short_trainings import short_trainings
 from wsss_bench.plan.stage_configs import CellConfigs
 from wsss_bench.plan.stage_table import StageTable
 from wsss_bench.plan.training import train
@@ -79,6 +80,7 @@ def plan_experiment(files: ExperimentFiles, folder: StageFolder, absent: frozens
         )
     ]
     notes = [note for after_seeds in multi_stages.values() for note in after_seeds.notes()]
+    notes += short_trainings(table.stages.values())
     segmenters = {
         dataset: after_seeds.describe_segmenter() for (dataset, _), after_seeds in multi_stages.items()
     }

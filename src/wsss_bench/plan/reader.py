@@ -19,6 +19,7 @@ from wsss_bench.plan.config_folder import (
 )
 from wsss_bench.plan.schema import ConfigError, nearest, read_as
 from wsss_bench.plan.yaml_files import read_yaml
+from wsss_bench.ranges import refuse_not_finite
 from wsss_bench.renamed import find_renamed
 
 
@@ -102,8 +103,12 @@ def _read_config(root: Path, key: str) -> dict[str, Any]:
 
 
 def _read_current(path: Path, kind: str) -> dict[str, Any]:
-    """Read a YAML file, refusing names that are no longer used."""
+    """Read a YAML file, refusing NaN, infinity and names that are no longer used."""
     content = read_yaml(path)
+    try:
+        refuse_not_finite(content, f"{path}: ")
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     message = find_renamed(content, kind)
     if message is not None:
         raise ConfigError(f"{path}: {message}")

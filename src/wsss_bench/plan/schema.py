@@ -30,7 +30,7 @@ def read_as(cls: type[T], value: Any, file: object, key: str = "") -> T:
         key: Dotted path of `value` inside the file, for messages.
 
     Raises:
-        ConfigError: unknown key, missing key, or a value of the wrong type.
+        ConfigError: unknown key, missing key, or a value of the wrong type or out of range.
     """
     known = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     if not isinstance(value, dict):
@@ -52,7 +52,11 @@ def read_as(cls: type[T], value: Any, file: object, key: str = "") -> T:
             f"{_place(file, key)}: missing key {missing[0]!r}; add it ({_type_name(cls, missing[0])})"
         )
     hints = _hints(cls)  # type: ignore[arg-type]
-    return cls(**{name: _convert(hints[name], item, file, _join(key, name)) for name, item in value.items()})
+    values = {name: _convert(hints[name], item, file, _join(key, name)) for name, item in value.items()}
+    try:
+        return cls(**values)
+    except ValueError as error:  # a value out of range: the message begins with its key
+        raise ConfigError(f"{file}: {_join(key, error)}") from error
 
 
 @cache

@@ -51,7 +51,7 @@ class CellConfigs:
     @property
     def training_split(self) -> str:
         """The split that networks are trained on; it may hold more images than the one that is scored."""
-        return str(self.data.data.get("train_split", self.protocol.train_split))
+        return self.data.training_split
 
     @property
     def scales(self) -> str:
@@ -108,6 +108,6 @@ class CellConfigs:
         return {
             "seed_everything": self.cell.random_seed,
             "model": {"class_path": spec.model.class_path, "init_args": spec.model.init_args},
-            "data": merge(spec.data, self.data.data),
+            "data": merge(spec.data, self.data.data, {"train_split": self.training_split}),
             "trainer": spec.trainer,
         }

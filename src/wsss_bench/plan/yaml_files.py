@@ -61,6 +61,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"{path} cannot be read ({error.strerror}); give the path of a YAML file"
         ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from error
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     except yaml.YAMLError as error:

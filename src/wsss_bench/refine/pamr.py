@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from wsss_bench.nn.pamr import DILATIONS, pamr
+from wsss_bench.ranges import check_range, check_ranges
 from wsss_bench.readout import full_size_scores
 from wsss_bench.refine.base import Refiner
 from wsss_bench.types import ScoreMaps
@@ -38,13 +39,9 @@ class PAMRRefiner(Refiner):
     in_pool = False
 
     def __init__(self, threshold: float, iterations: int = 10, dilations: Sequence[int] = DILATIONS) -> None:
-        if not 0 <= threshold <= 1:
-            raise ValueError(f"refiner.init_args.threshold is in [0, 1], got {threshold}")
-        if iterations < 0 or not dilations or min(dilations) < 1:
-            raise ValueError(
-                "PAMR takes iterations >= 0 and dilations of at least 1 pixel, "
-                f"got {iterations} and {tuple(dilations)}"
-            )
+        check_range("refiner.init_args.threshold", threshold, 0, 1)
+        check_range("refiner.init_args.iterations", iterations, 0)
+        check_ranges("refiner.init_args.dilations", dilations, 1)
         self.threshold = threshold
         self.iterations = iterations
         self.dilations = tuple(dilations)

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from wsss_bench.artifacts.files import mask_path
+from wsss_bench.ranges import check_range
 from wsss_bench.readout import full_size_scores
 from wsss_bench.refine.base import Refiner
 from wsss_bench.types import IGNORE, ScoreMaps
@@ -53,6 +54,14 @@ class SaliencyRefiner(Refiner):
         min_foreground: float = 0.01,
         no_ignore: bool = False,
     ) -> None:
+        for name, value in (
+            ("score_threshold", score_threshold),
+            ("conflict_threshold", conflict_threshold),
+            ("background_score_limit", background_score_limit),
+            ("min_foreground", min_foreground),
+        ):
+            check_range(f"refiner.init_args.{name}", value, 0, 1)
+        check_range("refiner.init_args.background_saliency_limit", background_saliency_limit, 0, 255)
         self.folder = Path(os.path.expandvars(folder)).expanduser()
         if not self.folder.is_dir():
             raise FileNotFoundError(

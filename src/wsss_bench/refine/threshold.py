@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from wsss_bench.ranges import check_range
 from wsss_bench.readout import threshold_mask
 from wsss_bench.refine.base import Refiner
 from wsss_bench.types import ScoreMaps
@@ -20,8 +21,7 @@ class ThresholdRefiner(Refiner):
     """
 
     def __init__(self, threshold: float) -> None:
-        if not 0 <= threshold <= 1:
-            raise ValueError(f"refiner.init_args.threshold is in [0, 1], got {threshold}")
+        check_range("refiner.init_args.threshold", threshold, 0, 1)
         self.threshold = threshold
 
     def __call__(self, image: np.ndarray, maps: ScoreMaps) -> np.ndarray:

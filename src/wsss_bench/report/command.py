@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
+from wsss_bench.arguments import LineParser
 from wsss_bench.artifacts.files import write_atomically, write_json
 from wsss_bench.plan.plan import Plan
 from wsss_bench.plan.planner import make_plan
@@ -18,7 +18,7 @@ from wsss_bench.report.results import read_results
 
 def main(argv: list[str]) -> int:
     """Print the table of an experiment without running anything."""
-    parser = argparse.ArgumentParser(prog="wsss-bench table", description="Print the table of what is done.")
+    parser = LineParser(prog="wsss-bench table", description="Print the table of what is done.")
     parser.add_argument("experiment", type=Path, help="experiment file, such as experiments/mini.yaml")
     parser.add_argument(
         "--runs", type=Path, default=Path("runs"), help="folder of all results (default: runs)"

@@ -1,4 +1,4 @@
-"""Checks the configuration of a stage without building anything; `bench` does so before it starts."""
+"""Checks the configuration of a stage before the bench starts any."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import Any
 from jsonargparse import ArgumentError
 
 from wsss_bench.cli import COMMANDS
+from wsss_bench.data.sources.base import Source
+from wsss_bench.errors import explain
+from wsss_bench.methods.base import Method
 
 
 def check(command: str, config: dict[str, Any]) -> None:
-    """Parse `config` as `wsss-bench <command> --config` would.
+    """Parse `config` as `wsss-bench <command> --config` would, without building anything.
 
     Args:
         command: `fit`, `predict`, `refine` or `evaluate`; its module has a function `parse(config)`.
@@ -22,5 +25,41 @@ def check(command: str, config: dict[str, Any]) -> None:
     """
     try:
         import_module(COMMANDS[command][0]).parse(config)
-    except (ArgumentError, TypeError, SystemExit) as error:
-        raise ValueError(f"{command}: {error}") from error
+    except (ArgumentError, TypeError, ValueError, SystemExit) as error:
+        raise ValueError(f"{command}: {explain(error) or error}") from error
+
+
+class TryOut:
+    """Builds what stages need, one after another, and checks what can be known before they run.
+
+    Sources are built once, and a method once for the stages that follow each other.
+    """
+
+    def __init__(self) -> None:
+        self._sources: dict[str, Source] = {}
+        self._methods: dict[str, Method] = {}
+
+    def __call__(self, command: str, config: dict[str, Any]) -> None:
+        """Check one stage.
+
+        Args:
+            command: As in `check`; the module of the command has a function `try_out`.
+            config: Content of the stage's configuration file.
+
+        Raises:
+            Exception: whatever the stage would stop with.
+        """
+        import_module(COMMANDS[command][0]).try_out(config, {Source: self._source, Method: self._method})
+
+    def _source(self, kind: type[Source], **arguments: Any) -> Source:
+        key = f"{kind} {arguments}"
+        if key not in self._sources:
+            self._sources[key] = kind(**arguments)
+        return self._sources[key]
+
+    def _method(self, kind: type[Method], **arguments: Any) -> Method:
+        key = f"{kind} {arguments}"
+        if key not in self._methods:
+            self._methods.clear()  # two large networks may not fit into memory
+            self._methods[key] = kind(**arguments)
+        return self._methods[key]

@@ -17,8 +17,9 @@ from wsss_bench.artifacts.run import StageInfo, open_stage
 from wsss_bench.data.sources.base import Source
 from wsss_bench.data.sources.class_lists import check_class_names
 from wsss_bench.metrics.per_image import ConfusionWriter
+from wsss_bench.ranges import check_range
 from wsss_bench.stages.panels import write_panels
-from wsss_bench.stages.parser import BY_HAND, FunctionParser
+from wsss_bench.stages.parser import BY_HAND, FunctionParser, Instantiators
 from wsss_bench.stages.plausible import check_numbering, check_truth
 from wsss_bench.stages.protocol import EvaluationProtocol
 from wsss_bench.stages.score import OnProgress
@@ -70,7 +71,7 @@ def evaluate(
     """
     _check_options(seeds, masks, threshold)
     check_class_names(source.class_names, f"class_names of {type(source).__name__}")
-    ids = _ids_of(source, split, count)
+    ids = _ids_of(source, split, count, holdout)
     name = dataset or type(source).__name__.lower()
     protocol = EvaluationProtocol(name, split, image_labels, scales, post, checkpoint_rule)
     with open_stage(out, "evaluate", resolved, stage) if out is not None else nullcontext() as run:
@@ -106,10 +107,15 @@ def _check_options(seeds: Path | None, masks: Path | None, threshold: float | No
         raise ValueError("seeds need --threshold, the fixed background threshold that ranks them, in [0, 1]")
     if seeds is None and threshold is not None:
         raise ValueError("masks have no background threshold; leave out --threshold")
+    check_range("threshold", threshold, 0, 1)
 
 
-def _ids_of(source: Source, split: str, count: int | None) -> list[str]:
-    """All images of a split; `ValueError` if there are none, or not as many as the protocol says."""
+def _ids_of(source: Source, split: str, count: int | None, holdout: int) -> list[str]:
+    """All images of a split.
+
+    Raises:
+        ValueError: there are none, not as many as the protocol says, or no more than are held out.
+    """
     ids = source.ids(split)
     if not ids:
         raise ValueError(
@@ -120,6 +126,7 @@ def _ids_of(source: Source, split: str, count: int | None) -> list[str]:
             f"split {split!r} has {len(ids)} images, the protocol says {count}; "
             "restore the published list, or change protocol.counts for another protocol"
         )
+    check_range(f"holdout (of the {len(ids)} images of split {split!r})", holdout, 0, below=len(ids))
     return ids
 
 
@@ -129,7 +136,14 @@ def _no_progress(done: int, total: int) -> None:
 
 def parse(config: dict[str, Any]) -> None:
     """Check the configuration of a stage without building anything."""
-    FunctionParser(evaluate).check(config)
+    FunctionParser(evaluate).parse(config)
+
+
+def try_out(config: dict[str, Any], instantiators: Instantiators) -> None:
+    """Build what the stage needs and check what can be known before it runs."""
+    built = FunctionParser(evaluate).build(config, instantiators)
+    _check_options(built.seeds, built.masks, built.threshold)
+    _ids_of(built.source, built.split, built.count, built.holdout)
 
 
 def main(argv: list[str]) -> int:

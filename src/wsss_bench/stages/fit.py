@@ -22,7 +22,9 @@ from wsss_bench.artifacts.run import StageRun, open_stage
 from wsss_bench.artifacts.stage_files import check_file
 from wsss_bench.callbacks import Progress
 from wsss_bench.methods.base import Method, check_checkpoint
+from wsss_bench.methods.checkpoint import read_checkpoint
 from wsss_bench.stages.lightning_cli import StageCLI, callbacks_of, is_first_rank, record_cost
+from wsss_bench.stages.parser import Instantiators
 from wsss_bench.tracking import trainer_logger
 
 
@@ -71,15 +73,49 @@ def parse(config: dict[str, Any]) -> None:
     FitCLI(config, build=False)
 
 
+def try_out(config: dict[str, Any], instantiators: Instantiators) -> None:
+    """Build what the stage needs and check what can be known before it runs."""
+    check_training(FitCLI(config, instantiators=instantiators))
+
+
 def main(argv: list[str]) -> int:
     """Train one method; see `wsss-bench fit --help`."""
     cli = FitCLI(argv)
+    check_training(cli)
     stage: AbstractContextManager[StageRun | None] = nullcontext()
     if is_first_rank():
         stage = open_stage(cli.out, "train", cli.plain_config(), cli.info)
     with stage as run:
         fit(cli.trainer, cli.model, cli, run)
     return 0
+
+
+def check_training(cli: FitCLI) -> None:
+    """Check that method, trainer and data fit together; pseudo masks become the masks of the data.
+
+    Raises:
+        FileNotFoundError, ValueError: with what to change.
+    """
+    trainer = cli.trainer
+    if trainer.accumulate_grad_batches != 1:
+        raise ValueError(
+            f"trainer.accumulate_grad_batches is {trainer.accumulate_grad_batches}, but "
+            f"data.global_batch_size {cli.datamodule.global_batch_size} counts the images of an optimiser "
+            "step, which would then be more; leave it at 1 and set data.global_batch_size"
+        )
+    if trainer.max_epochs in (None, -1) and trainer.max_steps == -1:
+        raise ValueError("the training has no end; set trainer.max_epochs or trainer.max_steps")
+    batch = cli.model.batch_type
+    if batch is None:
+        raise ValueError(f"{type(cli.model).__name__} does not train; use it with `wsss-bench predict`")
+    if batch.view() != cli.datamodule.view:
+        raise ValueError(
+            f"{type(cli.model).__name__} trains on batches of data.view {batch.view()!r}; got "
+            f"{cli.datamodule.view!r}; set data.view: {batch.view()}"
+        )
+    if cli.config.masks:
+        cli.datamodule.train_on(Path(cli.config.masks) / MASKS)
+    cli.datamodule.check_training(trainer.num_devices * trainer.num_nodes, bool(trainer.limit_val_batches))
 
 
 def fit(trainer: Trainer, method: Method, cli: FitCLI, run: StageRun | None) -> None:
@@ -92,8 +128,6 @@ def fit(trainer: Trainer, method: Method, cli: FitCLI, run: StageRun | None) -> 
         run: The open stage; None on ranks other than 0.
     """
     last = cli.out / LAST
-    if cli.config.masks:
-        cli.datamodule.train_on(Path(cli.config.masks) / MASKS)
     if cli.config.warm_start and not last.is_file():
         check_file(Path(cli.config.warm_start), LAST)
         warm_start(method, Path(cli.config.warm_start) / LAST)
@@ -125,9 +159,7 @@ def warm_start(method: Method, path: Path) -> None:
         FileNotFoundError: the checkpoint does not exist.
         ValueError: it is of other classes, or has no tensor in common with the method.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"warm_start: no checkpoint at {path}; run the train stage it names first")
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    checkpoint = read_checkpoint(path)
     check_checkpoint(checkpoint, None, None if method.open_vocabulary else method.class_names)
     own = method.state_dict()
     fitting = {k: v for k, v in checkpoint["state_dict"].items() if k in own and own[k].shape == v.shape}

@@ -17,7 +17,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from wsss_bench.artifacts.run import StageInfo, StageRun
 from wsss_bench.data.datamodule import WSSSDataModule
 from wsss_bench.methods.base import Method
-from wsss_bench.renamed import refuse_renamed
+from wsss_bench.stages.parser import Instantiators, accept
 
 # keep Lightning's tips and device tables out of the log of a stage
 for known in (
@@ -27,7 +27,8 @@ for known in (
     "used to create the checkpoint",
 ):
     warnings.filterwarnings("ignore", message=f".*{known}")
-logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+for chatty in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
+    logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 class StageCLI(LightningCLI):
@@ -36,10 +37,14 @@ class StageCLI(LightningCLI):
     Args:
         argv: Command line, usually `--config <file>`, or the content of a configuration file.
         build: False checks the configuration without building anything.
+        instantiators: Functions that build classes in place of their constructors.
     """
 
-    def __init__(self, argv: list[str] | dict[str, Any], build: bool = True) -> None:
+    def __init__(
+        self, argv: list[str] | dict[str, Any], build: bool = True, instantiators: Instantiators | None = None
+    ) -> None:
         self._build = build
+        self._instantiators = instantiators or {}
         super().__init__(
             Method,
             WSSSDataModule,
@@ -72,16 +77,25 @@ class StageCLI(LightningCLI):
         parser.add_argument(
             "--protocol", type=dict, default={}, help="protocol of the data set; used by bench only"
         )
+        for kind, instantiator in self._instantiators.items():
+            parser.add_instantiator(instantiator, kind)
         parser.link_arguments("seed_everything", "data.random_seed")
         parser.link_arguments("data.class_names", "model.init_args.class_names", apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        refuse_renamed(args)
+        accept(args)
         self.config = parser.parse_object(args) if isinstance(args, dict) else parser.parse_args(args)
 
     def instantiate_classes(self) -> None:
         if self._build:
             super().instantiate_classes()
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """The trainer; what Lightning says about a wrong argument is passed on with its place."""
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"trainer: {error}; correct this argument") from error
 
     @property
     def out(self) -> Path:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
 from wsss_bench.artifacts.run import StageInfo
-from wsss_bench.renamed import refuse_renamed
+from wsss_bench.own_modules import admit
+from wsss_bench.ranges import refuse_not_finite
+from wsss_bench.renamed import given_contents, refuse_renamed
 
+Instantiators = Mapping[type, Callable[..., Any]]
+"""Functions that build classes in place of their constructors, by base class."""
 BY_HAND = StageInfo()
 """The option `stage` of a stage that was started by hand and not by a plan."""
 
@@ -29,16 +33,38 @@ class FunctionParser:
         self.parser.add_argument("--config", action=ActionConfigFile, help="YAML file with these options")
         self.parser.add_function_arguments(function, skip={"resolved"}, sub_configs=True)
 
-    def check(self, config: dict[str, Any]) -> None:
-        """Parse the content of a configuration file without running anything."""
-        refuse_renamed(config, self.function.__name__)
-        self.parser.parse_object(config)
+    def parse(self, config: dict[str, Any]) -> Namespace:
+        """Parse the content of a configuration file without building anything."""
+        accept(config, self.function.__name__)
+        return self.parser.parse_object(config)
+
+    def build(self, config: dict[str, Any], instantiators: Instantiators) -> Namespace:
+        """Build the arguments of the function from the content of a configuration file."""
+        for kind, instantiator in instantiators.items():
+            self.parser.add_instantiator(instantiator, kind)
+        return self.parser.instantiate(self.parse(config))
 
     def run(self, argv: list[str]) -> None:
         """Parse a command line and call the function."""
-        refuse_renamed(argv, self.function.__name__)
+        accept(argv, self.function.__name__)
         config = self.parser.parse_args(argv)
         config.pop("config", None)
         resolved = yaml.safe_load(self.parser.dump(config, skip_validation=True))
         built: Namespace = self.parser.instantiate(config)
         self.function(**vars(built), resolved=resolved)
+
+
+def accept(given: Sequence[str] | dict[str, Any], command: str = "") -> None:
+    """Refuse old names and numbers that are not finite, and let own modules that are named be found.
+
+    Args:
+        given: The content of a configuration file, or a command line with its YAML files.
+        command: The command of the stage.
+
+    Raises:
+        ValueError: with the key.
+    """
+    refuse_renamed(given, command)
+    for place, content in given_contents(given):
+        refuse_not_finite(content, place)
+        admit(content)

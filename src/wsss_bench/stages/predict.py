@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser
 
@@ -24,8 +23,10 @@ from wsss_bench.callbacks import MaskWriter, Progress, SeedWriter
 from wsss_bench.crf.densecrf import CRFConfig, available
 from wsss_bench.inference import InferenceConfig, Product, predict
 from wsss_bench.methods.base import Method
+from wsss_bench.methods.checkpoint import load_state, read_checkpoint
 from wsss_bench.published_readout import PublishedReadout, published_probabilities
 from wsss_bench.stages.lightning_cli import StageCLI, callbacks_of, is_first_rank, record_cost
+from wsss_bench.stages.parser import Instantiators
 from wsss_bench.types import InferenceSample, ScoreMaps
 
 
@@ -59,9 +60,9 @@ class Prediction(LightningModule):
             FileNotFoundError: no such file.
             ValueError: a checkpoint of another method or of other classes.
         """
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = read_checkpoint(path)
         self.method.on_load_checkpoint(checkpoint)
-        self.method.load_state_dict(checkpoint["state_dict"])
+        load_state(self.method, checkpoint["state_dict"], path)
 
     def predict_step(self, sample: InferenceSample, batch_index: int) -> ScoreMaps | dict[str, np.ndarray]:
         """Seeds of one image, or its segmentation probabilities: those of `predict` and of each read-out."""
@@ -110,9 +111,39 @@ def parse(config: dict[str, Any]) -> None:
     PredictCLI(config, build=False)
 
 
+def try_out(config: dict[str, Any], instantiators: Instantiators) -> None:
+    """Build what the stage needs and check what can be known before it runs."""
+    check_prediction(PredictCLI(config, instantiators=instantiators))
+
+
+def check_prediction(cli: PredictCLI) -> None:
+    """Check that the method makes the product, and that the split exists.
+
+    Raises:
+        FileNotFoundError, ValueError: with what to change.
+    """
+    config, kind = cli.config_init, type(cli.model)
+    maker = "seed_maps" if config.product == "seed" else "segmentation_logits"
+    if getattr(kind, maker) is getattr(Method, maker):
+        raise ValueError(f"{kind.__name__} makes no {config.product}; choose another product or method")
+    inference_of(cli)
+    cli.datamodule.source.ids(config.split)
+
+
+def inference_of(cli: PredictCLI) -> InferenceConfig:
+    """How the method is applied, with what the data set decides: scales and background."""
+    config = cli.config_init
+    return replace(
+        config.inference,
+        multi_scales=tuple(config.scales),
+        background=cli.datamodule.source.has_background,
+    )
+
+
 def main(argv: list[str]) -> int:
     """Predict one split; see `wsss-bench predict --help`."""
     cli = PredictCLI(argv)
+    check_prediction(cli)
     config = cli.config
     kind = "seed" if config.product == "seed" else "predict"
     stage: AbstractContextManager[StageRun | None] = nullcontext()
@@ -136,11 +167,7 @@ def predict_split(cli: PredictCLI, run: StageRun | None) -> None:
     """
     config = cli.config_init
     method: Method = cli.model
-    inference = replace(
-        config.inference,
-        multi_scales=tuple(config.scales),
-        background=cli.datamodule.source.has_background,
-    )
+    inference = inference_of(cli)
     crf = config.crf if available() else None
     published = {
         readout_folder(OWN, name): readout

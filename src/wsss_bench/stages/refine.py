@@ -16,7 +16,7 @@ from wsss_bench.artifacts.run import StageInfo, open_stage
 from wsss_bench.crf.pool import ImagePool
 from wsss_bench.data.sources.base import Source
 from wsss_bench.refine.base import NetworkRefiner, Refiner
-from wsss_bench.stages.parser import BY_HAND, FunctionParser
+from wsss_bench.stages.parser import BY_HAND, FunctionParser, Instantiators
 from wsss_bench.types import ScoreMaps
 
 
@@ -126,7 +126,13 @@ def _is_done(folder: Path, maps: ScoreMaps) -> bool:
 
 def parse(config: dict[str, Any]) -> None:
     """Check the configuration of a stage without building anything."""
-    FunctionParser(refine).check(config)
+    FunctionParser(refine).parse(config)
+
+
+def try_out(config: dict[str, Any], instantiators: Instantiators) -> None:
+    """Build what the stage needs and check what can be known before it runs."""
+    built = FunctionParser(refine).build(config, instantiators)
+    require_inputs(built.refiner, built.source.ids(built.split), built.split)
 
 
 def main(argv: list[str]) -> int:

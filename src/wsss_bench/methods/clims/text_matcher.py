@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wsss_bench.methods.clims.frozen_clip import FrozenCLIP
+from wsss_bench.nn.class_prompts import require_distinct_texts
 from wsss_bench.nn.clip import CLIP
 from wsss_bench.nn.frozen import Frozen
 
@@ -49,6 +50,7 @@ class TextMatcher(nn.Module):
 
     def __init__(self, clip: CLIP, class_prompts: Sequence[str], background_prompts: Sequence[str]) -> None:
         super().__init__()
+        require_distinct_texts(clip, class_prompts)
         self.frozen = Frozen(clip)
         with torch.no_grad():
             self.register_buffer("class_text", clip.encode_text(class_prompts), persistent=False)

@@ -43,6 +43,7 @@ from wsss_bench.methods.single_stage.network import CAMConfig, CAMs, DecoderConf
 from wsss_bench.methods.single_stage.object_mask import MaskConfig, ObjectMask, object_mask
 from wsss_bench.methods.single_stage.pseudo_labels import min_max_normalize, valid_patches
 from wsss_bench.methods.single_stage.vit import Tokens
+from wsss_bench.ranges import check_range
 from wsss_bench.types import ImageBatch
 
 
@@ -68,6 +69,10 @@ class MixedCAMConfig(CAMConfig):
     """
 
     text_mix: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range("cam.text_mix", self.text_mix, 0, 1)
 
 
 @dataclass(frozen=True)

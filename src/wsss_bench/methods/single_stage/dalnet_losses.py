@@ -31,6 +31,7 @@ from wsss_bench.losses.gather import gather_rows
 from wsss_bench.losses.precision import in_float32
 from wsss_bench.losses.ranks import mean_over_ranks
 from wsss_bench.methods.single_stage.object_mask import ObjectMask
+from wsss_bench.ranges import check_range
 
 SimilarityMap = Literal["affine", "clamp", "sigmoid"]
 MIN_PROBABILITY = 1e-4
@@ -48,6 +49,9 @@ class GIAConfig:
 
     bg_reduce: Literal["mean", "max", "sum"] = "mean"
     bg_threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        check_range("gia.bg_threshold", self.bg_threshold, -1, 1)
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,10 @@ class CCLConfig:
     class_negatives: bool = False
     gather: bool = True
     bg_patches: int = 0
+
+    def __post_init__(self) -> None:
+        check_range("ccl.tau", self.tau, above=0)
+        check_range("ccl.bg_patches", self.bg_patches, 0)
 
 
 @in_float32

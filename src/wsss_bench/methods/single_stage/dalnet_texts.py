@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wsss_bench.nn.class_prompts import prompt_ensemble
+from wsss_bench.nn.class_prompts import prompt_ensemble, require_distinct_texts
 from wsss_bench.nn.clip import CLIP
 from wsss_bench.vocabulary import read
 from wsss_bench.vocabulary import templates as prompt_templates
@@ -75,6 +75,8 @@ def encode_texts(class_names: Sequence[str], config: TextConfig) -> TextEmbeddin
         by_class = class_related_texts(config.bg_set, class_names)
         backgrounds = sorted({text for texts in by_class.values() for text in texts})
     clip, templates = CLIP(config.model), prompt_templates(config.templates)
+    for template in templates:
+        require_distinct_texts(clip, [template.format(text) for text in classes])
     vectors = torch.cat([prompt_ensemble(clip, texts, templates) for texts in (classes, backgrounds)])
     if config.center:
         vectors = F.normalize(vectors - vectors.mean(dim=0), dim=-1)

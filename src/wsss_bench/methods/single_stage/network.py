@@ -24,6 +24,7 @@ from wsss_bench.methods.single_stage.pseudo_labels import (
 from wsss_bench.methods.single_stage.vit import Tokens, VisionTransformer
 from wsss_bench.nn.largefov import LargeFOV
 from wsss_bench.nn.normalize import ImageNetNormalize
+from wsss_bench.ranges import check_range, check_ranges
 from wsss_bench.types import IGNORE, ImageBatch
 
 
@@ -46,6 +47,12 @@ class CAMConfig:
     high: float = 0.7
     aux_cam_until: int = 0
 
+    def __post_init__(self) -> None:
+        check_ranges("cam.scales", self.scales, above=0)
+        check_range("cam.high", self.high, 0, 1)
+        check_range("cam.low", self.low, 0, self.high)
+        check_range("cam.aux_cam_until", self.aux_cam_until, 0)
+
 
 @dataclass(frozen=True)
 class DecoderConfig:
@@ -60,6 +67,11 @@ class DecoderConfig:
     width: int = 512
     dilation: int = 5
     lr_scale: float = 10.0
+
+    def __post_init__(self) -> None:
+        check_range("decoder.width", self.width, 1)
+        check_range("decoder.dilation", self.dilation, 1)
+        check_range("decoder.lr_scale", self.lr_scale, 0)
 
 
 class CAMs(NamedTuple):

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wsss_bench.methods.single_stage.pseudo_labels import cam_to_label
+from wsss_bench.ranges import check_range
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,12 @@ class MaskConfig:
     class_agnostic: bool = False
     min_patches: int = 1
     main_cam_after: int | None = None
+
+    def __post_init__(self) -> None:
+        check_range("mask.low", self.low, 0, 1)
+        check_range("mask.high", self.high, 0, 1)
+        check_range("mask.min_patches", self.min_patches, 0)
+        check_range("mask.main_cam_after", self.main_cam_after, 0)
 
 
 class ObjectMask(NamedTuple):

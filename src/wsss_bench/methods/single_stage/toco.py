@@ -40,6 +40,7 @@ from wsss_bench.methods.single_stage.class_token_contrast import (
 )
 from wsss_bench.methods.single_stage.network import CAMConfig, DecoderConfig
 from wsss_bench.methods.single_stage.vit import Tokens
+from wsss_bench.ranges import check_range
 from wsss_bench.types import ImageBatch
 
 
@@ -60,6 +61,12 @@ class CTCConfig:
     temperature: float = 0.5
     momentum: float = 0.9
     hidden: int = 2048
+
+    def __post_init__(self) -> None:
+        for name in ("crops", "crop_size", "hidden"):
+            check_range(f"ctc.{name}", getattr(self, name), 1)
+        check_range("ctc.temperature", self.temperature, above=0)
+        check_range("ctc.momentum", self.momentum, 0, 1)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import resource
@@ -12,6 +11,7 @@ from typing import Any
 
 import torch
 
+from wsss_bench.arguments import LineParser
 from wsss_bench.mini.weights.classifier import RESNET, save_classifier, train_resnet
 from wsss_bench.mini.weights.clip import ClipRecipe, save_clip, train_clip
 from wsss_bench.mini.weights.evaluation_images import EvaluationImages, make_evaluation_images
@@ -30,7 +30,7 @@ VAL_IMAGES, TUNING_IMAGES, HELD_OUT_IMAGES = 300, 150, 1500
 
 def main(argv: list[str]) -> int:
     """Run the command; `argv` without the program's and the subcommand's name. Returns the exit status."""
-    parser = argparse.ArgumentParser(prog="wsss-bench pretrain", description=__doc__)
+    parser = LineParser(prog="wsss-bench pretrain", description=__doc__)
     commands = parser.add_subparsers(dest="name", required=True)
     for name in ("clip", *CLASSIFIERS):
         train = commands.add_parser(name, help=f"train the small {name} on generated images with captions")

@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from wsss_bench.crf.densecrf import IRN_CRF, CRFConfig, crf_from_class_map, crf_inference, require_crf
+from wsss_bench.ranges import check_range
 from wsss_bench.readout import full_size_scores
 from wsss_bench.refine.base import Refiner
 from wsss_bench.types import IGNORE, ScoreMaps
@@ -84,6 +85,7 @@ class PSAAffinityLabels(Refiner):
     """
 
     def __init__(self, low_alpha: float = 4.0, high_alpha: float = 32.0, crf: CRFConfig = PSA_CRF) -> None:
+        check_range("affinity_labels.init_args.high_alpha", high_alpha, above=0)
         if not 0 < low_alpha <= high_alpha:
             raise ValueError(
                 "affinity_labels.init_args need 0 < low_alpha <= high_alpha, "

@@ -20,10 +20,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from wsss_bench.ranges import check_range
 from wsss_bench.refine.base import NetworkRefiner
 from wsss_bench.refine.walk.irnet import IRNet
 from wsss_bench.refine.walk.irnet_branches import flip_averaged_boundary_map
-from wsss_bench.refine.walk.random_walk import boundary_transition_matrix, random_walk
+from wsss_bench.refine.walk.random_walk import MAX_DOUBLINGS, boundary_transition_matrix, random_walk
 from wsss_bench.refine.walk.trained_network import image_tensor, load_trained_network
 from wsss_bench.types import ScoreMaps
 
@@ -60,10 +61,11 @@ class IRNRefiner(NetworkRefiner):
         keep_boundary_scores: bool = False,
         scale: float = 1.0,
     ) -> None:
-        if not 0 < threshold < 1:
-            raise ValueError(f"refiner.init_args.threshold is in (0, 1), got {threshold}")
-        if scale <= 0:
-            raise ValueError(f"refiner.init_args.scale is positive, got {scale}")
+        check_range("refiner.init_args.threshold", threshold, above=0, below=1)
+        check_range("refiner.init_args.radius", radius, 1)
+        check_range("refiner.init_args.beta", beta, 0)
+        check_range("refiner.init_args.exp_times", exp_times, 0, MAX_DOUBLINGS)
+        check_range("refiner.init_args.scale", scale, above=0)
         self.threshold = threshold
         self.radius = radius
         self.beta = beta

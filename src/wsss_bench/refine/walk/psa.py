@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from wsss_bench.ranges import check_range
 from wsss_bench.readout import full_size_scores
 from wsss_bench.refine.base import NetworkRefiner
 from wsss_bench.refine.walk.affinity_labels import scores_with_background
 from wsss_bench.refine.walk.affinity_pairs import feature_affinity
 from wsss_bench.refine.walk.affinitynet import STRIDE, AffinityNet
-from wsss_bench.refine.walk.random_walk import feature_transition_matrix, random_walk
+from wsss_bench.refine.walk.random_walk import MAX_DOUBLINGS, feature_transition_matrix, random_walk
 from wsss_bench.refine.walk.trained_network import image_tensor, load_trained_network
 from wsss_bench.types import ScoreMaps
 
@@ -37,6 +38,10 @@ class PSARefiner(NetworkRefiner):
     """
 
     def __init__(self, alpha: float = 16.0, radius: int = 5, beta: float = 8.0, exp_times: int = 8) -> None:
+        check_range("refiner.init_args.alpha", alpha, above=0)
+        check_range("refiner.init_args.radius", radius, 1)
+        check_range("refiner.init_args.beta", beta, 0)
+        check_range("refiner.init_args.exp_times", exp_times, 0, MAX_DOUBLINGS)
         self.alpha = alpha
         self.radius = radius
         self.beta = beta

@@ -25,6 +25,9 @@ from wsss_bench.refine.walk.affinity_pairs import (
     target_indices,
 )
 
+MAX_DOUBLINGS = 16
+"""Largest binary logarithm of the number of steps of a walk; more steps only take time."""
+
 
 def boundary_transition_matrix(boundary_map: Tensor, radius: int, beta: float) -> Tensor:
     """IRN's transition matrix, transposed.

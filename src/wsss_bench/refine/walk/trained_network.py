@@ -13,6 +13,7 @@ from wsss_bench.artifacts.files import read_manifest
 from wsss_bench.artifacts.layout import LAST
 from wsss_bench.artifacts.stage_files import check_file
 from wsss_bench.methods.base import Method, check_checkpoint
+from wsss_bench.methods.checkpoint import load_state, read_checkpoint
 
 Network = TypeVar("Network", bound=Method)
 
@@ -33,13 +34,13 @@ def load_trained_network(network_class: type[Network], stage: Path) -> Network:
     """
     arguments = read_manifest(stage)["config"]["model"]["init_args"]
     check_file(stage, LAST)
-    checkpoint = torch.load(stage / LAST, map_location="cpu", weights_only=True)
+    checkpoint = read_checkpoint(stage / LAST)
     names = checkpoint.get("wsss_bench", {}).get("class_names", ())
     check_checkpoint(checkpoint, f"{network_class.__module__}.{network_class.__qualname__}", names)
     settings = {key: value for key, value in arguments.items() if key != "optim"}
     # weights: None, since the checkpoint holds all weights
     network = network_class(**{**settings, "class_names": names, "weights": None})
-    network.load_state_dict(checkpoint["state_dict"])
+    load_state(network, checkpoint["state_dict"], stage / LAST)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return network.requires_grad_(False).eval().to(device)
 
