@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "stages": METHODS | {"data", "refine", "segmenters", "callbacks", "tracking", "renamed", "cli"},
     "plan": {"artifacts", "renamed"},
     "report": {"artifacts", "metrics", "plan"},
-    "bench": {"artifacts", "plan", "report", "stages", "cli"},
+    "bench": {"artifacts", "data", "plan", "report", "stages", "cli"},
     "cli": set(),
     "__main__": {"cli"},
 }

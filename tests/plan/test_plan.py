@@ -13,7 +13,8 @@ import yaml
 from project import DATA, METHODS
 
 from wsss_bench.artifacts.files import write_manifest
-from wsss_bench.plan.plan import StageFolder, clock, describe, distinct, fingerprint_of
+from wsss_bench.artifacts.identity import fingerprint_of
+from wsss_bench.plan.plan import StageFolder, clock, describe, distinct
 from wsss_bench.plan.planner import make_plan
 from wsss_bench.plan.schema import ConfigError
 

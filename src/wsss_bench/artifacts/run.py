@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from wsss_bench.artifacts.files import read_json, write_json, write_manifest
+from wsss_bench.artifacts.identity import Identity, claim, identity_of
 from wsss_bench.artifacts.layout import PROGRESS
 
 PACKAGES = (
@@ -50,6 +51,7 @@ class StageInfo:
             and `segment`.
         fingerprint: sha256 of the resolved configuration and of the inputs' fingerprints.
         inputs: Fingerprints of the stages it reads, by role.
+        data: Digests of the data it reads, by split and part.
     """
 
     experiment: str = ""
@@ -57,14 +59,16 @@ class StageInfo:
     kind: str = ""
     fingerprint: str = ""
     inputs: dict[str, str] = field(default_factory=dict)
+    data: dict[str, str] = field(default_factory=dict)
 
 
 class StageRun:
-    """An open stage: its folder, and the facts recorded so far."""
+    """An open stage: its folder, its identity, and the facts recorded so far."""
 
-    def __init__(self, out: Path, kind: str) -> None:
+    def __init__(self, out: Path, kind: str, identity: Identity) -> None:
         self.path = out
         self.kind = kind
+        self.identity = identity
         self.facts: dict[str, Any] = {}
         self._started = time.monotonic()
         self._written = float("-inf")
@@ -109,17 +113,26 @@ def _cpu_seconds() -> float:
 
 
 @contextmanager
-def open_stage(out: Path | str, kind: str, config: dict[str, Any], info: StageInfo) -> Iterator[StageRun]:
+def open_stage(
+    out: Path | str,
+    kind: str,
+    config: dict[str, Any],
+    info: StageInfo,
+    data: dict[str, str] | None = None,
+) -> Iterator[StageRun]:
     """Lock `out`, yield the open stage, and mark it complete if the body ends without an error.
+
+    Before anything else is written, `identity.json` says what the stage is.
 
     Args:
         out: The stage folder; made if absent.
         kind: `train`, `seed`, `refine`, `predict` or `evaluate`; used if `info` has no kind.
         config: The resolved configuration, recorded in the manifest. JSON types only.
         info: What the plan records about the stage.
+        data: Digests of the data that it reads.
 
     Raises:
-        ValueError: another process is working in the same folder.
+        ValueError: another process is working in the same folder, or it has results of another stage.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -128,9 +141,11 @@ def open_stage(out: Path | str, kind: str, config: dict[str, Any], info: StageIn
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ValueError(f"another process is working in {out}; wait for it or stop it") from error
+        identity = identity_of(config, data or {})
+        claim(out, identity)
         for leftover in out.rglob(".*.tmp"):  # files that a killed attempt was writing
             leftover.unlink()
-        run = StageRun(out, info.kind or kind)
+        run = StageRun(out, info.kind or kind, identity)
         yield run
         manifest = {
             "kind": run.kind,
@@ -138,6 +153,7 @@ def open_stage(out: Path | str, kind: str, config: dict[str, Any], info: StageIn
             "experiment": info.experiment,
             "fingerprint": info.fingerprint,
             "inputs": info.inputs,
+            "data": data or {},
             **run.cost(),
             **run.facts,
             "config": config,

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from wsss_bench.artifacts.files import is_complete
 from wsss_bench.artifacts.layout import LOG_FILE
+from wsss_bench.bench.data_digests import look_at_data
 from wsss_bench.bench.launchers import Launcher, LocalLauncher, visible_gpus
 from wsss_bench.bench.progress import LiveReporter, PlainReporter
 from wsss_bench.bench.runner import Failure, Machine, Reporter, Runner, gpus_of, locked
@@ -46,6 +47,12 @@ def main(argv: list[str]) -> int:
     if options.jobs is not None and options.jobs < 1:
         parser.error(f"--jobs: expected 1 or more, got {options.jobs}")
     plan = make_plan(options.experiment, options.runs, options.configs)
+    try:
+        if not options.dry_run:
+            prepare(plan)
+        plan = look_at_data(plan, options.runs, record=not options.dry_run)
+    except KeyboardInterrupt:
+        return stopped()
     if options.dry_run:
         print_plan(plan, options.runs)
         return 0
@@ -78,7 +85,6 @@ def run_bench(plan: Plan, runs: Path, jobs: int | None = None, launcher: Launche
     failures: list[Failure] = []
     with locked(runs):
         try:
-            prepare(plan)
             print_plan(plan, runs)
             missing = [stage for stage in plan.stages.values() if not is_complete(stage.path)]
             if missing:
@@ -91,11 +97,7 @@ def run_bench(plan: Plan, runs: Path, jobs: int | None = None, launcher: Launche
                 failures = run_stages(plan, runs, machine, launcher)
             publish(plan, runs)
         except KeyboardInterrupt:
-            print(
-                f"\nstopped; nothing finished is lost, the same command goes on: {resume_command()}",
-                file=sys.stderr,
-            )
-            return 130
+            return stopped()
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
@@ -172,6 +174,8 @@ def run_stages(plan: Plan, runs: Path, machine: Machine, launcher: Launcher) -> 
         return Runner(plan, StageFolder(runs), machine, launcher, reporter).run()
 
 
-def resume_command() -> str:
-    """The command line that was given."""
-    return shlex.join(["wsss-bench", *sys.argv[1:]])
+def stopped() -> int:
+    """Say how to go on after Ctrl-C; returns the exit status."""
+    command = shlex.join(["wsss-bench", *sys.argv[1:]])
+    print(f"\nstopped; nothing finished is lost, the same command goes on: {command}", file=sys.stderr)
+    return 130

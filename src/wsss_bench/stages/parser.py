@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -10,6 +11,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
 from wsss_bench.artifacts.run import StageInfo
 from wsss_bench.renamed import refuse_renamed
+from wsss_bench.stages.planned import planned_stage
 
 BY_HAND = StageInfo()
 """The option `stage` of a stage that was started by hand and not by a plan."""
@@ -35,10 +37,24 @@ class FunctionParser:
         self.parser.parse_object(config)
 
     def run(self, argv: list[str]) -> None:
-        """Parse a command line and call the function."""
+        """Parse a command line and call the function.
+
+        Raises:
+            ValueError: the configuration is not the planned one.
+        """
         refuse_renamed(argv, self.function.__name__)
         config = self.parser.parse_args(argv)
-        config.pop("config", None)
-        resolved = yaml.safe_load(self.parser.dump(config, skip_validation=True))
+        resolved = self._plain(config)
+        info = BY_HAND
+        if resolved.get("out"):
+            info, _ = planned_stage(Path(resolved["out"]), resolved, self._resolve)
         built: Namespace = self.parser.instantiate(config)
-        self.function(**vars(built), resolved=resolved)
+        self.function(**{**vars(built), "stage": info}, resolved=resolved)
+
+    def _resolve(self, content: dict[str, Any]) -> dict[str, Any]:
+        """What the content of a configuration file resolves to by itself."""
+        return self._plain(self.parser.parse_object(content, env=False))
+
+    def _plain(self, config: Namespace) -> dict[str, Any]:
+        config.pop("config", None)
+        return yaml.safe_load(self.parser.dump(config, skip_validation=True))

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from wsss_bench.data.sources.base import Source, expand_root, read_image, require_folder, require_ids
+from wsss_bench.data.sources.files import FileSet, by_size
 
 
 class CaptionTable(Source):
@@ -48,7 +49,7 @@ class CaptionTable(Source):
         return require_ids(self._splits[split], split, self._table)
 
     def image(self, image_id: str) -> np.ndarray:
-        return read_image(self._images / self._files[image_id])
+        return read_image(self._image_path(image_id))
 
     def labels(self, image_id: str) -> np.ndarray:
         raise ValueError(f"{type(self).__name__} has captions only; set `data.view: caption`")
@@ -58,6 +59,17 @@ class CaptionTable(Source):
 
     def captions(self, image_id: str) -> tuple[str, ...]:
         return tuple(self._captions[image_id])
+
+    def files(self, split: str, part: str) -> list[FileSet]:
+        """The captions are in the table, which is the list, too."""
+        if part == "lists":
+            return [FileSet(self.root, [self._table])]
+        if part == "images":
+            return [FileSet(self._images, [self._image_path(image_id) for image_id in self.ids(split)], by_size)]
+        return []
+
+    def _image_path(self, image_id: str) -> Path:
+        return self._images / self._files[image_id]
 
     def _read_table(self) -> None:
         if not self._table.is_file():

@@ -26,6 +26,7 @@ from wsss_bench.data.sources.base import (
     require_folder,
     require_ids,
 )
+from wsss_bench.data.sources.files import FileSet, by_size
 from wsss_bench.types import IGNORE
 
 
@@ -122,6 +123,21 @@ class COCO(Source):
                 "from the split"
             )
         return tuple(found)
+
+    def files(self, split: str, part: str) -> list[FileSet]:
+        """All pictures and masks of a split count: reading the json to see which are listed takes too long."""
+        if part == "images":
+            return [FileSet(self.root, self._pictures(split), by_size)]
+        if part == "captions":
+            return [FileSet(self.root, [self._json("captions", split)])]
+        if part == "masks" and self.masks is not None:
+            masks = [self.masks / f"{path.stem}.png" for path in self._pictures(split)]
+            return [FileSet(self.masks, masks)]
+        return [FileSet(self.root, [self._json("instances", split)])]
+
+    def _pictures(self, split: str) -> list[Path]:
+        found = sorted((self.root / f"{split}{self.year}").rglob("*.*"))
+        return [path for path in found if not path.name.startswith(".")]
 
     def _json(self, kind: str, split: str) -> Path:
         return self._annotations / f"{kind}_{split}{self.year}.json"

@@ -1,0 +1,68 @@
+"""Holds a stage that is run by hand to its plan: what is in a planned folder is what the plan says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from wsss_bench.artifacts.identity import describe, differences, fingerprint_of
+from wsss_bench.artifacts.layout import PLAN_FILE
+from wsss_bench.artifacts.run import StageInfo
+
+Config = dict[str, Any]
+
+
+def planned_stage(out: Path, config: Config, resolve: Callable[[Config], Config]) -> tuple[StageInfo, Config]:
+    """The facts of a stage from its plan, and the planned configuration.
+
+    A folder without a plan is a stage that was started by hand. Where its options came from a plan, it keeps
+    title and experiment, but not the fingerprint: its results never count as planned ones.
+
+    Args:
+        out: The stage folder.
+        config: The resolved configuration of this run, in JSON types.
+        resolve: Resolves the content of a configuration file, without options of the command line and without
+            environment variables.
+
+    Raises:
+        ValueError: `plan.yaml` was edited, or the configuration differs from it.
+    """
+    info = StageInfo(**(config.get("stage") or {}))
+    plan = _read_plan(out / PLAN_FILE)
+    if plan is None:
+        return replace(info, fingerprint="", data={}), config
+    planned = StageInfo(**plan["stage"])
+    if fingerprint_of(planned.kind, plan, planned.inputs, planned.data) != planned.fingerprint:
+        raise ValueError(
+            f"{out / PLAN_FILE} was edited: it does not have the fingerprint that it was planned with. Run the "
+            "bench again, which writes it anew; for a stage of your own, copy it and add --out with another "
+            "folder"
+        )
+    expected = resolve(plan)
+    differing = differences(expected, config)
+    if asdict(info) != asdict(planned):
+        given, wanted = asdict(info), asdict(planned)
+        differing |= {
+            f"stage.{key}": (wanted[key], given[key])
+            for key in ("kind", "fingerprint", "inputs", "data")
+            if wanted[key] != given[key]
+        }
+    if differing:
+        raise ValueError(
+            f"{out} is planned with another configuration: {describe(differing, 'planned', 'given')}. Leave "
+            "these options out, or add --out with another folder, which makes a stage of your own"
+        )
+    return planned, expected
+
+
+def _read_plan(path: Path) -> Config | None:
+    """The content of a plan; None if there is none, or if the file is no plan of a stage."""
+    if not path.is_file():
+        return None
+    content = yaml.safe_load(path.read_text())
+    stage = content.get("stage") if isinstance(content, dict) else None
+    return content if isinstance(stage, dict) and stage.get("fingerprint") else None
