@@ -77,7 +77,8 @@ class _Look:
             source = self._source(read.source)
             listing = listing_of(source, read, self.cache) if source is not None else None
         except (OSError, ValueError, TypeError, KeyError) as error:
-            self._unreadable.setdefault(read.source, str(error))
+            # the parser wraps the message of a source
+            self._unreadable.setdefault(read.source, str(error.__cause__ or error).strip())
             return None
         if listing is None:
             if source is not None:
