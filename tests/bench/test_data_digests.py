@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import copy
 import shutil
+from collections import Counter
 
 import pytest
-from fakes import run_stage
 from project import DATA
 
+from wsss_bench.artifacts.files import write_manifest
 from wsss_bench.artifacts.layout import DATA_RECORD
-from wsss_bench.bench.command import main, run_bench
+from wsss_bench.bench.command import main
 from wsss_bench.bench.data_digests import look_at_data
-from wsss_bench.bench.launchers import LocalLauncher
 from wsss_bench.plan.planner import make_plan
 
 
@@ -138,24 +138,23 @@ def test_a_dry_run_records_nothing(toy, voc_root):
     assert (toy.runs / "toy" / DATA_RECORD).read_bytes() == record
 
 
-def test_the_old_results_stay_and_a_copied_folder_gives_its_table(toy, voc_root, tmp_path, capsys):
-    file = toy.experiment(methods=["zero"])
+def test_the_old_results_stay_and_a_copied_folder_is_complete(toy, voc_root, tmp_path, capsys):
+    def complete(plan):
+        for stage in plan.stages.values():
+            write_manifest(stage.path, {"fingerprint": stage.fingerprint})
 
-    def bench():
-        plan = look_at_data(make_plan(file, toy.runs), toy.runs, record=True)
-        assert run_bench(plan, toy.runs, 2, LocalLauncher(run_stage, preload=())) == 0
-        return {stage.path for stage in plan.stages.values()}
-
-    first = bench()
+    complete(planned(toy, methods=["zero"]))
+    first = sorted((toy.runs / "stages").iterdir())
     edit(voc_root / "Annotations" / "train_3.xml")
-    second = bench()
-    assert first != second
-    assert all((path / "stage.json").is_file() for path in first | second)
+    plan = planned(toy, methods=["zero"])
+    assert Counter(stage.state for stage in plan.stages.values()) == {"complete": 2, "new": 2}
+    complete(plan)
+    assert set(first) < set((toy.runs / "stages").iterdir())
     shutil.rmtree(voc_root)
     shutil.copytree(toy.runs, tmp_path / "copied")
-    capsys.readouterr()
+    file = toy.experiment(methods=["zero"])
     assert main([str(file), "--runs", str(tmp_path / "copied"), "--dry-run"]) == 0
-    assert "4 complete, 0 to run" in capsys.readouterr().out
+    assert "4 stages: 4 complete, 0 to run" in capsys.readouterr().out
 
 
 def test_an_own_source_without_root_is_told_once(toy):

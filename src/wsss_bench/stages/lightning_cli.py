@@ -20,7 +20,7 @@ from wsss_bench.data.datamodule import WSSSDataModule
 from wsss_bench.methods.base import Method
 from wsss_bench.renamed import refuse_renamed
 from wsss_bench.stages.cluster import check_world_size, slurm_plugins
-from wsss_bench.stages.planned import planned_stage
+from wsss_bench.stages.planned import only_file, planned_stage
 
 # keep Lightning's tips and device tables out of the log of a stage
 for known in (
@@ -50,6 +50,7 @@ class StageCLI(LightningCLI):
     info: StageInfo
 
     def __init__(self, argv: list[str] | dict[str, Any], build: bool = True) -> None:
+        self._argv = argv
         self._build = build
         super().__init__(
             Method,
@@ -92,7 +93,8 @@ class StageCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         if self._build:
-            self.info, self._planned = planned_stage(self.out, self.plain_config(), self._resolve)
+            alone = only_file(self._argv, self.parser)
+            self.info, self._planned = planned_stage(self.out, self.plain_config(), self._resolve, alone)
             # not the working directory: Lightning loads any hpc_ckpt_*.ckpt that it finds there on a cluster
             self.config.trainer.default_root_dir = str(self.out / LIGHTNING)
 

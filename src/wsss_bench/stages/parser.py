@@ -11,7 +11,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
 from wsss_bench.artifacts.run import StageInfo
 from wsss_bench.renamed import refuse_renamed
-from wsss_bench.stages.planned import planned_stage
+from wsss_bench.stages.planned import only_file, planned_stage
 
 BY_HAND = StageInfo()
 """The option `stage` of a stage that was started by hand and not by a plan."""
@@ -47,7 +47,8 @@ class FunctionParser:
         resolved = self._plain(config)
         info = BY_HAND
         if resolved.get("out"):
-            info, _ = planned_stage(Path(resolved["out"]), resolved, self._resolve)
+            alone = only_file(argv, self.parser)
+            info, _ = planned_stage(Path(resolved["out"]), resolved, self._resolve, alone)
         built: Namespace = self.parser.instantiate(config)
         self.function(**{**vars(built), "stage": info}, resolved=resolved)
 
