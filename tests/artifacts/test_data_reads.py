@@ -47,7 +47,10 @@ def test_pseudo_masks_replace_the_truth_and_the_validation():
     [
         ({"product": "seed"}, both("s") | {"s/labels"}),
         ({"product": "segmentation"}, both("s")),
-        ({"product": "seed", "inference": {"references": 3}}, both("s") | both("train") | {"s/labels", "train/labels"}),
+        (
+            {"product": "seed", "inference": {"references": 3}},
+            both("s") | both("train") | {"s/labels", "train/labels"},
+        ),
         ({"product": "segmentation", "inference": {"references": 3}}, both("s")),
     ],
 )

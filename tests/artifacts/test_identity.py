@@ -39,8 +39,14 @@ def changed(**changes):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (changed(data={"global_batch_size": 9, "num_workers": 0}), r"data.global_batch_size \(there: 8, now: 9\)"),
-        (changed(model={"class_path": "fake.CAM", "init_args": {}}), r"model.init_args.width \(there: 8, now: 'absent'"),
+        (
+            changed(data={"global_batch_size": 9, "num_workers": 0}),
+            r"data.global_batch_size \(there: 8, now: 9\)",
+        ),
+        (
+            changed(model={"class_path": "fake.CAM", "init_args": {}}),
+            r"model.init_args.width \(there: 8, now: 'absent'",
+        ),
         (changed(threshold=0.5), r"threshold \(there: 'absent', now: 0.5\)"),
         (changed(trainer={"devices": 1, "max_epochs": 4}), r"trainer.max_epochs \(there: 3, now: 4\)"),
     ],

@@ -156,7 +156,11 @@ def test_captions_and_context_and_open_vocabulary(folder_root, tmp_path):
         "images",
     }
     context = tmp_path / "VOC2010"
-    for name in ("JPEGImages/a.jpg", "SegmentationClassContext/a.png", "ImageSets/SegmentationContext/val.txt"):
+    for name in (
+        "JPEGImages/a.jpg",
+        "SegmentationClassContext/a.png",
+        "ImageSets/SegmentationContext/val.txt",
+    ):
         (context / name).parent.mkdir(parents=True, exist_ok=True)
         (context / name).write_text("a\n")
 
@@ -170,9 +174,9 @@ def test_captions_and_context_and_open_vocabulary(folder_root, tmp_path):
         (things / name).parent.mkdir(parents=True, exist_ok=True)
         (things / name).write_text("a\n")
     assert changed_parts(lambda: COCOObject(things), append(things / "val2017/a.jpg"), "val") == {"images"}
-    assert changed_parts(lambda: COCOObject(things), flip(things / "stuffthingmaps/val2017/a.png"), "val") == {
-        "masks"
-    }
+    assert changed_parts(
+        lambda: COCOObject(things), flip(things / "stuffthingmaps/val2017/a.png"), "val"
+    ) == {"masks"}
 
 
 def write_shard(path: Path, pairs: dict[str, str]) -> None:
@@ -310,8 +314,10 @@ def test_a_stage_names_the_files_that_changed_since_its_plan(voc_root, tmp_path)
         write_listing(tmp_path / "runs" / DATA_FOLDER, listing_of(source, read, DigestCache()))
     for k in range(7):
         append(voc_root / "Annotations" / f"train_{k}.xml")()
-    with pytest.raises(ValueError, match=r"Annotations/train_0.xml changed, .*train_4.xml changed, and 2 more"):
+    with pytest.raises(
+        ValueError, match=r"Annotations/train_0.xml changed, .*train_4.xml changed, and 2 more"
+    ):
         checked_digests(VOC(voc_root, "mini"), reads, planned, out)
     shutil.rmtree(tmp_path / "runs" / DATA_FOLDER)  # the kind of file is known without listings, too
-    with pytest.raises(ValueError, match="was planned with: train/labels. Restore"):
+    with pytest.raises(ValueError, match=r"was planned with: train/labels\. Restore"):
         checked_digests(VOC(voc_root, "mini"), reads, planned, out)

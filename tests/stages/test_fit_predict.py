@@ -82,9 +82,7 @@ def trained(tmp_path_factory, mini_data):
     return folder / "train"
 
 
-def test_an_interrupted_training_ends_with_the_weights_of_an_uninterrupted_one(
-    trained, tmp_path, mini_data
-):
+def test_an_interrupted_training_ends_with_the_weights_of_an_uninterrupted_one(trained, tmp_path, mini_data):
     config = fit_config(tmp_path / "stopped")
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(config))

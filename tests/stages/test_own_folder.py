@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 from lightning.pytorch.utilities import rank_zero_only
-from planned_stages import fit_config, plan_stage, refine_config, seed_config
+from planned_stages import fit_config, plan_stage, seed_config
 
 from wsss_bench.artifacts.files import MANIFEST, is_complete
 from wsss_bench.artifacts.layout import IDENTITY_FILE, LAST
@@ -35,10 +35,11 @@ def slurm(monkeypatch):
         monkeypatch.setenv(name, value)
 
 
-def train(tmp_path, root, name, random_seed=1, **trainer):
-    config = fit_config(root) | {"seed_everything": random_seed, "out": str(tmp_path / name)}
-    config["trainer"] |= trainer
-    path = tmp_path / f"{name}.yaml"
+def train(folder, root, name, random_seed=1):
+    """Two epochs of one step each."""
+    config = fit_config(root) | {"seed_everything": random_seed, "out": str(folder / name)}
+    config["data"]["train_split"] = "few"
+    path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(config))
     return main(["fit", "--config", str(path)])
 
@@ -48,24 +49,35 @@ def weights(folder):
 
 
 def same(one, other):
-    return all(torch.equal(value, other[name]) for name, value in one.items())
+    return all(torch.equal(value, other[name]) for name, value in weights(one).items())
 
 
-def test_a_checkpoint_of_lightning_is_never_loaded(voc_root, tmp_path, monkeypatch, slurm):
+@pytest.fixture(scope="module")
+def root(mini_data):
+    return mini_data / "mini" / "voc"
+
+
+@pytest.fixture(scope="module")
+def trained(root, tmp_path_factory):
+    """A folder with the train stages `one` and `two`, of two random seeds."""
+    folder = tmp_path_factory.mktemp("trained")
+    for random_seed, name in ((1, "one"), (2, "two")):
+        assert train(folder, root, name, random_seed) == 0
+    return folder
+
+
+def test_a_checkpoint_of_lightning_is_never_loaded(root, trained, tmp_path, monkeypatch, slurm):
     """Neither from the working directory nor from the folder of the stage."""
-    assert train(tmp_path, voc_root, "clean") == 0
-    assert train(tmp_path, voc_root, "foreign", random_seed=2) == 0
-    (tmp_path / "work").mkdir()
-    (tmp_path / "stage" / "lightning_logs").mkdir(parents=True)
+    for name in ("work", "stage"):
+        (tmp_path / name).mkdir()
+        shutil.copy(trained / "two" / LAST, tmp_path / name / "hpc_ckpt_1.ckpt")
     monkeypatch.chdir(tmp_path / "work")
-    for folder in (tmp_path / "work", tmp_path / "stage"):
-        shutil.copy(tmp_path / "foreign" / LAST, folder / "hpc_ckpt_1.ckpt")
-    assert train(tmp_path, voc_root, "stage") == 0
-    assert same(weights(tmp_path / "clean"), weights(tmp_path / "stage"))
-    assert not same(weights(tmp_path / "clean"), weights(tmp_path / "foreign"))
+    assert train(tmp_path, root, "stage") == 0
+    assert same(trained / "one", tmp_path / "stage")
+    assert not same(trained / "two", tmp_path / "stage")
 
 
-def test_lightning_neither_writes_checkpoints_nor_submits_jobs(voc_root, tmp_path, monkeypatch, slurm):
+def test_lightning_neither_writes_checkpoints_nor_submits_jobs(root, tmp_path, monkeypatch, slurm):
     """It would do so on SIGUSR1."""
     handlers = []
     save = fit.LastCheckpoint.on_train_epoch_end
@@ -75,44 +87,41 @@ def test_lightning_neither_writes_checkpoints_nor_submits_jobs(voc_root, tmp_pat
         save(self, trainer, pl_module)
 
     monkeypatch.setattr(fit.LastCheckpoint, "on_train_epoch_end", noted)
-    assert train(tmp_path, voc_root, "stage") == 0
+    assert train(tmp_path, root, "stage") == 0
     assert handlers == [signal.SIG_DFL] * 2
 
 
-def test_the_checkpoint_of_another_random_seed_is_refused(voc_root, tmp_path, capsys):
-    assert train(tmp_path, voc_root, "one", random_seed=1) == 0
-    shutil.copytree(tmp_path / "one" / "checkpoints", tmp_path / "two" / "checkpoints")
-    assert train(tmp_path, voc_root, "two", random_seed=2) == 1
+def test_the_checkpoint_of_another_random_seed_is_refused(root, trained, tmp_path, capsys):
+    shutil.copytree(trained / "one" / "checkpoints", tmp_path / "two" / "checkpoints")
+    assert train(tmp_path, root, "two", random_seed=2) == 1
     message = capsys.readouterr().err
     assert "belongs to another stage: " in message
     assert "seed_everything (there: 1, here: 2)" in message
     assert not is_complete(tmp_path / "two")
 
 
-def test_a_checkpoint_that_does_not_say_whose_it_is_is_refused(voc_root, tmp_path, capsys):
-    assert train(tmp_path, voc_root, "one") == 0
-    checkpoint = torch.load(tmp_path / "one" / LAST, weights_only=True)
+def test_a_checkpoint_that_does_not_say_whose_it_is_is_refused(root, trained, tmp_path, capsys):
+    checkpoint = torch.load(trained / "one" / LAST, weights_only=True)
     del checkpoint["stage"]
+    (tmp_path / "one" / LAST).parent.mkdir(parents=True)
     torch.save(checkpoint, tmp_path / "one" / LAST)
-    (tmp_path / "one" / MANIFEST).unlink()
-    assert train(tmp_path, voc_root, "one") == 1
+    assert train(tmp_path, root, "one") == 1
     assert "does not say which stage it belongs to" in capsys.readouterr().err
 
 
-def test_an_interrupted_training_that_was_moved_goes_on(voc_root, tmp_path, monkeypatch):
+def test_an_interrupted_training_that_was_moved_goes_on(root, trained, tmp_path, monkeypatch):
     save = fit.LastCheckpoint.on_train_epoch_end
 
     def stop(self, trainer, pl_module):
         save(self, trainer, pl_module)
         raise ValueError("stopped")
 
-    monkeypatch.setattr(fit.LastCheckpoint, "on_train_epoch_end", stop)
-    assert train(tmp_path, voc_root, "first") == 1
-    monkeypatch.setattr(fit.LastCheckpoint, "on_train_epoch_end", save)
+    with monkeypatch.context() as patch:
+        patch.setattr(fit.LastCheckpoint, "on_train_epoch_end", stop)
+        assert train(tmp_path, root, "first") == 1
     (tmp_path / "first").rename(tmp_path / "moved")
-    assert train(tmp_path, voc_root, "moved") == 0
-    assert train(tmp_path, voc_root, "whole") == 0
-    assert same(weights(tmp_path / "whole"), weights(tmp_path / "moved"))
+    assert train(tmp_path, root, "moved") == 0
+    assert same(trained / "one", tmp_path / "moved")
     assert not (tmp_path / "first").exists()
 
 
@@ -141,30 +150,26 @@ def test_a_second_task_does_not_run_a_stage_of_one(voc_root, tmp_path, monkeypat
         FitCLI(config)
 
 
+def predict(folder, config):
+    path = folder / "seed.yaml"
+    path.write_text(yaml.safe_dump(config | {"out": str(folder / "seed")}))
+    return main(["predict", "--config", str(path)])
+
+
 def test_an_interrupted_seed_stage_whose_list_changed_is_refused(voc_root, tmp_path, capsys):
-    path = tmp_path / "seed.yaml"
-    path.write_text(yaml.safe_dump(seed_config(voc_root, None) | {"out": str(tmp_path / "seed")}))
-    assert main(["predict", "--config", str(path)]) == 0
+    assert predict(tmp_path, seed_config(voc_root, None)) == 0
     (tmp_path / "seed" / MANIFEST).unlink()
     lists = voc_root / "ImageSets" / "Segmentation" / "train.txt"
     lists.write_text("\n".join(lists.read_text().split()[1:]))
-    assert main(["predict", "--config", str(path)]) == 1
+    assert predict(tmp_path, seed_config(voc_root, None)) == 1
     assert "the data of train/images, train/labels, train/lists changed" in capsys.readouterr().err
 
 
-def test_an_input_that_was_made_again_is_another_input(voc_root, tmp_path, capsys):
-    assert train(tmp_path, voc_root, "train", random_seed=1) == 0
-    config = seed_config(voc_root, tmp_path / "train") | {"out": str(tmp_path / "seed")}
-    path = tmp_path / "seed.yaml"
-    path.write_text(yaml.safe_dump(config))
-    assert main(["predict", "--config", str(path)]) == 0
-    assert main(["predict", "--config", str(path)]) == 0
-    config = refine_config(voc_root, tmp_path / "seed") | {"out": str(tmp_path / "refine")}
-    (tmp_path / "refine.yaml").write_text(yaml.safe_dump(config))
-    assert main(["refine", "--config", str(tmp_path / "refine.yaml")]) == 0
-    shutil.rmtree(tmp_path / "train")
-    assert train(tmp_path, voc_root, "train", random_seed=2) == 0
-    assert main(["predict", "--config", str(path)]) == 1
+def test_an_input_that_was_made_again_is_another_input(root, trained, tmp_path, capsys):
+    shutil.copytree(trained / "one", tmp_path / "train")
+    config = seed_config(root, tmp_path / "train") | {"split": "few"}
+    for _ in range(2):
+        assert predict(tmp_path, config) == 0
+    shutil.copy(trained / "two" / LAST, tmp_path / "train" / LAST)
+    assert predict(tmp_path, config) == 1
     assert "the files of checkpoint are other ones" in capsys.readouterr().err
-    (tmp_path / "seed" / "seeds" / "train_1.npz").unlink()
-    assert main(["refine", "--config", str(tmp_path / "refine.yaml"), "--refiner.init_args.threshold=0.4"]) == 1

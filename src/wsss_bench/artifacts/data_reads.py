@@ -9,7 +9,13 @@ from typing import Any, NamedTuple
 COMBINED = "wsss_bench.data.sources.combined.CombinedSource"
 VIEW, TRAIN_SPLIT, VAL_SPLIT = "image", "train", "val"
 """Defaults of the data module, for configurations that leave them out."""
-PART_OF_VIEW = {"image": "labels", "pair": "labels", "group": "labels", "caption": "captions", "mask": "masks"}
+PART_OF_VIEW = {
+    "image": "labels",
+    "pair": "labels",
+    "group": "labels",
+    "caption": "captions",
+    "mask": "masks",
+}
 """What the training items of a view have besides an image."""
 
 

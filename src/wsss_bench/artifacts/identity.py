@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from wsss_bench.artifacts.files import MANIFEST, read_json, sha256_of, write_json
+from wsss_bench.artifacts.files import read_json, sha256_of, write_json
 from wsss_bench.artifacts.layout import (
     CONFIG_FILE,
     FAILURE_FILE,
@@ -55,7 +55,17 @@ MAY_DIFFER = (
 """Keys that say where and on what a stage runs, or what it prints. They do not decide its result: batches and
 random draws do not depend on the number of ranks or processes."""
 NO_RESULTS = frozenset(
-    (CONFIG_FILE, FAILURE_FILE, IDENTITY_FILE, LIGHTNING, LOG_FILE, PLAN_FILE, PROGRESS, REFERENCES_FILE, WANDB)
+    (
+        CONFIG_FILE,
+        FAILURE_FILE,
+        IDENTITY_FILE,
+        LIGHTNING,
+        LOG_FILE,
+        PLAN_FILE,
+        PROGRESS,
+        REFERENCES_FILE,
+        WANDB,
+    )
 )
 """Files and folders of a stage that a later attempt writes anew."""
 
@@ -148,9 +158,9 @@ def claim(out: Path, identity: Identity) -> None:
         return
     if recorded is not None and has_results(out):
         raise ValueError(
-            f"{out} has {'the results' if (out / MANIFEST).is_file() else 'results'} of another stage: "
-            f"{describe_stages(recorded, identity, 'there', 'now')}. Name another folder with --out, or delete "
-            "this one; only workers, devices and what is printed may differ"
+            f"{out} has results of another stage: {describe_stages(recorded, identity, 'there', 'now')}. "
+            "Name another folder with --out, or delete this one; only workers, devices and what is printed "
+            "may differ"
         )
     write_json(path, identity)
 

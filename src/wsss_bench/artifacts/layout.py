@@ -17,7 +17,7 @@ FAILURE_FILE = "failed.json"
 IDENTITY_FILE = "identity.json"
 """What decides the result of a stage (`artifacts.identity`); written before its first result."""
 LIGHTNING = "lightning"
-"""Lightning's own folder in a stage. Nothing is written there, so that Lightning finds no checkpoint in it."""
+"""Lightning's own folder in a stage. Nothing is written there, so that it finds no checkpoint in it."""
 WANDB = "wandb"
 """Folder of the W&B run of a stage."""
 REFERENCES_FILE = "references.json"
@@ -36,7 +36,7 @@ READOUTS = {f"{scales}-{post}": (scales, post) for scales in ("ss", "ms") for po
 """(scales, post-processing) of a predict stage's masks, by name of their folder."""
 
 DATA_RECORD = "data.json"
-"""In the folder of an experiment: the digests of the data that it was planned with (`artifacts.data_record`)."""
+"""The digests of the data that an experiment was planned with, in its folder (`artifacts.data_record`)."""
 
 
 def data_folder(stage: Path) -> Path | None:

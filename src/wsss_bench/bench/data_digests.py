@@ -47,7 +47,9 @@ def look_at_data(plan: Plan, runs: Path, *, record: bool) -> Plan:
         )
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     found = {
-        read: recorded[read] if read in recorded and recorded[read].digest == digest else Recorded(digest, now)
+        read: recorded[read]
+        if read in recorded and recorded[read].digest == digest
+        else Recorded(digest, now)
         for read, digest in digests.items()
     }
     if record and found != recorded:

@@ -2,8 +2,8 @@
 
 A stage is identified by everything that decides its result: `fingerprint` is the sha256 of its kind, its
 configuration without paths of stage folders, the digests of the data that it reads, and the fingerprints of
-the stages that it reads (`artifacts.identity`). Cells of one experiment or of several that need the same result share the stage and its folder
-`runs/stages/<kind>-<title>-<fingerprint8>`.
+the stages that it reads (`artifacts.identity`). Cells of one experiment or of several that need the same
+result share the stage and its folder `runs/stages/<kind>-<title>-<fingerprint8>`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What a cluster may change of a stage with a trainer: nothing. It runs with the planned number of processes.
 
-On the preemption signal of SLURM, Lightning would write a checkpoint of its own (`hpc_ckpt_1.ckpt`) and submit
-the job again. Stages do without: `checkpoints/last.ckpt` of the last epoch is what the same command goes on
-from.
+On the preemption signal of SLURM, Lightning would write a checkpoint of its own (`hpc_ckpt_1.ckpt`) and
+submit the job again. Stages do without: the same command goes on from `checkpoints/last.ckpt`, which is
+written after each epoch.
 """
 
 from __future__ import annotations
@@ -11,7 +11,11 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lightning.fabric.plugins.environments import ClusterEnvironment, SLURMEnvironment, TorchElasticEnvironment
+from lightning.fabric.plugins.environments import (
+    ClusterEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -57,6 +61,6 @@ def check_world_size(trainer: Trainer, planned: Mapping[str, Any]) -> None:
         f"the stage is planned for {expected} process{'es' * (expected != 1)} (trainer.devices {devices} x "
         f"trainer.num_nodes {nodes}), but it was started with {found}"
         + (f" (SLURM_NTASKS={tasks})" if tasks is not None else "")
-        + f". Start it with {expected} tasks (srun --nodes={nodes} --ntasks-per-node={devices}), or plan it with "
-        "other devices in the trainer file of the experiment"
+        + f". Start it with {expected} tasks (srun --nodes={nodes} --ntasks-per-node={devices}), or plan it "
+        "with other devices in the trainer file of the experiment"
     )

@@ -42,9 +42,9 @@ def planned_stage(
     planned = StageInfo(**plan["stage"])
     if fingerprint_of(planned.kind, plan, planned.inputs, planned.data) != planned.fingerprint:
         raise ValueError(
-            f"{out / PLAN_FILE} was edited: it does not have the fingerprint that it was planned with. Run the "
-            "bench again, which writes it anew; for a stage of your own, copy it and add --out with another "
-            "folder"
+            f"{out / PLAN_FILE} was edited: it does not have the fingerprint that it was planned with. Run "
+            "the bench again, which writes it anew; for a stage of your own, copy it and add --out with "
+            "another folder"
         )
     # resolving takes a third of a second, which the stages of a bench save
     expected = config if alone is not None and alone.samefile(out / PLAN_FILE) else resolve(plan)

@@ -65,7 +65,9 @@ class CaptionTable(Source):
         if part == "lists":
             return [FileSet(self.root, [self._table])]
         if part == "images":
-            return [FileSet(self._images, [self._image_path(image_id) for image_id in self.ids(split)], by_size)]
+            return [
+                FileSet(self._images, [self._image_path(image_id) for image_id in self.ids(split)], by_size)
+            ]
         return []
 
     def _image_path(self, image_id: str) -> Path:

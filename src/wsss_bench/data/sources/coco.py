@@ -125,7 +125,7 @@ class COCO(Source):
         return tuple(found)
 
     def files(self, split: str, part: str) -> list[FileSet]:
-        """All pictures and masks of a split count: reading the json to see which are listed takes too long."""
+        """All pictures and masks of a split count; to read from the json which are listed takes too long."""
         if part == "images":
             return [FileSet(self.root, self._pictures(split), by_size)]
         if part == "captions":

@@ -96,9 +96,7 @@ class CombinedSource(Source):
         return self._source(image_id).captions(image_id)
 
     def files(self, split: str, part: str) -> list[FileSet] | None:
-        """The files of the main source and, for its training split, of the extra images; their masks are never
-        used.
-        """
+        """The files of the main source and, for its training split, of the extra images without masks."""
         found = [("", self.main.files(split, part))]
         if split == self.split and part != "masks":
             found += [

@@ -86,7 +86,9 @@ class Folder(Source):
         if part == "lists":
             return [FileSet(self.root, [self._table, self._classes])]
         if part == "images":
-            return [FileSet(self._images, [self._image_path(image_id) for image_id in self.ids(split)], by_size)]
+            return [
+                FileSet(self._images, [self._image_path(image_id) for image_id in self.ids(split)], by_size)
+            ]
         if part == "masks" and self._masks is not None:
             masks = [self._mask_path(self._masks, image_id) for image_id in self.ids(split)]
             return [FileSet(self._masks, masks)]
