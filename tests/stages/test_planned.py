@@ -8,7 +8,7 @@ import pytest
 import yaml
 from planned_stages import evaluate_config, fit_config, plan_stage, refine_config, seed_config
 
-from wsss_bench.artifacts.files import is_complete, read_manifest, write_mask, write_seed
+from wsss_bench.artifacts.files import is_complete, read_manifest, write_manifest, write_mask, write_seed
 from wsss_bench.cli import main
 from wsss_bench.data.sources.voc import VOC
 from wsss_bench.types import ScoreMaps
@@ -108,6 +108,20 @@ def test_another_folder_makes_a_stage_of_its_own(voc_root, folders, capsys):
     assert files(stage) == {"plan.yaml"}
     assert main(changed) == 1
     assert "refiner.init_args.threshold (there: 0.4, now: 0.3)" in capsys.readouterr().err
+
+
+def test_an_input_that_is_not_complete_or_not_the_planned_one_is_refused(voc_root, folders, capsys):
+    seeds = plan_stage(folders / "runs", "seed", seed_config(voc_root, None))
+    (folders / "seeds").rename(seeds.path / "seeds")  # all files are there, but the stage did not end
+    stage = plan_stage(folders / "runs", "refine", refine_config(voc_root, seeds.path), seeds=seeds)
+    by_hand = [*stage.arguments, "--workers=0"]
+    assert main(by_hand) == 1
+    assert f"seeds: the stage {seeds.path} is not complete" in capsys.readouterr().err
+    write_manifest(seeds.path, {"fingerprint": "0" * 64})
+    assert main(by_hand) == 1
+    assert f"holds the stage '00000000', the plan names '{seeds.fingerprint[:8]}'" in capsys.readouterr().err
+    write_manifest(seeds.path, {"fingerprint": seeds.fingerprint})
+    assert main(by_hand) == 0
 
 
 @pytest.mark.slow

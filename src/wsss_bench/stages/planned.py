@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentParser
 
+from wsss_bench.artifacts.files import is_complete, read_manifest
 from wsss_bench.artifacts.identity import describe, differences, fingerprint_of
 from wsss_bench.artifacts.layout import PLAN_FILE
 from wsss_bench.artifacts.run import StageInfo
@@ -33,7 +34,8 @@ def planned_stage(
         alone: The file that the configuration comes from, if it comes from nothing else (`only_file`).
 
     Raises:
-        ValueError: `plan.yaml` was edited, or the configuration differs from it.
+        ValueError: `plan.yaml` was edited, or the configuration differs from it; or a stage that is read is
+            not complete, or is not the planned one.
     """
     info = StageInfo(**(config.get("stage") or {}))
     plan = _read_plan(out / PLAN_FILE)
@@ -61,6 +63,8 @@ def planned_stage(
             f"{out} is planned with another configuration: {describe(differing, 'planned', 'given')}. Leave "
             "these options out, or add --out with another folder, which makes a stage of your own"
         )
+    for role, fingerprint in planned.inputs.items():
+        _require_input(role, Path(expected[role]), fingerprint)
     return planned, expected
 
 
@@ -69,6 +73,20 @@ def only_file(argv: Sequence[str] | Config, parser: ArgumentParser) -> Path | No
     if isinstance(argv, dict) or len(argv) != 2 or argv[0] != "--config" or parser.default_env:
         return None
     return Path(argv[1]) if Path(argv[1]).is_file() else None
+
+
+def _require_input(role: str, stage: Path, fingerprint: str) -> None:
+    """Refuse a stage that is still running or was interrupted, and one that is not the planned one."""
+    if not is_complete(stage):
+        raise ValueError(
+            f"{role}: the stage {stage} is not complete; run it to its end first, or run the bench"
+        )
+    found = str(read_manifest(stage).get("fingerprint"))
+    if found != fingerprint:
+        raise ValueError(
+            f"{role}: {stage} holds the stage {found[:8]!r}, the plan names {fingerprint[:8]!r}; move it away "
+            "and run the bench again"
+        )
 
 
 def _read_plan(path: Path) -> Config | None:

@@ -8,6 +8,7 @@ replaced by another one of exactly the same number of bytes is not noticed.
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -94,8 +95,8 @@ class DigestCache:
 
 def listing_files(sets: Sequence[FileSet], cache: DigestCache) -> dict[str, str]:
     """The digests of files, by name."""
-    return {
-        f"{files.prefix}{path.relative_to(files.root).as_posix()}": cache.digest(path, files.digest)
+    return {  # text is cut off as text: `Path.relative_to` would take as long as all else
+        files.prefix + str(path).removeprefix(f"{files.root}{os.sep}"): cache.digest(path, files.digest)
         for files in sets
         for path in files.paths
     }
