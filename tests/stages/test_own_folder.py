@@ -49,7 +49,7 @@ def weights(folder):
 
 
 def same(one, other):
-    return all(torch.equal(value, other[name]) for name, value in weights(one).items())
+    return all(torch.equal(value, weights(other)[name]) for name, value in weights(one).items())
 
 
 @pytest.fixture(scope="module")
