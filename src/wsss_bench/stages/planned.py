@@ -78,14 +78,12 @@ def only_file(argv: Sequence[str] | Config, parser: ArgumentParser) -> Path | No
 def _require_input(role: str, stage: Path, fingerprint: str) -> None:
     """Refuse a stage that is still running or was interrupted, and one that is not the planned one."""
     if not is_complete(stage):
-        raise ValueError(
-            f"{role}: the stage {stage} is not complete; run it to its end first, or run the bench"
-        )
+        raise ValueError(f"{role}: the stage {stage} is not complete; run it first, or run the bench")
     found = str(read_manifest(stage).get("fingerprint"))
     if found != fingerprint:
         raise ValueError(
-            f"{role}: {stage} holds the stage {found[:8]!r}, the plan names {fingerprint[:8]!r}; move it away "
-            "and run the bench again"
+            f"{role}: {stage} holds the stage {found[:8]!r}, the plan names {fingerprint[:8]!r}; move it "
+            "away and run the bench again"
         )
 
 
