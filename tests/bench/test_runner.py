@@ -17,7 +17,7 @@ import pytest
 from fakes import run_stage
 from project import Project
 
-from wsss_bench.bench.command import run_bench
+from wsss_bench.bench.command import main, run_bench
 from wsss_bench.bench.launchers import LocalLauncher
 from wsss_bench.bench.runner import locked
 from wsss_bench.plan.planner import make_plan
@@ -104,7 +104,7 @@ def test_an_unbuildable_data_set_stops_the_bench(project):
     content["protocol"]["prepare"] = ["no-such-command"]
     project.write("configs/data/toy.yaml", content)
     with pytest.raises(ValueError, match="data set toy could not be prepared"):
-        bench(project, project.experiment())
+        main([str(project.experiment()), "--runs", str(project.runs)])
 
 
 def start_bench(file: Path, runs: Path) -> subprocess.Popen[bytes]:

@@ -348,14 +348,3 @@ def test_an_attempt_that_finds_everything_done_tells_the_same_facts(trained, tmp
         k: first[k] for k in ("params", "image_count", "crf")
     }
     assert second["wall_seconds"] > noted
-
-
-def test_a_train_stage_that_was_moved_goes_on_in_its_own_file(trained, tmp_path, mini_data):
-    import shutil
-
-    moved = tmp_path / "moved"
-    shutil.copytree(trained, moved)
-    (moved / MANIFEST).unlink()
-    run(fit, tmp_path, fit_config(moved, epochs=4))
-    assert [path.name for path in (moved / "checkpoints").iterdir()] == ["last.ckpt"]
-    assert torch.load(moved / LAST, weights_only=True)["global_step"] == 20

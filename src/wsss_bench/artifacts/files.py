@@ -13,6 +13,7 @@ the old file, the new file or no file is there, but never a part of one.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -66,6 +67,15 @@ def read_json(path: Path | str) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not valid JSON ({error}); {how_to_mend(path)}") from error
+
+
+def sha256_of(path: Path | str) -> str:
+    """sha256 of the content of a file, hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def seed_path(folder: Path | str, image_id: str) -> Path:

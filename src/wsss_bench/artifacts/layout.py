@@ -20,8 +20,18 @@ PROGRESS = "progress.json"
 """How far a stage is, and what it has cost so far."""
 FAILURE_FILE = "failed.json"
 """Why the last attempt of a stage failed; written by the bench."""
+IDENTITY_FILE = "identity.json"
+"""What decides the result of a stage (`artifacts.identity`); written before its first result."""
+LIGHTNING = "lightning"
+"""Lightning's own folder in a stage. Nothing is written there, so that it finds no checkpoint in it."""
+WANDB = "wandb"
+"""Folder of the W&B run of a stage."""
 REFERENCES_FILE = "references.json"
 """The images that a seed stage compared each image with."""
+STAGES = "stages"
+"""Folder of all stages, in the folder of all results."""
+DATA_FOLDER = ".data"
+"""Folder of the digests of data files, in the folder of all results."""
 SEEDS = "seeds"
 """Folder of `<image id>.npz` files in a seed stage."""
 MASKS = "masks"
@@ -32,8 +42,6 @@ FILES = "files.json"
 """Size and sha256 of each file that a complete stage wrote."""
 BEGUN_FILE = "begun.json"
 """The code that a stage ran and the inputs that it read when it began; a later attempt may have others."""
-WANDB = "wandb"
-"""Folder of W&B's files."""
 COMMANDS = {
     "train": "fit",
     "seed": "predict",
@@ -54,6 +62,15 @@ READOUTS = {f"{scales}-{post}": (scales, post) for scales in ("ss", "ms") for po
 """(scales, post-processing) of a predict stage's masks, by name of their folder."""
 OWN = "own"
 """In the place of the scales, for a read-out that a paper published; its name stands for post-processing."""
+
+DATA_RECORD = "data.json"
+"""The digests of the data that an experiment was planned with, in its folder (`artifacts.data_record`)."""
+
+
+def data_folder(stage: Path) -> Path | None:
+    """Folder beside `stages` with what is known of the files of data sets; None for a stage elsewhere."""
+    folder = Path(stage).absolute().parent
+    return folder.parent / DATA_FOLDER if folder.name == STAGES else None
 
 
 def seed_folder(stage: Path) -> Path:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from wsss_bench.artifacts.files import read_json, write_json, write_manifest
+from wsss_bench.artifacts.identity import Identity, claim, identity_of
 from wsss_bench.artifacts.layout import COMMANDS, PROGRESS, shortened
 from wsss_bench.artifacts.source_code import loaded_code, roots_of
 from wsss_bench.artifacts.stage_files import begin, locked_stage, mend, record_files
@@ -51,6 +52,7 @@ class StageInfo:
             and `segment`.
         fingerprint: sha256 of the resolved configuration and of the inputs' fingerprints.
         inputs: Fingerprints of the stages it reads, by role.
+        data: Digests of the data it reads, by split and part.
     """
 
     experiment: str = ""
@@ -58,14 +60,16 @@ class StageInfo:
     kind: str = ""
     fingerprint: str = ""
     inputs: dict[str, str] = field(default_factory=dict)
+    data: dict[str, str] = field(default_factory=dict)
 
 
 class StageRun:
-    """An open stage: its folder, and the facts recorded so far."""
+    """An open stage: its folder, its identity, and the facts recorded so far."""
 
-    def __init__(self, out: Path, kind: str) -> None:
+    def __init__(self, out: Path, kind: str, identity: Identity) -> None:
         self.path = out
         self.kind = kind
+        self.identity = identity
         self.facts: dict[str, Any] = {}
         self._started = time.monotonic()
         self._written = float("-inf")
@@ -110,21 +114,32 @@ def _cpu_seconds() -> float:
 
 
 @contextmanager
-def open_stage(out: Path | str, kind: str, config: dict[str, Any], info: StageInfo) -> Iterator[StageRun]:
+def open_stage(
+    out: Path | str,
+    kind: str,
+    config: dict[str, Any],
+    info: StageInfo,
+    data: dict[str, str] | None = None,
+) -> Iterator[StageRun]:
     """Lock `out`, yield the open stage, and mark it complete if the body ends without an error.
+
+    Before anything else is written, `identity.json` says what the stage is.
 
     Args:
         out: The stage folder; made if absent.
         kind: `train`, `seed`, `refine`, `predict` or `evaluate`; used if `info` has no kind.
         config: The resolved configuration, recorded in the manifest. JSON types only.
         info: What the plan records about the stage.
+        data: Digests of the data that it reads.
 
     Raises:
-        ValueError: another process is working in the same folder.
+        ValueError: another process is working in the same folder, or it has results of another stage.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     with locked_stage(out):
+        identity = identity_of(config, data or {})
+        claim(out, identity)
         if damaged := mend(out):
             print(f"these files were damaged and are made again: {shortened(damaged)}", flush=True)
         # at the start: code and inputs may change while the stage runs
@@ -133,7 +148,7 @@ def open_stage(out: Path | str, kind: str, config: dict[str, Any], info: StageIn
         made_from = mark_local_changes(commit(), loaded_code().files(roots))
         for leftover in out.rglob(".*.tmp"):  # files that a killed attempt was writing
             leftover.unlink()
-        run = StageRun(out, info.kind or kind)
+        run = StageRun(out, info.kind or kind, identity)
         yield run
         manifest = {
             "kind": run.kind,
@@ -141,6 +156,7 @@ def open_stage(out: Path | str, kind: str, config: dict[str, Any], info: StageIn
             "experiment": info.experiment,
             "fingerprint": info.fingerprint,
             "inputs": info.inputs,
+            "data": data or {},
             **run.cost(),
             **run.facts,
             "config": config,

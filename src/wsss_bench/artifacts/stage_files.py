@@ -5,7 +5,8 @@
 | `stage.json`, key `files` | `count`, `bytes`, `listing` (names and sizes), `sha256` of `files.json` |
 | `files.json` | bytes and sha256 of each file, by path in the stage folder |
 
-Log, progress, plan, `begun.json`, W&B and hidden files are not recorded. Files that appear later do no harm.
+Log, progress, plan, `begun.json`, `identity.json`, W&B and hidden files are not recorded. Files that appear
+later do no harm.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from wsss_bench.artifacts.files import is_complete, read_json, write_json
+from wsss_bench.artifacts.files import is_complete, read_json, sha256_of, write_json
 from wsss_bench.artifacts.layout import (
     BEGUN_FILE,
     FAILURE_FILE,
     FILES,
+    IDENTITY_FILE,
     INPUTS,
+    LIGHTNING,
     LOG_FILE,
     MANIFEST,
     PLAN_FILE,
@@ -37,7 +40,20 @@ from wsss_bench.artifacts.layout import (
 )
 from wsss_bench.artifacts.source_code import changed_digests
 
-NOT_RECORDED = frozenset({MANIFEST, FILES, PLAN_FILE, BEGUN_FILE, LOG_FILE, PROGRESS, FAILURE_FILE, WANDB})
+NOT_RECORDED = frozenset(
+    {
+        BEGUN_FILE,
+        FAILURE_FILE,
+        FILES,
+        IDENTITY_FILE,
+        LIGHTNING,
+        LOG_FILE,
+        MANIFEST,
+        PLAN_FILE,
+        PROGRESS,
+        WANDB,
+    }
+)
 """What a stage folder holds besides the results."""
 REMOVED = ".removed"
 """Folder beside the stage folders for those that are being removed."""
@@ -249,12 +265,3 @@ def _is_intact(path: Path, recorded: Mapping[str, Any]) -> bool:
         return path.stat().st_size == int(recorded["bytes"]) and sha256_of(path) == str(recorded["sha256"])
     except OSError:
         return False
-
-
-def sha256_of(path: Path) -> str:
-    """sha256 of the content of a file, hexadecimal."""
-    digest = sha256()
-    with open(path, "rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -17,6 +17,7 @@ from wsss_bench import tracking
 from wsss_bench.arguments import LineParser
 from wsss_bench.artifacts.layout import LOG_FILE
 from wsss_bench.artifacts.stage_files import damaged_files, remove_stage, reopen, sweep
+from wsss_bench.bench.data_digests import look_at_data
 from wsss_bench.bench.launchers import Launcher, LocalLauncher, visible_gpus
 from wsss_bench.bench.progress import LiveReporter, PlainReporter
 from wsss_bench.bench.runner import Failure, Machine, Reporter, Runner, gpus_of, locked
@@ -58,6 +59,12 @@ def main(argv: list[str]) -> int:
         parser.error(f"--jobs: expected 1 or more, got {options.jobs}")
     tracking.mode()
     plan = make_plan(options.experiment, options.runs, options.configs)
+    try:
+        if not options.dry_run:
+            prepare(plan)
+        plan = look_at_data(plan, options.runs, record=not options.dry_run)
+    except KeyboardInterrupt:
+        return stopped()
     if options.dry_run:
         states = states_of(plan)
         renewed = stages_to_run_again(plan, options.again, states)
@@ -100,7 +107,6 @@ def run_bench(
     failures: list[Failure] = []
     with locked(runs):
         try:
-            prepare(plan)
             states = states_of(plan)
             renewed = stages_to_run_again(plan, again, states)
             print_plan(plan, runs, states, renewed)
@@ -115,11 +121,7 @@ def run_bench(
                 failures = run_stages(plan, runs, machine, launcher)
             publish(plan, runs)
         except KeyboardInterrupt:
-            print(
-                f"\nstopped; nothing finished is lost, the same command goes on: {resume_command()}",
-                file=sys.stderr,
-            )
-            return 130
+            return stopped()
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
@@ -261,3 +263,12 @@ def resume_command() -> str:
         elif not word.startswith("--again="):
             kept.append(word)
     return shlex.join(["wsss-bench", *kept])
+
+
+def stopped() -> int:
+    """Say how to go on after Ctrl-C; returns the exit status."""
+    print(
+        f"\nstopped; nothing finished is lost, the same command goes on: {resume_command()}",
+        file=sys.stderr,
+    )
+    return 130

@@ -1,17 +1,16 @@
 """The plan of an experiment: a directed acyclic graph of unique stages, and the products that they score.
 
 A stage is identified by everything that decides its result: `fingerprint` is the sha256 of its kind, its
-configuration without paths of stage folders, and the fingerprints of the stages that it reads. Cells of one
-experiment or of several that need the same result share the stage and its folder
-`runs/stages/<kind>-<title>-<fingerprint8>`.
+configuration without paths of stage folders, the digests of the data that it reads, and the fingerprints of
+the stages that it reads (`artifacts.identity`). Cells of one experiment or of several that need the same
+result share the stage and its folder `runs/stages/<kind>-<title>-<fingerprint8>`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,14 +18,13 @@ from typing import Any
 
 import yaml
 
+from wsss_bench.artifacts.data_reads import DataRead
 from wsss_bench.artifacts.files import is_complete, write_atomically
-from wsss_bench.artifacts.layout import COMMANDS, FAILURE_FILE, INPUTS, PLAN_FILE, find_manifest
+from wsss_bench.artifacts.identity import PLACES
+from wsss_bench.artifacts.layout import COMMANDS, FAILURE_FILE, PLAN_FILE, STAGES, find_manifest
 from wsss_bench.plan.config import DataFile
 from wsss_bench.plan.matrix import Cell
 from wsss_bench.plan.schema import ConfigError
-
-PLACES = ("out", "stage", *INPUTS)
-"""Keys of stage configurations that hold paths of stage folders. They are not part of the fingerprint."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +125,8 @@ class Plan:
         stages: Unique stages by fingerprint, inputs before those that read them.
         products: What is scored, in table order.
         notes: Sentences that the user should read before it starts.
+        data: What the stages read of the data, with the digests that it was planned with; None where unknown.
+        with_data: The plan of the same experiment with other digests.
     """
 
     experiment: str
@@ -137,6 +137,8 @@ class Plan:
     products: list[ScoredProduct] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     segmenters: dict[str, str] = field(default_factory=dict)
+    data: dict[DataRead, str | None] = field(default_factory=dict)
+    with_data: Callable[[Mapping[DataRead, str]], Plan] = field(kw_only=True, repr=False)
 
     def chain(self, fingerprint: str) -> list[Stage]:
         """The stage and all stages that it depends on, inputs first."""
@@ -167,7 +169,7 @@ class StageFolder:
     """
 
     def __init__(self, runs: Path) -> None:
-        self.root = runs / "stages"
+        self.root = runs / STAGES
         self._by_key: dict[tuple[str, str], Path] = {}
         for path in sorted(self.root.glob("*-*-*")):
             kind, _, rest = path.name.partition("-")
@@ -218,16 +220,6 @@ def distinct(stages: Iterable[Stage]) -> list[Stage]:
     for stage in stages:
         first.setdefault(stage.settings, stage)
     return list(first.values())
-
-
-def fingerprint_of(kind: str, config: dict[str, Any], inputs: dict[str, str]) -> str:
-    """sha256 of everything that decides the result of a stage. The order of keys does not matter."""
-    content = {
-        "kind": kind,
-        "config": {key: value for key, value in config.items() if key not in PLACES},
-        "inputs": inputs,
-    }
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def clock(seconds: float) -> str:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+from wsss_bench.artifacts.data_reads import DataRead
+from wsss_bench.artifacts.data_record import read_record
+from wsss_bench.artifacts.layout import DATA_RECORD
 from wsss_bench.plan.config import DataFile
 from wsss_bench.plan.matrix import Cell, expand
 from wsss_bench.plan.multi_stage import MultiStage
@@ -21,6 +26,9 @@ from wsss_bench.plan.training import train
 def make_plan(file: Path, runs: Path, configs: Path | None = None) -> Plan:
     """Read an experiment and plan its stages. Writes nothing to disk.
 
+    The digests of the data are those that the experiment was last run with, if it was; the data themselves
+    are not read.
+
     Args:
         file: The experiment's YAML file.
         runs: Where stage folders are.
@@ -33,7 +41,9 @@ def make_plan(file: Path, runs: Path, configs: Path | None = None) -> Plan:
     files = read_files(file, configs)
     folder = StageFolder(runs)
     absent = frozenset(module for module in required_modules(files) if find_spec(module) is None)
-    plan = plan_experiment(files, folder, absent)
+    record = read_record(runs / files.name / DATA_RECORD)
+    digests = {read: recorded.digest for read, recorded in record.items()}
+    plan = plan_experiment(files, folder, absent, digests)
     folder.check_results(plan.stages.values())
     return plan
 
@@ -49,13 +59,19 @@ def required_modules(files: ExperimentFiles) -> list[str]:
     return sorted({module for refiner in refiners for module in refiner.requires})
 
 
-def plan_experiment(files: ExperimentFiles, folder: StageFolder, absent: frozenset[str]) -> Plan:
+def plan_experiment(
+    files: ExperimentFiles,
+    folder: StageFolder,
+    absent: frozenset[str],
+    data: Mapping[DataRead, str] | None = None,
+) -> Plan:
     """Plan an experiment whose files were read. A pure function of its arguments.
 
     Args:
         files: The experiment and its configurations.
         folder: The stage folders that exist.
         absent: Modules of `required_modules` that are not installed.
+        data: Digests of the data that stages read, where they are known.
     """
     experiment = files.experiment
     cells = expand(files)
@@ -71,7 +87,7 @@ def plan_experiment(files: ExperimentFiles, folder: StageFolder, absent: frozens
     multi_stages = {
         (cell.dataset, cell.row): _multi_stage(files, cell, absent) for cell in cells if _is_multi_stage(cell)
     }
-    table = StageTable(files.name, folder)
+    table = StageTable(files.name, folder, data or {})
     products = [
         product
         for cell in cells
@@ -93,6 +109,8 @@ def plan_experiment(files: ExperimentFiles, folder: StageFolder, absent: frozens
         products,
         notes=list(dict.fromkeys(notes)),
         segmenters={name: text for name, text in segmenters.items() if text is not None},
+        data=table.data,
+        with_data=partial(plan_experiment, files, folder, absent),
     )
 
 

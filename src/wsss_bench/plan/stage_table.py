@@ -6,7 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from wsss_bench.plan.plan import Stage, StageFolder, fingerprint_of
+from wsss_bench.artifacts.data_reads import DataRead, data_reads
+from wsss_bench.artifacts.identity import fingerprint_of
+from wsss_bench.plan.plan import COMMANDS, Stage, StageFolder
 
 
 class StageTable:
@@ -17,10 +19,13 @@ class StageTable:
     Args:
         experiment: Name of the experiment, recorded in the stages.
         folder: Where stage folders are.
+        data: Digests of the data, where they are known.
     """
 
-    def __init__(self, experiment: str, folder: StageFolder) -> None:
+    def __init__(self, experiment: str, folder: StageFolder, data: Mapping[DataRead, str]) -> None:
         self.stages: dict[str, Stage] = {}
+        self.data: dict[DataRead, str | None] = {}
+        self._known_data = data
         self._experiment = experiment
         self._folder = folder
 
@@ -36,7 +41,10 @@ class StageTable:
             reads: The stages that it reads, by role; None where there is none.
         """
         inputs = {role: stage.fingerprint for role, stage in reads.items() if stage is not None}
-        fingerprint = fingerprint_of(kind, config, inputs)
+        found = {read: self._known_data.get(read) for read in data_reads(COMMANDS[kind], config)}
+        self.data.update(found)
+        data = {read.name: digest for read, digest in found.items() if digest is not None}
+        fingerprint = fingerprint_of(kind, config, inputs, data)
         if fingerprint not in self.stages:
             path = self._folder.path(kind, title, fingerprint)
             info = {
@@ -45,6 +53,7 @@ class StageTable:
                 "kind": kind,
                 "fingerprint": fingerprint,
                 "inputs": inputs,
+                "data": data,
             }
             # a copy without shared parts: the YAML file of a stage then has no anchors
             own = json.loads(json.dumps({**config, "out": str(path), "stage": info}))

@@ -7,13 +7,15 @@ Every reported score is made here. It also scores any folder of indexed PNGs:
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from wsss_bench.artifacts.data_reads import data_reads
 from wsss_bench.artifacts.metrics import CONFUSIONS, PANELS, Metrics, write_metrics
-from wsss_bench.artifacts.run import StageInfo, open_stage
+from wsss_bench.artifacts.run import StageInfo, StageRun, open_stage
+from wsss_bench.data.listing import checked_digests
 from wsss_bench.data.sources.base import Source
 from wsss_bench.data.sources.class_lists import check_class_names
 from wsss_bench.metrics.per_image import ConfusionWriter
@@ -74,7 +76,11 @@ def evaluate(
     ids = _ids_of(source, split, count, holdout)
     name = dataset or type(source).__name__.lower()
     protocol = EvaluationProtocol(name, split, image_labels, scales, post, checkpoint_rule)
-    with open_stage(out, "evaluate", resolved, stage) if out is not None else nullcontext() as run:
+    opened: AbstractContextManager[StageRun | None] = nullcontext()
+    if out is not None:
+        data = checked_digests(source, data_reads("evaluate", resolved), stage.data, out)
+        opened = open_stage(out, "evaluate", resolved, stage, data)
+    with opened as run:
         files: ScoredFiles
         if seeds is not None and threshold is not None:
             files = ScoredSeeds(seeds, threshold, holdout, protocol.readout)

@@ -16,13 +16,16 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import LightningArgumentParser
 
+from wsss_bench.artifacts.data_reads import data_reads
 from wsss_bench.artifacts.files import write_atomically
 from wsss_bench.artifacts.layout import CONFIG_FILE, LAST, MASKS
 from wsss_bench.artifacts.run import StageRun, open_stage
 from wsss_bench.artifacts.stage_files import check_file
 from wsss_bench.callbacks import Progress
+from wsss_bench.data.listing import checked_digests
 from wsss_bench.methods.base import Method, check_checkpoint
 from wsss_bench.methods.checkpoint import read_checkpoint
+from wsss_bench.stages.checkpoint_identity import CheckpointIdentity
 from wsss_bench.stages.lightning_cli import StageCLI, callbacks_of, is_first_rank, record_cost
 from wsss_bench.stages.parser import Instantiators
 from wsss_bench.tracking import trainer_logger
@@ -84,7 +87,10 @@ def main(argv: list[str]) -> int:
     check_training(cli)
     stage: AbstractContextManager[StageRun | None] = nullcontext()
     if is_first_rank():
-        stage = open_stage(cli.out, "train", cli.plain_config(), cli.info)
+        config = cli.plain_config()
+        reads = data_reads("fit", config)
+        data = checked_digests(cli.datamodule.source, reads, cli.info.data, cli.out)
+        stage = open_stage(cli.out, "train", config, cli.info, data)
     with stage as run:
         fit(cli.trainer, cli.model, cli, run)
     return 0
@@ -135,7 +141,7 @@ def fit(trainer: Trainer, method: Method, cli: FitCLI, run: StageRun | None) -> 
     callbacks_of(trainer).append(LastCheckpoint(last))
     if run is not None:
         write_atomically(cli.out / CONFIG_FILE, lambda f: f.write(cli.parser.dump(cli.config).encode()))
-        callbacks_of(trainer).append(Progress(run))
+        callbacks_of(trainer).extend((CheckpointIdentity(run.identity), Progress(run)))
         trainer.logger = trainer_logger(cli.out, "train", cli.info, cli.plain_config()) or None
     trainer.fit(
         method, datamodule=cli.datamodule, ckpt_path=last if last.is_file() else None, weights_only=True

@@ -14,10 +14,13 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 
+from wsss_bench.artifacts.layout import LIGHTNING
 from wsss_bench.artifacts.run import StageInfo, StageRun
 from wsss_bench.data.datamodule import WSSSDataModule
 from wsss_bench.methods.base import Method
+from wsss_bench.stages.cluster import check_world_size, slurm_plugins
 from wsss_bench.stages.parser import Instantiators, accept
+from wsss_bench.stages.planned import only_file, planned_stage
 
 # keep Lightning's tips and device tables out of the log of a stage
 for known in (
@@ -38,11 +41,20 @@ class StageCLI(LightningCLI):
         argv: Command line, usually `--config <file>`, or the content of a configuration file.
         build: False checks the configuration without building anything.
         instantiators: Functions that build classes in place of their constructors.
+
+    Attributes:
+        info: What the plan records about the stage.
+
+    Raises:
+        ValueError: the configuration is not the planned one, or the world size is not.
     """
+
+    info: StageInfo
 
     def __init__(
         self, argv: list[str] | dict[str, Any], build: bool = True, instantiators: Instantiators | None = None
     ) -> None:
+        self._argv = argv
         self._build = build
         self._instantiators = instantiators or {}
         super().__init__(
@@ -86,14 +98,23 @@ class StageCLI(LightningCLI):
         accept(args)
         self.config = parser.parse_object(args) if isinstance(args, dict) else parser.parse_args(args)
 
+    def before_instantiate_classes(self) -> None:
+        if self._build:
+            alone = only_file(self._argv, self.parser)
+            self.info, self._planned = planned_stage(self.out, self.plain_config(), self._resolve, alone)
+            # not the working directory: Lightning loads any hpc_ckpt_*.ckpt that it finds there on a cluster
+            self.config.trainer.default_root_dir = str(self.out / LIGHTNING)
+
     def instantiate_classes(self) -> None:
         if self._build:
             super().instantiate_classes()
+            check_world_size(self.trainer, self._planned["trainer"])
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer; what Lightning says about a wrong argument is passed on with its place."""
         try:
-            return super().instantiate_trainer(**kwargs)
+            plugins = slurm_plugins(self.config_init.trainer.plugins)
+            return super().instantiate_trainer(plugins=plugins, **kwargs)
         except (ValueError, TypeError) as error:
             raise ValueError(f"trainer: {error}; correct this argument") from error
 
@@ -101,17 +122,16 @@ class StageCLI(LightningCLI):
     def out(self) -> Path:
         return Path(self.config.out)
 
-    @property
-    def info(self) -> StageInfo:
-        return (
-            StageInfo(**dict(self.config.stage))
-            if isinstance(self.config.stage, Namespace)
-            else self.config.stage
-        )
-
     def plain_config(self) -> dict[str, Any]:
         """The resolved configuration in JSON types."""
-        return yaml.safe_load(self.parser.dump(self.config, skip_unset=False, skip_validation=True))
+        return self._plain(self.config)
+
+    def _resolve(self, content: dict[str, Any]) -> dict[str, Any]:
+        """What the content of a configuration file resolves to by itself."""
+        return self._plain(self.parser.parse_object(content, env=False))
+
+    def _plain(self, config: Namespace) -> dict[str, Any]:
+        return yaml.safe_load(self.parser.dump(config, skip_unset=False, skip_validation=True))
 
 
 def is_first_rank() -> bool:

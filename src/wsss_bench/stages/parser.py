@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -12,6 +13,7 @@ from wsss_bench.artifacts.run import StageInfo
 from wsss_bench.own_modules import admit
 from wsss_bench.ranges import refuse_not_finite
 from wsss_bench.renamed import given_contents, refuse_renamed
+from wsss_bench.stages.planned import only_file, planned_stage
 
 Instantiators = Mapping[type, Callable[..., Any]]
 """Functions that build classes in place of their constructors, by base class."""
@@ -45,13 +47,28 @@ class FunctionParser:
         return self.parser.instantiate(self.parse(config))
 
     def run(self, argv: list[str]) -> None:
-        """Parse a command line and call the function."""
+        """Parse a command line and call the function.
+
+        Raises:
+            ValueError: the configuration is not the planned one.
+        """
         accept(argv, self.function.__name__)
         config = self.parser.parse_args(argv)
-        config.pop("config", None)
-        resolved = yaml.safe_load(self.parser.dump(config, skip_validation=True))
+        resolved = self._plain(config)
+        info = BY_HAND
+        if resolved.get("out"):
+            alone = only_file(argv, self.parser)
+            info, _ = planned_stage(Path(resolved["out"]), resolved, self._resolve, alone)
         built: Namespace = self.parser.instantiate(config)
-        self.function(**vars(built), resolved=resolved)
+        self.function(**{**vars(built), "stage": info}, resolved=resolved)
+
+    def _resolve(self, content: dict[str, Any]) -> dict[str, Any]:
+        """What the content of a configuration file resolves to by itself."""
+        return self._plain(self.parser.parse_object(content, env=False))
+
+    def _plain(self, config: Namespace) -> dict[str, Any]:
+        config.pop("config", None)
+        return yaml.safe_load(self.parser.dump(config, skip_validation=True))
 
 
 def accept(given: Sequence[str] | dict[str, Any], command: str = "") -> None:

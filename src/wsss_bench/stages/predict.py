@@ -15,12 +15,14 @@ import numpy as np
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser
 
+from wsss_bench.artifacts.data_reads import data_reads
 from wsss_bench.artifacts.files import mask_path, read_mask, read_seed, write_json
 from wsss_bench.artifacts.layout import LAST, MASKS, OWN, REFERENCES_FILE, SEEDS, readout_folder
 from wsss_bench.artifacts.run import StageRun, open_stage
 from wsss_bench.artifacts.stage_files import check_file
 from wsss_bench.callbacks import MaskWriter, Progress, SeedWriter
 from wsss_bench.crf.densecrf import CRFConfig, available
+from wsss_bench.data.listing import checked_digests
 from wsss_bench.inference import InferenceConfig, Product, predict
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.checkpoint import load_state, read_checkpoint
@@ -148,7 +150,10 @@ def main(argv: list[str]) -> int:
     kind = "seed" if config.product == "seed" else "predict"
     stage: AbstractContextManager[StageRun | None] = nullcontext()
     if is_first_rank():
-        stage = open_stage(cli.out, kind, cli.plain_config(), cli.info)
+        plain = cli.plain_config()
+        reads = data_reads("predict", plain)
+        data = checked_digests(cli.datamodule.source, reads, cli.info.data, cli.out)
+        stage = open_stage(cli.out, kind, plain, cli.info, data)
     with stage as run:
         predict_split(cli, run)
     return 0

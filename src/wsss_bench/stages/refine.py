@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from wsss_bench.artifacts.data_reads import data_reads
 from wsss_bench.artifacts.files import mask_path, read_mask, read_seed, seed_path, write_mask
 from wsss_bench.artifacts.layout import MASKS, require_files, seed_folder
 from wsss_bench.artifacts.run import StageInfo, open_stage
 from wsss_bench.crf.pool import ImagePool
+from wsss_bench.data.listing import checked_digests
 from wsss_bench.data.sources.base import Source
 from wsss_bench.refine.base import NetworkRefiner, Refiner
 from wsss_bench.stages.parser import BY_HAND, FunctionParser, Instantiators
@@ -54,7 +56,8 @@ def refine(
     load_network(refiner, network)
     require_inputs(refiner, ids, split)
     workers = workers if refiner.in_pool else 0
-    with open_stage(out, "refine", resolved, stage) as run, ImagePool(workers) as pool:
+    data = checked_digests(source, data_reads("refine", resolved), stage.data, out)
+    with open_stage(out, "refine", resolved, stage, data) as run, ImagePool(workers) as pool:
         for index, image_id in enumerate(ids):
             maps = read_seed(folder, image_id)
             check_seed(maps, len(source.class_names))

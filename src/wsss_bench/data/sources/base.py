@@ -15,10 +15,13 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from wsss_bench.artifacts.files import read_mask
+from wsss_bench.data.sources.files import FileSet, by_content, by_size
 from wsss_bench.types import IGNORE
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}|\$(\w+)")
 _DEFAULTS = {"WSSS_DATA": "data"}
+_BULK = {".jpg", ".jpeg", ".webp", ".tar"}
+"""Suffixes of files that are compared by size where a source does not say what it reads."""
 _EIGHT_BIT_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}
 
 
@@ -54,6 +57,41 @@ class Source(ABC):
     @abstractmethod
     def mask(self, image_id: str) -> np.ndarray:
         """Ground truth `(H, W)` uint8 in {0..C, 255}, for full supervision and evaluation only."""
+
+    def files(self, split: str, part: str) -> list[FileSet] | None:
+        """The files that are read for a split. The bench computes stages again when these files change.
+
+        A source of your own need not define it. All files below `root` without a dot before their names then
+        count for each split: pictures (`.jpg`, `.jpeg`, `.webp`) and `.tar` by their size, others by content.
+
+        Args:
+            split: The split.
+            part: `lists` (which images there are, and of which classes), `images`, `labels`, `masks` or
+                `captions`.
+
+        Returns:
+            The files, none for a part that has no files of its own; None if they are unknown, because the
+            source has no `root`.
+
+        Raises:
+            FileNotFoundError: a list of the split does not exist.
+            ValueError: an unknown or inconsistent split.
+        """
+        root = getattr(self, "root", None)
+        if root is None:
+            return None
+        if part != "lists":
+            return []
+        root = expand_root(root)
+        public = [
+            path
+            for path in sorted(root.rglob("*"))
+            if path.is_file() and not any(name.startswith(".") for name in path.relative_to(root).parts)
+        ]
+        return [
+            FileSet(root, [path for path in public if path.suffix.lower() not in _BULK], by_content),
+            FileSet(root, [path for path in public if path.suffix.lower() in _BULK], by_size),
+        ]
 
     def captions(self, image_id: str) -> tuple[str, ...]:
         """Captions of the image, at least one."""

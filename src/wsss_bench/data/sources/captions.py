@@ -14,6 +14,7 @@ from wsss_bench.data.sources.base import (
     require_ids,
     require_inside,
 )
+from wsss_bench.data.sources.files import FileSet, by_size
 from wsss_bench.data.sources.tables import read_table
 
 
@@ -55,7 +56,7 @@ class CaptionTable(Source):
         return require_ids(self._splits[split], split, self._table)
 
     def image(self, image_id: str) -> np.ndarray:
-        return read_image(self._images / self._files[image_id])
+        return read_image(self._image_path(image_id))
 
     def labels(self, image_id: str) -> np.ndarray:
         raise ValueError(f"{type(self).__name__} has captions only; set `data.view: caption`")
@@ -65,6 +66,19 @@ class CaptionTable(Source):
 
     def captions(self, image_id: str) -> tuple[str, ...]:
         return tuple(self._captions[image_id])
+
+    def files(self, split: str, part: str) -> list[FileSet]:
+        """The captions are in the table, which is the list, too."""
+        if part == "lists":
+            return [FileSet(self.root, [self._table])]
+        if part == "images":
+            return [
+                FileSet(self._images, [self._image_path(image_id) for image_id in self.ids(split)], by_size)
+            ]
+        return []
+
+    def _image_path(self, image_id: str) -> Path:
+        return self._images / self._files[image_id]
 
     def _read_table(self) -> None:
         without_caption = []

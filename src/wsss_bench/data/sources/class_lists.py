@@ -28,13 +28,21 @@ def load_classes(vocabulary: str, root: Path) -> tuple[str, ...]:
         FileNotFoundError: no such list.
         ValueError: no such vocabulary, or a list that cannot be used.
     """
+    path = own_list(vocabulary, root)
+    if path is not None:
+        return read_class_list(path)
+    names = vocabularies.load(vocabulary)
+    check_class_names(names, f"vocabulary {vocabulary!r}")
+    return names
+
+
+def own_list(vocabulary: str, root: Path) -> Path | None:
+    """The file of a vocabulary that is a path (see `load_classes`); None for one of the package."""
     if not (vocabulary.endswith(".txt") or "/" in vocabulary):
-        names = vocabularies.load(vocabulary)
-        check_class_names(names, f"vocabulary {vocabulary!r}")
-        return names
+        return None
     path = expand_root(vocabulary)
     beside = root / path
-    return read_class_list(beside if beside.is_file() else path)
+    return beside if beside.is_file() else path
 
 
 def read_class_list(path: Path) -> tuple[str, ...]:

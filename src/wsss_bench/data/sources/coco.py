@@ -29,7 +29,7 @@ from wsss_bench.data.sources.base import (
     require_folder,
     require_ids,
 )
-from wsss_bench.data.sources.class_lists import load_classes
+from wsss_bench.data.sources.class_lists import load_classes, own_list
 from wsss_bench.data.sources.coco_json import (
     Picture,
     category_names,
@@ -39,6 +39,7 @@ from wsss_bench.data.sources.coco_json import (
     sorted_by_id,
 )
 from wsss_bench.data.sources.coco_segmentation import decode
+from wsss_bench.data.sources.files import FileSet, by_size
 from wsss_bench.types import IGNORE
 
 CHECKED_SIZES = 500
@@ -147,6 +148,24 @@ class COCO(Source):
                 "from the split"
             )
         return tuple(found)
+
+    def files(self, split: str, part: str) -> list[FileSet]:
+        """All pictures and masks of a split count; to read from the json which are listed takes too long."""
+        if part == "images":
+            return [FileSet(self.root, self._pictures(split), by_size)]
+        if part == "captions":
+            return [FileSet(self.root, [self._json("captions", split)])]
+        if part == "masks" and self.masks is not None:
+            folder = self.root / f"{split}{self.year}"
+            names = [path.relative_to(folder).with_suffix(".png") for path in self._pictures(split)]
+            return [FileSet(self.masks, [self.masks / name for name in names])]
+        own = own_list(self.vocabulary, self.root) if part == "lists" else None
+        return [FileSet(self.root, [self._json("instances", split), *([own] if own else [])])]
+
+    def _pictures(self, split: str) -> list[Path]:
+        folder = self.root / f"{split}{self.year}"
+        names = sorted(file_names(folder))
+        return [folder / name for name in names if not name.rpartition("/")[2].startswith(".")]
 
     def _json(self, kind: str, split: str) -> Path:
         return self._annotations / f"{kind}_{split}{self.year}.json"

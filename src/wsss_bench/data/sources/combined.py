@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wsss_bench.data.sources.base import Source, nearest_names
+from wsss_bench.data.sources.files import FileSet
 
 
 @dataclass
@@ -93,6 +94,20 @@ class CombinedSource(Source):
 
     def captions(self, image_id: str) -> tuple[str, ...]:
         return self._source(image_id).captions(image_id)
+
+    def files(self, split: str, part: str) -> list[FileSet] | None:
+        """The files of the main source and, for its training split, of the extra images without masks."""
+        found = [("", self.main.files(split, part))]
+        if split == self.split and part != "masks":
+            found += [
+                (f"{name}: ", item.source.files(item.split, part)) for name, item in self.extra_images.items()
+            ]
+        sets: list[FileSet] = []
+        for prefix, files in found:
+            if files is None:
+                return None
+            sets += [one._replace(prefix=prefix + one.prefix) for one in files]
+        return sets
 
     def _source(self, image_id: str) -> Source:
         return self.extra_images[self._origin[image_id]].source if image_id in self._origin else self.main

@@ -25,6 +25,7 @@ from wsss_bench.data.sources.base import (
     require_folder,
     require_ids,
 )
+from wsss_bench.data.sources.files import FileSet, by_size
 from wsss_bench.data.sources.split_lists import read_image_list
 from wsss_bench.types import IGNORE
 
@@ -59,7 +60,7 @@ class PascalContext(Source):
         self._order_checked = False
 
     def ids(self, split: str) -> list[str]:
-        path = self.root / "ImageSets" / "SegmentationContext" / f"{split}.txt"
+        path = self._list_path(split)
         if not path.is_file():
             known = sorted(file.stem for file in path.parent.glob("*.txt"))
             raise FileNotFoundError(
@@ -69,7 +70,7 @@ class PascalContext(Source):
         return require_ids(read_image_list(path, on_disk, self._images.name), split, path)
 
     def image(self, image_id: str) -> np.ndarray:
-        return read_image(self._images / f"{image_id}.jpg")
+        return read_image(self._image_path(image_id))
 
     def labels(self, image_id: str) -> np.ndarray:
         raise ValueError(
@@ -79,9 +80,24 @@ class PascalContext(Source):
 
     def mask(self, image_id: str) -> np.ndarray:
         self._check_order()
-        path, image_path = self._mask_path(image_id), self._images / f"{image_id}.jpg"
+        path, image_path = self._mask_path(image_id), self._image_path(image_id)
         mask = read_checked_mask(path, image_path, len(self.class_names))
         return mask if self.has_background else np.where(mask == 0, np.uint8(IGNORE), mask)
+
+    def files(self, split: str, part: str) -> list[FileSet]:
+        if part == "lists":
+            return [FileSet(self.root, [self._list_path(split)])]
+        if part == "images":
+            return [FileSet(self.root, [self._image_path(image_id) for image_id in self.ids(split)], by_size)]
+        if part == "masks":
+            return [FileSet(self.root, [self._mask_path(image_id) for image_id in self.ids(split)])]
+        return []
+
+    def _list_path(self, split: str) -> Path:
+        return self.root / "ImageSets" / "SegmentationContext" / f"{split}.txt"
+
+    def _image_path(self, image_id: str) -> Path:
+        return self._images / f"{image_id}.jpg"
 
     def _mask_path(self, image_id: str) -> Path:
         return self.root / "SegmentationClassContext" / f"{image_id}.png"

@@ -17,6 +17,7 @@ from wsss_bench.data.sources.base import (
     require_ids,
 )
 from wsss_bench.data.sources.class_lists import read_class_list
+from wsss_bench.data.sources.files import FileSet, by_size
 from wsss_bench.data.sources.tables import read_table
 
 
@@ -52,7 +53,8 @@ class Folder(Source):
         self._images = require_folder(self.root, images, "Folder")
         self._masks = None if masks is None else require_folder(self.root, masks, "Folder")
         self._table = self.root / labels
-        self.class_names = read_class_list(self.root / classes)
+        self._classes = self.root / classes
+        self.class_names = read_class_list(self._classes)
         self._files: dict[str, str] = {}
         self._labels: dict[str, np.ndarray] = {}
         self._splits: dict[str, list[str]] = {}
@@ -78,8 +80,24 @@ class Folder(Source):
                 f"no masks are configured for {self.root}, but image {image_id!r} needs one for evaluation "
                 "or full supervision; set `data.source.init_args.masks` to a folder of <id>.png"
             )
-        path = self._masks / f"{image_id}.png"
+        path = self._mask_path(self._masks, image_id)
         return read_checked_mask(path, self._image_path(image_id), len(self.class_names))
+
+    def files(self, split: str, part: str) -> list[FileSet]:
+        """The labels are in the table, which is one of the lists."""
+        if part == "lists":
+            return [FileSet(self.root, [self._table, self._classes])]
+        if part == "images":
+            return [
+                FileSet(self._images, [self._image_path(image_id) for image_id in self.ids(split)], by_size)
+            ]
+        if part == "masks" and self._masks is not None:
+            masks = [self._mask_path(self._masks, image_id) for image_id in self.ids(split)]
+            return [FileSet(self._masks, masks)]
+        return []
+
+    def _mask_path(self, folder: Path, image_id: str) -> Path:
+        return folder / f"{image_id}.png"
 
     def _image_path(self, image_id: str) -> Path:
         return self._images / self._files[image_id]

@@ -23,6 +23,7 @@ from wsss_bench.data.sources.base import (
     require_folder,
     require_ids,
 )
+from wsss_bench.data.sources.files import FileSet, by_size
 from wsss_bench.types import IGNORE
 
 UNKNOWN = -1
@@ -106,6 +107,15 @@ class EvaluationSource(Source):
                 "expected the masks as they are published, without any conversion (docs/data.md)"
             )
         return self._values.astype(np.uint8)[published]
+
+    def files(self, split: str, part: str) -> list[FileSet]:
+        """There is no list: the pictures in the folder of the split are its images."""
+        if part not in ("images", "masks"):
+            return []
+        pairs = [self._paths(image_id) for image_id in self.ids(split)]
+        if part == "images":
+            return [FileSet(self.root, [image for image, _ in pairs], by_size)]
+        return [FileSet(self.root, [mask for _, mask in pairs])]
 
     def _paths(self, image_id: str) -> tuple[Path, Path]:
         """Paths of image and mask."""

@@ -21,7 +21,8 @@ from wsss_bench.data.sources.base import (
     require_folder,
     require_ids,
 )
-from wsss_bench.data.sources.class_lists import load_classes
+from wsss_bench.data.sources.class_lists import load_classes, own_list
+from wsss_bench.data.sources.files import FileSet, by_size
 from wsss_bench.data.sources.split_lists import read_image_list
 from wsss_bench.data.sources.text_files import read_json_text
 from wsss_bench.types import IGNORE
@@ -68,7 +69,7 @@ class VOC(Source):
         self._captions: dict[str, tuple[str, ...]] | None = None
 
     def ids(self, split: str) -> list[str]:
-        path = self.root / "ImageSets" / "Segmentation" / f"{split}.txt"
+        path = self._list_path(split)
         if not path.is_file():
             known = sorted(file.stem for file in path.parent.glob("*.txt"))
             raise FileNotFoundError(
@@ -88,7 +89,7 @@ class VOC(Source):
         return self._labels[image_id].copy()
 
     def mask(self, image_id: str) -> np.ndarray:
-        path = self.root / self.masks / f"{image_id}.png"
+        path = self._mask_path(image_id)
         mask = read_checked_mask(path, self._image_path(image_id), len(self.class_names))
         return mask if self.has_background else np.where(mask == 0, np.uint8(IGNORE), mask)
 
@@ -98,11 +99,32 @@ class VOC(Source):
             self._captions = _read_captions(path) if path.is_file() else {}
         return self._captions.get(image_id) or super().captions(image_id)
 
+    def files(self, split: str, part: str) -> list[FileSet]:
+        if part == "lists":
+            own = own_list(self.vocabulary, self.root)
+            return [FileSet(self.root, [self._list_path(split), *([own] if own else [])])]
+        if part == "captions":
+            return [FileSet(self.root, [self.root / "captions.json"])]
+        ids = self.ids(split)
+        if part == "images":
+            return [FileSet(self.root, [self._image_path(image_id) for image_id in ids], by_size)]
+        path = self._annotation_path if part == "labels" else self._mask_path
+        return [FileSet(self.root, [path(image_id) for image_id in ids])]
+
+    def _list_path(self, split: str) -> Path:
+        return self.root / "ImageSets" / "Segmentation" / f"{split}.txt"
+
+    def _annotation_path(self, image_id: str) -> Path:
+        return self.root / "Annotations" / f"{image_id}.xml"
+
+    def _mask_path(self, image_id: str) -> Path:
+        return self.root / self.masks / f"{image_id}.png"
+
     def _image_path(self, image_id: str) -> Path:
         return self._images / f"{image_id}.jpg"
 
     def _read_labels(self, image_id: str) -> np.ndarray:
-        path = self.root / "Annotations" / f"{image_id}.xml"
+        path = self._annotation_path(image_id)
         if not path.is_file():
             raise FileNotFoundError(
                 f"image {image_id!r} has no annotation {path}; image labels are read from it, "

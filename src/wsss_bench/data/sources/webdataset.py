@@ -8,6 +8,7 @@ read sequentially.
 
 from __future__ import annotations
 
+import hashlib
 import tarfile
 import warnings
 import zipfile
@@ -26,6 +27,7 @@ from rich.progress import track
 from wsss_bench.artifacts.files import write_atomically
 from wsss_bench.artifacts.npz import read_arrays
 from wsss_bench.data.sources.base import Source, Unreadable, decode_image, expand_root
+from wsss_bench.data.sources.files import FileSet, by_size
 
 IMAGES = ("jpg", "jpeg", "png", "webp")
 TEXT = "txt"
@@ -102,6 +104,20 @@ class WebDataset(Source):
         if not sentence:
             raise Unreadable(f"the text of {image_id} in {self.root} is empty")
         return (sentence,)
+
+    def files(self, split: str, part: str) -> list[FileSet]:
+        """The index of the shards, with the place of each image and text in them, and their sizes."""
+        if part == "lists":
+            return [FileSet(self.root, self._paths.values(), self.index_digest)]
+        return [FileSet(self.root, self._paths.values(), by_size)] if part == "images" else []
+
+    def index_digest(self, path: Path) -> str:
+        """Digest of the index of a shard."""
+        index = self._shard_index(path.relative_to(self.root).with_suffix("").as_posix(), path)
+        digest = hashlib.sha256()
+        for name, field in index._asdict().items():
+            digest.update(f"{name} {field.dtype.str} {field.shape}".encode() + field.tobytes())
+        return digest.hexdigest()[:32]
 
     @cached_property
     def _table(self) -> _Table:

@@ -1,0 +1,103 @@
+"""Which data a stage reads, from its command and its configuration: known before anything is built."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+COMBINED = "wsss_bench.data.sources.combined.CombinedSource"
+VIEW, TRAIN_SPLIT, VAL_SPLIT = "image", "train", "val"
+"""Defaults of the data module, for configurations that leave them out."""
+PART_OF_VIEW = {
+    "image": "labels",
+    "pair": "labels",
+    "group": "labels",
+    "caption": "captions",
+    "mask": "masks",
+}
+"""What the training items of a view have besides an image."""
+
+
+class DataRead(NamedTuple):
+    """One kind of files of a split that a stage reads.
+
+    Args:
+        source: Class and arguments of the source, as JSON with sorted keys.
+        split: The split.
+        part: `lists` (which images there are, and of which classes), `images`, `labels`, `masks`, `captions`
+            or `maps` (further files of a refiner).
+        folder: Folder of the `maps`.
+    """
+
+    source: str
+    split: str
+    part: str
+    folder: str = ""
+
+    @property
+    def name(self) -> str:
+        """Split and part; unique within a stage."""
+        return f"{self.split}/{self.part}"
+
+
+def data_reads(command: str, config: Mapping[str, Any]) -> list[DataRead]:
+    """What a stage reads of its data.
+
+    Args:
+        command: `fit`, `predict`, `refine` or `evaluate`.
+        config: Its configuration; keys with default values may be left out.
+    """
+    source = _source(config)
+    if source is None:
+        return []
+    parts = {"fit": _fit, "predict": _predict, "refine": _refine, "evaluate": _evaluate}[command](config)
+    reads = [
+        DataRead(source, split, part)
+        for split, found in parts.items()
+        for part in ("lists", *(part for part in found if part))
+    ]
+    folder = ((config.get("refiner") or {}).get("init_args") or {}).get("folder")
+    return [*reads, DataRead(source, str(config["split"]), "maps", str(folder))] if folder else reads
+
+
+def _fit(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    data = config["data"]
+    if config.get("masks") or data.get("masks"):
+        return {data.get("train_split", TRAIN_SPLIT): ("images",)}
+    parts = ("images", PART_OF_VIEW[data.get("view", VIEW)])
+    splits = (data.get("train_split", TRAIN_SPLIT), data.get("val_split", VAL_SPLIT))
+    return {split: parts for split in splits if split}
+
+
+def _predict(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    if config["product"] != "seed":
+        return {config["split"]: ("images",)}
+    splits = [config["split"]]
+    if (config.get("inference") or {}).get("references"):  # drawn from the training images
+        splits.append(config["data"].get("train_split", TRAIN_SPLIT))
+    return dict.fromkeys(splits, ("images", "labels"))
+
+
+def _refine(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    return {config["split"]: ("images",)}
+
+
+def _evaluate(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    return {config["split"]: ("masks",)}
+
+
+def _source(config: Mapping[str, Any]) -> str | None:
+    """The source as JSON, with the extra images of the training; None without one."""
+    data = config.get("data") or {}
+    source = config.get("source") or data.get("source")
+    if source is None:
+        return None
+    if extra := data.get("extra_images"):
+        arguments = {
+            "main": source,
+            "split": data.get("train_split", TRAIN_SPLIT),
+            "extra_images": extra,
+        }
+        source = {"class_path": COMBINED, "init_args": arguments}
+    return json.dumps(source, sort_keys=True)
