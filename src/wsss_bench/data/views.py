@@ -67,7 +67,7 @@ class View(Dataset):
 class LabelledView(View):
     """Base of the views with image labels, which are read once, before worker processes start."""
 
-    def __init__(self, source: Source, ids: list[str], transform: Transform, random_seed: int) -> None:
+    def __init__(self, source: Source, ids: Sequence[str], transform: Transform, random_seed: int) -> None:
         super().__init__(source, ids, transform, random_seed)
         self.labels = np.stack([source.labels(image_id) for image_id in ids])  # (N, C)
 
@@ -84,7 +84,7 @@ class LabelledView(View):
 class ImageView(LabelledView):
     """Images with image-level labels; in an image without labels all classes are absent."""
 
-    def __init__(self, source: Source, ids: list[str], transform: Transform, random_seed: int) -> None:
+    def __init__(self, source: Source, ids: Sequence[str], transform: Transform, random_seed: int) -> None:
         super().__init__(source, ids, transform, random_seed)
         if empty := self._unlabelled():
             warnings.warn(
@@ -127,7 +127,7 @@ class PairView(LabelledView):
     def __init__(
         self,
         source: Source,
-        ids: list[str],
+        ids: Sequence[str],
         transform: Transform,
         random_seed: int,
         partners: list[str] | None = None,
@@ -263,7 +263,7 @@ class MaskView(View):
     def __init__(
         self,
         source: Source,
-        ids: list[str],
+        ids: Sequence[str],
         transform: Transform,
         random_seed: int,
         masks: str | Path | None = None,

@@ -8,7 +8,8 @@ from typing import Any
 
 from wsss_bench.artifacts.data_reads import DataRead, data_reads
 from wsss_bench.artifacts.identity import fingerprint_of
-from wsss_bench.plan.plan import COMMANDS, Stage, StageFolder
+from wsss_bench.artifacts.layout import COMMANDS
+from wsss_bench.plan.plan import Stage, StageFolder
 
 
 class StageTable:
