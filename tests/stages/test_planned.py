@@ -39,7 +39,7 @@ def stage(request, voc_root, folders):
 
 
 CHANGES = {
-    "train": ("--trainer.limit_train_batches=2", "trainer.limit_train_batches", "None", "2"),
+    "train": ("--trainer.max_epochs=3", "trainer.max_epochs", "2", "3"),
     "seed": ("--inference.flip=true", "inference.flip", "False", "True"),
     "refine": ("--refiner.init_args.threshold=0.4", "refiner.init_args.threshold", "0.3", "0.4"),
     "evaluate": ("--dataset=other", "dataset", "'absent'", "'other'"),
@@ -144,7 +144,7 @@ def test_environment_variables_change_no_planned_stage(voc_root, tmp_path, monke
     with monkeypatch.context() as patch:
         patch.setenv("JSONARGPARSE_DEFAULT_ENV", "true")  # the parser reads such variables then
         assert main(stage.arguments) == 1
-        assert "trainer.limit_train_batches (planned: None, given: 1)" in capsys.readouterr().err
+        assert "trainer.limit_train_batches (planned: None, given: 1" in capsys.readouterr().err
     monkeypatch.setenv("PL_TRAINER_LIMIT_TRAIN_BATCHES", "1")  # Lightning's own
     assert main(stage.arguments) == 0
     assert read_manifest(stage.path)["steps"] == 4
