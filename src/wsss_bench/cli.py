@@ -9,6 +9,8 @@ from argparse import ArgumentError
 from collections.abc import Sequence
 from importlib import import_module
 
+from wsss_bench.processes import end_with_first_rank
+
 COMMANDS = {
     "data": ("wsss_bench.data.command", "make the mini world, or check a data set"),
     "pretrain": ("wsss_bench.mini.weights.command", "make the weights of the mini world again"),
@@ -35,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Errors that a user can fix are printed as one line on stderr, without a traceback.
     """
+    end_with_first_rank()  # before the imports, which take longer than a rank may outlive the first one
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())

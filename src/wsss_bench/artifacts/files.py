@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import zipfile
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +28,8 @@ from PIL import Image
 from wsss_bench.types import ScoreMaps
 
 MANIFEST = "stage.json"
+PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+"""The last chunk of every PNG file: its length, name and checksum."""
 
 
 def write_atomically(path: Path | str, write: Callable[[IO[bytes]], Any]) -> None:
@@ -145,6 +148,22 @@ def read_mask(path: Path | str) -> np.ndarray:
             return np.asarray(image)
     except OSError as error:
         raise ValueError(f"{path} cannot be decoded ({error}); replace it with an intact copy") from error
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a seed or mask file exists and has its end, without decoding it.
+
+    The end of a seed file is the directory of the zip archive, that of a PNG its last chunk.
+    """
+    try:
+        if path.suffix == ".npz":
+            with zipfile.ZipFile(path) as archive:
+                return {"classes.npy", "scores.npy", "size.npy"} <= set(archive.namelist())
+        with open(path, "rb") as file:
+            file.seek(-len(PNG_END), os.SEEK_END)
+            return file.read() == PNG_END
+    except (OSError, zipfile.BadZipFile):
+        return False
 
 
 def is_complete(stage: Path | str) -> bool:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import errno
+import math
 import os
 import shlex
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from string import Template
 
 from rich.console import Console
 
+from wsss_bench.artifacts.disk import naming_full_disk
 from wsss_bench.artifacts.files import is_complete
 from wsss_bench.artifacts.layout import LOG_FILE
 from wsss_bench.bench.launchers import Launcher, LocalLauncher, visible_gpus
 from wsss_bench.bench.progress import LiveReporter, PlainReporter
 from wsss_bench.bench.runner import Failure, Machine, Reporter, Runner, gpus_of, locked
+from wsss_bench.bench.signals import Stopped, stop_signals
+from wsss_bench.bench.stalls import STALLED_MINUTES
 from wsss_bench.bench.validate import check_stages, validate
 from wsss_bench.plan.plan import Plan, StageFolder, describe, distinct
 from wsss_bench.plan.planner import make_plan
@@ -25,7 +28,12 @@ from wsss_bench.report.command import publish
 
 
 def main(argv: list[str]) -> int:
-    """Run a benchmark matrix; returns 0 if all stages are complete, 1 if one failed, 130 after Ctrl-C."""
+    """Run a benchmark matrix.
+
+    Returns:
+        0 if all stages are complete, 1 if one failed; after a signal 128 plus its number: 130 for Ctrl-C, 143
+        for `kill`, 129 if the terminal was closed.
+    """
     parser = argparse.ArgumentParser(
         prog="wsss-bench bench", description="Run a benchmark matrix and print its table."
     )
@@ -42,14 +50,24 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--jobs", type=int, default=None, help="stages at a time (default: one per core, or one per GPU)"
     )
+    parser.add_argument(
+        "--stalled",
+        type=float,
+        default=STALLED_MINUTES,
+        metavar="MINUTES",
+        help="report a stage without progress for so long, and again after twice as long, and so on; "
+        f"it is not stopped (default: {STALLED_MINUTES:g})",
+    )
     options = parser.parse_args(argv)
     if options.jobs is not None and options.jobs < 1:
         parser.error(f"--jobs: expected 1 or more, got {options.jobs}")
+    if not 0 < options.stalled < math.inf:
+        parser.error(f"--stalled: expected a number of minutes above 0, got {options.stalled:g}")
     plan = make_plan(options.experiment, options.runs, options.configs)
     if options.dry_run:
         print_plan(plan, options.runs)
         return 0
-    return run_bench(plan, options.runs, options.jobs)
+    return run_bench(plan, options.runs, options.jobs, stalled_minutes=options.stalled)
 
 
 def print_plan(plan: Plan, runs: Path) -> None:
@@ -62,7 +80,13 @@ def print_plan(plan: Plan, runs: Path) -> None:
     sys.stdout.flush()
 
 
-def run_bench(plan: Plan, runs: Path, jobs: int | None = None, launcher: Launcher | None = None) -> int:
+def run_bench(
+    plan: Plan,
+    runs: Path,
+    jobs: int | None = None,
+    launcher: Launcher | None = None,
+    stalled_minutes: float = STALLED_MINUTES,
+) -> int:
     """Run the missing stages of `plan`, then write and print the table.
 
     Args:
@@ -71,12 +95,17 @@ def run_bench(plan: Plan, runs: Path, jobs: int | None = None, launcher: Launche
         jobs: Number of stages that run at a time; by default that of the experiment, or one per core or GPU.
         launcher: Starts the stages. Tests give one for stages of their own; the configurations are not
             checked then.
+        stalled_minutes: Minutes without progress after which a running stage is reported.
 
     Returns:
         The exit status, as of `main`.
+
+    Raises:
+        DiskFull: there is no space left in `runs`.
+        FolderDeleted: `runs` was deleted while stages ran.
     """
     failures: list[Failure] = []
-    with locked(runs):
+    with locked(runs), naming_full_disk(runs), stop_signals():
         try:
             prepare(plan)
             print_plan(plan, runs)
@@ -88,20 +117,15 @@ def run_bench(plan: Plan, runs: Path, jobs: int | None = None, launcher: Launche
                     launcher = LocalLauncher()
                     launcher.warm_up()
                     validate(distinct(missing), LocalLauncher(check_stages))
-                failures = run_stages(plan, runs, machine, launcher)
+                failures = run_stages(plan, runs, machine, launcher, stalled_minutes)
             publish(plan, runs)
-        except KeyboardInterrupt:
-            print(
-                f"\nstopped; nothing finished is lost, the same command goes on: {resume_command()}",
-                file=sys.stderr,
-            )
-            return 130
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            raise ValueError(
-                f"the disk is full ({error}); free some space and run the same command again"
-            ) from error
+        except KeyboardInterrupt as stop:
+            with suppress(OSError):  # the terminal may be gone
+                print(
+                    f"\nstopped; nothing finished is lost, the same command goes on: {resume_command()}",
+                    file=sys.stderr,
+                )
+            return stop.exit_status if isinstance(stop, Stopped) else 130
     print_failures(plan, failures)
     return 1 if failures else 0
 
@@ -162,14 +186,16 @@ def find_machine(plan: Plan, jobs: int | None) -> Machine:
     return Machine(jobs or len(gpus), gpus)
 
 
-def run_stages(plan: Plan, runs: Path, machine: Machine, launcher: Launcher) -> list[Failure]:
+def run_stages(
+    plan: Plan, runs: Path, machine: Machine, launcher: Launcher, stalled_minutes: float
+) -> list[Failure]:
     """Run the missing stages; progress is a live view on a terminal and plain lines elsewhere."""
     console = Console()
     with ExitStack() as stack:
         reporter: Reporter = (
             stack.enter_context(LiveReporter(console)) if console.is_terminal else PlainReporter()
         )
-        return Runner(plan, StageFolder(runs), machine, launcher, reporter).run()
+        return Runner(plan, StageFolder(runs), machine, launcher, reporter, stalled_minutes).run()
 
 
 def resume_command() -> str:

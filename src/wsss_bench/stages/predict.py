@@ -1,12 +1,14 @@
 """The seed and predict stages: `wsss-bench predict --config FILE` writes seeds or masks of one split.
 
 Images whose files are complete are not computed again, so an interrupted stage continues where it stopped.
+With several ranks each predicts a share; the stage is complete when all have ended and every image is there.
 """
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +17,16 @@ import torch
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser
 
-from wsss_bench.artifacts.files import mask_path, read_mask, read_seed, write_json
+from wsss_bench.artifacts.files import is_whole, mask_path, read_mask, read_seed, seed_path, write_json
 from wsss_bench.artifacts.layout import LAST, MASKS, REFERENCES_FILE, SEEDS
 from wsss_bench.artifacts.run import StageRun, open_stage
-from wsss_bench.callbacks import MaskWriter, Progress, SeedWriter
+from wsss_bench.callbacks import MaskWriter, PlainSignals, Progress, SeedWriter
 from wsss_bench.crf.densecrf import CRFConfig, available
 from wsss_bench.inference import InferenceConfig, Product, predict
 from wsss_bench.methods.base import Method
+from wsss_bench.processes import ranks_end_with_this_process
 from wsss_bench.stages.lightning_cli import StageCLI, callbacks_of, is_first_rank, record_cost
+from wsss_bench.stages.ranks import Ranks
 from wsss_bench.types import InferenceSample, ScoreMaps
 
 
@@ -112,7 +116,8 @@ def predict_split(cli: PredictCLI, run: StageRun | None) -> None:
 
     Raises:
         FileNotFoundError: the train stage has no checkpoint.
-        ValueError: the checkpoint is of another method or of other classes.
+        ValueError: the checkpoint is of another method or of other classes, another rank failed, or an image
+            is missing at the end.
     """
     config = cli.config_init
     method: Method = cli.model
@@ -130,12 +135,14 @@ def predict_split(cli: PredictCLI, run: StageRun | None) -> None:
         folder = cli.out / MASKS
         writer = MaskWriter(folder, crf, config.crf_workers)
     ids = cli.datamodule.source.ids(config.split)
-    missing = [image_id for image_id in ids if not is_done(folder, config.product, crf is not None, image_id)]
+    files = {image_id: files_of(folder, config.product, crf is not None, image_id) for image_id in ids}
+    missing = [image_id for image_id in ids if not is_done(config.product, folder, image_id, files[image_id])]
     if run is not None:
         print(f"{len(ids) - len(missing)} of {len(ids)} images are complete", flush=True)
         run.record(image_count=len(ids), crf=crf is not None)
         callbacks_of(cli.trainer).append(Progress(run))
-    callbacks_of(cli.trainer).append(writer)
+    ranks = Ranks()
+    callbacks_of(cli.trainer).extend([PlainSignals(), ranks, writer])
     checkpoint = Path(config.checkpoint) / LAST if config.checkpoint else None
     if checkpoint is not None and not checkpoint.is_file():
         raise FileNotFoundError(
@@ -152,20 +159,44 @@ def predict_split(cli: PredictCLI, run: StageRun | None) -> None:
         prediction = Prediction(method, config.product, inference)
         if checkpoint is not None:
             prediction.load(checkpoint)
-        cli.trainer.predict(prediction, datamodule=cli.datamodule, return_predictions=False)
+        with ranks_end_with_this_process():
+            cli.trainer.predict(prediction, datamodule=cli.datamodule, return_predictions=False)
+    ranks.finish(partial(require_all, files))
     if run is not None:
         record_cost(run, cli.trainer, method)
 
 
-def is_done(folder: Path, product: Product, crf: bool, image_id: str) -> bool:
+def files_of(folder: Path, product: Product, crf: bool, image_id: str) -> list[Path]:
+    """The files that are written for an image."""
+    if product == "seed":
+        return [seed_path(folder, image_id)]
+    readouts = ["ss-raw", "ms-raw", *(["ss-crf", "ms-crf"] if crf else [])]
+    return [mask_path(folder / readout, image_id) for readout in readouts]
+
+
+def is_done(product: Product, folder: Path, image_id: str, files: list[Path]) -> bool:
     """Whether all files of an image exist and can be read."""
     try:
         if product == "seed":
             read_seed(folder, image_id)
-            return True
-        readouts = ["ss-raw", "ms-raw", *(["ss-crf", "ms-crf"] if crf else [])]
-        for readout in readouts:
-            read_mask(mask_path(folder / readout, image_id))
-        return True
+        else:
+            for path in files:
+                read_mask(path)
     except (FileNotFoundError, ValueError):
         return False
+    return True
+
+
+def require_all(files: dict[str, list[Path]]) -> None:
+    """Check that all files of all images are there and whole, without decoding them.
+
+    Raises:
+        ValueError: some are not; the message has their number and up to five of them.
+    """
+    lacking = [path for paths in files.values() for path in paths if not is_whole(path)]
+    if lacking:
+        shown = ", ".join(map(str, lacking[:5])) + (", ..." if len(lacking) > 5 else "")
+        raise ValueError(
+            f"{len(lacking)} files of this stage are missing or cut off: {shown}; run the same command again "
+            "(without limit_predict_batches), which computes only these"
+        )
