@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import multiprocessing
 import os
 import time
@@ -46,7 +48,10 @@ def predict_on_a_rank(rank, config):
 
 
 def fit_on_a_rank(rank, config):
-    fit.main(["--config", config])
+    """What `fit` prints."""
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        fit.main(["--config", config])
+    return printed.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -106,25 +111,15 @@ def test_fewer_images_than_ranks(tmp_path, mini_data, start, rank_pair):
     assert is_complete(tmp_path / "out")
 
 
-def test_fewer_validation_images_than_ranks(tmp_path, mini_data, rank_pair, capfd):
+def test_fewer_validation_images_than_ranks(tmp_path, mini_data, rank_pair):
     config = fit_config(tmp_path / "out", epochs=2)
     config["data"]["val_split"] = split_of(mini_data, 1)
     config["trainer"] |= {"devices": 2, "strategy": "ddp", "limit_train_batches": 1}
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(config))
-    rank_pair.call(fit_on_a_rank, str(path))
+    printed, _ = rank_pair.call(fit_on_a_rank, str(path))
     assert read_manifest(tmp_path / "out")["world_size"] == 2
-    assert "monitor/mAP" in capfd.readouterr().out
-
-
-def test_a_batch_that_cannot_be_shared_is_refused(tmp_path, mini_data, rank_pair):
-    config = fit_config(tmp_path / "out")
-    config["data"]["global_batch_size"] = 1
-    config["trainer"] |= {"devices": 2, "strategy": "ddp"}
-    path = tmp_path / "config.yaml"
-    path.write_text(yaml.safe_dump(config))
-    with pytest.raises(RuntimeError, match="global_batch_size 1 cannot be shared by 2 ranks"):
-        rank_pair.call(fit_on_a_rank, str(path))
+    assert printed.count("monitor/mAP") == 2
 
 
 def test_images_that_were_left_out_are_named(tmp_path, mini_data, start):
