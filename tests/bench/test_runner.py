@@ -124,7 +124,7 @@ def test_a_killed_bench_leaves_no_stage_running_and_goes_on(project, tmp_path):
     slow = {name: {"model": {"init_args": {"sleep": 30.0}}} for name in ("cam", "full")}
     file = project.experiment(override=slow)
     process = start_bench(file, project.runs)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while (
         len(list((project.runs / "stages").glob("train-*/attempts.txt"))) < 2 and time.monotonic() < deadline
     ):
@@ -169,7 +169,7 @@ def start_and_wait_for_a_stage(project: Project, **behaviour: object) -> tuple[s
         # a shell's background job, and so whatever it starts, ignores this signal
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     started: list[str] = []
     while not started and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -187,7 +187,7 @@ def test_a_signal_stops_the_stages_and_says_how_to_go_on(number, status, project
     sent = time.monotonic()
     process.send_signal(number)
     _, errors = process.communicate(timeout=20)
-    assert time.monotonic() - sent < 2.0
+    assert time.monotonic() - sent < 5.0  # below 1 s where nothing else runs
     assert process.returncode == status
     assert "the same command goes on" in errors
     assert "Traceback" not in errors

@@ -19,7 +19,7 @@ from wsss_bench.bench.stalls import STALLED_MINUTES, StallWatch
 from wsss_bench.plan.plan import Plan, Stage, StageFolder
 
 POLL_SECONDS = 0.05
-PATIENCE_SECONDS = 1.0
+PATIENCE_SECONDS = 0.5
 TAIL_LINES = 15
 
 
