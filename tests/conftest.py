@@ -19,6 +19,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 os.environ["WANDB_MODE"] = "disabled"
+# no test cuts the power, and waiting for the disk costs more than writing a small file
+os.fsync = lambda fd: None
 
 pytest_plugins = ["project"]
 

@@ -23,7 +23,7 @@ ROOT = paths.ROOT
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory, mini_data):
-    """A folder with configs for a part of the small mini world (20 / 4 / 4 images, one epoch), benched once."""
+    """A folder with configs for part of the small mini world (20 / 4 / 4 images, one epoch), benched once."""
     folder = tmp_path_factory.mktemp("bench")
     shutil.copytree(ROOT / "configs", folder / "configs")
     data = yaml.safe_load((ROOT / "configs/data/mini.yaml").read_text())
