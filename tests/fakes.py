@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -31,13 +32,15 @@ RESULTS = {
 
 
 def run_stage(arguments: list[str]) -> int:
-    """The target of a launcher; the model's `init_args` can make it fail, sleep or kill itself."""
+    """The target of a launcher; the model's `init_args` make it fail, sleep, ignore SIGTERM, kill itself."""
     config = yaml.safe_load(Path(arguments[2]).read_text())
     out, info = Path(config["out"]), config["stage"]
     kind = out.name.split("-")[0]
+    behaviour = config.get("model", {}).get("init_args", {})
+    if behaviour.get("stubborn"):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with open(out / "attempts.txt", "a") as file:
         file.write(f"{os.getpid()}\n")
-    behaviour = config.get("model", {}).get("init_args", {})
     if kind == behaviour.get("at", "train"):
         time.sleep(behaviour.get("sleep", 0.0))
         if behaviour.get("signal"):

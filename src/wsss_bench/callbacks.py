@@ -1,7 +1,9 @@
-"""Lightning callbacks of the stages: progress of a run, and predictions written image by image."""
+"""Lightning callbacks of the stages: signals, progress of a run, and predictions written image by image."""
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -12,6 +14,7 @@ import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
+from wsss_bench.artifacts.disk import WatchedFolder
 from wsss_bench.artifacts.files import mask_path, write_mask, write_seed
 from wsss_bench.artifacts.layout import readout_folder
 from wsss_bench.artifacts.run import StageRun
@@ -51,11 +54,43 @@ class Progress(Callback):
             print(f"{done}/{total} images", flush=True)
 
 
-class SeedWriter(Callback):
-    """Writes the seed file of each image as soon as it is predicted."""
+class PlainSignals(Callback):
+    """Lets SIGTERM end the process at once, as it ends any other.
+
+    Lightning's handler only makes a note of it, which a prediction never reads and a training reads after its
+    step, and with several ranks it waits for all of them. A stage has nothing to tidy up: each of its files
+    is complete or absent.
+    """
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._restore(trainer)
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._restore(trainer)
+
+    def _restore(self, trainer: Trainer) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if trainer.received_sigterm:  # before this was called
+            signal.raise_signal(signal.SIGTERM)
+
+
+class ImageWriter(Callback):
+    """Base of the callbacks that write files of each image.
+
+    Args:
+        folder: Folder of the files, in the folder of the stage.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._stage = WatchedFolder(self.folder.parent)  # checked before each write
+
+
+class SeedWriter(ImageWriter):
+    """Writes the seed file of each image as soon as it is predicted."""
 
     def on_predict_batch_end(
         self,
@@ -70,10 +105,11 @@ class SeedWriter(Callback):
             raise ValueError(
                 f"the seeds of image {outputs.image_id!r} are not finite; the checkpoint has diverged"
             )
+        self._stage.check()
         write_seed(self.folder, outputs)
 
 
-class MaskWriter(Callback):
+class MaskWriter(ImageWriter):
     """Writes the masks of each image: single-scale and multi-scale, each raw and with CRF; published ones.
 
     The labels of the CRF are those that occur in the raw mask; a published read-out with a CRF has its own,
@@ -94,14 +130,15 @@ class MaskWriter(Callback):
         workers: int | None,
         published: Mapping[str, PublishedReadout],
     ) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self.crf = crf
         self.published = published
         self.workers = workers
         self._exit = ExitStack()
         self._pool: CRFPool | None = None
 
-    def on_predict_start(self, trainer: Trainer, module: LightningModule) -> None:
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_predict_start(trainer, pl_module)
         if self.crf is not None:
             self._pool = self._exit.enter_context(CRFPool(self.crf, self.workers))
 
@@ -114,6 +151,7 @@ class MaskWriter(Callback):
         index: int,
         loader: int = 0,
     ) -> None:
+        self._stage.check()
         for scales, probabilities in outputs.items():
             if not np.isfinite(probabilities).all():
                 raise ValueError(
@@ -143,4 +181,5 @@ class MaskWriter(Callback):
         self._exit.close()
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
-        self._exit.close()
+        # with the error, so that images that are not under way yet are left out
+        self._exit.__exit__(type(exception), exception, exception.__traceback__)

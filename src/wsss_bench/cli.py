@@ -11,6 +11,7 @@ from itertools import pairwise
 
 from wsss_bench.errors import explain
 from wsss_bench.parser_errors import is_parser_error
+from wsss_bench.processes import end_with_first_rank
 
 COMMANDS = {
     "data": ("wsss_bench.data.command", "make the mini world, or check a data set"),
@@ -39,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     It is 1 after an error, 2 for a wrong command line and 130 after Ctrl-C. An error that a user can mend is
     printed as one line on stderr, without a traceback. A bug keeps its traceback.
     """
+    end_with_first_rank()  # before the imports, which take longer than a rank may outlive the first one
     # the processes that a command starts shall not import from the working directory (Python 3.11 and later)
     os.environ.setdefault("PYTHONSAFEPATH", "1")
     arguments = list(sys.argv[1:] if argv is None else argv)

@@ -28,13 +28,18 @@ class Held:
 
     @property
     def exit_status(self) -> int | None:
+        if self._job in self._launcher.terminated:
+            return -15
         self._asked += 1
         if self._asked < 2:
             return None
         self._launcher.running.remove(self._job)
         return self._launcher.target(list(self._job.arguments))
 
-    def stop(self, patience: float) -> None:
+    def terminate(self) -> None:
+        self._launcher.terminated.append(self._job)
+
+    def kill(self) -> None:
         self._launcher.stopped.append(self._job)
 
 
@@ -45,6 +50,7 @@ class InProcess:
         self.target = target
         self.jobs: list[Job] = []
         self.running: list[Job] = []
+        self.terminated: list[Job] = []
         self.stopped: list[Job] = []
         self.most = 0
         self.gpus_in_use: list[list[str]] = []
@@ -66,6 +72,9 @@ class Silent:
         pass
 
     def finished(self, stage, seconds, failure):
+        pass
+
+    def stalled(self, stage, seconds):
         pass
 
     def tick(self, active, done, failed, total):
@@ -179,6 +188,7 @@ def test_everything_is_stopped_when_the_runner_is_interrupted(project):
     with pytest.raises(KeyboardInterrupt):
         Runner(plan, StageFolder(project.runs), Machine(2), launcher, Interrupting()).run()
     assert len(launcher.stopped) == 2
+    assert launcher.terminated == launcher.stopped
 
 
 def test_bad_configurations_are_all_named_before_anything_starts(project, monkeypatch):

@@ -20,6 +20,7 @@ from project import Project
 from wsss_bench.bench.command import main, run_bench
 from wsss_bench.bench.launchers import LocalLauncher
 from wsss_bench.bench.runner import locked
+from wsss_bench.bench.signals import Stopped, stop_signals
 from wsss_bench.plan.planner import make_plan
 
 
@@ -123,7 +124,7 @@ def test_a_killed_bench_leaves_no_stage_running_and_goes_on(project, tmp_path):
     slow = {name: {"model": {"init_args": {"sleep": 30.0}}} for name in ("cam", "full")}
     file = project.experiment(override=slow)
     process = start_bench(file, project.runs)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while (
         len(list((project.runs / "stages").glob("train-*/attempts.txt"))) < 2 and time.monotonic() < deadline
     ):
@@ -155,23 +156,66 @@ def test_killed_at_random_moments_the_table_is_the_same(project, tmp_path):
         assert (project.runs / "toy" / name).read_text() == (tmp_path / "whole" / "toy" / name).read_text()
 
 
-@pytest.mark.slow
-def test_interrupt_stops_the_stages_and_says_how_to_go_on(project):
-    file = project.experiment(methods=["full"], override={"full": {"model": {"init_args": {"sleep": 30.0}}}})
+def start_and_wait_for_a_stage(project: Project, **behaviour: object) -> tuple[subprocess.Popen[str], int]:
+    """A bench whose first stage runs, and the process id of that stage."""
+    arguments = {"full": {"model": {"init_args": {"sleep": 30.0, **behaviour}}}}
+    file = project.experiment(methods=["full"], override=arguments)
     script = paths.ROOT / "tests" / "fakes.py"
     process = subprocess.Popen(
         [sys.executable, str(script), str(file), str(project.runs)],
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
         # a shell's background job, and so whatever it starts, ignores this signal
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    deadline = time.monotonic() + 20
-    while not list((project.runs / "stages").glob("train-*/attempts.txt")) and time.monotonic() < deadline:
+    deadline = time.monotonic() + 60
+    started: list[str] = []
+    while not started and time.monotonic() < deadline:
         time.sleep(0.02)
-    (attempt,) = (project.runs / "stages").glob("train-*/attempts.txt")
-    process.send_signal(signal.SIGINT)
+        started = [path.read_text() for path in (project.runs / "stages").glob("train-*/attempts.txt")]
+        started = [text for text in started if text]
+    return process, int(started[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_stops_the_stages_and_says_how_to_go_on(number, status, project):
+    process, stage = start_and_wait_for_a_stage(project, stubborn=True)  # it ignores SIGTERM
+    sent = time.monotonic()
+    process.send_signal(number)
     _, errors = process.communicate(timeout=20)
-    assert process.returncode == 130
+    assert time.monotonic() - sent < 5.0  # below 1 s where nothing else runs
+    assert process.returncode == status
     assert "the same command goes on" in errors
-    assert not is_alive(int(attempt.read_text()))
+    assert "Traceback" not in errors
+    assert not is_alive(stage)
+
+
+def test_a_signal_that_was_switched_off_stays_so():
+    """`nohup` lets a bench outlive its terminal."""
+    earlier = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_signals():
+            signal.raise_signal(signal.SIGHUP)
+        with pytest.raises(Stopped) as caught, stop_signals():
+            signal.raise_signal(signal.SIGTERM)
+        assert caught.value.exit_status == 143
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, earlier)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_second_signal_does_not_interrupt_the_stopping():
+    finished = False
+    with contextlib.suppress(Stopped), stop_signals():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            signal.raise_signal(signal.SIGINT)
+            finished = True
+    assert finished
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler

@@ -59,7 +59,7 @@ def test_a_stage_of_several_ranks_is_a_command_line(tmp_path):
 
 def test_a_command_line_can_be_stopped(tmp_path):
     running = LocalLauncher(preload=()).start(Job(["bench", "--help"], tmp_path, ranks=True))
-    running.stop(5.0)
+    running.kill()
     assert running.exit_status is not None
 
 

@@ -3,6 +3,8 @@
 import json
 import multiprocessing
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -98,6 +100,55 @@ def test_an_interrupted_training_ends_with_the_weights_of_an_uninterrupted_one(t
     assert is_complete(tmp_path / "stopped")
     for key, value in weights(trained).items():
         assert torch.equal(value, weights(tmp_path / "stopped")[key]), key
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory, mini_data):
+    """A train stage that was killed after its last epoch."""
+    folder = tmp_path_factory.mktemp("interrupted")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit, "remove_older", lambda stage: None)
+        run(fit, folder, fit_config(folder / "train"))
+    (folder / "train" / MANIFEST).unlink()
+    return folder / "train"
+
+
+@pytest.mark.parametrize("left", [["previous.ckpt"], []])
+def test_after_a_damaged_checkpoint_the_weights_are_those_of_an_uninterrupted_training(
+    left, trained, interrupted, tmp_path, mini_data, capsys
+):
+    out = tmp_path / "damaged"
+    shutil.copytree(interrupted, out)
+    (out / PROGRESS).write_bytes(b"")
+    (out / LAST).write_bytes((out / LAST).read_bytes()[:5000])
+    if not left:
+        (out / LAST).with_name("previous.ckpt").unlink()
+    run(fit, tmp_path, fit_config(out))
+    printed = capsys.readouterr().out
+    assert f"{out / LAST} is empty, cut off or damaged" in printed
+    way = "previous.ckpt, after 2 epochs" if left else "the training starts again from its beginning"
+    assert way in printed
+    assert is_complete(out)
+    assert [path.name for path in (out / LAST).parent.iterdir()] == ["last.ckpt"]
+    for key, value in weights(trained).items():
+        assert torch.equal(value, weights(out)[key]), key
+
+
+@pytest.mark.parametrize("stage", [fit, predict])
+def test_sigterm_ends_a_stage_at_once(stage, trained, tmp_path, mini_data):
+    config = fit_config(tmp_path / "out", epochs=1000)
+    if stage is predict:
+        config = predict_config(tmp_path / "out", trained, inference={"scales": [1.0] * 50, "flip": True})
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    process = multiprocessing.get_context("fork").Process(target=stage.main, args=(["--config", str(path)],))
+    process.start()
+    while not (tmp_path / "out" / PROGRESS).is_file() and process.is_alive():
+        time.sleep(0.005)
+    process.terminate()
+    process.join(2)
+    assert process.exitcode == -signal.SIGTERM
+    assert not is_complete(tmp_path / "out")
 
 
 def test_a_checkpoint_is_written_after_each_epoch_not_only_at_the_end(tmp_path, mini_data, monkeypatch):

@@ -17,6 +17,7 @@ import hashlib
 import json
 import os
 import secrets
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -32,6 +33,8 @@ from wsss_bench.types import ScoreMaps
 
 _LOSSY = ("JPEG", "MPO", "WEBP")
 """Formats of images, by PIL's names, that do not keep mask values."""
+PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+"""The last chunk of every PNG file: its length, name and checksum."""
 
 
 def write_atomically(path: Path | str, write: Callable[[IO[bytes]], Any]) -> None:
@@ -181,6 +184,22 @@ def file_names(folder: Path | str) -> set[str]:
         inner = os.path.relpath(place, folder)
         names.update(files if inner == "." else (f"{inner}/{file}" for file in files))
     return names
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a seed or mask file exists and has its end, without decoding it.
+
+    The end of a seed file is the directory of the zip archive, that of a PNG its last chunk.
+    """
+    try:
+        if path.suffix == ".npz":
+            with zipfile.ZipFile(path) as archive:
+                return {"classes.npy", "scores.npy", "size.npy"} <= set(archive.namelist())
+        with open(path, "rb") as file:
+            file.seek(-len(PNG_END), os.SEEK_END)
+            return file.read() == PNG_END
+    except (OSError, zipfile.BadZipFile):
+        return False
 
 
 def is_complete(stage: Path | str) -> bool:

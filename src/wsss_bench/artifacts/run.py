@@ -22,6 +22,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from wsss_bench.artifacts.disk import WatchedFolder, naming_full_disk
 from wsss_bench.artifacts.files import read_json, write_json, write_manifest
 from wsss_bench.artifacts.identity import Identity, claim, identity_of
 from wsss_bench.artifacts.layout import COMMANDS, PROGRESS, shortened
@@ -73,9 +74,8 @@ class StageRun:
         self.facts: dict[str, Any] = {}
         self._started = time.monotonic()
         self._written = float("-inf")
-        earlier = read_json(out / PROGRESS) if (out / PROGRESS).is_file() else {}
-        self._earlier_wall = float(earlier.get("wall_seconds", 0.0))
-        self._earlier_cpu = float(earlier.get("cpu_seconds", 0.0))
+        self._folder = WatchedFolder(out)
+        self._earlier_wall, self._earlier_cpu = _earlier_cost(out / PROGRESS)
         self._cpu_at_start = _cpu_seconds()
 
     def record(self, **facts: Any) -> None:
@@ -89,7 +89,11 @@ class StageRun:
             done: Units of work that are done.
             total: Units in all.
             unit: `images` or `steps`.
+
+        Raises:
+            FolderDeleted: the folder of the stage was deleted.
         """
+        self._folder.check()
         now = time.monotonic()
         if now - self._written < 1.0 and done < total:
             return
@@ -106,6 +110,21 @@ class StageRun:
             "cpu_seconds": round(self._earlier_cpu + _cpu_seconds() - self._cpu_at_start, 3),
             "peak_memory_mb": round(usage / 1024, 1),
         }
+
+
+def _earlier_cost(progress: Path) -> tuple[float, float]:
+    """Wall and CPU seconds of the earlier attempts of a stage; zeros if there was none.
+
+    A progress file that cannot be read (the machine crashed, a copy was cut off) costs these figures only.
+    """
+    if not progress.is_file():
+        return 0.0, 0.0
+    try:
+        earlier = read_json(progress)
+        return float(earlier.get("wall_seconds", 0.0)), float(earlier.get("cpu_seconds", 0.0))
+    except (ValueError, TypeError, AttributeError) as error:
+        print(f"the cost of earlier attempts is lost, since {progress} cannot be read ({error})", flush=True)
+        return 0.0, 0.0
 
 
 def _cpu_seconds() -> float:
@@ -134,10 +153,11 @@ def open_stage(
 
     Raises:
         ValueError: another process is working in the same folder, or it has results of another stage.
+        DiskFull: there is no space left for the files of the stage.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    with locked_stage(out):
+    with naming_full_disk(out), locked_stage(out):
         identity = identity_of(config, data or {})
         claim(out, identity)
         if damaged := mend(out):

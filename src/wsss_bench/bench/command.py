@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import errno
+import math
 import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from string import Template
 
@@ -15,12 +15,15 @@ from rich.console import Console
 
 from wsss_bench import tracking
 from wsss_bench.arguments import LineParser
+from wsss_bench.artifacts.disk import naming_full_disk
 from wsss_bench.artifacts.layout import LOG_FILE
 from wsss_bench.artifacts.stage_files import damaged_files, remove_stage, reopen, sweep
 from wsss_bench.bench.data_digests import look_at_data
 from wsss_bench.bench.launchers import Launcher, LocalLauncher, visible_gpus
 from wsss_bench.bench.progress import LiveReporter, PlainReporter
 from wsss_bench.bench.runner import Failure, Machine, Reporter, Runner, gpus_of, locked
+from wsss_bench.bench.signals import Stopped, stop_signals
+from wsss_bench.bench.stalls import STALLED_MINUTES
 from wsss_bench.bench.validate import Depth, check_stages, source_of, validate
 from wsss_bench.plan.again import stages_to_run_again
 from wsss_bench.plan.description import describe
@@ -31,7 +34,12 @@ from wsss_bench.report.command import publish
 
 
 def main(argv: list[str]) -> int:
-    """Run a benchmark matrix; returns 0 if all stages are complete, 1 if one failed, 130 after Ctrl-C."""
+    """Run a benchmark matrix.
+
+    Returns:
+        0 if all stages are complete, 1 if one failed; after a signal 128 plus its number: 130 for Ctrl-C, 143
+        for `kill`, 129 if the terminal was closed.
+    """
     parser = LineParser(prog="wsss-bench bench", description="Run a benchmark matrix and print its table.")
     parser.add_argument("experiment", type=Path, help="experiment file, such as experiments/mini.yaml")
     parser.add_argument(
@@ -54,24 +62,35 @@ def main(argv: list[str]) -> int:
         help="run these stages again, and all that read them: those of a row of the table, one as the plan "
         "prints it, or all that have changed since they ran (may be given several times)",
     )
+    parser.add_argument(
+        "--stalled",
+        type=float,
+        default=STALLED_MINUTES,
+        metavar="MINUTES",
+        help="report a stage without progress for so long, and again after twice as long, and so on; "
+        f"it is not stopped (default: {STALLED_MINUTES:g})",
+    )
     options = parser.parse_args(argv)
     if options.jobs is not None and options.jobs < 1:
         parser.error(f"--jobs: expected 1 or more, got {options.jobs}")
+    if not 0 < options.stalled < math.inf:
+        parser.error(f"--stalled: expected a number of minutes above 0, got {options.stalled:g}")
     tracking.mode()
     plan = make_plan(options.experiment, options.runs, options.configs)
     try:
-        if not options.dry_run:
-            prepare(plan)
-        plan = look_at_data(plan, options.runs, record=not options.dry_run)
-    except KeyboardInterrupt:
-        return stopped()
+        with stop_signals():
+            if not options.dry_run:
+                prepare(plan)
+            plan = look_at_data(plan, options.runs, record=not options.dry_run)
+    except KeyboardInterrupt as stop:
+        return stopped(stop)
     if options.dry_run:
         states = states_of(plan)
         renewed = stages_to_run_again(plan, options.again, states)
         print_plan(plan, options.runs, states, renewed)
         check_stages_to_run(stages_to_run(plan, states, renewed), depth_of_dry_run(plan))
         return 0
-    return run_bench(plan, options.runs, options.jobs, again=options.again)
+    return run_bench(plan, options.runs, options.jobs, again=options.again, stalled_minutes=options.stalled)
 
 
 def print_plan(plan: Plan, runs: Path, states: Mapping[str, StageState], again: Sequence[Stage]) -> None:
@@ -90,6 +109,7 @@ def run_bench(
     jobs: int | None = None,
     launcher: Launcher | None = None,
     again: Sequence[str] = (),
+    stalled_minutes: float = STALLED_MINUTES,
 ) -> int:
     """Run the missing and damaged stages of `plan`, then write and print the table.
 
@@ -100,12 +120,17 @@ def run_bench(
         launcher: Starts the stages. Tests give one for stages of their own; the configurations are not
             checked then.
         again: Rows and stages to run again (`plan.again`).
+        stalled_minutes: Minutes without progress after which a running stage is reported.
 
     Returns:
         The exit status, as of `main`.
+
+    Raises:
+        DiskFull: there is no space left in `runs`.
+        FolderDeleted: `runs` was deleted while stages ran.
     """
     failures: list[Failure] = []
-    with locked(runs):
+    with locked(runs), naming_full_disk(runs), stop_signals():
         try:
             states = states_of(plan)
             renewed = stages_to_run_again(plan, again, states)
@@ -118,16 +143,10 @@ def run_bench(
                     launcher.warm_up()
                     check_stages_to_run(missing)
                 open_again(plan, states, renewed)
-                failures = run_stages(plan, runs, machine, launcher)
+                failures = run_stages(plan, runs, machine, launcher, stalled_minutes)
             publish(plan, runs)
-        except KeyboardInterrupt:
-            return stopped()
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            raise ValueError(
-                f"the disk is full ({error}); free some space and run the same command again"
-            ) from error
+        except KeyboardInterrupt as stop:
+            return stopped(stop)
     print_failures(plan, failures)
     return 1 if failures else 0
 
@@ -244,14 +263,16 @@ def find_machine(plan: Plan, jobs: int | None) -> Machine:
     return Machine(jobs or len(gpus), gpus)
 
 
-def run_stages(plan: Plan, runs: Path, machine: Machine, launcher: Launcher) -> list[Failure]:
+def run_stages(
+    plan: Plan, runs: Path, machine: Machine, launcher: Launcher, stalled_minutes: float
+) -> list[Failure]:
     """Run the missing stages; progress is a live view on a terminal and plain lines elsewhere."""
     console = Console()
     with ExitStack() as stack:
         reporter: Reporter = (
             stack.enter_context(LiveReporter(console)) if console.is_terminal else PlainReporter()
         )
-        return Runner(plan, StageFolder(runs), machine, launcher, reporter).run()
+        return Runner(plan, StageFolder(runs), machine, launcher, reporter, stalled_minutes).run()
 
 
 def resume_command() -> str:
@@ -265,10 +286,11 @@ def resume_command() -> str:
     return shlex.join(["wsss-bench", *kept])
 
 
-def stopped() -> int:
-    """Say how to go on after Ctrl-C; returns the exit status."""
-    print(
-        f"\nstopped; nothing finished is lost, the same command goes on: {resume_command()}",
-        file=sys.stderr,
-    )
-    return 130
+def stopped(stop: KeyboardInterrupt) -> int:
+    """Say how to go on after a signal; returns the exit status."""
+    with suppress(OSError):  # the terminal may be gone
+        print(
+            f"\nstopped; nothing finished is lost, the same command goes on: {resume_command()}",
+            file=sys.stderr,
+        )
+    return stop.exit_status if isinstance(stop, Stopped) else 130

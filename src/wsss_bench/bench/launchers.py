@@ -6,14 +6,14 @@ imported these packages (`wsss_bench.bench.preload`). A forked stage is a proces
 exit status, and takes the same arguments as the command line. A stage that uses several devices is started as
 a command line, because Lightning starts the other ranks by executing it again.
 
-Stages end with the bench: the kernel kills a stage, and its child processes, when the parent process is gone.
+Stages end with the bench: the kernel kills a stage, and its child processes, when the parent process is gone
+(`wsss_bench.processes`).
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import ctypes
 import multiprocessing
 import os
 import shlex
@@ -23,14 +23,15 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any, Protocol
 
 from wsss_bench.artifacts.layout import LOG_FILE
+from wsss_bench.processes import end_with_parent
 
 PRELOAD = "wsss_bench.bench.preload"
-PR_SET_PDEATHSIG = 1
 ENVIRONMENT = {
     # one stage per core: with two threads each they would slow each other down
     "OMP_NUM_THREADS": "1",
@@ -67,8 +68,11 @@ class Running(Protocol):
     def exit_status(self) -> int | None:
         """None while it runs; negative if a signal ended it."""
 
-    def stop(self, patience: float) -> None:
-        """End it and its child processes: with SIGTERM, and after `patience` seconds with SIGKILL."""
+    def terminate(self) -> None:
+        """Ask it and its child processes to end (SIGTERM); returns at once."""
+
+    def kill(self) -> None:
+        """End it and its child processes (SIGKILL), and wait until it is gone."""
 
 
 class Launcher(Protocol):
@@ -79,6 +83,17 @@ class Launcher(Protocol):
 
     def start(self, job: Job) -> Running:
         """Start a job and return without waiting for it."""
+
+
+def stop_all(jobs: Sequence[Running], patience: float) -> None:
+    """End all jobs together: with SIGTERM, and those that are left after `patience` seconds with SIGKILL."""
+    for job in jobs:
+        job.terminate()
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline and any(job.exit_status is None for job in jobs):
+        time.sleep(0.01)
+    for job in jobs:
+        job.kill()
 
 
 def run_command(arguments: list[str]) -> int:
@@ -134,7 +149,7 @@ class LocalLauncher:
                 stderr=log,
                 env=environment,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=partial(end_with_parent, os.getpid()),
             )
         return _CommandLine(process)
 
@@ -151,10 +166,13 @@ class _Forked:
             _signal_group(self._process.pid, signal.SIGKILL)
         return status
 
-    def stop(self, patience: float) -> None:
+    def terminate(self) -> None:
         _signal_group(self._process.pid, signal.SIGTERM)
-        self._process.join(patience)
+
+    def kill(self) -> None:
         _signal_group(self._process.pid, signal.SIGKILL)
+        if self._process.is_alive():  # it had not made its process group yet
+            self._process.kill()
         self._process.join(5)
 
 
@@ -169,10 +187,10 @@ class _CommandLine:
             _signal_group(self._process.pid, signal.SIGKILL)
         return status
 
-    def stop(self, patience: float) -> None:
+    def terminate(self) -> None:
         _signal_group(self._process.pid, signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(patience)
+
+    def kill(self) -> None:
         _signal_group(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
@@ -195,11 +213,7 @@ def _run_job(target: Callable[[list[str]], int], job: Job, asked_at: float) -> N
     # stages use
     atexit._clear()
     _let_forkserver_go()
-    _die_with_parent()
-    os.register_at_fork(after_in_child=_die_with_parent)  # loader and pool workers end with the stage
-    bench = multiprocessing.parent_process()
-    if bench is not None and not bench.is_alive():  # it ended before `_die_with_parent` was called
-        os._exit(1)
+    end_with_parent()
     os.environ.update(_variables(job))
     command = ["wsss-bench", *job.arguments]
     with open(job.folder / LOG_FILE, "ab") as log:
@@ -223,12 +237,6 @@ def _let_forkserver_go() -> None:
     if server._forkserver_alive_fd is not None:
         os.close(server._forkserver_alive_fd)
         server._forkserver_alive_fd = None
-
-
-def _die_with_parent() -> None:
-    """Make the kernel kill this process when the thread that started it ends."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _now() -> str:

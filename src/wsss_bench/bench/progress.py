@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from wsss_bench.artifacts.layout import PROGRESS
+from wsss_bench.artifacts.layout import LOG_FILE, PROGRESS
 from wsss_bench.bench.runner import Active, Failure
 from wsss_bench.plan.plan import Stage, clock
 
@@ -35,6 +36,9 @@ class PlainReporter:
             self._say(f"done    {stage.name} ({clock(seconds)})")
         else:
             self._say(f"{'FAILED ' if failure.started else 'skipped'} {stage.name}: {failure.reason}")
+
+    def stalled(self, stage: Stage, seconds: float) -> None:
+        self._say(f"STALLED {stall_message(stage, seconds)}")
 
     def tick(self, active: list[Active], done: int, failed: int, total: int) -> None:
         now = time.monotonic()
@@ -61,7 +65,8 @@ class LiveReporter:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._live.stop()
+        with suppress(OSError):  # the terminal may be gone
+            self._live.stop()
 
     def started(self, stage: Stage) -> None:
         self._next = 0.0
@@ -72,6 +77,9 @@ class LiveReporter:
         else:
             verdict = "[red]FAILED[/] " if failure.started else "[yellow]skipped[/]"
             self._console.print(f"{verdict} {stage.name}: {failure.reason}", highlight=False)
+
+    def stalled(self, stage: Stage, seconds: float) -> None:
+        self._console.print(f"[yellow]STALLED[/] {stall_message(stage, seconds)}", highlight=False)
 
     def tick(self, active: list[Active], done: int, failed: int, total: int) -> None:
         now = time.monotonic()
@@ -88,6 +96,12 @@ class LiveReporter:
             f"{failed} failed, {len(active)} running, {waiting} waiting",
         )
         self._live.update(table, refresh=True)
+
+
+def stall_message(stage: Stage, seconds: float) -> str:
+    """What is known about a stage that makes no progress, and where to look."""
+    log = stage.path / LOG_FILE
+    return f"{stage.name}: no progress for {clock(seconds)}; it is not stopped, its log is {log}"
 
 
 def how_far(active: Active) -> str:

@@ -6,19 +6,21 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from wsss_bench.artifacts.disk import WatchedFolder, full_disk, full_disk_in_log
 from wsss_bench.artifacts.files import is_complete, write_json
-from wsss_bench.artifacts.layout import FAILURE_FILE, LOG_FILE, shortened
+from wsss_bench.artifacts.layout import FAILURE_FILE, LOG_FILE, PROGRESS, shortened
 from wsss_bench.artifacts.stage_files import mend
-from wsss_bench.bench.launchers import Job, Launcher, Running
+from wsss_bench.bench.launchers import Job, Launcher, Running, stop_all
+from wsss_bench.bench.stalls import STALLED_MINUTES, StallWatch
 from wsss_bench.plan.plan import Plan, Stage, StageFolder
 
 POLL_SECONDS = 0.05
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = 0.5
 TAIL_LINES = 15
 
 
@@ -60,6 +62,7 @@ class Active:
     running: Running
     gpus: tuple[str, ...]
     slots: int
+    watch: StallWatch
     started: float = field(default_factory=time.monotonic)
 
 
@@ -71,6 +74,9 @@ class Reporter(Protocol):
 
     def finished(self, stage: Stage, seconds: float, failure: Failure | None) -> None:
         """A stage ended, or was skipped (after 0 s) because an input failed."""
+
+    def stalled(self, stage: Stage, seconds: float) -> None:
+        """A running stage made no progress for `seconds`."""
 
     def tick(self, active: list[Active], done: int, failed: int, total: int) -> None:
         """Called many times a second; `done`, `failed` and `total` count stages."""
@@ -109,12 +115,21 @@ class Runner:
         machine: Cores and GPUs.
         launcher: Starts stages.
         reporter: Shows progress.
+        stalled_minutes: Minutes without progress after which a running stage is reported.
     """
 
     def __init__(
-        self, plan: Plan, folder: StageFolder, machine: Machine, launcher: Launcher, reporter: Reporter
+        self,
+        plan: Plan,
+        folder: StageFolder,
+        machine: Machine,
+        launcher: Launcher,
+        reporter: Reporter,
+        stalled_minutes: float = STALLED_MINUTES,
     ) -> None:
         self._plan = plan
+        self._root = folder.root
+        self._stalled_seconds = 60 * stalled_minutes
         self._machine = machine
         self._launcher = launcher
         self._reporter = reporter
@@ -133,27 +148,39 @@ class Runner:
 
         Raises:
             KeyboardInterrupt: passed on after all running stages are stopped.
+            FolderDeleted: the folder of the stages was deleted; all running stages are stopped.
         """
+        self._root.mkdir(parents=True, exist_ok=True)
+        root = WatchedFolder(self._root)
         try:
             while self._waiting or self._active:
+                root.check()
                 self._collect()
                 self._start_ready()
+                self._report_stalled()
                 failed = len(self._failures)
                 done = self._total - len(self._waiting) - len(self._active) - failed
                 self._reporter.tick(self._active, done, failed, self._total)
                 time.sleep(POLL_SECONDS)
+            root.check()
         finally:
-            for active in self._active:
-                active.running.stop(PATIENCE_SECONDS)
+            stop_all([active.running for active in self._active], PATIENCE_SECONDS)
         return list(self._failures.values())
 
     def _start_ready(self) -> None:
+        coming = {stage.fingerprint for stage in self._waiting}
+        coming |= {active.stage.fingerprint for active in self._active}
         for stage in list(self._waiting):
             inputs = [self._plan.stages[key] for key in stage.inputs.values()]
             lost = [parent for parent in inputs if parent.fingerprint in self._failures]
-            if lost:
+            gone = [p for p in inputs if not is_complete(p.path) and p.fingerprint not in coming]
+            if lost or gone:
                 self._waiting.remove(stage)
-                reason = f"skipped, its input failed ({lost[0].name})"
+                reason = (
+                    f"skipped, its input failed ({lost[0].name})"
+                    if lost
+                    else f"skipped, its input ({gone[0].name}) was deleted while the bench worked"
+                )
                 self._fail(stage, 0.0, Failure(stage, reason, started=False))
             elif all(is_complete(parent.path) for parent in inputs) and self._fits(stage):
                 self._waiting.remove(stage)
@@ -182,11 +209,19 @@ class Runner:
             (stage.path / FAILURE_FILE).unlink(missing_ok=True)
             running = self._launcher.start(job)
         except OSError as error:  # a full disk, no more processes
-            self._fail(stage, 0.0, Failure(stage, f"could not be started: {error}"))
+            reason = full_disk(error, stage.path) or str(error)
+            self._fail(stage, 0.0, Failure(stage, f"could not be started: {reason}"))
             return
         del self._free_gpus[:wanted]
-        self._active.append(Active(stage, running, gpus, self._slots(stage)))
+        watch = StallWatch(stage.path / PROGRESS, self._stalled_seconds)
+        self._active.append(Active(stage, running, gpus, self._slots(stage), watch))
         self._reporter.started(stage)
+
+    def _report_stalled(self) -> None:
+        for active in self._active:
+            seconds = active.watch.silent_seconds()
+            if seconds is not None:
+                self._reporter.stalled(active.stage, seconds)
 
     def _collect(self) -> None:
         for active in list(self._active):
@@ -202,14 +237,19 @@ class Runner:
             reason = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
             if status == 0:
                 reason = "ended without its stage.json"
-            with suppress(OSError):  # the stage may have failed because the disk is full
-                write_json(stage.path / FAILURE_FILE, {"reason": reason})
+            lines = tail(stage.path / LOG_FILE)
+            reason = full_disk_in_log(lines) or reason
+            try:
+                if stage.path.is_dir():
+                    write_json(stage.path / FAILURE_FILE, {"reason": reason})
+            except OSError as error:  # a disk that is full to the last byte takes no log of the stage either
+                reason = full_disk(error, stage.path) or reason
             if damaged := self._reopen_inputs(stage):
                 self._waiting.append(stage)
                 again = Failure(stage, f"{reason}; tried again, since an input is damaged: {damaged}")
                 self._reporter.finished(stage, seconds, again)
                 continue
-            self._fail(stage, seconds, Failure(stage, reason, tail(stage.path / LOG_FILE)))
+            self._fail(stage, seconds, Failure(stage, reason, lines))
 
     def _reopen_inputs(self, stage: Stage) -> str:
         """Look for damage in what a failed stage has read, and let its inputs make it again, once.

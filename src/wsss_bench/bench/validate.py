@@ -114,7 +114,7 @@ def validate(
             while (status := running.exit_status) is None:
                 time.sleep(0.05)
         except KeyboardInterrupt:
-            running.stop(0.0)
+            running.kill()
             raise
         if status != 0 or not answer.is_file():
             print(tail(folder / LOG_FILE), file=sys.stderr)

@@ -15,6 +15,8 @@ from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 from typing import Any
 
+from wsss_bench.processes import end_with_parent
+
 WORKERS_VARIABLE = "WSSS_WORKERS"
 
 
@@ -55,7 +57,9 @@ class ImagePool:
         self._limit = 2 * workers
         self._pending: deque[tuple[str, Future[None]]] = deque()
         context = multiprocessing.get_context("spawn")
-        self._executor = ProcessPoolExecutor(workers, mp_context=context) if workers else None
+        self._executor = (
+            ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent) if workers else None
+        )
 
     def __enter__(self) -> ImagePool:
         return self

@@ -27,6 +27,7 @@ from wsss_bench.data.views import (
     PairView,
     View,
 )
+from wsss_bench.processes import end_with_parent
 from wsss_bench.ranges import check_range
 from wsss_bench.types import ViewName
 
@@ -76,6 +77,8 @@ class WSSSDataModule(LightningDataModule):
         random_seed: int = 0,
     ) -> None:
         super().__init__()
+        # a rank without a share of a small split has nothing to do; Lightning refuses that otherwise
+        self.allow_zero_length_dataloader_with_multiple_devices = True
         if masks is not None and view != "mask":
             raise ValueError(
                 f"data.masks is given, but data.view is {view!r}, which reads no masks; set data.view: mask"
@@ -197,13 +200,20 @@ class WSSSDataModule(LightningDataModule):
             print(f"{view.replaced} pairs could not be read and were replaced (see the warnings)", flush=True)
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
-        """The validation split in order, in batches of the training batch size."""
+        """The validation split in order, in batches of the training batch size.
+
+        With fewer images than ranks, every rank takes all of them: the metrics add up the counts of all
+        ranks, and a rank without a batch would not take part. The monitored values are ratios of counts, so
+        they stay the same when every image is counted equally often.
+        """
         if self.val_split is None or self.masks is not None:
             return []
         rank, world_size = self._rank_and_world_size()
         dataset = self._val_view
-        sampler = ShardSampler(len(dataset), rank, world_size)
-        return self._loader(dataset, sampler, max(1, self.global_batch_size // world_size))
+        batch_size = max(1, self.global_batch_size // world_size)
+        if len(dataset) < world_size:
+            rank, world_size = 0, 1
+        return self._loader(dataset, ShardSampler(len(dataset), rank, world_size), batch_size)
 
     def predict_dataloader(self) -> DataLoader:
         """The images of `predict_on` in order, one `InferenceSample` at a time."""
@@ -265,4 +275,10 @@ class WSSSDataModule(LightningDataModule):
             collate_fn=dataset.collate,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
+            worker_init_fn=_start_worker,
         )
+
+
+def _start_worker(number: int) -> None:
+    """A loading process ends with the process that it loads for."""
+    end_with_parent()

@@ -12,7 +12,9 @@ SHOWN_KEYS = 5
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint of a train stage into CPU memory. Code in it is not run (`weights_only`).
+    """Read a checkpoint of a train stage. Code in it is not run (`weights_only`).
+
+    Its tensors are mapped from the file, not copied into memory.
 
     Raises:
         FileNotFoundError: no such file.
@@ -22,7 +24,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}; run the train stage that writes it first")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except PermissionError:
         raise
     except Exception as error:  # of torch, zipfile or pickle, depending on where the file is broken

@@ -1,7 +1,8 @@
 """The train stage: `wsss-bench fit --config FILE` trains a method, a segmenter or the network of a refiner.
 
 It resumes from `checkpoints/last.ckpt`, which is written at the end of each epoch; the result equals that of
-an uninterrupted run. With `trainer.max_epochs: 0` the checkpoint holds the initial weights.
+an uninterrupted run. If that file is damaged, it resumes from the one before, or starts again. With
+`trainer.max_epochs: 0` the checkpoint holds the initial weights.
 """
 
 from __future__ import annotations
@@ -10,10 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import torch
-from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
 from wsss_bench.artifacts.data_reads import data_reads
@@ -21,40 +19,21 @@ from wsss_bench.artifacts.files import write_atomically
 from wsss_bench.artifacts.layout import CONFIG_FILE, LAST, MASKS
 from wsss_bench.artifacts.run import StageRun, open_stage
 from wsss_bench.artifacts.stage_files import check_file
-from wsss_bench.callbacks import Progress
+from wsss_bench.callbacks import PlainSignals, Progress
 from wsss_bench.data.listing import checked_digests
 from wsss_bench.methods.base import Method, check_checkpoint
 from wsss_bench.methods.checkpoint import read_checkpoint
+from wsss_bench.processes import ranks_end_with_this_process
 from wsss_bench.stages.checkpoint_identity import CheckpointIdentity
+from wsss_bench.stages.checkpoints import (
+    AtomicCheckpointIO,
+    LastCheckpoint,
+    newest_checkpoint,
+    remove_older,
+)
 from wsss_bench.stages.lightning_cli import StageCLI, callbacks_of, is_first_rank, record_cost
 from wsss_bench.stages.parser import Instantiators
 from wsss_bench.tracking import trainer_logger
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes checkpoints atomically: a file is complete or does not exist.
-
-    Lightning's own implementation copies from a temporary folder, which may be on another file system.
-    """
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
-    ) -> None:
-        write_atomically(path, lambda file: torch.save(checkpoint, file))
-
-
-class LastCheckpoint(Checkpoint):
-    """Writes one checkpoint file, which is replaced at the end of each epoch.
-
-    Lightning's ModelCheckpoint with `save_top_k=0` writes its last checkpoint at the end of the training only
-    (2.6.6).
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        trainer.save_checkpoint(self.path)
 
 
 class FitCLI(StageCLI):
@@ -125,7 +104,7 @@ def check_training(cli: FitCLI) -> None:
 
 
 def fit(trainer: Trainer, method: Method, cli: FitCLI, run: StageRun | None) -> None:
-    """Train a method, from its last checkpoint if there is one.
+    """Train a method, from its newest usable checkpoint if there is one.
 
     Args:
         trainer: Trainer that is not running yet.
@@ -134,21 +113,25 @@ def fit(trainer: Trainer, method: Method, cli: FitCLI, run: StageRun | None) -> 
         run: The open stage; None on ranks other than 0.
     """
     last = cli.out / LAST
-    if cli.config.warm_start and not last.is_file():
+    newest, complaints = newest_checkpoint(cli.out, method.on_load_checkpoint)
+    if run is not None:
+        for complaint in complaints:
+            print(complaint, flush=True)
+    if cli.config.warm_start and newest is None:
         check_file(Path(cli.config.warm_start), LAST)
         warm_start(method, Path(cli.config.warm_start) / LAST)
     trainer.strategy.checkpoint_io = AtomicCheckpointIO()
-    callbacks_of(trainer).append(LastCheckpoint(last))
+    callbacks_of(trainer).extend([PlainSignals(), LastCheckpoint(last)])
     if run is not None:
         write_atomically(cli.out / CONFIG_FILE, lambda f: f.write(cli.parser.dump(cli.config).encode()))
         callbacks_of(trainer).extend((CheckpointIdentity(run.identity), Progress(run)))
         trainer.logger = trainer_logger(cli.out, "train", cli.info, cli.plain_config()) or None
-    trainer.fit(
-        method, datamodule=cli.datamodule, ckpt_path=last if last.is_file() else None, weights_only=True
-    )
+    with ranks_end_with_this_process():
+        trainer.fit(method, datamodule=cli.datamodule, ckpt_path=newest, weights_only=True)
     if trainer.max_epochs == 0:  # no epoch ends, so no checkpoint is written yet
         trainer.save_checkpoint(last)
     if run is not None:
+        remove_older(cli.out)
         record_cost(run, trainer, method)
         run.record(
             image_count=len(cli.datamodule.source.ids(cli.datamodule.train_split)),

@@ -1,6 +1,7 @@
 """The seed and predict stages: `wsss-bench predict --config FILE` writes seeds or masks of one split.
 
 Images whose files are complete are not computed again, so an interrupted stage continues where it stopped.
+With several ranks each predicts a share; the stage is complete when all have ended and every image is there.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +18,21 @@ from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser
 
 from wsss_bench.artifacts.data_reads import data_reads
-from wsss_bench.artifacts.files import mask_path, read_mask, read_seed, write_json
+from wsss_bench.artifacts.files import is_whole, mask_path, read_mask, read_seed, seed_path, write_json
 from wsss_bench.artifacts.layout import LAST, MASKS, OWN, REFERENCES_FILE, SEEDS, readout_folder
 from wsss_bench.artifacts.run import StageRun, open_stage
 from wsss_bench.artifacts.stage_files import check_file
-from wsss_bench.callbacks import MaskWriter, Progress, SeedWriter
+from wsss_bench.callbacks import MaskWriter, PlainSignals, Progress, SeedWriter
 from wsss_bench.crf.densecrf import CRFConfig, available
 from wsss_bench.data.listing import checked_digests
 from wsss_bench.inference import InferenceConfig, Product, predict
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.checkpoint import load_state, read_checkpoint
+from wsss_bench.processes import ranks_end_with_this_process
 from wsss_bench.published_readout import PublishedReadout, published_probabilities
 from wsss_bench.stages.lightning_cli import StageCLI, callbacks_of, is_first_rank, record_cost
 from wsss_bench.stages.parser import Instantiators
+from wsss_bench.stages.ranks import Ranks
 from wsss_bench.types import InferenceSample, ScoreMaps
 
 
@@ -168,7 +172,8 @@ def predict_split(cli: PredictCLI, run: StageRun | None) -> None:
 
     Raises:
         FileNotFoundError: the train stage has no checkpoint.
-        ValueError: the checkpoint is of another method or of other classes.
+        ValueError: the checkpoint is of another method or of other classes, another rank failed, or an image
+            is missing at the end.
     """
     config = cli.config_init
     method: Method = cli.model
@@ -190,12 +195,14 @@ def predict_split(cli: PredictCLI, run: StageRun | None) -> None:
         writer = MaskWriter(folder, crf, config.crf_workers, published)
     readouts = [] if config.product == "seed" else readout_folders(crf is not None, published)
     ids = cli.datamodule.source.ids(config.split)
+    files = {image_id: files_of(folder, readouts, image_id) for image_id in ids}
     missing = [image_id for image_id in ids if not is_done(folder, readouts, image_id)]
     if run is not None:
         print(f"{len(ids) - len(missing)} of {len(ids)} images are complete", flush=True)
         run.record(image_count=len(ids), crf=crf is not None)
         callbacks_of(cli.trainer).append(Progress(run))
-    callbacks_of(cli.trainer).append(writer)
+    ranks = Ranks()
+    callbacks_of(cli.trainer).extend([PlainSignals(), ranks, writer])
     checkpoint = Path(config.checkpoint) / LAST if config.checkpoint else None
     if checkpoint is not None and missing:
         check_file(Path(config.checkpoint), LAST)
@@ -214,7 +221,9 @@ def predict_split(cli: PredictCLI, run: StageRun | None) -> None:
         prediction = Prediction(method, config.product, inference, published)
         if checkpoint is not None:
             prediction.load(checkpoint)
-        cli.trainer.predict(prediction, datamodule=cli.datamodule, return_predictions=False)
+        with ranks_end_with_this_process():
+            cli.trainer.predict(prediction, datamodule=cli.datamodule, return_predictions=False)
+    ranks.finish(partial(require_all, files))
     if run is not None:
         record_cost(run, cli.trainer, method)
 
@@ -226,14 +235,36 @@ def readout_folders(crf: bool, published: Iterable[str]) -> list[str]:
     return [*standard, *published]
 
 
+def files_of(folder: Path, readouts: Sequence[str], image_id: str) -> list[Path]:
+    """The files that are written for an image: a mask for each read-out; without read-outs, its seed."""
+    if not readouts:
+        return [seed_path(folder, image_id)]
+    return [mask_path(folder / readout, image_id) for readout in readouts]
+
+
 def is_done(folder: Path, readouts: Sequence[str], image_id: str) -> bool:
-    """Whether all files of an image exist and can be read; without read-outs, its seed file."""
+    """Whether all files of an image exist and can be read."""
     try:
-        if not readouts:
+        if readouts:
+            for path in files_of(folder, readouts, image_id):
+                read_mask(path)
+        else:
             read_seed(folder, image_id)
-            return True
-        for readout in readouts:
-            read_mask(mask_path(folder / readout, image_id))
-        return True
     except (FileNotFoundError, ValueError):
         return False
+    return True
+
+
+def require_all(files: dict[str, list[Path]]) -> None:
+    """Check that all files of all images are there and whole, without decoding them.
+
+    Raises:
+        ValueError: some are not; the message has their number and up to five of them.
+    """
+    lacking = [path for paths in files.values() for path in paths if not is_whole(path)]
+    if lacking:
+        shown = ", ".join(map(str, lacking[:5])) + (", ..." if len(lacking) > 5 else "")
+        raise ValueError(
+            f"{len(lacking)} files of this stage are missing or cut off: {shown}; run the same command again "
+            "(without limit_predict_batches), which computes only these"
+        )

@@ -1,0 +1,48 @@
+"""Signals that stop a bench: Ctrl-C, `kill`, and the end of its terminal or batch job."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal that stops the bench has arrived.
+
+    Args:
+        number: Number of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_status = 128 + number
+
+
+@contextmanager
+def stop_signals() -> Iterator[None]:
+    """Raise `Stopped` in the body when the first of `SIGNALS` arrives; later ones are ignored.
+
+    A signal that this process was told to ignore, as by `nohup`, stays ignored. Only the main thread of a
+    process can set this up; in other threads nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    caught = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for other in caught:  # all stages are being stopped; a second signal must not interrupt that
+            signal.signal(other, signal.SIG_IGN)
+        raise Stopped(number)
+
+    earlier = {number: signal.signal(number, stop) for number in caught}
+    try:
+        yield
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler or signal.SIG_DFL)

@@ -1,0 +1,53 @@
+"""How the processes of a stage end together with the process that started them.
+
+A killed process cannot stop its children: the ranks, loader workers and pool workers of a killed stage would
+go on, keep a GPU, and write into a folder that the next attempt works in. So each of them asks the kernel,
+with `PR_SET_PDEATHSIG`, to be killed when its parent ends. Other systems than Linux have no such request.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+PR_SET_PDEATHSIG = 1
+FIRST_RANK = "WSSS_FIRST_RANK"
+"""Environment variable with the process id of rank 0, for the ranks that it starts."""
+
+
+def end_with_parent(parent: int | None = None) -> None:
+    """Make the kernel kill this process when the thread that started it ends.
+
+    If the parent has ended already, this process ends here.
+
+    Args:
+        parent: Process id of the parent; needed if this process was not started with `multiprocessing`.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    starter = multiprocessing.parent_process()
+    orphaned = os.getppid() != parent if parent is not None else starter and not starter.is_alive()
+    if orphaned:
+        os._exit(1)
+
+
+@contextmanager
+def ranks_end_with_this_process() -> Iterator[None]:
+    """Ranks that are started in the body end with this process; they call `end_with_first_rank`."""
+    os.environ[FIRST_RANK] = str(os.getpid())
+    try:
+        yield
+    finally:
+        del os.environ[FIRST_RANK]
+
+
+def end_with_first_rank() -> None:
+    """In a rank that rank 0 started: end with rank 0. Does nothing in any other process."""
+    first = os.environ.get(FIRST_RANK, str(os.getpid()))
+    if int(first) != os.getpid():
+        end_with_parent(int(first))
