@@ -48,10 +48,9 @@ def test_nothing_is_trainable(method):
 
 
 def test_prompt_names_replace_class_names_and_unknown_classes_are_refused(monkeypatch):
-    method = CLIPZeroShot(
-        CLASSES, clip="package:mini/clip", templates="mini", prompt_names={"aeroplane": "cloud"}
-    )
-    assert encoded_sentences(method, monkeypatch)[0] == ["a photo of a cloud"]
+    swapped = {"aeroplane": "bird", "bird": "aeroplane"}
+    method = CLIPZeroShot(CLASSES, clip="package:mini/clip", templates="mini", prompt_names=swapped)
+    assert encoded_sentences(method, monkeypatch)[0] == ["a photo of a bird"]
     with pytest.raises(
         ValueError, match="prompt_names has classes that the data source does not have: tvmonitor"
     ):
