@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from wsss_bench.inference import InferenceConfig, Product, predict
 from wsss_bench.methods.base import Method
-from wsss_bench.nn.resnet import ImageNetNormalize
+from wsss_bench.nn.normalize import ImageNetNormalize
 from wsss_bench.types import InferenceSample
 
 Rule = Literal["IRN", "Caffe", "stretched", "patches"]

@@ -539,9 +539,9 @@ BUILT = [
         ("inference.scales is empty",),
     ),
     Case(
-        "stride 0",
-        lambda p: p.stage("predict", inference={"output_stride": 0}),
-        ("inference.output_stride is 0",),
+        "padding to 0",
+        lambda p: p.stage("predict", inference={"pad_to": 0}),
+        ("inference.pad_to is 0",),
     ),
     Case("CRF width 0", lambda p: p.stage("predict", crf={"bilateral_sxy": 0}), ("crf.bilateral_sxy is 0",)),
     Case(

@@ -72,7 +72,7 @@ class InferenceConfig:
     def __post_init__(self) -> None:
         check_ranges("inference.scales", self.scales, above=0, most=MAX_SCALE)
         check_ranges("inference.multi_scales", self.multi_scales, above=0, most=MAX_SCALE)
-        for name in ("output_stride", "pad_to", "short_side", "long_side", "window", "window_stride"):
+        for name in ("pad_to", "short_side", "long_side", "window", "window_stride"):
             check_range(f"inference.{name}", getattr(self, name), 1)
         check_range("inference.references", self.references, 0)
         if (self.window is None) != (self.window_stride is None):

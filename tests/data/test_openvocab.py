@@ -25,6 +25,7 @@ from wsss_bench.data.sources.openvocab import (
 )
 from wsss_bench.data.sources.voc import VOC
 from wsss_bench.inference import InferenceConfig, segmentation_probabilities
+from wsss_bench.placement import Stretched
 from wsss_bench.types import InferenceSample
 
 CONFIGS = paths.CONFIGS / "data"
@@ -180,6 +181,7 @@ class Sure:
     """Certain of background in every pixel, and prefers the second of two classes."""
 
     device = torch.device("cpu")
+    segmentation_placement = Stretched()
 
     def segmentation_logits(self, image):
         levels = torch.tensor([9.0, 1.0, 2.0])[None, :, None, None]

@@ -45,7 +45,8 @@ class World:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.plan = Plan("toy", {}, None, {"toy": read_as(DataFile, DATA, "toy.yaml")})
+        data = read_as(DataFile, DATA, "toy.yaml")
+        self.plan = Plan("toy", {}, None, {"toy": data}, with_data=lambda digests: self.plan)
 
     def cell(self, row: str, random_seed: int = 0, method: str | None = None, **hints: object) -> Cell:
         defaults = {"pipeline": "multi_stage", "supervision": "image", "backbone": "R50", "threshold": 0.2}
@@ -325,7 +326,7 @@ def test_settings_of_a_method_for_a_refiner_are_named_and_do_not_hide_its_publis
             "product": "pseudo_mask",
             "miou": 74.1,
             "source": "Z",
-            "post": "irn",
+            "refiner": "irn",
         }
     ]
     cell = world.cell("clims", paper=paper)

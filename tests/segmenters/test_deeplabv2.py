@@ -86,7 +86,9 @@ def test_largefov_loss_is_at_the_size_of_the_mask():
     method = DeepLabLargeFOV(("a", "b"), width=16, **TINY).eval()
     logits = method.segmentation_logits(batch().image)
     assert logits.shape == (2, 3, 4, 5)
-    full = F.interpolate(logits, (32, 40), mode="bilinear", align_corners=False)
+    # Caffe's Interp: cell i on pixel 8 i; the pixels after the last cell have its value
+    covered = F.interpolate(logits, (8 * 3 + 1, 8 * 4 + 1), mode="bilinear", align_corners=True)
+    full = F.pad(covered, (0, 40 - 33, 0, 32 - 25), mode="replicate")
     expected = F.cross_entropy(full, batch().mask, ignore_index=255)
     torch.testing.assert_close(method.training_loss(batch())["segmentation"], expected)
 

@@ -14,6 +14,7 @@ from wsss_bench.data.check import load_source
 from wsss_bench.data.listing import listing_of
 from wsss_bench.data.sources.base import Source
 from wsss_bench.data.sources.files import DigestCache, digest_of, write_listing
+from wsss_bench.errors import explain
 from wsss_bench.plan.plan import Plan, StageFolder
 
 
@@ -78,9 +79,9 @@ class _Look:
         try:
             source = self._source(read.source)
             listing = listing_of(source, read, self.cache) if source is not None else None
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            # the parser wraps the message of a source
-            self._unreadable.setdefault(read.source, str(error.__cause__ or error).strip())
+        except Exception as error:  # whatever the code of a source raises; the checks of stages refuse it
+            reason = explain(error) or f"{type(error).__name__}: {error}"
+            self._unreadable.setdefault(read.source, reason)
             return None
         if listing is None:
             if source is not None:

@@ -51,6 +51,11 @@ class FakeCLIP(nn.Module):
         super().__init__()
         self.model = SimpleNamespace(text_model=None, text_projection=None)
 
+    text_length = 77
+
+    def tokenizer(self, texts, **_):
+        return {"input_ids": [[text] for text in texts]}
+
     def encode_text(self, prompts):
         name = "class" if len(prompts) == 20 else "background"
         return F.normalize(golden(f"{name}_text_features"), dim=-1)
@@ -87,7 +92,7 @@ def published_step(weights):
         load("voc"), clip="package:mini/clip", loss_weights=LossWeights(alpha, beta, gamma, delta), **NETWORK
     )
     activation, image = golden("activation").requires_grad_(), golden("image").requires_grad_()
-    method.matcher = TextMatcher(FakeCLIP(), ["class"] * 20, ["background"] * 10)
+    method.matcher = TextMatcher(FakeCLIP(), [f"class {n}" for n in range(20)], ["background"] * 10)
     method.clip_normalize = nn.Identity()
     method._class_maps = lambda _: FakeClassMaps(activation)
     return method.training_loss(batch_of(image, golden("label"))), activation, image
@@ -122,7 +127,9 @@ def test_pairs_regions_and_similarities_equal_the_published_ones():
     )
     for region, name in zip(regions.chunk(2), ("object_images", "background_images"), strict=True):
         np.testing.assert_allclose(region, GOLDEN[name], rtol=1e-5, atol=1e-6)
-    similarities = TextMatcher(FakeCLIP(), ["class"] * 20, ["background"] * 10)(activation, image, labels)
+    similarities = TextMatcher(FakeCLIP(), [f"class {n}" for n in range(20)], ["background"] * 10)(
+        activation, image, labels
+    )
     names = ("similarity_object", "similarity_background", "similarity_object_bgprompts")
     for cosine, name in zip(similarities[1:], names, strict=True):
         np.testing.assert_allclose(cosine, GOLDEN[name].squeeze(), rtol=1e-5, atol=1e-6)
