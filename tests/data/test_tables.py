@@ -45,7 +45,7 @@ def test_the_check_says_so_too(folder_root, tmp_path):
     config.write_text(
         "data: {source: {class_path: wsss_bench.data.sources.folder.Folder, "
         f"init_args: {{root: {folder_root}}}}}}}\n"
-        "protocol: {dataset: own, train_split: train, eval_splits: [val]}\n"
+        "protocol: {dataset: own, train_split: train, eval_splits: [val], counts: {train: 1, val: 1}}\n"
     )
     with pytest.raises(ValueError, match=r"labels\.csv, line 2: 3 fields for the 2 columns image,classes"):
         main(["check", "--config", str(config)])
