@@ -25,8 +25,15 @@ os.fsync = lambda fd: None
 pytest_plugins = ["project"]
 
 
-LONGEST = ("test_contract.py", "test_bench_end_to_end.py", "test_fit_predict.py", "test_shipped.py")
-"""Files that take minutes, the longest first."""
+LONGEST = (
+    "test_contract.py",
+    "test_bench_end_to_end.py",
+    "test_fit_predict.py",
+    "test_shipped.py",
+    "test_bad_inputs.py",
+    "test_add_a_method.py",
+)
+"""Files that take half a minute or more, the longest first."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

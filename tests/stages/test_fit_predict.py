@@ -37,7 +37,7 @@ def fit_config(out, epochs=3, **changes):
         "model": {
             "class_path": "wsss_bench.methods.cam.CAM",
             "init_args": {
-                "backbone": "resnet10t",
+                "backbone": "package:mini/resnet.json",
                 "weights": None,
                 "freeze_bn": False,
                 "frozen_stages": 0,
@@ -49,7 +49,13 @@ def fit_config(out, epochs=3, **changes):
             "global_batch_size": 8,
             "transform": {"crop_size": 64, "resize_long": [48, 80]},
         },
-        "trainer": {"accelerator": "cpu", "devices": 1, "max_epochs": epochs},
+        "trainer": {
+            "accelerator": "cpu",
+            "devices": 1,
+            "max_epochs": epochs,
+            "limit_train_batches": 2,
+            "limit_val_batches": 2,
+        },
         "out": str(out),
         **changes,
     }
@@ -180,7 +186,7 @@ def test_the_manifest_tells_what_was_done(trained):
     manifest = read_manifest(trained)
     assert manifest["kind"] == "train"
     assert manifest["image_count"] == 40
-    assert manifest["steps"] == 15
+    assert manifest["steps"] == 6
     assert manifest["config"]["model"]["init_args"]["weights"] is None
     assert manifest["params"] == sum(
         v.numel() for k, v in weights(trained).items() if k.endswith(("weight", "bias"))
@@ -262,7 +268,7 @@ def test_a_checkpoint_of_another_method_is_refused(trained, tmp_path, mini_data)
     config = predict_config(tmp_path / "out", trained, product="segmentation")
     config["model"] = {
         "class_path": "wsss_bench.methods.supervised.Supervised",
-        "init_args": {"backbone": "resnet10t", "weights": None},
+        "init_args": {"backbone": "package:mini/resnet.json", "weights": None},
     }
     config["data"]["view"] = "mask"
     with pytest.raises(

@@ -114,11 +114,12 @@ def test_an_interrupted_training_that_was_moved_goes_on(root, trained, tmp_path,
 
     def stop(self, trainer, pl_module):
         save(self, trainer, pl_module)
-        raise ValueError("stopped")
+        raise RuntimeError("stopped")
 
     with monkeypatch.context() as patch:
         patch.setattr(fit.LastCheckpoint, "on_train_epoch_end", stop)
-        assert train(tmp_path, root, "first") == 1
+        with pytest.raises(RuntimeError, match="stopped"):
+            train(tmp_path, root, "first")
     (tmp_path / "first").rename(tmp_path / "moved")
     assert train(tmp_path, root, "moved") == 0
     assert same(trained / "one", tmp_path / "moved")

@@ -156,7 +156,7 @@ def test_what_it_refuses(source, tmp_path):
     with pytest.raises(ValueError, match=r"image 'image002' has the classes .* the data set has 1\.\.3"):
         run()
     write_seed(tmp_path / "seeds", maps._replace(size=(9, 9)))
-    with pytest.raises(ValueError, match=r"image 'image002' is for \(9, 9\)"):
+    with pytest.raises(ValueError, match=r"image002\.npz .* larger than the image \(9, 9\)"):
         run()
     seed_path(tmp_path / "seeds", "image002").unlink()
     with pytest.raises(FileNotFoundError, match="no seed for 1 images of split 'val': image002;"):
