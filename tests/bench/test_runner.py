@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import paths
 import pytest
@@ -108,9 +109,12 @@ def test_an_unbuildable_data_set_stops_the_bench(project):
         main([str(project.experiment()), "--runs", str(project.runs)])
 
 
-def start_bench(file: Path, runs: Path) -> subprocess.Popen[bytes]:
-    script = paths.ROOT / "tests" / "fakes.py"
-    return subprocess.Popen([sys.executable, str(script), str(file), str(runs)], stdout=subprocess.DEVNULL)
+def start_bench(file: Path, runs: Path, **options: Any) -> subprocess.Popen[Any]:
+    tests = paths.ROOT / "tests"
+    command = [sys.executable, str(tests / "fakes.py"), str(file), str(runs)]
+    # a command of the package that ran in this process may have set PYTHONSAFEPATH
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment, **options)
 
 
 def is_alive(process: int) -> bool:
@@ -160,10 +164,9 @@ def start_and_wait_for_a_stage(project: Project, **behaviour: object) -> tuple[s
     """A bench whose first stage runs, and the process id of that stage."""
     arguments = {"full": {"model": {"init_args": {"sleep": 30.0, **behaviour}}}}
     file = project.experiment(methods=["full"], override=arguments)
-    script = paths.ROOT / "tests" / "fakes.py"
-    process = subprocess.Popen(
-        [sys.executable, str(script), str(file), str(project.runs)],
-        stdout=subprocess.DEVNULL,
+    process = start_bench(
+        file,
+        project.runs,
         stderr=subprocess.PIPE,
         text=True,
         # a shell's background job, and so whatever it starts, ignores this signal
@@ -171,7 +174,7 @@ def start_and_wait_for_a_stage(project: Project, **behaviour: object) -> tuple[s
     )
     deadline = time.monotonic() + 60
     started: list[str] = []
-    while not started and time.monotonic() < deadline:
+    while not started and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
         started = [path.read_text() for path in (project.runs / "stages").glob("train-*/attempts.txt")]
         started = [text for text in started if text]
