@@ -164,3 +164,15 @@ def test_in_the_configuration_of_a_stage(command, content, message, tmp_path, ca
     assert f"{file}: {message}" in capsys.readouterr().err
     with pytest.raises(ValueError, match=re.escape(message)):
         check(command, content)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"inference": {"output_stride": 16}}, "inference.output_stride: this key is gone"),
+        ({"bench": {"paper": [{"post": "crf"}]}}, "readout"),
+        ({"override": {"cam": {"bench": {"paper": [{"scales": "ms"}]}}}}, "readout"),
+    ],
+)
+def test_keys_without_a_successor_are_refused(content, message):
+    assert message in find_renamed(content)

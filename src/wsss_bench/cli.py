@@ -56,9 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `wsss-bench table ... | head`
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (else Python complains when it flushes at its end)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print(f"wsss-bench {name}: stopped", file=sys.stderr)
-        return 130
+        return getattr(stop, "exit_status", 130)  # 128 plus the signal, if the bench caught another one
     except Exception as error:
         sentence = explain(error)
         if sentence is None:

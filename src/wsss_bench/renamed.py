@@ -1,7 +1,7 @@
 """Keys, values and class paths of YAML files and options that have new names.
 
 An old one is refused with a message that gives the new one, both by the plan and by stages that are run by
-hand. After a rename, append a line to one of the three tables.
+hand. After a rename, append a line to one of the tables.
 """
 
 from __future__ import annotations
@@ -86,6 +86,14 @@ CLASSES = {
 }
 """New class paths, by old class path."""
 
+_MEASURED = "a published result now says `rule`, `refiner` or `readout` (docs/protocol.md); use these"
+GONE = {
+    "inference.output_stride": "networks say themselves how their maps lie on the image; remove it",
+    "bench.paper.scales": _MEASURED,
+    "bench.paper.post": _MEASURED,
+}
+"""Keys without a successor, and what to do instead."""
+
 
 def find_renamed(content: Any, kind: str = "") -> str | None:
     """The first old name in the content of a YAML file, with its new name, in words; None if there is none.
@@ -97,6 +105,10 @@ def find_renamed(content: Any, kind: str = "") -> str | None:
     for path, value in _items(content):
         place = ".".join(path)
         key = path[-1].partition("[")[0] if path else ""
+        bare = ".".join(part.partition("[")[0] for part in path)
+        for gone, advice in GONE.items():
+            if bare == gone or bare.endswith(f".{gone}"):
+                return f"{place}: this key is gone: {advice}"
         for renamed in KEYS:
             found = place == renamed.old or (not renamed.only_in and place.endswith(f".{renamed.old}"))
             if found and renamed.only_of and not _is_of(renamed.only_of, content, path):

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from wsss_bench.artifacts.identity import differences, fingerprint_of, identity_of
+from wsss_bench.artifacts.identity import claim, differences, fingerprint_of, identity_of
 from wsss_bench.artifacts.layout import IDENTITY_FILE, LAST
 from wsss_bench.artifacts.run import StageInfo, open_stage
 
@@ -82,6 +82,16 @@ def test_a_folder_without_results_may_be_used_for_another_configuration(tmp_path
     assert json.loads((tmp_path / IDENTITY_FILE).read_text())["config"]["threshold"] == 0.5
     with pytest.raises(ValueError, match="threshold"), open_stage(tmp_path, "seed", CONFIG, StageInfo()):
         pass
+
+
+@pytest.mark.parametrize("content", [None, "", "{"])
+def test_results_that_say_of_no_stage_are_not_adopted(tmp_path, content):
+    (tmp_path / "seeds").mkdir()
+    (tmp_path / "seeds" / "a.npz").write_bytes(b"of an earlier version")
+    if content is not None:
+        (tmp_path / IDENTITY_FILE).write_text(content)
+    with pytest.raises(ValueError, match=r"no readable identity\.json that says of which stage"):
+        claim(tmp_path, identity_of({"split": "train"}, {}))
 
 
 def test_the_identity_is_there_before_the_first_result(tmp_path):

@@ -10,10 +10,10 @@ from project import Project
 from test_packing import InProcess
 
 from wsss_bench.artifacts import stage_files
-from wsss_bench.artifacts.files import is_complete
-from wsss_bench.artifacts.layout import LAST
+from wsss_bench.artifacts.files import is_complete, write_json
+from wsss_bench.artifacts.layout import BEGUN_FILE, LAST, LOG_FILE, MANIFEST, find_json
 from wsss_bench.artifacts.metrics import METRICS
-from wsss_bench.artifacts.stage_files import damaged_files
+from wsss_bench.artifacts.stage_files import damaged_files, inputs_read
 from wsss_bench.bench import command, runner
 from wsss_bench.bench.command import resume_command, run_bench
 from wsss_bench.plan.planner import make_plan
@@ -194,6 +194,23 @@ def test_a_damaged_input_is_made_again_once(bench, monkeypatch, capfd):
     ran = bench.bench("seed cam-toy-s0", status=1, **TOY)
     assert ran == ["seed cam-toy-s0", "train cam-toy-s0", "seed cam-toy-s0"]
     assert "FAILED seed cam-toy-s0" in capfd.readouterr().err
+
+
+def test_an_interrupted_stage_begins_anew_after_its_input_was_made_again(bench):
+    train, seed = (stage_named(bench, f"{kind} cam-toy-s0") for kind in ("train", "seed"))
+    (seed.path / MANIFEST).unlink()  # interrupted after its results
+    assert CHAIN[1] in bench.bench(**TOY)  # the input is the same: it goes on
+    (seed.path / MANIFEST).unlink()
+    write_json(seed.path / BEGUN_FILE, {"read": inputs_read(seed.config)})
+    files = find_json(train.path / "files.json")
+    (train.path / LAST).write_bytes(b"trained again")
+    (train.path / MANIFEST).unlink()
+    train.write_plan()
+    run_stage(train.arguments)
+    assert find_json(train.path / "files.json") != files
+    assert CHAIN[1] in bench.bench(**TOY)
+    assert "begins anew: checkpoint was made again" in (seed.path / LOG_FILE).read_text()
+    assert (seed.path / "attempts.txt").read_text().count("\n") == 1
 
 
 def test_a_stage_that_fails_for_another_reason_is_not_tried_again(project, monkeypatch, bench, capfd):

@@ -94,10 +94,18 @@ def test_computed_areas_are_those_of_the_authors():
     assert area_of(rle.encode(mask)) == 120
 
 
+def roboflow(content):
+    """The project is a category too, here under the name of a class."""
+    for category in content["categories"]:
+        category["supercategory"] = "boat"
+    content["categories"].insert(0, {"id": 0, "name": "boat", "supercategory": "none"})
+
+
 @pytest.mark.parametrize(
     "change",
     [
         annotation(iscrowd=NOTHING),
+        annotation(iscrowd=None),
         annotation(iscrowd=False),
         image(height=NOTHING, width=NOTHING),
         image(height=None, width=None),
@@ -107,6 +115,7 @@ def test_computed_areas_are_those_of_the_authors():
         annotation(segmentation=[[12, 12, 18, 12, 18, 18, 12, 18], [1, 1], [], [3, 3, 9, 9]]),
         annotation(attributes={"occluded": False}, ignore=0, score=0.5),
         add("categories", id=0, name="objects", supercategory="none"),
+        roboflow,
         lambda content: content.pop("info", None),
     ],
 )

@@ -59,11 +59,11 @@ def test_an_unknown_name_is_refused_with_the_known_ones(project):
 
 
 SHIPPED = {
-    "voc": {"toco-voc-s0-val": {"toco-log", "toco-voc"}, "dalnet-voc-s0-val": {"toco-voc"},
+    "voc": {"toco-voc-s0-val": {"toco-log", "toco-voc"},
             "clims-voc-s0-irn-deeplabv2-val": {"deeplab-crf"}},
     "voc_saliency": {"mcis-voc-s0-saliency-largefov-val": {"mcis-tiles"}},
     "voc_largefov": {},
-    "coco": {"toco-coco-s0-val": {"toco-coco"}, "dalnet-coco-s0-val": {"toco-voc"}},
+    "coco": {"toco-coco-s0-val": {"toco-coco"}},
     "openvocab": {"tcl-voc-s0-val": {"mmseg-448"}, "codecomp-voc-s0-val": {"mmseg-448"}},
     "mini": {},
 }  # fmt: skip

@@ -113,7 +113,7 @@ def interrupted(tmp_path_factory, mini_data):
     """A train stage that was killed after its last epoch."""
     folder = tmp_path_factory.mktemp("interrupted")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fit, "remove_older", lambda stage: None)
+        patch.setattr(fit, "keep_newest", lambda stage, resumed_from: None)
         run(fit, folder, fit_config(folder / "train"))
     (folder / "train" / MANIFEST).unlink()
     return folder / "train"
@@ -135,6 +135,22 @@ def test_after_a_damaged_checkpoint_the_weights_are_those_of_an_uninterrupted_tr
     way = "previous.ckpt, after 2 epochs" if left else "the training starts again from its beginning"
     assert way in printed
     assert is_complete(out)
+    assert [path.name for path in (out / LAST).parent.iterdir()] == ["last.ckpt"]
+    for key, value in weights(trained).items():
+        assert torch.equal(value, weights(out)[key]), key
+
+
+@pytest.mark.parametrize("between", [False, True])
+def test_a_kill_around_the_renames_of_the_last_checkpoint_loses_nothing(
+    between, trained, interrupted, tmp_path, mini_data
+):
+    """The newest checkpoint is next.ckpt, and last.ckpt is the one before it, or is renamed already."""
+    out = tmp_path / "renames"
+    shutil.copytree(interrupted, out)
+    (out / LAST).rename((out / LAST).with_name("next.ckpt"))
+    if not between:
+        (out / LAST).with_name("previous.ckpt").rename(out / LAST)
+    run(fit, tmp_path, fit_config(out))
     assert [path.name for path in (out / LAST).parent.iterdir()] == ["last.ckpt"]
     for key, value in weights(trained).items():
         assert torch.equal(value, weights(out)[key]), key

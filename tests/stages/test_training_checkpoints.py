@@ -13,8 +13,8 @@ from wsss_bench.stages.checkpoints import (
     NEXT,
     PREVIOUS,
     AtomicCheckpointIO,
+    keep_newest,
     newest_checkpoint,
-    remove_older,
 )
 
 
@@ -71,8 +71,11 @@ def test_the_two_newest_are_kept(stage):
     }
     assert epochs == {"last.ckpt": 2, "previous.ckpt": 1}
     assert newest_checkpoint(stage, accept) == (stage / LAST, [])
-    remove_older(stage)
+    keep_newest(stage, stage / LAST)
     assert [path.name for path in (stage / LAST).parent.iterdir()] == ["last.ckpt"]
+    (stage / LAST).unlink()
+    with pytest.raises(ValueError, match="ended without a checkpoint"):
+        keep_newest(stage, None)
 
 
 @pytest.mark.parametrize("name", DAMAGES)

@@ -65,7 +65,7 @@ def _fit(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     data = config["data"]
     if config.get("masks") or data.get("masks"):
         return {data.get("train_split", TRAIN_SPLIT): ("images",)}
-    parts = ("images", PART_OF_VIEW[data.get("view", VIEW)])
+    parts = ("images", PART_OF_VIEW.get(data.get("view", VIEW), ""))
     splits = (data.get("train_split", TRAIN_SPLIT), data.get("val_split", VAL_SPLIT))
     return {split: parts for split in splits if split}
 

@@ -34,7 +34,7 @@ def read_record(path: Path) -> dict[DataRead, Recorded]:
             DataRead(*(entry[field] for field in DataRead._fields)): Recorded(entry["digest"], entry["since"])
             for entry in read_json(path)
         }
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is no record of data ({error!r}); delete it and run again") from error
 
 

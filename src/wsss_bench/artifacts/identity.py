@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from wsss_bench.artifacts.files import read_json, sha256_of, write_json
+from wsss_bench.artifacts.files import sha256_of, write_json
 from wsss_bench.artifacts.layout import (
     CONFIG_FILE,
     FILES,
@@ -23,9 +23,10 @@ from wsss_bench.artifacts.layout import (
     MANIFEST,
     MASKS,
     REFERENCES_FILE,
+    find_json,
     seed_folder,
 )
-from wsss_bench.artifacts.stage_files import NOT_RECORDED
+from wsss_bench.artifacts.stage_files import NOT_RECORDED, check_file
 
 PLACES = ("out", "stage", *INPUTS)
 """Keys that hold paths of stage folders, or facts about the stage. They are not part of the fingerprint."""
@@ -77,16 +78,17 @@ def fingerprint_of(
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def differences(one: Any, other: Any) -> dict[str, tuple[Any, Any]]:
+def differences(one: Any, other: Any, strictly: Collection[str] = ()) -> dict[str, tuple[Any, Any]]:
     """The keys, joined by dots, whose values differ in two nested mappings, with both values.
 
-    A key that one of them lacks has the value `absent` there. Keys of `MAY_DIFFER` are left out.
+    A key that one of them lacks has the value `absent` there. Keys of `MAY_DIFFER` are left out, those of
+    `strictly` are not.
     """
     first, second = dict(_flat(one)), dict(_flat(other))
     return {
         key: (first.get(key, "absent"), second.get(key, "absent"))
         for key in sorted(first.keys() | second.keys())
-        if first.get(key, "absent") != second.get(key, "absent") and not _may_differ(key)
+        if first.get(key, "absent") != second.get(key, "absent") and (key in strictly or not _may_differ(key))
     }
 
 
@@ -123,6 +125,7 @@ def input_digest(stage: Path) -> str:
     files, since there can be a hundred thousand.
     """
     if (stage / LAST).is_file():
+        check_file(stage, LAST)  # else damage would look like another training
         return sha256_of(stage / LAST)
     folder = stage / MASKS if (stage / MASKS).is_dir() else seed_folder(stage)
     files = sorted(path for path in folder.rglob("*") if path.suffix in (".npz", ".png"))
@@ -137,12 +140,17 @@ def claim(out: Path, identity: Identity) -> None:
         ValueError: the folder has results of another stage; the message names what differs.
     """
     path = out / IDENTITY_FILE
-    recorded = read_json(path) if path.is_file() else None
+    recorded = find_json(path)
     if recorded == identity:
         return
-    if recorded is not None and has_results(out):
+    if has_results(out):
+        what = (
+            f"has results of another stage: {describe_stages(recorded, identity, 'there', 'now')}"
+            if recorded
+            else f"has results, and no readable {IDENTITY_FILE} that says of which stage"
+        )
         raise ValueError(
-            f"{out} has results of another stage: {describe_stages(recorded, identity, 'there', 'now')}. "
+            f"{out} {what}. "
             "Name another folder with --out, delete this one, or give its name to `wsss-bench bench ... "
             "--again`; only workers, devices and what is printed may differ"
         )

@@ -113,8 +113,8 @@ def begin(
     read = inputs_read(config)
     earlier = find_json(stage / BEGUN_FILE)
     if earlier and any("/" in name for name in file_sizes(stage)):  # checkpoints, seeds or masks
-        changed = changed_digests(earlier["code"]["modules"], modules)
-        renewed = changed_digests(earlier["read"], read)
+        changed = changed_digests(earlier.get("code", {}).get("modules", {}), modules)
+        renewed = changed_digests(earlier.get("read", {}), read)
         modules, read = modules | dict.fromkeys(changed, MIXED), read | dict.fromkeys(renewed, MIXED)
         if changed or renewed:
             print(f"goes on with what has changed since it began: {shortened(changed + renewed)}", flush=True)

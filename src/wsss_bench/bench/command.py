@@ -238,8 +238,8 @@ def prepare(plan: Plan) -> None:
             ]
             print(f"preparing {name}: wsss-bench {shlex.join(arguments)}", flush=True)
             status = command_line(arguments)
-            if status == 130:  # Ctrl-C
-                raise KeyboardInterrupt
+            if status > 128:  # a signal
+                raise Stopped(status - 128)
             if status != 0:
                 raise ValueError(f"data set {name} could not be prepared; see the message above")
 

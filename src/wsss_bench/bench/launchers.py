@@ -203,7 +203,9 @@ def _signal_group(group: int | None, number: int) -> None:
 
 def _variables(job: Job) -> dict[str, str]:
     gpus = {} if job.gpus is None else {"CUDA_VISIBLE_DEVICES": ",".join(job.gpus)}
-    return {"WSSS_TRACEBACK": "1", "WSSS_WORKERS": str(job.workers), **gpus}
+    # inside a job of SLURM, Lightning would wait for ranks of srun; under this name it starts them itself
+    slurm = {"SLURM_JOB_NAME": "interactive"} if "SLURM_NTASKS" in os.environ else {}
+    return {"WSSS_TRACEBACK": "1", "WSSS_WORKERS": str(job.workers), **gpus, **slurm}
 
 
 def _run_job(target: Callable[[list[str]], int], job: Job, asked_at: float) -> None:

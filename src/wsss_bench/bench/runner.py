@@ -13,8 +13,8 @@ from typing import Protocol
 
 from wsss_bench.artifacts.disk import WatchedFolder, full_disk, full_disk_in_log
 from wsss_bench.artifacts.files import is_complete, write_json
-from wsss_bench.artifacts.layout import FAILURE_FILE, LOG_FILE, PROGRESS, shortened
-from wsss_bench.artifacts.stage_files import mend
+from wsss_bench.artifacts.layout import BEGUN_FILE, FAILURE_FILE, LOG_FILE, PROGRESS, find_json, shortened
+from wsss_bench.artifacts.stage_files import inputs_read, mend, remove_stage
 from wsss_bench.bench.launchers import Job, Launcher, Running, stop_all
 from wsss_bench.bench.stalls import STALLED_MINUTES, StallWatch
 from wsss_bench.plan.plan import Plan, Stage, StageFolder
@@ -139,6 +139,7 @@ class Runner:
         self._free_gpus = list(machine.gpus)
         self._failures: dict[str, Failure] = {}
         self._tried_again: set[str] = set()
+        self._made_again: set[str] = set()
         estimates = {stage.fingerprint: folder.estimate(stage) for stage in self._waiting}
         # longest first; a stage of unknown length may be the longest of all
         self._waiting.sort(key=lambda stage: -(estimates[stage.fingerprint] or float("inf")))
@@ -205,6 +206,7 @@ class Runner:
             workers=max(1, len(os.sched_getaffinity(0)) // self._machine.jobs),
         )
         try:
+            begin_anew_if_inputs_changed(stage)
             stage.write_plan()
             (stage.path / FAILURE_FILE).unlink(missing_ok=True)
             running = self._launcher.start(job)
@@ -261,8 +263,8 @@ class Runner:
             return ""
         found = []
         for parent in (self._plan.stages[key] for key in stage.inputs.values()):
-            if parent.fingerprint not in self._tried_again and (damaged := mend(parent.path)):
-                self._tried_again.add(parent.fingerprint)
+            if parent.fingerprint not in self._made_again and (damaged := mend(parent.path)):
+                self._made_again.add(parent.fingerprint)
                 self._waiting.append(parent)
                 self._total += 1
                 found.append(f"{parent.name} ({shortened(damaged, 3)})")
@@ -275,6 +277,22 @@ class Runner:
     def _fail(self, stage: Stage, seconds: float, failure: Failure) -> None:
         self._failures[stage.fingerprint] = failure
         self._reporter.finished(stage, seconds, failure)
+
+
+def begin_anew_if_inputs_changed(stage: Stage) -> None:
+    """Remove an interrupted stage if an input was made again since it began, with other files.
+
+    Its results so far belong to the old input. The log of the new attempt says so.
+    """
+    read = find_json(stage.path / BEGUN_FILE).get("read", {})
+    now = inputs_read(stage.config)
+    changed = [role for role in read if role in now and read[role] != now[role]]
+    if changed:
+        remove_stage(stage.path)
+        stage.path.mkdir(parents=True)
+        (stage.path / LOG_FILE).write_text(
+            f"begins anew: {', '.join(changed)} was made again since the interrupted attempt\n"
+        )
 
 
 def ranks_of(stage: Stage, gpus: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm  # SyncBatchNorm, too
 
 from wsss_bench.nn.normalize import Normalize
 
@@ -40,6 +41,6 @@ class Stages(nn.Module):
         super().train(mode)
         if self.freeze_bn:
             for module in self.modules():
-                if isinstance(module, nn.BatchNorm2d):
+                if isinstance(module, BatchNorm):
                     module.eval()
         return self

@@ -24,13 +24,13 @@ def short_trainings(stages: Iterable[Stage]) -> Iterator[str]:
     for stage in stages:
         trainer: dict[str, Any] = stage.config.get("trainer") or {}
         for key in TRIALS:
-            if _is_set(trainer.get(key)):
+            if _is_set(key, trainer.get(key)):
                 raise ConfigError(
                     f"{stage.name}: trainer.{key}: {trainer[key]!r} is for trials; a stage with it would "
                     "have no checkpoint or not all files. Remove it from the YAML files of the experiment"
                 )
         for key in SHORTER if stage.command == "fit" else ():
-            if _is_set(trainer.get(key)):
+            if _is_set(key, trainer.get(key)):
                 found.setdefault(f"trainer.{key}: {trainer[key]!r}", []).append(stage.title)
     for setting, titles in found.items():
         yield (
@@ -39,6 +39,10 @@ def short_trainings(stages: Iterable[Stage]) -> Iterator[str]:
         )
 
 
-def _is_set(value: Any) -> bool:
-    """Whether a setting changes anything: a share of 1.0 is all batches, while 1 is one batch."""
-    return value is True or (value not in (None, False, 0, 1.0)) or (type(value) is int and value == 1)
+def _is_set(key: str, value: Any) -> bool:
+    """Whether a setting changes anything: of batches, 1.0 is all, 1 is one and 0 is none."""
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    if value == 0:
+        return key.startswith("limit_")
+    return value != 1.0 or isinstance(value, int)

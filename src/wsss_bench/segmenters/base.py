@@ -38,7 +38,7 @@ class Segmenter(Method):
         class_names: Foreground classes, in label order.
         optim: Optimiser and learning rate of the backbone; see above for the head.
         backbone: timm ResNet name, or a recipe file.
-        weights: `imagenet`, a checkpoint path in timm's names, or None.
+        weights: `imagenet`, the path of a checkpoint (`nn/checkpoints.py`), or None.
         output_stride: Stride of the features; removed strides are replaced by dilation.
         loss: `cross_entropy`, or `balanced` between background and foreground.
         head_lr_scale: Learning rate of the head's weights divided by that of the backbone; biases have twice

@@ -34,7 +34,7 @@ class DeepLabV2(Segmenter):
         class_names: Foreground classes, in label order.
         optim: Optimiser of the backbone.
         backbone: timm ResNet name, or a recipe file.
-        weights: `imagenet`, a checkpoint path in timm's names, or None.
+        weights: `imagenet`, the path of a checkpoint (`nn/checkpoints.py`), or None.
         output_stride: Stride of the features.
         rates: Atrous rate of each ASPP branch, in pixels of the feature map.
         scales: Scales of the image in addition to 1.

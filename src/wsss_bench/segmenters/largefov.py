@@ -32,7 +32,7 @@ class DeepLabLargeFOV(Segmenter):
         class_names: Foreground classes, in label order.
         optim: Optimiser of the backbone.
         backbone: timm ResNet name, or a recipe file.
-        weights: `imagenet`, a checkpoint path in timm's names, or None.
+        weights: `imagenet`, the path of a checkpoint (`nn/checkpoints.py`), or None.
         output_stride: Stride of the features.
         dilation: Dilation of the 3x3 convolution, in pixels of the feature map.
         width: Number of hidden channels of the head.

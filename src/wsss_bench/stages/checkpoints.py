@@ -85,10 +85,23 @@ def newest_checkpoint(stage: Path, check: Callable[[dict[str, Any]], None]) -> t
     return None, complaints
 
 
-def remove_older(stage: Path) -> None:
-    """Leave only `last.ckpt`, when the training is complete."""
+def keep_newest(stage: Path, resumed_from: Path | None) -> None:
+    """Leave only the newest checkpoint, as `last.ckpt`, when the training is complete.
+
+    Args:
+        stage: Folder of the train stage.
+        resumed_from: The checkpoint that the training went on from. If it was already the end of the training
+            and lay between the two renames, it has not been replaced.
+
+    Raises:
+        ValueError: there is no checkpoint.
+    """
+    if resumed_from == stage / NEXT and resumed_from.is_file():
+        os.replace(resumed_from, stage / LAST)
     for name in (NEXT, PREVIOUS):
         (stage / name).unlink(missing_ok=True)
+    if not (stage / LAST).is_file():
+        raise ValueError(f"the training ended without a checkpoint in {stage}; it had no complete epoch")
 
 
 def read_checkpoint(path: Path, check: Callable[[dict[str, Any]], None]) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from wsss_bench.artifacts.data_reads import data_reads
 from wsss_bench.artifacts.files import write_atomically
@@ -28,12 +30,15 @@ from wsss_bench.stages.checkpoint_identity import CheckpointIdentity
 from wsss_bench.stages.checkpoints import (
     AtomicCheckpointIO,
     LastCheckpoint,
+    keep_newest,
     newest_checkpoint,
-    remove_older,
 )
 from wsss_bench.stages.lightning_cli import StageCLI, callbacks_of, is_first_rank, record_cost
 from wsss_bench.stages.parser import Instantiators
 from wsss_bench.tracking import trainer_logger
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+"""Layers that are nothing but BatchNorm."""
 
 
 class FitCLI(StageCLI):
@@ -88,6 +93,8 @@ def check_training(cli: FitCLI) -> None:
             f"data.global_batch_size {cli.datamodule.global_batch_size} counts the images of an optimiser "
             "step, which would then be more; leave it at 1 and set data.global_batch_size"
         )
+    if cli.config.trainer.sync_batchnorm:
+        refuse_norms_with_activation(cli.model)
     if trainer.max_epochs in (None, -1) and trainer.max_steps == -1:
         raise ValueError("the training has no end; set trainer.max_epochs or trainer.max_steps")
     batch = cli.model.batch_type
@@ -101,6 +108,23 @@ def check_training(cli: FitCLI) -> None:
     if cli.config.masks:
         cli.datamodule.train_on(Path(cli.config.masks) / MASKS)
     cli.datamodule.check_training(trainer.num_devices * trainer.num_nodes, bool(trainer.limit_val_batches))
+
+
+def refuse_norms_with_activation(method: Method) -> None:
+    """Check that `trainer.sync_batchnorm` leaves the network what it is.
+
+    It puts a plain SyncBatchNorm in the place of every BatchNorm. Layers of timm that are a BatchNorm with an
+    activation would lose it in training, and have it in prediction.
+
+    Raises:
+        ValueError: the method has such layers.
+    """
+    for module in method.modules():
+        if isinstance(module, _BatchNorm) and type(module) not in BATCH_NORMS:
+            raise ValueError(
+                f"trainer.sync_batchnorm would remove the activations of {type(module).__name__} layers of "
+                f"{type(method).__name__}; leave it out, or use a backbone with plain BatchNorm (a ResNet)"
+            )
 
 
 def fit(trainer: Trainer, method: Method, cli: FitCLI, run: StageRun | None) -> None:
@@ -131,7 +155,7 @@ def fit(trainer: Trainer, method: Method, cli: FitCLI, run: StageRun | None) -> 
     if trainer.max_epochs == 0:  # no epoch ends, so no checkpoint is written yet
         trainer.save_checkpoint(last)
     if run is not None:
-        remove_older(cli.out)
+        keep_newest(cli.out, newest)
         record_cost(run, trainer, method)
         run.record(
             image_count=len(cli.datamodule.source.ids(cli.datamodule.train_split)),

@@ -100,8 +100,12 @@ class StageCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         if self._build:
-            alone = only_file(self._argv, self.parser)
-            self.info, self._planned = planned_stage(self.out, self.plain_config(), self._resolve, alone)
+            given = self.plain_config()
+            if isinstance(self._argv, dict):  # a check of the bench, which writes the folder's plan later
+                self.info, self._planned = StageInfo(**(given.get("stage") or {})), given
+            else:
+                alone = only_file(self._argv, self.parser)
+                self.info, self._planned = planned_stage(self.out, given, self._resolve, alone)
             # not the working directory: Lightning loads any hpc_ckpt_*.ckpt that it finds there on a cluster
             self.config.trainer.default_root_dir = str(self.out / LIGHTNING)
 

@@ -16,6 +16,8 @@ from wsss_bench.artifacts.layout import PLAN_FILE
 from wsss_bench.artifacts.run import StageInfo
 
 Config = dict[str, Any]
+STRICTLY = ("trainer.accelerator", "trainer.strategy")
+"""Keys that an interrupted stage may change, and a planned one may not: the fingerprint holds them."""
 
 
 def planned_stage(
@@ -50,7 +52,7 @@ def planned_stage(
         )
     # resolving takes a third of a second, which the stages of a bench save
     expected = config if alone is not None and alone.samefile(out / PLAN_FILE) else resolve(plan)
-    differing = differences(expected, config)
+    differing = differences(expected, config, strictly=STRICTLY)
     if asdict(info) != asdict(planned):
         given, wanted = asdict(info), asdict(planned)
         differing |= {

@@ -19,7 +19,7 @@ from wsss_bench.data.sources.coco_segmentation import area_of, compact, fault_of
 from wsss_bench.data.sources.text_files import read_json_text
 from wsss_bench.types import IGNORE
 
-_UNUSED = ("bbox", "coco_url", "flickr_url", "date_captured", "license", "supercategory")
+_UNUSED = ("bbox", "coco_url", "flickr_url", "date_captured", "license")
 _CHUNK = 65_536
 """Annotations whose coordinates are compared with their images at once."""
 
@@ -104,12 +104,21 @@ def image_id_of(entry: dict[str, Any], path: Path) -> str:
 def category_names(content: Mapping[str, list[Any]], path: Path) -> dict[Any, str]:
     """Names of the categories by id, in the order of the ids.
 
+    A category that others name as their `supercategory`, and that no annotation has, is left out: Roboflow
+    writes the project as one, often under the name of a class.
+
     Raises:
         ValueError: a category without id or name, or with those of another one.
     """
     names: dict[Any, str] = {}
-    for entry in sorted_by_id(content["categories"], "category", path):
+    categories = sorted_by_id(content["categories"], "category", path)
+    used = {str(entry.get("category_id")) for entry in content["annotations"]}
+    above = {entry.get("supercategory") for entry in categories}
+    for entry in categories:
         name = entry.get("name")
+        twice = [one.get("name") for one in categories].count(name) > 1
+        if twice and name in above and str(entry["id"]) not in used:
+            continue
         if not isinstance(name, str) or not name or name in names.values():
             raise ValueError(
                 f"{path}: category {entry['id']!r} has the name {name!r}; expected one of its own"
@@ -165,7 +174,7 @@ def pictures_of(
         if with_masks and segmentation == []:
             flat.append(_named(entry, picture, "only polygons of one or two points, which have no area"))
         area = entry["area"] if _is_positive(entry.get("area")) else area_of(segmentation)
-        crowd = bool(entry.get("iscrowd", 0))
+        crowd = bool(entry.get("iscrowd"))
         mask_value = IGNORE if crowd else value[entry["category_id"]]
         picture.objects.append(CocoObject(mask_value, area, segmentation, crowd))
     if with_masks and not faults:
@@ -215,7 +224,7 @@ def _fault_of(
         return f"the image_id {entry.get('image_id')!r}, which is not listed in images"
     if _found(value, entry.get("category_id")) is None:
         return f"the category_id {entry.get('category_id')!r}, which is not listed in categories"
-    if entry.get("iscrowd", 0) not in (0, 1):
+    if (entry.get("iscrowd") or 0) not in (0, 1):
         return f"iscrowd {entry['iscrowd']!r}; expected 0 or 1"
     return fault_of(entry.get("segmentation"), picture.height, picture.width) if with_masks else ""
 

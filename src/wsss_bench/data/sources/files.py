@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from wsss_bench.artifacts.files import read_json, sha256_of, write_atomically, write_json
+from wsss_bench.artifacts.files import sha256_of, write_atomically, write_json
+from wsss_bench.artifacts.layout import find_json
 
 ABSENT = "absent"
 """The digest of a file that does not exist."""
@@ -62,10 +63,9 @@ class DigestCache:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._file = folder / CACHE_FILE if folder is not None else None
-        self._known: dict[str, list[object]] = {}
+        # a damaged cache is an empty one
+        self._known: dict[str, list[object]] = find_json(self._file) if self._file is not None else {}
         self._changed = False
-        if self._file is not None and self._file.is_file():
-            self._known = read_json(self._file)
 
     def digest(self, path: Path, compute: FileDigest) -> str:
         """`compute(path)`, `ABSENT` for a file that does not exist."""

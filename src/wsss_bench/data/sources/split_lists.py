@@ -88,7 +88,7 @@ def _parse(line: str, known: Collection[str], folder: str, where: str) -> tuple[
     if not others or (image_id := _image_id(line, folder)) in known:
         return (_image_id(line, folder), None)
     image_id = _image_id(first, folder)
-    if len(others) == 1 and others[0] in _FLAGS:
+    if len(others) == 1 and others[0] in _FLAGS and image_id == first:  # with a suffix it is another list
         return image_id, others[0]
     if len(others) == 1 and PurePosixPath(others[0]).suffix.lower() == ".png":
         mask = PurePosixPath(others[0]).stem

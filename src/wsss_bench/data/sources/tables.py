@@ -23,7 +23,8 @@ class TableRow(NamedTuple):
 def read_table(path: Path, column: str) -> Iterator[TableRow]:
     """Rows of a csv file with the columns `image`, `column` and optionally `split`, in any order.
 
-    Names of columns are read without regard to case and surrounding blanks. Empty lines are skipped.
+    Names of columns are read without regard to case and surrounding blanks. Rows without any text are
+    skipped, as are columns at the end that have neither a name nor a text: spreadsheets write both.
 
     Args:
         path: The table, separated by commas.
@@ -38,18 +39,25 @@ def read_table(path: Path, column: str) -> Iterator[TableRow]:
         raise FileNotFoundError(f"no table {path}; expected a csv with the columns image,{column}[,split]")
     rows = csv.reader(io.StringIO(read_text(path)), strict=True, skipinitialspace=True)
     try:
-        header = [name.strip().casefold() for name in next(rows, [])]
+        header = _without_blank_end([name.strip().casefold() for name in next(rows, [])])
         _check_header(header, column, path)
         for fields in rows:
-            if fields:
-                yield _row(
-                    dict(_named(header, fields, f"{path}, line {rows.line_num}")), column, path, rows.line_num
-                )
+            if any(field.strip() for field in fields):
+                where = f"{path}, line {rows.line_num}"
+                named = _named(header, _without_blank_end(fields, len(header)), where)
+                yield _row(dict(named), column, path, rows.line_num)
     except csv.Error as error:
         raise ValueError(
-            f'{path}, line {rows.line_num}: {error}; is a quote (") opened and not closed? In a quoted field '
-            'it is written twice ("")'
+            f"{path}, line {rows.line_num}: {error}; a field with a comma or a quote begins and ends with a "
+            'quote (") right beside the commas, and a quote in it is written twice ("")'
         ) from error
+
+
+def _without_blank_end(fields: list[str], least: int = 0) -> list[str]:
+    """The fields without empty ones at their end, but not fewer than `least`."""
+    while len(fields) > least and not fields[-1].strip():
+        fields = fields[:-1]
+    return fields
 
 
 def _check_header(header: Sequence[str], column: str, path: Path) -> None:

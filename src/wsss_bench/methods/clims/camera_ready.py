@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from timm.models.resnet import Bottleneck
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm  # SyncBatchNorm, too
 
 from wsss_bench.losses.ranks import mean_over_ranks, sum_over_ranks, summed_over_ranks
 from wsss_bench.methods.base import Method
@@ -166,6 +167,6 @@ class CameraReadyHead(nn.Sequential):
         super().train(mode)
         if self.freeze_bn:
             for module in self.modules():
-                if isinstance(module, nn.BatchNorm2d):
+                if isinstance(module, BatchNorm):
                     module.eval()
         return self
