@@ -204,7 +204,7 @@ def _write_annotations(root: Path, split: str, numbers: tuple[int, ...], annotat
 @pytest.fixture(scope="session")
 def mini_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`$WSSS_DATA` with the small mini world in it: 40 train, 16 val, 16 val_ood images; `few_train`: 20 of
-    train; `few`: 4 of val; `few_ood`: 4 of val_ood.
+    train; `few`: 4 of val; `few_ood`: 4 of val_ood. Tests may add lists `few*.txt`.
     """
     from wsss_bench.mini.world.writer import write_mini_world
 

@@ -4,6 +4,7 @@ import paths
 import pytest
 from project import METHODS
 
+from wsss_bench.crf.densecrf import available
 from wsss_bench.plan.planner import make_plan
 from wsss_bench.plan.reader import read_configs
 from wsss_bench.plan.schema import ConfigError
@@ -72,7 +73,11 @@ SHIPPED = {
 @pytest.mark.parametrize("experiment", SHIPPED)
 def test_the_shipped_experiments_make_what_their_papers_measured(experiment, tmp_path):
     plan = make_plan(paths.ROOT / "experiments" / f"{experiment}.yaml", tmp_path)
-    assert {title: set(names) for title, names in readouts(plan).items()} == SHIPPED[experiment]
+    # without the CRF there are no labels for IRNet, so no masks to train on
+    expected = {
+        title: names for title, names in SHIPPED[experiment].items() if "-irn-" not in title or available()
+    }
+    assert {title: set(names) for title, names in readouts(plan).items()} == expected
 
 
 def test_a_name_means_the_same_everywhere():

@@ -229,11 +229,11 @@ def test_seeds_are_resumed_not_recomputed(trained, tmp_path, mini_data):
 
 def test_two_ranks_write_the_seeds_of_one_process(trained, tmp_path, mini_data):
     """15 images over two ranks: none twice, none missing, the manifest by one of them."""
-    (mini_data / "mini/voc/ImageSets/Segmentation/odd.txt").write_text(
+    (mini_data / "mini/voc/ImageSets/Segmentation/few_odd.txt").write_text(
         "\n".join(f"val_{k:06d}" for k in range(15))
     )
-    run(predict, tmp_path, predict_config(tmp_path / "one", trained, split="odd"))
-    config = predict_config(tmp_path / "two", trained, split="odd")
+    run(predict, tmp_path, predict_config(tmp_path / "one", trained, split="few_odd"))
+    config = predict_config(tmp_path / "two", trained, split="few_odd")
     config["trainer"] |= {"devices": 2, "strategy": "ddp"}
     path = tmp_path / "two.yaml"
     path.write_text(yaml.safe_dump(config))

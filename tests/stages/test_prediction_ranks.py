@@ -64,8 +64,8 @@ def start(tmp_path_factory, mini_data):
 
 def split_of(mini_data, count):
     lists = mini_data / "mini/voc/ImageSets/Segmentation"
-    (lists / f"first_{count}.txt").write_text("\n".join(f"val_{k:06d}" for k in range(count)))
-    return f"first_{count}"
+    (lists / f"few_{count}.txt").write_text("\n".join(f"val_{k:06d}" for k in range(count)))
+    return f"few_{count}"
 
 
 def two_ranks(tmp_path, start, split, **behaviour):
