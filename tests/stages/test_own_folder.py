@@ -93,6 +93,7 @@ def test_lightning_neither_writes_checkpoints_nor_submits_jobs(root, tmp_path, m
 
 def test_the_checkpoint_of_another_random_seed_is_refused(root, trained, tmp_path, capsys):
     shutil.copytree(trained / "one" / "checkpoints", tmp_path / "two" / "checkpoints")
+    shutil.copy(trained / "two" / IDENTITY_FILE, tmp_path / "two")  # the stage has begun
     assert train(tmp_path, root, "two", random_seed=2) == 1
     message = capsys.readouterr().err
     assert "belongs to another stage: " in message
@@ -105,6 +106,7 @@ def test_a_checkpoint_that_does_not_say_whose_it_is_is_refused(root, trained, tm
     del checkpoint["stage"]
     (tmp_path / "one" / LAST).parent.mkdir(parents=True)
     torch.save(checkpoint, tmp_path / "one" / LAST)
+    shutil.copy(trained / "one" / IDENTITY_FILE, tmp_path / "one")
     assert train(tmp_path, root, "one") == 1
     assert "does not say which stage it belongs to" in capsys.readouterr().err
 
@@ -171,6 +173,7 @@ def test_an_input_that_was_made_again_is_another_input(root, trained, tmp_path, 
     config = seed_config(root, tmp_path / "train") | {"split": "few"}
     for _ in range(2):
         assert predict(tmp_path, config) == 0
-    shutil.copy(trained / "two" / LAST, tmp_path / "train" / LAST)
+    shutil.rmtree(tmp_path / "train")
+    shutil.copytree(trained / "two", tmp_path / "train")
     assert predict(tmp_path, config) == 1
     assert "the files of checkpoint are other ones" in capsys.readouterr().err

@@ -15,18 +15,18 @@ from typing import Any
 
 from wsss_bench.artifacts.files import sha256_of, write_json
 from wsss_bench.artifacts.layout import (
-    CONFIG_FILE,
-    FILES,
     IDENTITY_FILE,
     INPUTS,
     LAST,
+    LIGHTNING,
     MANIFEST,
     MASKS,
-    REFERENCES_FILE,
+    WANDB,
     find_json,
     seed_folder,
 )
-from wsss_bench.artifacts.stage_files import NOT_RECORDED, check_file
+from wsss_bench.artifacts.metrics import CONFUSIONS, METRICS, PANELS
+from wsss_bench.artifacts.stage_files import check_file
 
 PLACES = ("out", "stage", *INPUTS)
 """Keys that hold paths of stage folders, or facts about the stage. They are not part of the fingerprint."""
@@ -51,8 +51,10 @@ MAY_DIFFER = (
 )
 """Keys that say where and on what a stage runs, or what it prints. They do not decide its result: batches and
 random draws do not depend on the number of ranks or processes."""
-NO_RESULTS = (NOT_RECORDED - {MANIFEST, FILES}) | {CONFIG_FILE, REFERENCES_FILE}
-"""Files and folders of a stage that a later attempt writes anew."""
+NO_RESULTS = (LIGHTNING, WANDB)
+"""Folders of a stage without results."""
+SCORES = (METRICS, CONFUSIONS, PANELS)
+"""The results that stand in the folder itself; all others are in folders below it."""
 
 Identity = dict[str, Any]
 """`config` without the keys of `MAY_DIFFER`, `data`: digests of what was read, `inputs`: of other stages."""
@@ -169,10 +171,15 @@ def describe_stages(one: Identity, other: Identity, first: str, second: str) -> 
 
 
 def has_results(out: Path) -> bool:
-    """Whether a stage folder holds a result, complete or not."""
+    """Whether a stage folder holds a result, complete or not: a checkpoint, seed, mask, score or manifest.
+
+    Other files, such as those that a cluster leaves there, are not read by any stage.
+    """
+    if any((out / name).is_file() for name in (MANIFEST, *SCORES)):
+        return True
+    folders = [path for path in out.iterdir() if path.is_dir() and path.name not in NO_RESULTS]
     return any(
-        path.is_file() and path.relative_to(out).parts[0] not in NO_RESULTS and not path.name.startswith(".")
-        for path in out.rglob("*")
+        path.is_file() and not path.name.startswith(".") for folder in folders for path in folder.rglob("*")
     )
 
 
