@@ -8,12 +8,12 @@ import sys
 
 import paths
 
+from wsss_bench.bench.launchers import Job, variables_of
+
 SCRIPT = """
 import sys, time
 from pathlib import Path
 
-
-import paths
 from preloaded import look
 from wsss_bench.bench.launchers import Job, LocalLauncher
 
@@ -35,3 +35,15 @@ def test_a_stage_that_ends_deletes_no_folder_that_others_use(tmp_path):
     command = [sys.executable, str(script), str(tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert done.stdout.split("\n")[:2] == ["first 0", "second 0"], done.stdout + done.stderr
+
+
+def test_a_bench_inside_a_slurm_job_starts_the_ranks_of_its_stages_itself(tmp_path, monkeypatch):
+    from lightning.fabric.plugins.environments import SLURMEnvironment
+
+    monkeypatch.setenv("SLURM_NTASKS", "1")
+    monkeypatch.setenv("SLURM_JOB_NAME", "night")
+    for name, value in variables_of(Job([], tmp_path)).items():
+        monkeypatch.setenv(name, value)
+    assert not SLURMEnvironment.detect()
+    monkeypatch.delenv("SLURM_NTASKS")
+    assert "SLURM_JOB_NAME" not in variables_of(Job([], tmp_path))

@@ -138,7 +138,7 @@ class LocalLauncher:
 
     def _start_command_line(self, job: Job) -> Running:
         command = [sys.executable, "-m", "wsss_bench", *job.arguments]
-        environment = {**os.environ, **_variables(job)}
+        environment = {**os.environ, **variables_of(job)}
         with open(job.folder / LOG_FILE, "ab") as log:
             log.write(f"=== {_now()} {shlex.join(command)}\n".encode())
             log.flush()
@@ -201,7 +201,8 @@ def _signal_group(group: int | None, number: int) -> None:
             os.killpg(group, number)
 
 
-def _variables(job: Job) -> dict[str, str]:
+def variables_of(job: Job) -> dict[str, str]:
+    """Environment variables of a stage, besides those of the bench."""
     gpus = {} if job.gpus is None else {"CUDA_VISIBLE_DEVICES": ",".join(job.gpus)}
     # inside a job of SLURM, Lightning would wait for ranks of srun; under this name it starts them itself
     slurm = {"SLURM_JOB_NAME": "interactive"} if "SLURM_NTASKS" in os.environ else {}
@@ -216,7 +217,7 @@ def _run_job(target: Callable[[list[str]], int], job: Job, asked_at: float) -> N
     atexit._clear()
     _let_forkserver_go()
     end_with_parent()
-    os.environ.update(_variables(job))
+    os.environ.update(variables_of(job))
     command = ["wsss-bench", *job.arguments]
     with open(job.folder / LOG_FILE, "ab") as log:
         log.write(
