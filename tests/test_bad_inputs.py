@@ -13,6 +13,8 @@ import yaml
 
 from wsss_bench.cli import main
 
+pytestmark = pytest.mark.slow
+
 VOC = "wsss_bench.data.sources.voc.VOC"
 ZERO_SHOT = "wsss_bench.methods.clip_zeroshot.CLIPZeroShot"
 CAM = "wsss_bench.methods.cam.CAM"

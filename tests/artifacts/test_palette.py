@@ -47,7 +47,9 @@ def test_other_palettes_are_read(tmp_path, palette):
 @pytest.mark.parametrize("mode", ["1", "RGB", "RGBA", "I;16", "LA"])
 def test_other_modes_are_refused(tmp_path, mode):
     Image.new(mode, (4, 2)).save(tmp_path / "a.png")
-    with pytest.raises(ValueError, match=rf"a\.png is a {mode} image; a mask is an indexed"):
+    with pytest.raises(
+        ValueError, match=rf"a\.png is a {mode.partition(';')[0]}\S* image; a mask is an indexed"
+    ):
         read_mask(tmp_path / "a.png")
 
 

@@ -14,6 +14,8 @@ from wsss_bench.cli import main
 from wsss_bench.plan.planner import make_plan
 from wsss_bench.plan.schema import ConfigError
 
+pytestmark = pytest.mark.slow
+
 
 def trainer_of_cam(project, **arguments):
     content = copy.deepcopy(METHODS["cam"])

@@ -290,7 +290,7 @@ def test_folder_without_masks_says_what_to_set(folder_root):
 
 def test_sixteen_bit_pictures_are_refused_rather_than_clipped(folder_root):
     Image.fromarray(np.full((20, 24), 40000, np.uint16)).save(folder_root / "images" / "grey.png")
-    with pytest.raises(ValueError, match=r"grey\.png is a I;16 image; expected 8 bits"):
+    with pytest.raises(ValueError, match=r"grey\.png is a I(;16)? image; expected 8 bits"):
         Folder(folder_root).image("grey")
 
 

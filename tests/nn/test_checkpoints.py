@@ -16,6 +16,8 @@ from wsss_bench.nn.checkpoints import load_weights
 from wsss_bench.nn.resnet import ResNetStages
 from wsss_bench.nn.timm_models import create_timm
 
+pytestmark = pytest.mark.slow
+
 NAME = "resnet10t"
 
 

@@ -13,6 +13,8 @@ from wsss_bench.cli import main
 from wsss_bench.data.sources.voc import VOC
 from wsss_bench.types import ScoreMaps
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def folders(voc_root, tmp_path):

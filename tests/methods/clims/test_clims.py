@@ -20,6 +20,8 @@ from wsss_bench.stages.fit import warm_start
 from wsss_bench.types import ImageBatch
 from wsss_bench.vocabulary import load
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = np.load(paths.GOLDEN / "clims" / "training_objective.npz")
 FACTS = np.load(paths.GOLDEN / "clims" / "network_facts.npz")
 MINI = load("mini")

@@ -35,7 +35,10 @@ def test_matching_terms_equal_the_published_ones(term, loss):
     value = loss(clamp_similarity(similarity)).mean()
     value.backward()
     assert_equal(value, golden[f"{term}_margin0_loss"])
-    assert_equal(similarity.grad, golden[f"{term}_margin0_grad"])
+    # at a bound itself the gradient of a clamp depends on the version of torch
+    between = ~torch.isin(similarity.detach(), torch.tensor([1e-4, 1 - 1e-4]))
+    assert between.sum() >= between.numel() - 1
+    assert_equal(similarity.grad[between], golden[f"{term}_margin0_grad"][between.numpy()])
     outside = (similarity < 0) | (similarity == 1)
     assert outside.any()
     assert not similarity.grad[outside].any()

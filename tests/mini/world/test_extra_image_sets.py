@@ -22,6 +22,8 @@ from wsss_bench.mini.world.samples import make_sample
 from wsss_bench.mini.world.scenes import CLASS_NAMES, Stream
 from wsss_bench.mini.world.writer import write_mini_world
 
+pytestmark = pytest.mark.slow
+
 
 def test_single_images_show_one_object_with_the_right_label():
     drawn = [make_extra_sample("single", 0, number) for number in range(30)]
