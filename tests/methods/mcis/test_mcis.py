@@ -380,10 +380,10 @@ def test_the_seed_stage_records_its_references(tmp_path, mini_data):
         "seed_everything": 5,
         "model": {"class_path": content.model.class_path, "init_args": content.model.init_args},
         "data": {**content.data, "source": configs.data("mini").source},
-        "trainer": {**content.trainer, "limit_predict_batches": 1},
+        "trainer": content.trainer,
         "inference": {**content.inference, "references": 2},
         "product": "seed",
-        "split": "few_train",
+        "split": "few",
     }
     written = []
     for out in ("first", "second"):
@@ -392,7 +392,7 @@ def test_the_seed_stage_records_its_references(tmp_path, mini_data):
             predict_split(cli, run)
         written.append(read_json(tmp_path / out / "references.json"))
     assert written[0] == written[1]
-    assert set(written[0]) == set(cli.datamodule.source.ids("few_train"))
+    assert set(written[0]) == set(cli.datamodule.source.ids("few"))
     source, names = cli.datamodule.source, cli.datamodule.class_names
     for image_id, drawn in written[0].items():
         assert [names.index(name) for name in drawn] == np.flatnonzero(source.labels(image_id)).tolist()
