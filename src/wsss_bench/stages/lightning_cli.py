@@ -18,6 +18,7 @@ from wsss_bench.artifacts.layout import LIGHTNING
 from wsss_bench.artifacts.run import StageInfo, StageRun
 from wsss_bench.data.datamodule import WSSSDataModule
 from wsss_bench.methods.base import Method
+from wsss_bench.renamed import given_contents
 from wsss_bench.stages.cluster import check_world_size, slurm_plugins
 from wsss_bench.stages.parser import Instantiators, accept
 from wsss_bench.stages.planned import only_file, planned_stage
@@ -97,6 +98,7 @@ class StageCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         accept(args)
         self.config = parser.parse_object(args) if isinstance(args, dict) else parser.parse_args(args)
+        keep_integers(self.config.trainer, args)
 
     def before_instantiate_classes(self) -> None:
         if self._build:
@@ -136,6 +138,23 @@ class StageCLI(LightningCLI):
 
     def _plain(self, config: Namespace) -> dict[str, Any]:
         return yaml.safe_load(self.parser.dump(config, skip_unset=False, skip_validation=True))
+
+
+def keep_integers(trainer: Namespace, given: list[str] | dict[str, Any]) -> None:
+    """Undo that the parser made an integer a float: for `limit_train_batches`, 1 is one batch and 1.0 is all.
+
+    `typing` keeps `Union[int, float]` in the order in which it was first used in the process, so that the type
+    that is tried first depends on what was imported before.
+
+    Args:
+        trainer: The parsed arguments of the trainer; changed in place.
+        given: The command line or the content of a configuration file that was parsed.
+    """
+    for _, content in given_contents(given):
+        arguments = content.get("trainer") if isinstance(content, dict) else None
+        for key, value in arguments.items() if isinstance(arguments, dict) else ():
+            if type(value) is int and type(trainer.get(key)) is float:
+                trainer[key] = value
 
 
 def is_first_rank() -> bool:
