@@ -67,14 +67,18 @@ def source_of(config: dict[str, Any]) -> Any:
 
 
 def _can_be_built(stage: dict[str, Any]) -> bool:
+    """Whether what a stage needs is built: not before its data are made, where `depth` leaves this open."""
     if stage["depth"] != "build if there is data":
         return bool(stage["depth"] == "build")
     from wsss_bench.data.check import load_source
 
     try:
         load_source(source_of(stage["config"]))
-    except Exception as error:
-        return "does not exist" not in str(explain(error))
+    except Exception as error:  # of the source's own code; the parser wraps it
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        return not isinstance(cause, FileNotFoundError)
     return True
 
 

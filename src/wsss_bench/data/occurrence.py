@@ -69,9 +69,8 @@ class Occurrence:
             return
         if not self.shown.any():
             yield (
-                f"none of {self.masks} masks shows any class, so that every prediction of background "
-                "scores 100; "
-                "a mask holds 1..C for the classes, and 255 is ignored"
+                f"none of {self.masks} masks shows any class, so that every prediction of background scores "
+                "100; a mask holds 1..C for the classes, and 255 is ignored"
             )
             return
         if not with_labels:
@@ -85,6 +84,5 @@ class Occurrence:
         if 2 * self.disagree > self.masks:
             yield (
                 f"{self.disagree} of {self.masks} masks show a class that the label of the image lacks; is "
-                "the list "
-                "of classes in the order of the mask values?"
+                "the list of classes in the order of the mask values?"
             )

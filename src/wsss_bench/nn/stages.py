@@ -12,6 +12,13 @@ from wsss_bench.nn.normalize import Normalize
 Self = TypeVar("Self", bound="Stages")
 
 
+def keep_statistics(network: nn.Module) -> None:
+    """Put every BatchNorm of a network into evaluation mode, in which it uses its running statistics."""
+    for module in network.modules():
+        if isinstance(module, BatchNorm):
+            module.eval()
+
+
 class Stages(nn.Module):
     """Base of backbones: `(B, 3, H, W)`, normalised -> a list of features, the finest first.
 
@@ -40,7 +47,5 @@ class Stages(nn.Module):
         """Set training mode; with `freeze_bn`, BatchNorm stays in evaluation mode."""
         super().train(mode)
         if self.freeze_bn:
-            for module in self.modules():
-                if isinstance(module, BatchNorm):
-                    module.eval()
+            keep_statistics(self)
         return self

@@ -73,7 +73,7 @@ def newest_checkpoint(stage: Path, check: Callable[[dict[str, Any]], None]) -> t
         if not path.is_file():
             continue
         try:
-            epochs = read_checkpoint(path, check)["epoch"] + 1
+            epochs = read_training(path, check)["epoch"] + 1
         except ValueError as error:
             complaints.append(f"{error}; it is not used")
             continue
@@ -104,7 +104,7 @@ def keep_newest(stage: Path, resumed_from: Path | None) -> None:
         raise ValueError(f"the training ended without a checkpoint in {stage}; it had no complete epoch")
 
 
-def read_checkpoint(path: Path, check: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+def read_training(path: Path, check: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """Read a checkpoint of a training, with its checksums.
 
     Its tensors are mapped from the file, not copied into memory.

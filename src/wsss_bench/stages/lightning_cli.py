@@ -143,7 +143,7 @@ class StageCLI(LightningCLI):
 def keep_integers(trainer: Namespace, given: list[str] | dict[str, Any]) -> None:
     """Undo that the parser made an integer a float: for `limit_train_batches`, 1 is one batch and 1.0 is all.
 
-    `typing` keeps `Union[int, float]` in the order in which it was first used in the process, so that the type
+    `typing` keeps `Union[int, float]` in the order in which the process used it first, so that the type
     that is tried first depends on what was imported before.
 
     Args:

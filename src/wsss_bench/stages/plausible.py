@@ -32,9 +32,8 @@ def check_truth(matrix: np.ndarray, source: Source, ids: Sequence[str], split: s
             "no pixel counts: all are 255 (ignored)" if not shown.any() else "all that counts is background"
         )
         raise ValueError(
-            f"the masks of split {split!r} show none of the {len(source.class_names)} classes; {counted}. "
-            "A mask "
-            "holds 0 for background and 1..C for the classes, not 255 (or any other colour) for objects"
+            f"the masks of split {split!r} show none of the {len(source.class_names)} classes; {counted}. A "
+            "mask holds 0 for background and 1..C for the classes, not 255 (or any other colour) for objects"
         )
     try:
         labelled = np.sum([source.labels(image_id) for image_id in ids], axis=0)  # (C,) images
@@ -47,9 +46,8 @@ def check_truth(matrix: np.ndarray, source: Source, ids: Sequence[str], split: s
     ]
     if never:
         warnings.warn(
-            f"split {split!r}: no mask shows {', '.join(never)}, although images are labelled so; their "
-            "IoU counts "
-            "as 0 where they are predicted. Check the masks with `wsss-bench data check`",
+            f"split {split!r}: no mask shows {', '.join(never)}, although images are labelled so; their IoU "
+            "counts as 0 where they are predicted. Check the masks with `wsss-bench data check`",
             stacklevel=2,
         )
 

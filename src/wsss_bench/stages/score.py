@@ -128,9 +128,8 @@ def score_seeds(
             maps, target = read_seed(folder, image_id), source.mask(image_id)
             if maps.size != target.shape:
                 raise ValueError(
-                    f"seed of image {image_id!r} is for an image of {maps.size} (height, width), its "
-                    "ground truth "
-                    f"is {target.shape}; make the seeds from the same images"
+                    f"seed of image {image_id!r} is for an image of {maps.size} (height, width), its ground "
+                    f"truth is {target.shape}; make the seeds from the same images"
                 )
             sweep = holdout_sweep if image_id in chosen_on else other_sweep
             counts = sweep.update(full_size_scores(maps), maps.classes, target, image_id)

@@ -84,8 +84,7 @@ def check_class_names(names: Sequence[str], origin: str, places: Sequence[str] =
         if _folded(name) == "background":
             raise ValueError(
                 f"{place}: {name!r} is no class; background is mask value 0 by itself, and the first class "
-                "is 1. "
-                "Remove it"
+                "is 1. Remove it"
             )
         if ";" in name:
             raise ValueError(f"{place}: {name!r} has a semicolon, which separates classes; write it without")

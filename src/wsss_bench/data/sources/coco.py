@@ -202,9 +202,8 @@ class COCO(Source):
             for image_id in pictures.keys() & known.keys():
                 if not _same(pictures[image_id], known[image_id]):
                     raise ValueError(
-                        f"the image id {image_id!r} is in the splits {split!r} and {other!r} of "
-                        f"{self.root} with "
-                        "different annotations; an id names one image, so rename one"
+                        f"the image id {image_id!r} is in the splits {split!r} and {other!r} of {self.root} "
+                        "with different annotations; an id names one image, so rename one"
                     )
         return pictures
 
@@ -215,9 +214,8 @@ class COCO(Source):
             raise ValueError(
                 f"the {len(categories)} categories of {path} are not the {len(self.class_names)} classes of "
                 f"vocabulary {self.vocabulary!r}: {len(missing)} classes are missing, first {missing[0]!r} "
-                f"({nearest_names(missing[0], tuple(categories.values()))}); set `vocabulary` to the one "
-                "of this "
-                "data, or to the path of a list of its classes"
+                f"({nearest_names(missing[0], tuple(categories.values()))}); set `vocabulary` to the one of "
+                "this data, or to the path of a list of its classes"
             )
         others = [name for name in categories.values() if name not in self.class_names]
         if others:
@@ -258,9 +256,8 @@ class COCO(Source):
             caption, image_id = entry.get("caption"), image_ids.get(entry.get("image_id"))
             if image_id is None or not isinstance(caption, str) or not caption.strip():
                 raise ValueError(
-                    f"{path}: annotation {entry['id']!r} has the image_id {entry.get('image_id')!r} and "
-                    "the caption "
-                    f"{caption!r}; expected a listed image and a text"
+                    f"{path}: annotation {entry['id']!r} has the image_id {entry.get('image_id')!r} and the "
+                    f"caption {caption!r}; expected a listed image and a text"
                 )
             captions.setdefault(image_id, []).append(" ".join(caption.split()))
         return captions

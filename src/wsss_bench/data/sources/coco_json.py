@@ -155,8 +155,7 @@ def pictures_of(
             raise ValueError(
                 f"{path}: the images {image_ids[image_id]!r} ({other!r}) and {number!r} "
                 f"({entry['file_name']!r}) have the same id {image_id!r}, the file name without suffix; "
-                "rename "
-                "or remove one"
+                "rename or remove one"
             )
         image_ids[image_id] = number
         file = folder / entry["file_name"]
@@ -206,8 +205,7 @@ def _size_of(entry: dict[str, Any], file: Path, path: Path) -> tuple[int, int]:
     if not (_is_positive(height) and _is_positive(width) and height == int(height) and width == int(width)):
         raise ValueError(
             f"{path}: image {entry['id']!r} ({entry['file_name']!r}) has height {height!r} and width "
-            f"{width!r}; "
-            "expected pixels"
+            f"{width!r}; expected pixels"
         )
     return int(height), int(width)
 
@@ -268,8 +266,7 @@ def _outside(annotations: list[dict[str, Any]], pictures: Mapping[Any, Picture])
             yield _named(
                 entry, picture,
                 f"a polygon from x, y = {low[index].tolist()} to {high[index].tolist()}, outside its image "
-                "of "
-                f"{picture.width}x{picture.height} (width x height)",
+                f"of {picture.width}x{picture.height} (width x height)",
             )  # fmt: skip
         largest = max(largest, float(high.max()))
     if 0 < largest <= 1:

@@ -133,9 +133,8 @@ class Folder(Source):
                 if set(name.replace(",", " ").split()) <= set(self.class_names):
                     hint = "its words are classes: separate them by semicolons"
                 raise ValueError(
-                    f"{where}: unknown class {name!r} ({hint}); correct the row or add the class to the "
-                    "list of "
-                    "classes"
+                    f"{where}: unknown class {name!r} ({hint}); correct the row or add the class to the list "
+                    "of classes"
                 )
             labels[self.class_names.index(name)] = 1.0
         return labels

@@ -76,8 +76,7 @@ def read_image_list(path: Path, known: Collection[str], folder: str) -> list[str
         image_id, first, second = twice[0]
         raise ValueError(
             f"{path} lists {image_id} more than once (lines {first} and {second}; {len(twice)} such images "
-            "in "
-            "all); keep one of each"
+            "in all); keep one of each"
         )
     return list(lines)
 
@@ -97,8 +96,7 @@ def _parse(line: str, known: Collection[str], folder: str, where: str) -> tuple[
         return image_id, None
     raise ValueError(
         f"{where}: {line!r} is no id; expected an image id, optionally followed by 1, 0 or -1 (list of a "
-        "class) "
-        "or by the path of its mask"
+        "class) or by the path of its mask"
     )
 
 

@@ -20,7 +20,6 @@ from typing import Any
 import torch
 from timm.models.resnet import Bottleneck
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm  # SyncBatchNorm, too
 
 from wsss_bench.losses.ranks import mean_over_ranks, sum_over_ranks, summed_over_ranks
 from wsss_bench.methods.base import Method
@@ -35,6 +34,7 @@ from wsss_bench.methods.clims.prompts import Prompts, clims_prompts
 from wsss_bench.methods.clims.text_matcher import TextMatcher, load_clip
 from wsss_bench.methods.optim import OptimConfig
 from wsss_bench.nn.backbone import build_backbone
+from wsss_bench.nn.stages import keep_statistics
 from wsss_bench.placement import CroppedGrid
 from wsss_bench.types import ImageBatch
 
@@ -166,7 +166,5 @@ class CameraReadyHead(nn.Sequential):
         """Set the training mode; with `freeze_bn`, BatchNorm stays in evaluation mode."""
         super().train(mode)
         if self.freeze_bn:
-            for module in self.modules():
-                if isinstance(module, BatchNorm):
-                    module.eval()
+            keep_statistics(self)
         return self
