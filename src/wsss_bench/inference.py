@@ -178,8 +178,8 @@ def segmentation_probabilities(
 
 
 def normalize_peaks(maps: Tensor) -> Tensor:
-    """Divide each map of `(K, h, w)`, >= 0, by its maximum plus 1e-5; the result is in [0, 1)."""
-    return maps / (maps.amax(dim=(1, 2), keepdim=True) + PEAK_EPSILON)
+    """Divide each map of `(..., h, w)`, >= 0, by its maximum plus 1e-5; the result is in [0, 1)."""
+    return maps / (maps.amax(dim=(-2, -1), keepdim=True) + PEAK_EPSILON)
 
 
 def without_background(logits: Tensor) -> Tensor:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:  # commands that start without torch import this module
 IGNORE = 255
 """Mask value of pixels that are left out of losses and scores."""
 
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Mean and standard deviation of the pixels of ImageNet, RGB in [0, 1]."""
+
 ViewName = Literal["image", "pair", "group", "caption", "mask"]
 """Value of `data.view`: what a training item is."""
 

@@ -101,3 +101,18 @@ def test_a_record_is_read_as_it_was_written(tmp_path):
     (tmp_path / "data.json").write_text('[{"source": 1}]')
     with pytest.raises(ValueError, match=r"data.json is no record of data .*delete it"):
         read_record(tmp_path / "data.json")
+
+
+def test_files_that_a_configuration_names_are_read_too():
+    model = {
+        "class_path": "my.module.Method",
+        "init_args": {
+            "weights": "own/vit.pth",
+            "prompts": ["p.yaml"],
+            "clip": "package:mini/clip",
+            "lr": 0.1,
+        },
+    }
+    config = {"model": model, "out": "runs/x", "masks": "runs/m", "trainer": {"plugins": ["a.B"]}}
+    reads = data_reads("fit", config)
+    assert [(read.source, read.name) for read in reads] == [("", "own/vit.pth"), ("", "p.yaml")]

@@ -7,7 +7,7 @@ import shutil
 from collections import Counter
 
 import pytest
-from project import DATA
+from project import DATA, METHODS
 
 from wsss_bench.artifacts.files import write_manifest
 from wsss_bench.artifacts.layout import DATA_RECORD
@@ -176,3 +176,23 @@ def test_the_digests_are_in_the_plan_of_each_stage(toy):
         "refine": {"train/lists", "train/images"},
         "evaluate": {"train/lists", "train/masks"},
     }
+
+
+def test_own_weights_that_change_under_their_name_make_new_stages(toy, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    weights, model = tmp_path / "vit.pth", tmp_path / "hub" / "clip"
+    model.mkdir(parents=True)
+    for path in (weights, model / "config.json", model / "model.safetensors"):
+        path.write_bytes(b"1")
+    cam: dict = copy.deepcopy(METHODS["cam"])
+    cam["model"]["init_args"] = {"weights": "vit.pth", "clip": "hub/clip"}
+    toy.write("configs/methods/cam.yaml", cam)
+    plan = planned(toy)
+    assert not plan.notes
+    for changed in (weights, model / "model.safetensors"):
+        edit(changed)
+        plan, before = planned(toy), plan
+        assert "train" in kinds_of_new(before, plan)
+        assert any("data changed since" in note for note in plan.notes)
+    weights.unlink()  # the check of the stage says that it is missing; its name is planned all the same
+    assert planned(toy).stages.keys() == plan.stages.keys()

@@ -11,8 +11,9 @@ from paths import CONFIGS
 from PIL import Image
 from torchvision.transforms import functional as torchvision
 
-from wsss_bench.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Transform, TransformConfig
+from wsss_bench.data.transforms import Transform, TransformConfig
 from wsss_bench.plan.reader import read_configs
+from wsss_bench.types import IMAGENET_MEAN, IMAGENET_STD
 
 CODE = TransformConfig("random_resized_crop", 32, area=(0.9, 1.0))
 TCL = replace(CODE, area=(0.08, 1.0), rand_augment="rand-m9-mstd0.5-inc1", random_erasing=0.25)

@@ -5,7 +5,8 @@ import paths
 import pytest
 import torch
 
-from wsss_bench.data.transforms import IMAGENET_MEAN, Transform, TransformConfig
+from wsss_bench.data.transforms import Transform, TransformConfig
+from wsss_bench.types import IMAGENET_MEAN
 
 MEAN = torch.tensor(IMAGENET_MEAN).view(3, 1, 1)
 STD = torch.tensor((0.229, 0.224, 0.225)).view(3, 1, 1)

@@ -84,6 +84,9 @@ CASES = {
     "methods.text_grounding.losses.area_loss": [(COSINES, torch.ones(4), 0.4)],
     "methods.text_grounding.losses.text_segmentation_loss": [(LOGITS[:, :, 0], PIXELS[:, 0] % 3)],
     "methods.text_grounding.losses.prompt_distance": [(PATCHES[0], TEXT)],
+    "methods.text_grounding.text_segmenter.noun_logits": [
+        (PATCHES.transpose(1, 2), PATCHES, torch.tensor(10.0), torch.tensor(0.0))
+    ],
     "methods.text_grounding.info_nce.info_nce": [(IMAGE, TEXT, torch.tensor(4.6))],
     "methods.text_grounding.info_nce.info_nce_of_cosines": [(COSINES.view(2, 2), torch.tensor(4.6))],
     "methods.text_grounding.info_nce.symmetric_cross_entropy": [

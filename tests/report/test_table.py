@@ -549,6 +549,17 @@ def test_an_edited_score_costs_its_run(world):
     assert "metrics.json is not the file that its stage wrote" in page
 
 
+def test_scores_of_no_pixel_cost_their_row(world):
+    add_cam(world, 0, 0.50)
+    path = world.plan.stages["evaluate-cam-toy-s0-seed-train"].path / "metrics.json"
+    content = json.loads(path.read_text())
+    content["rows"][0]["miou"] = None
+    path.write_text(json.dumps(content))
+    page = render(world.plan, world.leaderboard(), [])
+    assert cells(page, "cam", "Seeds")[3] == "damaged"
+    assert f"{path} has no mIoU: no pixel of train counts" in page
+
+
 @pytest.mark.parametrize("content", [b"", b"PK damaged"])
 def test_damaged_matrices_cost_their_row(world, content):
     add_cam(world, 0, 0.50)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
+
+from wsss_bench.artifacts.layout import ASSET_PREFIX, INPUTS
 
 COMBINED = "wsss_bench.data.sources.combined.CombinedSource"
 VIEW, TRAIN_SPLIT, VAL_SPLIT = "image", "train", "val"
@@ -19,26 +21,30 @@ PART_OF_VIEW = {
 """What the training items of a view have besides an image."""
 
 
+NO_FILES = (*INPUTS, "bench", "class_path", "data", "out", "source", "stage", "trainer")
+"""Keys whose values name no further file: data and inputs have digests of their own."""
+
+
 class DataRead(NamedTuple):
-    """One kind of files of a split that a stage reads.
+    """One kind of files of a split that a stage reads, or a file that its configuration names.
 
     Args:
-        source: Class and arguments of the source, as JSON with sorted keys.
-        split: The split.
-        part: `lists` (which images there are, and of which classes), `images`, `labels`, `masks`, `captions`
-            or `maps` (further files of a refiner).
-        folder: Folder of the `maps`.
+        source: Class and arguments of the source, as JSON with sorted keys; empty for a named file.
+        split: The split; empty for a named file.
+        part: `lists` (which images there are, and of which classes), `images`, `labels`, `masks`, `captions`,
+            `maps` (further files of a refiner), or `named` (own weights, prompts).
+        path: Folder of the `maps`, or what may be the path of a named file.
     """
 
     source: str
     split: str
     part: str
-    folder: str = ""
+    path: str = ""
 
     @property
     def name(self) -> str:
-        """Split and part; unique within a stage."""
-        return f"{self.split}/{self.part}"
+        """Split and part, or the path of a named file; unique within a stage."""
+        return f"{self.split}/{self.part}" if self.split else self.path
 
 
 def data_reads(command: str, config: Mapping[str, Any]) -> list[DataRead]:
@@ -48,17 +54,36 @@ def data_reads(command: str, config: Mapping[str, Any]) -> list[DataRead]:
         command: `fit`, `predict`, `refine` or `evaluate`.
         config: Its configuration; keys with default values may be left out.
     """
+    named = [DataRead("", "", "named", text) for text in sorted(set(_possible_paths(config)))]
     source = _source(config)
     if source is None:
-        return []
+        return named
     parts = {"fit": _fit, "predict": _predict, "refine": _refine, "evaluate": _evaluate}[command](config)
     reads = [
         DataRead(source, split, part)
         for split, found in parts.items()
         for part in ("lists", *(part for part in found if part))
     ]
-    folder = ((config.get("refiner") or {}).get("init_args") or {}).get("folder")
-    return [*reads, DataRead(source, str(config["split"]), "maps", str(folder))] if folder else reads
+    if folder := ((config.get("refiner") or {}).get("init_args") or {}).get("folder"):
+        reads.append(DataRead(source, str(config["split"]), "maps", str(folder)))
+    return reads + named
+
+
+def _possible_paths(content: Any) -> Iterator[str]:
+    """The texts of a configuration that may name a file: those with a slash or a dot."""
+    if isinstance(content, Mapping):
+        for key, value in content.items():
+            if key not in NO_FILES:
+                yield from _possible_paths(value)
+    elif isinstance(content, (list, tuple)):
+        for value in content:
+            yield from _possible_paths(value)
+    elif (
+        isinstance(content, str)
+        and not content.startswith(ASSET_PREFIX)
+        and ("/" in content or "." in content)
+    ):
+        yield content
 
 
 def _fit(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:

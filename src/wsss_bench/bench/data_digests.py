@@ -11,7 +11,7 @@ from wsss_bench.artifacts.data_reads import DataRead
 from wsss_bench.artifacts.data_record import Recorded, read_record, write_record
 from wsss_bench.artifacts.layout import DATA_FOLDER, DATA_RECORD
 from wsss_bench.data.check import load_source
-from wsss_bench.data.listing import listing_of
+from wsss_bench.data.listing import listing_of, named_listing
 from wsss_bench.data.sources.base import Source
 from wsss_bench.data.sources.files import DigestCache, digest_of, write_listing
 from wsss_bench.errors import explain
@@ -77,15 +77,12 @@ class _Look:
     def digest(self, read: DataRead) -> str | None:
         """The digest; None if the data cannot be read, or the source does not say what it reads."""
         try:
-            source = self._source(read.source)
-            listing = listing_of(source, read, self.cache) if source is not None else None
+            listing = self._listing(read)
         except Exception as error:  # whatever the code of a source raises; the checks of stages refuse it
             reason = explain(error) or f"{type(error).__name__}: {error}"
-            self._unreadable.setdefault(read.source, reason)
+            self._unreadable.setdefault(read.path or f"the data of {_class(read.source)}", reason)
             return None
         if listing is None:
-            if source is not None:
-                self._unknown.add(read.source)
             return None
         if self._keep:
             write_listing(self._folder, listing)
@@ -93,13 +90,24 @@ class _Look:
 
     def notes(self) -> Iterator[str]:
         """What could not be looked at."""
-        for source, reason in self._unreadable.items():
-            yield f"the data of {_class(source)} cannot be read now, so that changes are not seen: {reason}"
+        for what, reason in self._unreadable.items():
+            yield f"{what} cannot be read now, so that changes are not seen: {reason}"
         for source in sorted(self._unknown):
             yield (
                 f"{_class(source)} does not say which files it reads (no `root`, no `files`), "
                 "so that changed data are not seen"
             )
+
+    def _listing(self, read: DataRead) -> dict[str, str] | None:
+        if not read.source:
+            return named_listing(read.path, self.cache)
+        source = self._source(read.source)
+        if source is None:
+            return None
+        listing = listing_of(source, read, self.cache)
+        if listing is None:
+            self._unknown.add(read.source)
+        return listing
 
     def _source(self, config: str) -> Source | None:
         if config not in self._sources:

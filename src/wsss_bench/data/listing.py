@@ -19,15 +19,34 @@ from wsss_bench.data.sources.files import (
     read_listing,
 )
 
+MODEL_CONFIG = "config.json"
+"""File that every folder with a model of `transformers` has."""
+
 
 def listing_of(source: Source, read: DataRead, cache: DigestCache) -> dict[str, str] | None:
     """Digests of the files that a stage reads, by name; None if the source does not say what it reads."""
+    if read.part == "named":
+        return named_listing(read.path, cache)
     if read.part == "maps":
-        folder = Path(os.path.expandvars(read.folder)).expanduser()
+        folder = Path(os.path.expandvars(read.path)).expanduser()
         paths = [mask_path(folder, image_id) for image_id in source.ids(read.split)]
         return listing_files([FileSet(folder, paths)], cache)
     files = source.files(read.split, read.part)
     return None if files is None else listing_files(files, cache)
+
+
+def named_listing(text: str, cache: DigestCache) -> dict[str, str] | None:
+    """Digests of a file, or of the files of a model folder, by name; None if the text names neither.
+
+    The name of a model on a hub has a slash, too, and belongs to no file.
+    """
+    path = Path(text)
+    if os.path.isfile(path):  # a text may be too long for a path, which `Path.is_file` does not forgive
+        return listing_files([FileSet(path.parent, [path])], cache)
+    if os.path.isfile(path / MODEL_CONFIG):
+        paths = sorted(file for file in path.iterdir() if file.is_file())
+        return listing_files([FileSet(path, paths)], cache)
+    return None
 
 
 def checked_digests(

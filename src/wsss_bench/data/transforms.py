@@ -36,7 +36,7 @@ from torch import Tensor
 
 from wsss_bench.data.timm_augmentation import TimmAugmentation
 from wsss_bench.ranges import check_range, check_ranges
-from wsss_bench.types import IGNORE
+from wsss_bench.types import IGNORE, IMAGENET_MEAN, IMAGENET_STD
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # no request for its latest version at import
 import albumentations as A
@@ -44,9 +44,6 @@ import cv2
 
 cv2.setNumThreads(0)  # loading already uses one process per core
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-"""Colour of padding; it is 0 after the normalisation of the backbone, as in the papers."""
-IMAGENET_STD = (0.229, 0.224, 0.225)
 _RAND_AUGMENT = re.compile(r"rand(-(m|n|mmax|inc)\d+|-(p|mstd)\d+(\.\d+)?)*")
 
 
@@ -296,7 +293,8 @@ _RESIZING: dict[str, Any] = {
     "area_for_downscale": "image",
     "mask_interpolation": cv2.INTER_NEAREST_EXACT,  # INTER_NEAREST shifts masks by up to half a pixel
 }
-# padding of the 8-bit image; with black, blur would darken the border of the image
+# padding of the 8-bit image: 0 after the normalisation, as in the papers; with black, blur would darken the
+# border of the image
 _FILL = tuple(round(255 * channel) for channel in IMAGENET_MEAN)
 _STEPS = {
     "irn": _irn,

@@ -11,8 +11,9 @@ import timm
 from torch import nn
 
 from wsss_bench.nn.checkpoints import load_weights
-from wsss_bench.nn.normalize import IMAGENET_MEAN, IMAGENET_STD, Normalize
+from wsss_bench.nn.normalize import Normalize
 from wsss_bench.nn.weights import locate
+from wsss_bench.types import IMAGENET_MEAN, IMAGENET_STD
 
 
 def create_timm(backbone: str, weights: str | None, **kwargs: Any) -> nn.Module:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from wsss_bench.artifacts.data_reads import COMBINED
 from wsss_bench.artifacts.layout import READOUTS
 from wsss_bench.plan.config import DataFile, MethodHints, NetworkSpec, Protocol
 from wsss_bench.plan.matrix import Cell
@@ -46,7 +47,7 @@ class CellConfigs:
         if not self.extra_images:
             return self.source
         arguments = {"main": self.source, "split": self.training_split, "extra_images": self.extra_images}
-        return {"class_path": "wsss_bench.data.sources.combined.CombinedSource", "init_args": arguments}
+        return {"class_path": COMBINED, "init_args": arguments}
 
     @property
     def training_split(self) -> str:

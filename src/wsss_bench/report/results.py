@@ -117,12 +117,17 @@ def _read_scores(folder: Path, manifest: dict[str, Any] | None) -> tuple[Metrics
     """Scores of a complete evaluate stage.
 
     Raises:
-        OSError, ValueError: a file is missing, unreadable or not the one that the stage wrote.
+        OSError, ValueError: a file is missing, unreadable or not the one that the stage wrote, or no pixel
+            of its split counts.
     """
     if manifest is None:
         raise ValueError(f"{folder / MANIFEST} is not valid JSON")
     check_file(folder, METRICS)
     metrics = read_metrics(folder)
+    if any(row.miou is None for row in metrics.rows):
+        raise ValueError(
+            f"{folder / METRICS} has no mIoU: no pixel of {metrics.split} counts; check its masks"
+        )
     if (folder / CONFUSIONS).is_file():
         check_file(folder, CONFUSIONS)
     return metrics, tuple(_read_row(folder, metrics, index) for index in range(len(metrics.rows)))

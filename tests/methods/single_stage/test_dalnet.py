@@ -20,8 +20,7 @@ from wsss_bench.methods.single_stage.dalnet_texts import TextConfig
 from wsss_bench.methods.single_stage.network import DecoderConfig
 from wsss_bench.methods.single_stage.object_mask import MaskConfig
 from wsss_bench.nn.clip import CLIP
-from wsss_bench.nn.normalize import IMAGENET_MEAN
-from wsss_bench.types import ImageBatch
+from wsss_bench.types import IMAGENET_MEAN, ImageBatch
 from wsss_bench.vocabulary import load
 
 CLASSES = load("mini")

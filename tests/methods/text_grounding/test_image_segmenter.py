@@ -91,3 +91,13 @@ def test_training_changes_the_copied_weights_only(clip):
     optimizer.step()
     assert all(torch.equal(value, before[name]) for name, value in clip.state_dict().items())
     assert not torch.equal(segmenter.projection.weight, clip.model.visual_projection.weight)
+
+
+def test_cosines_are_computed_in_float32_under_autocast(clip):
+    """Times 10 and into a sigmoid: the .004 that bfloat16 rounds cosines by would decide masks."""
+    segmenter = ImageSegmenter(clip, False, 0.25)
+    pixels = unit_pixels(torch.randn(1, 32, 4, 4, generator=torch.Generator().manual_seed(0)))
+    text = F.normalize(torch.randn(3, 32, generator=torch.Generator().manual_seed(1)), dim=1)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = segmenter.mask_logits(pixels, text)
+    assert torch.equal(logits, segmenter.mask_logits(pixels, text))

@@ -16,10 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from wsss_bench.inference import normalize_peaks
 from wsss_bench.types import IGNORE
-
-PEAK_EPSILON = 1e-5
-"""Added to the maximum of a CAM before dividing by it."""
 
 
 @torch.no_grad()
@@ -64,8 +62,7 @@ def multi_scale_cams(
 
 def min_max_normalize(maps: Tensor) -> Tensor:
     """Subtract the minimum of each map of `(B, C, h, w)`, then divide by the maximum plus 1e-5."""
-    maps = subtract_minimum(maps)
-    return maps / (maps.amax(dim=(2, 3), keepdim=True) + PEAK_EPSILON)
+    return normalize_peaks(subtract_minimum(maps))
 
 
 def subtract_minimum(maps: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wsss_bench.losses.precision import in_float32
 from wsss_bench.methods.text_grounding.gated_decoder import GatedDecoder
 from wsss_bench.nn.clip import CLIP, self_only_block
 
@@ -52,6 +53,7 @@ class ImageSegmenter(nn.Module):
         pixels = self.decoder(tokens.transpose(1, 2).unflatten(2, patches.shape[2:]))
         return self.projection(self.norm(pixels.movedim(1, -1))).movedim(-1, 1)
 
+    @in_float32
     def mask_logits(self, pixels: Tensor, text: Tensor) -> Tensor:
         """Unit pixel features `(B, D, H, W)`, unit text embeddings `(C, D)` -> mask logits `(B, C, H, W)`."""
         return self.weight * torch.einsum("bdhw,cd->bchw", pixels, text) + self.bias

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wsss_bench.losses.precision import in_float32
 from wsss_bench.nn.clip import CLIP
 
 IGNORED_TOKEN = -1
@@ -86,6 +87,7 @@ class TextSegmenter(nn.Module):
         return noun_logits(tokens, nouns, self.weight, self.bias)
 
 
+@in_float32
 def noun_logits(tokens: Tensor, nouns: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Unit tokens `(B, L, D)`, unit nouns `(N, B, D)` -> `(B, N + 1, L)`.
 
