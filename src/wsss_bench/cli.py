@@ -12,6 +12,7 @@ from itertools import pairwise
 from wsss_bench.errors import explain
 from wsss_bench.parser_errors import is_parser_error
 from wsss_bench.processes import end_with_first_rank
+from wsss_bench.shipped import with_shipped_configs
 
 COMMANDS = {
     "data": ("wsss_bench.data.command", "make the mini world, or check a data set"),
@@ -22,12 +23,13 @@ COMMANDS = {
     "evaluate": ("wsss_bench.stages.evaluate", "score seeds or masks under a protocol"),
     "bench": ("wsss_bench.bench.command", "run a benchmark matrix and print its table"),
     "table": ("wsss_bench.report.command", "print the table of what is done"),
+    "new-method": ("wsss_bench.new_method.command", "write the two files of a new method"),
 }
 
 
 def usage() -> str:
     """The help text, with one line per command."""
-    rows = "\n".join(f"  {name:<10}{text}" for name, (_, text) in COMMANDS.items())
+    rows = "\n".join(f"  {name:<12}{text}" for name, (_, text) in COMMANDS.items())
     return (
         f"usage: wsss-bench <command> [options]\n\n{rows}\n\n"
         "`wsss-bench <command> --help` shows the options of a command."
@@ -52,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"wsss-bench: unknown command {name!r}; expected one of {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
     try:
-        return import_module(COMMANDS[name][0]).main(rest)
+        return import_module(COMMANDS[name][0]).main(with_shipped_configs(rest))
     except BrokenPipeError:  # `wsss-bench table ... | head`
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (else Python complains when it flushes at its end)
         return 1

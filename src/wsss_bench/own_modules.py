@@ -10,9 +10,13 @@ from __future__ import annotations
 
 import os
 import sys
+import sysconfig
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from traceback import extract_tb
 from types import ModuleType
 from typing import Any
 
@@ -48,12 +52,64 @@ def admit(content: Any) -> None:
         sys.meta_path.append(_finder)
 
 
-def _class_paths(content: Any, key: str = "") -> Iterator[str]:
+def import_classes(content: Any) -> None:
+    """Import the modules of all classes that a configuration names by `class_path`.
+
+    The parser would import them too, and say less about what is wrong. A module or class that does not exist
+    is left to it.
+
+    Args:
+        content: What a YAML file or an option holds.
+
+    Raises:
+        ValueError: a module that is there and cannot be imported, with the line.
+    """
+    admit(content)
+    for class_path in _class_paths(content, names=("class_path",)):
+        module = class_path.rpartition(".")[0]
+        if not module:
+            continue
+        try:
+            import_module(module)
+        except ModuleNotFoundError as error:
+            if f"{module}.".startswith(f"{error.name}."):  # the module itself, or a package above it
+                continue
+            advice = "install it, or see docs/your_own_repository.md for own modules that import each other"
+            raise ValueError(_import_problem(class_path, error, advice)) from error
+        except (Exception, SystemExit) as error:
+            raise ValueError(_import_problem(class_path, error, "correct this line")) from error
+
+
+def _import_problem(class_path: str, error: BaseException, advice: str) -> str:
+    """What went wrong when the module of a class was imported, and where."""
+    file, line = _origin(error)
+    said = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
+    return (
+        f"{class_path} cannot be imported: {file}, line {line}: {type(error).__name__}: {said}; {advice}"
+    )
+
+
+def _origin(error: BaseException) -> tuple[str, int]:
+    """File and line of an error: the innermost ones outside the standard library and installed packages."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return error.filename, error.lineno or 1
+    frames = extract_tb(error.__traceback__)[1:]  # without the function that imports
+    own = [frame for frame in frames if not _is_foreign(frame.filename)]
+    frame = (own or frames)[-1]
+    return frame.filename, frame.lineno or 1
+
+
+def _is_foreign(file: str) -> bool:
+    installed = {"site-packages", "dist-packages"} & set(Path(file).parts)
+    return bool(installed) or file.startswith(("<frozen ", sysconfig.get_path("stdlib")))
+
+
+def _class_paths(content: Any, key: str = "", names: Sequence[str] = NAMES_A_CLASS) -> Iterator[str]:
     if isinstance(content, dict):
         for name, value in content.items():
-            yield from _class_paths(value, str(name))
+            yield from _class_paths(value, str(name), names)
     elif isinstance(content, list):
         for value in content:
-            yield from _class_paths(value, key)
-    elif isinstance(content, str) and key in NAMES_A_CLASS:
+            yield from _class_paths(value, key, names)
+    elif isinstance(content, str) and key in names:
         yield content

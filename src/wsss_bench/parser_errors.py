@@ -140,7 +140,9 @@ def _said(lines: list[Line], at: int, class_path: str) -> str:
     if unknown := UNKNOWN.search(text):
         name = next(filter(None, unknown.groups()))
         return f"{class_path or 'this command'} has no option {name!r}; {_options(class_path, name)}"
-    if class_path and re.match(r"(No module named|module '.*' has no attribute|Not possible to load)", text):
+    if class_path and re.match(r"module '.*' has no attribute", text):
+        return _no_such_class(class_path)
+    if class_path and re.match(r"(No module named|Not possible to load)", text):
         return (
             f"class_path {class_path!r} cannot be imported ({text}); name module and class, and make the "
             "module known by installing it or by PYTHONPATH"
@@ -164,6 +166,15 @@ def _type_names(kinds: str) -> str:
     bare = re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", lambda found: TYPE_NAMES.get(found[1], found[1]), kinds)
     joined = re.sub(r", (?![^\[]*\])", " or ", bare.replace("typing.", ""))
     return re.sub(r"Literal\[(.*?)\]", r"one of \1", joined)
+
+
+def _no_such_class(class_path: str) -> str:
+    """The classes that a module, which was imported, defines itself."""
+    module, _, name = class_path.rpartition(".")
+    found = sys.modules.get(module)
+    classes = [key for key, value in vars(found).items() if getattr(value, "__module__", "") == module]
+    where = getattr(found, "__file__", None) or module
+    return f"{where} has no class {name!r}; {nearest(name, [key for key in classes if not key.startswith('_')])}"
 
 
 def _options(class_path: str, name: str) -> str:

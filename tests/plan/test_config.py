@@ -56,7 +56,8 @@ def test_a_key_given_twice_is_an_error(project):
     [
         ("a: [1,", "is not valid YAML"),
         ("- a", "expected a mapping of keys to values; got list"),
-        ("", "expected a mapping of keys to values; got NoneType"),
+        ("", r"a\.yaml is empty; write"),
+        ("# nothing yet\n", r"a\.yaml is empty; write"),
     ],
 )
 def test_files_that_are_not_mappings_are_refused(project, text, message):

@@ -78,4 +78,4 @@ def test_the_method_behind_a_warm_start_is_read_too(project, place):
 def test_a_whole_folder_can_be_read(project):
     configs = read_configs(project.root / "configs")
     assert configs.names("refine") == ["threshold"]
-    assert configs.contents.keys() == configs.listed
+    assert configs.contents.keys() == configs.listed.keys()

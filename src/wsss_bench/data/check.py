@@ -22,8 +22,9 @@ from rich.table import Table
 
 from wsss_bench.data.occurrence import Occurrence
 from wsss_bench.data.sources.base import Source
-from wsss_bench.own_modules import admit
-from wsss_bench.plan.config_folder import read_data_file
+from wsss_bench.own_modules import import_classes
+from wsss_bench.plan.config_folder import DATA, read_data_file
+from wsss_bench.plan.search_path import find_config
 from wsss_bench.plan.yaml_files import read_yaml
 
 CHECKED_PAIRS = 10_000
@@ -177,13 +178,14 @@ def _read(source: Source, image_id: str, with_labels: bool, with_mask: bool) -> 
 def register(commands: Any) -> None:
     """Add the command to the sub-commands of `wsss-bench data`."""
     parser = commands.add_parser("check", help="compare a data set on disk with its config")
-    parser.add_argument("--config", type=Path, required=True, help="for instance configs/data/voc.yaml")
+    parser.add_argument("--config", type=Path, required=True, help="such as configs/data/voc.yaml; or the name of a shipped data set: voc")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the findings; 1 if there are problems."""
-    config = read_data_file(arguments.config, read_yaml(arguments.config))
+    file = find_config(DATA, arguments.config)
+    config = read_data_file(file, read_yaml(file))
     source = load_source(config.source)
     scored = config.protocol.eval_splits
     findings = (check if scored else check_pairs)(source, asdict(config.protocol), config.training_split)
@@ -193,7 +195,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def load_source(config: dict[str, Any]) -> Source:
     """Build the source of a config: `class_path` and `init_args`, checked against the class's signature."""
-    admit(config)
+    import_classes(config)
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Source, "source")
     return parser.instantiate(parser.parse_object({"source": config})).source

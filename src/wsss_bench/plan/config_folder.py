@@ -1,8 +1,9 @@
-"""The `configs` folder in memory: finds files by name, merges their layers, and checks the result.
+"""The `configs` folders in memory: finds files by name, merges their layers, and checks the result.
 
-`configs/methods/<name>.yaml` may have an overlay `<name>.<dataset>.yaml` in the same folder, merged over it
-for that data set; the same holds for `configs/refine` and `configs/segmenters`. Nothing here reads the disk:
-`reader.py` does.
+`configs/methods/<name>.yaml` may have an overlay `<name>.<dataset>.yaml`, merged over it for that data set;
+the same holds for `configs/refine` and `configs/segmenters`. The user's own folder and the shipped one are
+seen as one, in which own files stand in place of shipped ones; an overlay and its file may be in different
+folders. Nothing here reads the disk: `reader.py` does.
 """
 
 from __future__ import annotations
@@ -44,17 +45,29 @@ def read_data_file(path: Path, raw: dict[str, Any]) -> DataFile:
 
 @dataclass(frozen=True)
 class ConfigFolder:
-    """The files of a `configs` folder, of which `contents` holds those that were read.
+    """The files of the `configs` folders, of which `contents` holds those that were read.
 
     Args:
-        root: Where the folder is; for messages.
-        listed: Paths of all its YAML files below `root`, as `file_key` gives them.
-        contents: What the files hold, by the same paths.
+        root: The own folder, where a missing file would be; for messages.
+        listed: Paths of all YAML files, by what `file_key` gives.
+        hidden: Those of them in whose place another one is listed.
+        contents: What the listed files hold, by the same keys.
     """
 
     root: Path
-    listed: frozenset[str]
+    listed: Mapping[str, Path]
+    hidden: Mapping[str, Path]
     contents: Mapping[str, dict[str, Any]]
+
+    def path(self, kind: str, name: str) -> Path:
+        """The file of a name, for messages."""
+        key = file_key(kind, name)
+        return self.listed.get(key, self.root / key)
+
+    def notes(self) -> list[str]:
+        """What was read in place of another file of the same name."""
+        keys = [key for key in self.contents if key in self.hidden]
+        return [f"read from {self.root} in place of shipped files: {', '.join(sorted(keys))}"] if keys else []
 
     def names(self, kind: str) -> list[str]:
         """Names of the files in a subfolder, without overlays."""
@@ -134,10 +147,12 @@ class ConfigFolder:
     def _layers(self, kind: str, name: str, dataset: str) -> tuple[dict[str, Any], dict[str, Any], str]:
         """The file, its overlay (empty if there is none), and the text that names them in messages."""
         path, content = self._file(kind, name)
-        overlay = file_key(kind, name, self.data(dataset).protocol.overlay or dataset)
-        if overlay not in self.listed:
+        key = file_key(kind, name, self.data(dataset).protocol.overlay or dataset)
+        if key not in self.listed:
             return content, {}, str(path)
-        return content, self.contents[overlay], f"{path} with {Path(overlay).name}"
+        overlay = self.listed[key]
+        named = overlay.name if overlay.parent == path.parent else overlay
+        return content, self.contents[key], f"{path} with {named}"
 
     def _file(self, kind: str, name: str) -> tuple[Path, dict[str, Any]]:
         key = file_key(kind, name)
@@ -147,7 +162,7 @@ class ConfigFolder:
                 f"{self.root / key} does not exist; "
                 f"{nearest(name, known) if known else 'the folder has no YAML files'}"
             )
-        return self.root / key, self.contents[key]
+        return self.listed[key], self.contents[key]
 
 
 def _refine_of(layer: dict[str, Any], refiner: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wsss_bench.plan.config import MethodFile, Variant
+from wsss_bench.plan.config_folder import METHODS
 from wsss_bench.plan.reader import ExperimentFiles
 from wsss_bench.plan.schema import ConfigError, nearest
 
@@ -21,6 +22,7 @@ class Cell:
         dataset: Name of the data set's file.
         random_seed: Seed of all random generators.
         content: The method's file, merged with its overlay and all overrides.
+        file: The method's file, for messages.
     """
 
     row: str
@@ -28,6 +30,7 @@ class Cell:
     dataset: str
     random_seed: int
     content: MethodFile
+    file: Path
 
     @property
     def is_variant(self) -> bool:
@@ -66,8 +69,9 @@ def expand(files: ExperimentFiles) -> list[Cell]:
             override = experiment.override.get(variant.method, {})
             content = configs.method(variant.method, dataset, trainer, override, variant.override)
             random_seeds = experiment.random_seeds if content.bench.trains else experiment.random_seeds[:1]
+            path = configs.path(METHODS, variant.method)
             cells += [
-                Cell(row, variant.method, dataset, random_seed, content) for random_seed in random_seeds
+                Cell(row, variant.method, dataset, random_seed, content, path) for random_seed in random_seeds
             ]
     return cells
 

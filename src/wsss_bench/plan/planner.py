@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,22 +23,25 @@ from wsss_bench.plan.stage_table import StageTable
 from wsss_bench.plan.training import train
 
 
-def make_plan(file: Path, runs: Path, configs: Path | None = None) -> Plan:
+def make_plan(
+    experiment: Path, runs: Path, configs: Path | None = None, methods: Sequence[str] | None = None
+) -> Plan:
     """Read an experiment and plan its stages. Writes nothing to disk.
 
     The digests of the data are those that the experiment was last run with, if it was; the data themselves
     are not read.
 
     Args:
-        file: The experiment's YAML file.
+        experiment: Path or name of the experiment.
         runs: Where stage folders are.
-        configs: The folder of configurations; by default the nearest folder `configs` above the experiment.
+        configs: The own folder of configurations, if it is not where it usually is.
+        methods: Names of methods that stand in place of the experiment's rows.
 
     Raises:
         ConfigError: anything wrong in a YAML file that the experiment uses, or a stage folder that holds the
             result of another configuration.
     """
-    files = read_files(file, configs)
+    files = read_files(experiment, configs, methods)
     folder = StageFolder(runs)
     absent = frozenset(module for module in required_modules(files) if find_spec(module) is None)
     record = read_record(runs / files.name / DATA_RECORD)
@@ -95,7 +98,8 @@ def plan_experiment(
             table, files, cell, datasets[cell.dataset], multi_stages.get((cell.dataset, cell.row))
         )
     ]
-    notes = [note for after_seeds in multi_stages.values() for note in after_seeds.notes()]
+    notes = list(files.notes)
+    notes += [note for after_seeds in multi_stages.values() for note in after_seeds.notes()]
     notes += short_trainings(table.stages.values())
     segmenters = {
         dataset: after_seeds.describe_segmenter() for (dataset, _), after_seeds in multi_stages.items()

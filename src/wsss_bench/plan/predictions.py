@@ -22,7 +22,7 @@ def seeds(
     """
     if configs.hints.threshold is None:
         raise ConfigError(
-            f"configs/methods/{configs.cell.method}.yaml: bench.threshold: a method with seeds needs the "
+            f"{configs.cell.file}: bench.threshold: a method with seeds needs the "
             "fixed background threshold that ranks them, in [0, 1]; add it"
         )
     config = configs.method() | {

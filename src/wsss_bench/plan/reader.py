@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from wsss_bench.own_modules import admit
 from wsss_bench.plan.config import Experiment
 from wsss_bench.plan.config_folder import (
     DATA,
@@ -18,6 +19,13 @@ from wsss_bench.plan.config_folder import (
     file_key,
 )
 from wsss_bench.plan.schema import ConfigError, nearest, read_as
+from wsss_bench.plan.search_path import (
+    config_folders,
+    find_experiment,
+    hidden_experiment,
+    list_configs,
+    python_file,
+)
 from wsss_bench.plan.yaml_files import read_yaml
 from wsss_bench.ranges import refuse_not_finite
 from wsss_bench.renamed import find_renamed
@@ -28,19 +36,18 @@ class ExperimentFiles:
     """An experiment and all configuration files that it can need, in memory.
 
     Args:
+        name: Name of the experiment: the stem of its file, and the methods that were chosen from outside.
         file: The experiment's file.
         experiment: What the file holds.
         configs: The other files.
+        notes: Which files were read in place of others, in sentences for the user.
     """
 
+    name: str
     file: Path
     experiment: Experiment
     configs: ConfigFolder
-
-    @property
-    def name(self) -> str:
-        """Name of the experiment."""
-        return self.file.stem
+    notes: tuple[str, ...]
 
     @property
     def trainer(self) -> dict[str, Any]:
@@ -48,25 +55,49 @@ class ExperimentFiles:
         return self.configs.trainer(self.experiment.trainer)
 
 
-def read_files(file: Path, configs: Path | None = None) -> ExperimentFiles:
+def read_files(
+    experiment: Path, configs: Path | None = None, methods: Sequence[str] | None = None
+) -> ExperimentFiles:
     """Read an experiment and the files that it can need.
 
     Args:
-        file: The experiment's YAML file.
-        configs: The folder of configurations; by default the nearest folder `configs` above the experiment.
+        experiment: Path or name of the experiment (`search_path.find_experiment`).
+        configs: The own folder of configurations (`search_path.config_folders`).
+        methods: Names of methods that stand in place of the experiment's rows.
 
     Raises:
         ConfigError: a file that is not YAML, or an experiment that is not valid. The other files are checked
             when they are used.
     """
-    experiment = read_experiment(file)
-    return ExperimentFiles(file, experiment, _read_needed(configs or _configs_of(file), experiment))
+    file = find_experiment(experiment)
+    content, name = read_experiment(file), file.stem
+    if methods is not None:
+        content, name = with_methods(content, methods), "-".join([name, *methods])
+    folder = _read_needed(config_folders(file, configs), content)
+    notes = folder.notes()
+    if (hidden := hidden_experiment(experiment, file)) is not None:
+        notes.append(f"the experiment is {file}, in place of the shipped one of this name")
+    return ExperimentFiles(name, file, content, folder, tuple(notes))
 
 
-def read_configs(root: Path) -> ConfigFolder:
-    """Read a whole `configs` folder."""
-    listed = _listed(root)
-    return ConfigFolder(root, listed, {key: _read_config(root, key) for key in sorted(listed)})
+def read_configs(*folders: Path) -> ConfigFolder:
+    """Read all files of `configs` folders; in the first one are those that win."""
+    empty = _list(folders)
+    return replace(empty, contents={key: _read_config(key, path) for key, path in empty.listed.items()})
+
+
+def with_methods(experiment: Experiment, methods: Sequence[str]) -> Experiment:
+    """The experiment with these methods as its rows, with what it overrides of them.
+
+    Raises:
+        ConfigError: no method is given, or one twice.
+    """
+    if not methods or "" in methods or len(set(methods)) < len(methods):
+        raise ConfigError(
+            f"--methods: expected names of methods, each once, such as cam,foo; got {','.join(methods)!r}"
+        )
+    override = {name: values for name, values in experiment.override.items() if name in methods}
+    return replace(experiment, methods=list(methods), variants={}, override=override)
 
 
 def read_experiment(path: Path) -> Experiment:
@@ -98,12 +129,15 @@ def read_experiment(path: Path) -> Experiment:
     return experiment
 
 
-def _read_config(root: Path, key: str) -> dict[str, Any]:
-    return _read_current(root / key, f"configs/{key.partition('/')[0]}")
+def _read_config(key: str, path: Path) -> dict[str, Any]:
+    return _read_current(path, f"configs/{key.partition('/')[0]}")
 
 
 def _read_current(path: Path, kind: str) -> dict[str, Any]:
-    """Read a YAML file, refusing NaN, infinity and names that are no longer used."""
+    """Read a YAML file, refusing NaN, infinity and names that are no longer used.
+
+    The own modules that it names are found from here on, so that the plan knows their code.
+    """
     content = read_yaml(path)
     try:
         refuse_not_finite(content, f"{path}: ")
@@ -112,31 +146,33 @@ def _read_current(path: Path, kind: str) -> dict[str, Any]:
     message = find_renamed(content, kind)
     if message is not None:
         raise ConfigError(f"{path}: {message}")
+    admit(content)
     return content
 
 
-def _configs_of(file: Path) -> Path:
-    for parent in file.resolve().parents:
-        if (parent / "configs").is_dir():
-            return parent / "configs"
-    raise ConfigError(f"no folder named configs above {file.resolve()}; name it with --configs DIR")
+def _list(folders: Sequence[Path]) -> ConfigFolder:
+    """The files of `configs` folders, unread."""
+    listed: dict[str, Path] = {}
+    hidden: dict[str, Path] = {}
+    for folder in folders:
+        for key, path in list_configs(folder).items():
+            (hidden if key in listed else listed)[key] = path
+    return ConfigFolder(folders[0], listed, hidden, {})
 
 
-def _listed(root: Path) -> frozenset[str]:
-    return frozenset(path.relative_to(root).as_posix() for path in root.glob("*/*.yaml"))
-
-
-def _read_needed(root: Path, experiment: Experiment) -> ConfigFolder:
+def _read_needed(folders: Sequence[Path], experiment: Experiment) -> ConfigFolder:
     """Read the files that `experiment` names, with their overlays and the methods that others start from.
 
     A name without a file is no error here: `ConfigFolder` raises one, with the names that exist.
     """
-    listed = _listed(root)
+    empty = _list(folders)
     contents: dict[str, dict[str, Any]] = {}
 
     def read(keys: Iterable[str]) -> list[dict[str, Any]]:
-        wanted = [key for key in keys if key in listed]
-        contents.update({key: _read_config(root, key) for key in wanted if key not in contents})
+        wanted = {key: empty.listed[key] for key in keys if key in empty.listed}
+        contents.update(
+            {key: _read_config(key, path) for key, path in wanted.items() if key not in contents}
+        )
         return [contents[key] for key in wanted]
 
     datasets = [*experiment.data, *([experiment.train_on] if experiment.train_on else [])]
@@ -151,7 +187,7 @@ def _read_needed(root: Path, experiment: Experiment) -> ConfigFolder:
     if experiment.segmenter is not None:
         read_layers(SEGMENTERS, experiment.segmenter)
     names = [variant.method for variant in experiment.variants.values()]
-    names += ConfigFolder(root, listed, {}).methods() if experiment.methods == "*" else experiment.methods
+    names += empty.methods() if experiment.methods == "*" else experiment.methods
     overrides = [
         *experiment.override.values(),
         *(variant.override for variant in experiment.variants.values()),
@@ -162,9 +198,21 @@ def _read_needed(root: Path, experiment: Experiment) -> ConfigFolder:
         name = names.pop()
         if name not in seen:
             seen.add(name)
+            _refuse_without_yaml(name, empty)
             layers = read_layers(METHODS, name)
             names += [start for layer in layers if (start := _at(layer, "bench", "warm_start"))]
-    return ConfigFolder(root, listed, contents)
+    return replace(empty, contents=contents)
+
+
+def _refuse_without_yaml(method: str, configs: ConfigFolder) -> None:
+    """Refuse a method that has a Python file and no YAML file; one that has neither is refused elsewhere."""
+    if method in configs.methods() or (file := python_file(method, configs.root)) is None:
+        return
+    raise ConfigError(
+        f"{configs.path(METHODS, method)} does not exist, but {file} does: a method is found by its YAML file. "
+        f"Write it, with model.class_path and bench as docs/add_a_method.md says; "
+        "`wsss-bench new-method NAME` writes both files of a method as an example"
+    )
 
 
 def _at(content: Any, *keys: str) -> str | None:

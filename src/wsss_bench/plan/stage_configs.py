@@ -89,7 +89,7 @@ class CellConfigs:
         for name in named:
             if name not in known:
                 raise ConfigError(
-                    f"configs/methods/{self.cell.method}.yaml: bench.paper: readout {name!r} is not in the "
+                    f"{self.cell.file}: bench.paper: readout {name!r} is not in the "
                     f"`readouts` of {segmenter or 'the method'}; {nearest(name, [*READOUTS, *known])}"
                 )
         return {"readouts": {name: known[name] for name in named}} if named else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wsss_bench.plan.config_folder import DATA, METHODS
 from wsss_bench.plan.matrix import Cell
 from wsss_bench.plan.plan import Stage
 from wsss_bench.plan.reader import ExperimentFiles
@@ -23,13 +24,13 @@ def trained_cell(files: ExperimentFiles, cell: Cell) -> Cell:
     target = experiment.train_on
     if target is None and not files.configs.data(cell.dataset).protocol.train_split:
         raise ConfigError(
-            f"configs/data/{cell.dataset}.yaml is only scored on (no protocol.train_split), but "
+            f"{files.configs.path(DATA, cell.dataset)} is only scored on (no protocol.train_split), but "
             f"{cell.method} trains; set train_on in the experiment to the data that it is trained on, or "
             "leave one of the two out"
         )
     if target is not None and cell.content.bench.supervision != "caption":
         raise ConfigError(
-            f"configs/methods/{cell.method}.yaml: a method that learns from captions may be trained on "
+            f"{cell.file}: a method that learns from captions may be trained on "
             f"{target} and scored on {cell.dataset}; this one learns from "
             f"{cell.content.bench.supervision!r} and predicts the classes of its training data only. Leave "
             "it or train_on out of the experiment"
@@ -52,7 +53,7 @@ def _train(table: StageTable, files: ExperimentFiles, cell: Cell, users: tuple[s
     warm_start = None
     name = cell.content.bench.warm_start
     if name is not None:
-        place = f"configs/methods/{cell.method}.yaml: bench.warm_start"
+        place = f"{cell.file}: bench.warm_start"
         if name in (*users, cell.method):
             raise ConfigError(f"{place}: {name} leads back to itself")
         first = _cell(files, name, name, cell.dataset, cell.random_seed)
@@ -75,4 +76,4 @@ def _cell(
     """A cell outside the matrix, with the experiment's override of its method and then `own_override`."""
     override = files.experiment.override.get(method, {})
     content = files.configs.method(method, dataset, files.trainer, override, own_override or {})
-    return Cell(row, method, dataset, random_seed, content)
+    return Cell(row, method, dataset, random_seed, content, files.configs.path(METHODS, method))

@@ -67,6 +67,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: {error}") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if content is None:
+        raise ConfigError(f"{path} is empty; write the keys of the file into it, or remove it")
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected a mapping of keys to values; got {type(content).__name__}")
     return content

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from wsss_bench.arguments import LineParser
+from wsss_bench.arguments import LineParser, add_matrix_arguments
 from wsss_bench.artifacts.files import write_atomically, write_json
 from wsss_bench.plan.plan import Plan
 from wsss_bench.plan.planner import make_plan
@@ -19,15 +19,9 @@ from wsss_bench.report.results import read_results
 def main(argv: list[str]) -> int:
     """Print the table of an experiment without running anything."""
     parser = LineParser(prog="wsss-bench table", description="Print the table of what is done.")
-    parser.add_argument("experiment", type=Path, help="experiment file, such as experiments/mini.yaml")
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), help="folder of all results (default: runs)"
-    )
-    parser.add_argument(
-        "--configs", type=Path, help="folder of configurations (default: the one above the experiment)"
-    )
+    add_matrix_arguments(parser)
     options = parser.parse_args(argv)
-    publish(make_plan(options.experiment, options.runs, options.configs), options.runs)
+    publish(make_plan(options.experiment, options.runs, options.configs, options.methods), options.runs)
     return 0
 
 

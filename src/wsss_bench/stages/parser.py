@@ -10,7 +10,7 @@ import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
 from wsss_bench.artifacts.run import StageInfo
-from wsss_bench.own_modules import admit
+from wsss_bench.own_modules import import_classes
 from wsss_bench.ranges import refuse_not_finite
 from wsss_bench.renamed import given_contents, refuse_renamed
 from wsss_bench.stages.planned import only_file, planned_stage
@@ -72,7 +72,7 @@ class FunctionParser:
 
 
 def accept(given: Sequence[str] | dict[str, Any], command: str = "") -> None:
-    """Refuse old names and numbers that are not finite, and let own modules that are named be found.
+    """Refuse old names, numbers that are not finite and classes whose module does not import.
 
     Args:
         given: The content of a configuration file, or a command line with its YAML files.
@@ -84,4 +84,4 @@ def accept(given: Sequence[str] | dict[str, Any], command: str = "") -> None:
     refuse_renamed(given, command)
     for place, content in given_contents(given):
         refuse_not_finite(content, place)
-        admit(content)
+        import_classes(content)
