@@ -42,6 +42,7 @@ MAY_IMPORT = {
     "stages": METHODS | {"data", "refine", "segmenters", "callbacks", "tracking", "renamed", "errors", "cli"},
     "plan": {"artifacts", "renamed", "ranges", "own_modules", "shipped"},
     "report": {"artifacts", "metrics", "plan", "arguments"},
+    "new_method": {"artifacts", "plan", "arguments", "shipped"},
     "bench": {
         "artifacts",
         "plan",

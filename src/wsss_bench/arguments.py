@@ -19,7 +19,7 @@ def add_matrix_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "experiment",
         type=Path,
-        help="path of an experiment, such as experiments/mini.yaml; or the name of an own or a shipped one: mini",
+        help="path of an experiment, such as experiments/mini.yaml; or its name, own or shipped: mini",
     )
     parser.add_argument(
         "--methods",
@@ -33,6 +33,6 @@ def add_matrix_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--configs",
         type=Path,
-        help="own folder of configurations, before the shipped one (default: the nearest folder `configs` above "
-        "the experiment, or that of the working directory)",
+        help="own folder of configurations, read before the shipped one (default: the nearest folder "
+        "`configs` above the experiment, or that of the working directory)",
     )

@@ -84,9 +84,7 @@ def _import_problem(class_path: str, error: BaseException, advice: str) -> str:
     """What went wrong when the module of a class was imported, and where."""
     file, line = _origin(error)
     said = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
-    return (
-        f"{class_path} cannot be imported: {file}, line {line}: {type(error).__name__}: {said}; {advice}"
-    )
+    return f"{class_path} cannot be imported: {file}, line {line}: {type(error).__name__}: {said}; {advice}"
 
 
 def _origin(error: BaseException) -> tuple[str, int]:

@@ -169,12 +169,15 @@ def _type_names(kinds: str) -> str:
 
 
 def _no_such_class(class_path: str) -> str:
-    """The classes that a module, which was imported, defines itself."""
+    """That a module, which was imported, lacks a class, and those that it defines."""
     module, _, name = class_path.rpartition(".")
     found = sys.modules.get(module)
-    classes = [key for key, value in vars(found).items() if getattr(value, "__module__", "") == module]
-    where = getattr(found, "__file__", None) or module
-    return f"{where} has no class {name!r}; {nearest(name, [key for key in classes if not key.startswith('_')])}"
+    classes = [
+        key
+        for key, value in vars(found).items()
+        if isinstance(value, type) and value.__module__ == module and not key.startswith("_")
+    ]
+    return f"{getattr(found, '__file__', None) or module} has no class {name!r}; {nearest(name, classes)}"
 
 
 def _options(class_path: str, name: str) -> str:

@@ -15,7 +15,7 @@ EXPERIMENTS = (PACKAGE / "experiments").resolve()
 
 
 def with_shipped_configs(arguments: Iterable[str]) -> list[str]:
-    """A command line whose `--config configs/...` is the shipped file where the user has none of that path."""
+    """A command line whose `--config configs/...` is the shipped file if the user has none of that path."""
     words: list[str] = []
     for word in arguments:
         option, equals, value = word.partition("=")

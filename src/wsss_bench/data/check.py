@@ -178,7 +178,12 @@ def _read(source: Source, image_id: str, with_labels: bool, with_mask: bool) -> 
 def register(commands: Any) -> None:
     """Add the command to the sub-commands of `wsss-bench data`."""
     parser = commands.add_parser("check", help="compare a data set on disk with its config")
-    parser.add_argument("--config", type=Path, required=True, help="such as configs/data/voc.yaml; or the name of a shipped data set: voc")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        required=True,
+        help="such as configs/data/voc.yaml; or a name: voc",
+    )
     parser.set_defaults(run=run)
 
 

@@ -22,7 +22,7 @@ from wsss_bench.plan.schema import ConfigError, nearest, read_as
 from wsss_bench.plan.search_path import (
     config_folders,
     find_experiment,
-    hidden_experiment,
+    hides_shipped,
     list_configs,
     python_file,
 )
@@ -75,7 +75,7 @@ def read_files(
         content, name = with_methods(content, methods), "-".join([name, *methods])
     folder = _read_needed(config_folders(file, configs), content)
     notes = folder.notes()
-    if (hidden := hidden_experiment(experiment, file)) is not None:
+    if hides_shipped(experiment, file):
         notes.append(f"the experiment is {file}, in place of the shipped one of this name")
     return ExperimentFiles(name, file, content, folder, tuple(notes))
 
@@ -170,9 +170,7 @@ def _read_needed(folders: Sequence[Path], experiment: Experiment) -> ConfigFolde
 
     def read(keys: Iterable[str]) -> list[dict[str, Any]]:
         wanted = {key: empty.listed[key] for key in keys if key in empty.listed}
-        contents.update(
-            {key: _read_config(key, path) for key, path in wanted.items() if key not in contents}
-        )
+        contents.update({key: _read_config(key, path) for key, path in wanted.items() if key not in contents})
         return [contents[key] for key in wanted]
 
     datasets = [*experiment.data, *([experiment.train_on] if experiment.train_on else [])]
@@ -209,8 +207,8 @@ def _refuse_without_yaml(method: str, configs: ConfigFolder) -> None:
     if method in configs.methods() or (file := python_file(method, configs.root)) is None:
         return
     raise ConfigError(
-        f"{configs.path(METHODS, method)} does not exist, but {file} does: a method is found by its YAML file. "
-        f"Write it, with model.class_path and bench as docs/add_a_method.md says; "
+        f"{configs.path(METHODS, method)} does not exist, but {file} does: a method is found by its YAML "
+        "file. Write it, with model.class_path and bench as docs/add_a_method.md says; "
         "`wsss-bench new-method NAME` writes both files of a method as an example"
     )
 

@@ -1,4 +1,4 @@
-"""Where experiments and configurations are found: the user's own files first, the shipped ones behind them."""
+"""Where experiments and configurations are found: own files first, the shipped ones behind them."""
 
 from __future__ import annotations
 
@@ -34,11 +34,10 @@ def find_experiment(name: Path) -> Path:
     )
 
 
-def hidden_experiment(name: Path, file: Path) -> Path | None:
-    """The shipped experiment that an own `file` was found in place of, if `name` names both."""
-    shipped = EXPERIMENTS / f"{name.with_suffix('')}.yaml"
+def hides_shipped(name: Path, file: Path) -> bool:
+    """Whether an own `file` was found by a name that a shipped experiment has too."""
     is_own = EXPERIMENTS not in file.resolve().parents
-    return shipped if name != file and is_own and shipped.is_file() else None
+    return name != file and is_own and (EXPERIMENTS / name).with_suffix(".yaml").is_file()
 
 
 def config_folders(experiment: Path, given: Path | None = None) -> list[Path]:
