@@ -16,7 +16,7 @@ export NO_ALBUMENTATIONS_UPDATE = 1
 export WSSS_DATA ?= data
 
 .DEFAULT_GOAL := help
-.PHONY: help install crf bench plan table check fast test lint data data-check perf clean
+.PHONY: help install crf bench plan table new-method check fast test lint data data-check perf clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -36,7 +36,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml $(CONSTRAINTS)
 crf: $(VENV)/.installed  ## build the CRF extension (needs a C++ compiler and Python 3.10 to 3.12)
 	$(PIP_INSTALL) $(CRF)
 
-bench: install  ## run a benchmark matrix: make bench [EXPERIMENT=experiments/voc.yaml] [ARGS='--jobs 2']
+bench: install  ## run a benchmark matrix: make bench [EXPERIMENT=voc] [ARGS='--methods cam,foo']
 	@$(BIN)/wsss-bench bench $(EXPERIMENT) --runs $(RUNS) $(ARGS)
 
 plan: install  ## show what `make bench` would run, and how long it may take
@@ -44,6 +44,9 @@ plan: install  ## show what `make bench` would run, and how long it may take
 
 table: install  ## print the table of what is done
 	@$(BIN)/wsss-bench table $(EXPERIMENT) --runs $(RUNS) $(ARGS)
+
+new-method: install  ## write the files of a new method: make new-method NAME=foo [LIKE=cam]
+	@$(BIN)/wsss-bench new-method '$(NAME)' $(if $(LIKE),--like '$(LIKE)')
 
 data: install  ## make the mini world
 	@$(BIN)/wsss-bench data mini --root $(WSSS_DATA)/mini

@@ -43,6 +43,9 @@ def test_there_is_no_commit_outside_a_checkout(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "__file__", str(tmp_path / "package" / "artifacts" / "run.py"))
     (tmp_path / "package").mkdir()
     assert run.commit.__wrapped__() == ""
+    git(tmp_path, "init")  # of a project with an environment in it
+    git(tmp_path, "commit", "--allow-empty", "-m", "one")
+    assert run.commit.__wrapped__() == ""
 
 
 def test_a_change_of_the_configurations_or_of_an_own_module_is_a_local_change(tmp_path, monkeypatch):

@@ -193,12 +193,14 @@ def open_stage(
 
 @lru_cache(maxsize=1)
 def commit() -> str:
-    """Commit of the source tree; empty outside a checkout.
+    """Commit of the source tree; empty outside a checkout, and where one only surrounds an installation.
 
     `+` marks local changes in the package or in the folder `configs` of the checkout.
     """
     package = Path(__file__).parents[1]
     try:
+        if not _git(package, "ls-files"):
+            return ""
         configs = Path(_git(package, "rev-parse", "--show-toplevel")) / "configs"
         changed = _git(package, "status", "--porcelain", "--", ".", str(configs))
         return _git(package, "rev-parse", "--short=12", "HEAD") + ("+" if changed else "")

@@ -65,9 +65,16 @@ class ConfigFolder:
         return self.listed.get(key, self.root / key)
 
     def notes(self) -> list[str]:
-        """What was read in place of another file of the same name."""
-        keys = [key for key in self.contents if key in self.hidden]
-        return [f"read from {self.root} in place of shipped files: {', '.join(sorted(keys))}"] if keys else []
+        """What was read in place of shipped files, and shipped overlays that lie over such files."""
+        own = [key for key in self.contents if key in self.hidden]
+        stems = tuple(key.removesuffix("yaml") for key in own)
+        over = [
+            key
+            for key in self.contents
+            if key not in own and key.startswith(stems) and self.root not in self.listed[key].parents
+        ]
+        said = (("read from {} in place of shipped files", own), ("shipped overlays lie over these", over))
+        return [f"{text.format(self.root)}: {', '.join(sorted(keys))}" for text, keys in said if keys]
 
     def names(self, kind: str) -> list[str]:
         """Names of the files in a subfolder, without overlays."""

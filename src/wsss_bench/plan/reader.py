@@ -75,6 +75,8 @@ def read_files(
         content, name = with_methods(content, methods), "-".join([name, *methods])
     folder = _read_needed(config_folders(file, configs), content)
     notes = folder.notes()
+    if folder.root.is_dir() and not any(folder.root in path.parents for path in folder.listed.values()):
+        notes.append(f"{folder.root} has no file such as methods/<name>.yaml; only shipped ones are read")
     if hides_shipped(experiment, file):
         notes.append(f"the experiment is {file}, in place of the shipped one of this name")
     return ExperimentFiles(name, file, content, folder, tuple(notes))
