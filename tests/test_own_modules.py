@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from wsss_bench.own_modules import admit
+from wsss_bench.cli import main
+from wsss_bench.own_modules import admit, import_classes
 
 OWN = "from wsss_bench.data.sources.voc import VOC\n\n\nclass Mine(VOC):\n    pass\n"
 PLANTED = "raise SystemExit('a planted module was run')\n"
@@ -41,6 +42,70 @@ def test_an_installed_module_wins(folder, monkeypatch):
     admit({"model": "csv.Mine"})
     (folder / "csv.py").write_text(PLANTED)
     assert Path(importlib.import_module("csv").__file__).parent != folder
+
+
+BROKEN = [
+    (
+        "import math\n\nx = math.nope\n",
+        "line 3: AttributeError: module 'math' has no attribute 'nope'; correct",
+    ),
+    ("def f(:\n    pass\n", "line 1: SyntaxError: invalid syntax; correct this line"),
+    ("if True:\nx = 1\n", "line 2: IndentationError: expected an indented block"),
+    (
+        "\nimport no_such_package_here\n",
+        "line 2: ModuleNotFoundError: No module named 'no_such_package_here'; inst",
+    ),
+    ("from math import nope\n", "line 1: ImportError: cannot import name 'nope' from 'math'"),
+    ("import sys\n\nsys.exit('not\\na script')\n", "line 3: SystemExit: not a script; correct"),
+    ("import json\n\njson.loads('{')\n", "line 3: JSONDecodeError: Expecting property name"),
+    ("def f():\n    raise KeyError('inner')\n\n\nf()\n", "line 2: KeyError: 'inner'"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), BROKEN)
+def test_a_module_that_does_not_import_is_named_with_the_line(folder, text, message):
+    (folder / "broken_method.py").write_text(text)
+    config = {"trainer": {"callbacks": [{"class_path": "broken_method.Mine"}]}}
+    with pytest.raises(ValueError, match=r"broken_method\.Mine cannot be imported: ") as caught:
+        import_classes(config)
+    assert f"{folder}/broken_method.py, {message}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_line_may_be_in_another_file_of_an_own_package(folder, monkeypatch):
+    (folder / "broken_package").mkdir()
+    (folder / "broken_package" / "__init__.py").write_text("from . import inner\n")
+    (folder / "broken_package" / "inner.py").write_text("\n\n1 / 0\n")
+    with pytest.raises(ValueError, match=r"broken_package/inner\.py, line 3: ZeroDivisionError"):
+        import_classes({"class_path": "broken_package.method.Mine"})
+
+
+def test_absent_modules_and_short_names_are_left_to_the_parser(folder):
+    import_classes({"class_path": "no_such_module_here.Mine", "model": {"class_path": "CAM"}})
+    import_classes({"text": {"model": "package:mini/clip", "source": "a.b"}})  # no class path
+
+
+@pytest.mark.slow  # imports torch
+@pytest.mark.parametrize(
+    ("class_path", "message"),
+    [
+        (
+            "lists_of_mine.Fop",
+            "model: {folder}/lists_of_mine.py has no class 'Fop'; did you mean 'Foo'? Known: Foo",
+        ),
+        (
+            "no_such_module_here.Foo",
+            "install the module, put it into PYTHONPATH or run the command in its folder",
+        ),
+    ],
+)
+def test_a_class_that_does_not_exist(folder, class_path, message, capsys):
+    (folder / "lists_of_mine.py").write_text("from pathlib import Path\n\n\nclass Foo:\n    pass\n")
+    (folder / "a.yaml").write_text(f"model: {{class_path: {class_path}}}\n")
+    assert main(["fit", "--config", "a.yaml", "--out", "out"]) == 1
+    error = capsys.readouterr().err
+    assert message.format(folder=folder) in error
+    assert error.count("\n") == 1
 
 
 @pytest.mark.slow  # a cold start, which is what is tested

@@ -144,8 +144,8 @@ def _said(lines: list[Line], at: int, class_path: str) -> str:
         return _no_such_class(class_path)
     if class_path and re.match(r"(No module named|Not possible to load)", text):
         return (
-            f"class_path {class_path!r} cannot be imported ({text}); name module and class, and make the "
-            "module known by installing it or by PYTHONPATH"
+            f"class_path {class_path!r} cannot be imported ({text}); name module and class, and install the "
+            "module, put it into PYTHONPATH or run the command in its folder"
         )
     expected = EXPECTED.match(text)
     if expected is None:
