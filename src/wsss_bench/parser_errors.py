@@ -140,9 +140,9 @@ def _said(lines: list[Line], at: int, class_path: str) -> str:
     if unknown := UNKNOWN.search(text):
         name = next(filter(None, unknown.groups()))
         return f"{class_path or 'this command'} has no option {name!r}; {_options(class_path, name)}"
-    if class_path and re.match(r"module '.*' has no attribute", text):
+    if class_path and text.startswith(f"module {class_path.rpartition('.')[0]!r} has no attribute"):
         return _no_such_class(class_path)
-    if class_path and re.match(r"(No module named|Not possible to load)", text):
+    if class_path and re.match(r"(No module named|module '.*' has no attribute|Not possible to load)", text):
         return (
             f"class_path {class_path!r} cannot be imported ({text}); name module and class, and install the "
             "module, put it into PYTHONPATH or run the command in its folder"
@@ -171,7 +171,7 @@ def _type_names(kinds: str) -> str:
 def _no_such_class(class_path: str) -> str:
     """That a module, which was imported, lacks a class, and those that it defines."""
     module, _, name = class_path.rpartition(".")
-    found = sys.modules.get(module)
+    found = sys.modules[module]
     classes = [
         key
         for key, value in vars(found).items()
