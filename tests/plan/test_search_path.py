@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -69,8 +70,9 @@ def test_an_unknown_experiment_names_the_shipped_and_the_own_ones(folder):
     message = r"no experiment 'mni'; did you mean 'mini'\? shipped: .*mini, .*voc.*; own, in .*: deep/mine$"
     with pytest.raises(ConfigError, match=message):
         find_experiment(Path("mni"))
-    with pytest.raises(ConfigError, match=r"no experiment 'elsewhere/mine\.yaml'"):
-        find_experiment(Path("elsewhere/mine.yaml"))
+    for name in ("elsewhere/mine.yaml", "experiments", ".", "..", "v1.5"):
+        with pytest.raises(ConfigError, match=f"no experiment {re.escape(repr(name))}; "):
+            find_experiment(Path(name))
 
 
 def test_own_methods_overlays_and_data_join_the_shipped_ones(folder):

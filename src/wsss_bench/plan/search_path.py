@@ -21,7 +21,7 @@ def find_experiment(name: Path) -> Path:
     """
     if name.is_file():
         return name
-    file = name.with_name(f"{name.name}.yaml") if name.suffix != ".yaml" else name
+    file = _with_suffix(name)
     bare = Path(*file.parts[1:]) if file.parts[:1] == (EXPERIMENTS.name,) else file
     for path in (file, Path(EXPERIMENTS.name, bare), EXPERIMENTS / bare):
         if path.is_file():
@@ -37,7 +37,7 @@ def find_experiment(name: Path) -> Path:
 def hides_shipped(name: Path, file: Path) -> bool:
     """Whether an own `file` was found by a name that a shipped experiment has too."""
     is_own = EXPERIMENTS not in file.resolve().parents
-    return name != file and is_own and (EXPERIMENTS / name).with_suffix(".yaml").is_file()
+    return name != file and is_own and (EXPERIMENTS / _with_suffix(name)).is_file()
 
 
 def config_folders(experiment: Path, given: Path | None = None) -> list[Path]:
@@ -100,6 +100,10 @@ def python_file(method: str, own: Path) -> Path | None:
             if file.is_file():
                 return file
     return None
+
+
+def _with_suffix(name: Path) -> Path:
+    return name if name.suffix == ".yaml" else Path(f"{name}.yaml")
 
 
 def _own_folder(experiment: Path) -> Path:
