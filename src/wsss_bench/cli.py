@@ -53,8 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"wsss-bench: unknown command {name!r}; expected one of {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
+    rest = with_shipped_configs(rest)
     try:
-        return import_module(COMMANDS[name][0]).main(with_shipped_configs(rest))
+        return import_module(COMMANDS[name][0]).main(rest)
     except BrokenPipeError:  # `wsss-bench table ... | head`
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (else Python complains when it flushes at its end)
         return 1
