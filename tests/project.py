@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from wsss_bench.plan import search_path
+
 METHODS = {
     "cam": {
         "model": {"class_path": "fake.CAM", "init_args": {"width": 8}},
@@ -111,5 +113,7 @@ class Project:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project that stands alone, without the shipped configurations, of which some have its names."""
+    monkeypatch.setattr(search_path, "CONFIGS", tmp_path / "nothing_shipped" / "configs")
     return Project(tmp_path)
