@@ -64,6 +64,7 @@ WITHOUT_TORCH = [
     "wsss_bench.bench.command",
     "wsss_bench.report.command",
     "wsss_bench.data.command",
+    "wsss_bench.new_method.command",
 ]
 
 
