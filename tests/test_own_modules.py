@@ -37,6 +37,14 @@ def test_a_named_module_is_found_and_another_is_not(folder):
             importlib.import_module(name)
 
 
+def test_a_named_module_is_found_while_the_parser_reads_a_file_elsewhere(
+    folder, tmp_path_factory, monkeypatch
+):
+    admit({"trainer": {"plugins": [{"class_path": "my_data.Mine"}]}})
+    monkeypatch.chdir(tmp_path_factory.mktemp("stage"))
+    assert importlib.import_module("my_data").__file__ == str(folder / "my_data.py")
+
+
 def test_an_installed_module_wins(folder, monkeypatch):
     monkeypatch.delitem(sys.modules, "csv")
     admit({"model": "csv.Mine"})

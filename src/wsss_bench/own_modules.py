@@ -29,13 +29,14 @@ class WorkingDirectory(MetaPathFinder):
 
     def __init__(self) -> None:
         self.names: set[str] = set()
+        self.folder = ""  # kept, since the parser changes into the folder of a file while it reads it
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if path is not None or name not in self.names:  # with a path it is part of a package that was found
             return None
-        return PathFinder.find_spec(name, [os.getcwd()])
+        return PathFinder.find_spec(name, [self.folder])
 
 
 _finder = WorkingDirectory()
@@ -48,6 +49,7 @@ def admit(content: Any) -> None:
         content: What a YAML file or an option holds.
     """
     _finder.names.update(class_path.partition(".")[0] for class_path in _class_paths(content))
+    _finder.folder = os.getcwd()
     if _finder not in sys.meta_path:
         sys.meta_path.append(_finder)
 
