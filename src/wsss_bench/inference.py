@@ -90,6 +90,7 @@ class Predicts(Protocol):
 
     seed_placement: Placement
     segmentation_placement: Placement
+
     @property
     def gradients_at_inference(self) -> bool:
         return False

@@ -139,7 +139,7 @@ def score_seeds(
                 if own_background not in (None, found):
                     raise ValueError(
                         f"{folder}: the seed of image {image_id!r} has {'a' if found else 'no'} background "
-                        "score of the method, those before it have not the same; make all seeds with one method"
+                        "score of the method, unlike those before it; make all seeds with one method"
                     )
                 own_background = found
             sweep = holdout_sweep if image_id in chosen_on else other_sweep
