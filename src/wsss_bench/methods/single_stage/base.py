@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from zlib import crc32
 
-import torch
 from torch import Tensor, nn
 
 from wsss_bench.losses.classification import multilabel_soft_margin
@@ -106,15 +104,3 @@ class SingleStageMethod(Method):
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         return self.network.parameter_groups(self.head_lr_scale, *self.projections())
-
-
-def image_noise(image_ids: Sequence[str], step: int, size: Sequence[int], device: torch.device) -> Tensor:
-    """Random numbers `(B, *size)`, uniform in [0, 1).
-
-    Row `b` depends on `image_ids[b]` and `step` only, so that several ranks draw what a single process draws.
-    """
-    rows = []
-    for image_id in image_ids:
-        generator = torch.Generator().manual_seed(crc32(f"{image_id} {step}".encode()))
-        rows.append(torch.rand(tuple(size), generator=generator))
-    return torch.stack(rows).to(device)
