@@ -39,6 +39,7 @@ MAY_IMPORT = {
     "callbacks": BLOCKS,
     "tracking": {"artifacts"},
     "stages": METHODS | {"data", "refine", "segmenters", "callbacks", "tracking", "renamed", "errors", "cli"},
+    "contract": METHODS | {"data", "mini", "plan", "stages", "arguments", "errors"},
     "plan": {"artifacts", "renamed", "ranges"},
     "report": {"artifacts", "metrics", "plan", "arguments"},
     "bench": {

@@ -46,8 +46,5 @@ def test_dropout_of_an_image_does_not_depend_on_the_rest_of_the_batch():
     torch.testing.assert_close(image_dropout(features[1:], 0.3, ["b", "c"], 7, "head"), whole[1:])
     assert whole.unique().tolist() == pytest.approx([0, 1 / 0.7])
     assert whole.mean() == pytest.approx(1, abs=0.1)
-    for other in (
-        image_dropout(features, 0.3, ["a", "b", "c"], 8, "head"),
-        image_dropout(features, 0.3, ["a", "b", "c"], 7),
-    ):
-        assert not torch.equal(other, whole)
+    for step, place in ((8, "head"), (7, "")):
+        assert not torch.equal(image_dropout(features, 0.3, ["a", "b", "c"], step, place), whole)

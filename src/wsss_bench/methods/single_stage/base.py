@@ -37,6 +37,7 @@ class SingleStageMethod(Method):
     """
 
     batch_type = ImageBatch
+    idle_at_first = ("network.decoder.",)
 
     def __init__(
         self,

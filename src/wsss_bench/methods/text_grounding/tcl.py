@@ -74,6 +74,7 @@ class TCL(Method):
     supervision = "caption"
     batch_type = CaptionBatch
     open_vocabulary = True
+    idle_at_first = ("grounding.segmenter.decoder.", "grounding.segmenter.block.")
 
     def __init__(
         self,
