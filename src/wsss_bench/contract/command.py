@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import sys
 import time
 import traceback
@@ -19,7 +20,6 @@ from wsss_bench.contract.subject import Subject
 from wsss_bench.contract.world import cached_world
 from wsss_bench.errors import explain
 from wsss_bench.plan.config import MethodFile
-from wsss_bench.processes import ranks_end_with_this_process
 
 
 def main(argv: list[str]) -> int:
@@ -39,20 +39,19 @@ def main(argv: list[str]) -> int:
     names = options.only or list(CHECKS)
     refuse_unknown_checks(path, content)
     print(f"contract of {path}: {len(names)} checks on the small mini world", flush=True)
+    logging.disable(logging.WARNING)  # Lightning's tips would stand between the lines
     subject = Subject(str(path), content, cached_world())
     build(subject)
     started = time.monotonic()
-    with TemporaryDirectory() as folder, ranks_end_with_this_process():
+    with TemporaryDirectory() as folder:
         pair = RankPair(Path(folder) / "store")
         try:
             failed = [name for name in names if not report(name, subject, pair)]
         finally:
             pair.close()
     seconds = time.monotonic() - started
-    print(
-        f"{len(failed)} of {len(names)} checks failed" if failed else "the method meets the contract", end=""
-    )
-    print(f" ({seconds:.0f} s)")
+    verdict = f"{len(failed)} of {len(names)} checks failed" if failed else "the method meets the contract"
+    print(f"{verdict} ({seconds:.0f} s)")
     return 1 if failed else 0
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -49,7 +51,10 @@ def two_ranks(subject: Subject, pair: Callable[[], RankPair]) -> None:
             config = subject.config(folder / f"{ranks}", trainer=trainer)
             (folder / f"{ranks}.yaml").write_text(yaml.safe_dump(config))
         train_late(0, str(folder / "1.yaml"))
-        pair().call(train_late, str(folder / "2.yaml"))
+        try:
+            pair().call(train_late, str(folder / "2.yaml"))
+        except RuntimeError as error:  # with the traceback of a rank
+            raise Failure(f"a training on two ranks stops: {str(error).strip().splitlines()[-1]}") from error
         single, double = (torch.load(folder / f"{n}.pt", weights_only=True) for n in (1, 2))
     start = subject.fresh().state_dict()
     moved = 0
@@ -73,8 +78,9 @@ def train_late(rank: int, config: str) -> None:
         rank: Of this process.
         config: Configuration file of the train stage.
     """
-    cli = FitCLI(["--config", config])
-    check_training(cli)
+    with redirect_stdout(StringIO()):
+        cli = FitCLI(["--config", config])
+        check_training(cli)
     method: Any = cli.model
     method.total_steps, method.progress = LATE, 1.0
     # adaptive optimisers turn rounding of small gradients into full steps

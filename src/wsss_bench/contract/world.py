@@ -16,6 +16,8 @@ def cached_world() -> Path:
     """The small mini world in the user's cache folder, made there if it is absent: half a minute."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     root = Path(cache) / "wsss_bench" / "contract"
+    if not root.is_dir():
+        print(f"making the small mini world in {root} ...", flush=True)
     write_mini_world(root, "small", 0, 1)
     lists = root / "voc" / "ImageSets" / "Segmentation"
     first = "\n".join((lists / "val.txt").read_text().split()[:4])

@@ -133,6 +133,7 @@ def check_prediction(cli: PredictCLI) -> None:
     Raises:
         FileNotFoundError, ValueError: with what to change.
     """
+    cli.check_claims()
     config, kind = cli.config_init, type(cli.model)
     maker = "seed_maps" if config.product == "seed" else "segmentation_logits"
     if getattr(kind, maker) is getattr(Method, maker):
