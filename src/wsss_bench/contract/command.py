@@ -7,11 +7,11 @@ import io
 import logging
 import sys
 import time
-import traceback
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from wsss_bench.arguments import LineParser
+from wsss_bench.contract.building import import_method, place_of
 from wsss_bench.contract.checks import CHECKS, run_check
 from wsss_bench.contract.configuration import find_method
 from wsss_bench.contract.outcome import LeftOut
@@ -40,8 +40,13 @@ def main(argv: list[str]) -> int:
     refuse_unknown_checks(path, content)
     print(f"contract of {path}: {len(names)} checks on the small mini world", flush=True)
     logging.disable(logging.WARNING)  # Lightning's tips would stand between the lines
-    subject = Subject(str(path), content, cached_world())
-    build(subject)
+    try:
+        import_method(content.model.class_path)
+        subject = Subject(str(path), content, cached_world())
+        with contextlib.redirect_stdout(io.StringIO()):
+            _ = subject.kind  # builds it
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     started = time.monotonic()
     with TemporaryDirectory() as folder:
         pair = RankPair(Path(folder) / "store")
@@ -66,21 +71,6 @@ def refuse_unknown_checks(path: Path, content: MethodFile) -> None:
             raise ValueError(f"{path}: bench.contract.{name}: no such check; known: {', '.join(CHECKS)}")
 
 
-def build(subject: Subject) -> None:
-    """Build the method before the first check.
-
-    Raises:
-        ValueError: its class cannot be imported or built, in one sentence.
-    """
-    class_path = subject.content.model.class_path
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            _ = subject.kind
-    except Exception as error:
-        sentence = explain(error) or _place_of(error)
-        raise ValueError(f"{subject.name}: {class_path} cannot be built: {sentence}") from error
-
-
 def report(name: str, subject: Subject, pair: RankPair) -> bool:
     """Run a check and print its line; False if it failed."""
     started = time.monotonic()
@@ -94,7 +84,7 @@ def report(name: str, subject: Subject, pair: RankPair) -> bool:
     except LeftOut as reason:
         outcome, sentence = "left out", f": {reason}"
     except Exception as error:  # of the method's own code
-        outcome, sentence = "failed", f": {explain(error) or _place_of(error)}"
+        outcome, sentence = "failed", f": {explain(error) or place_of(error)}"
     seconds = time.monotonic() - started
     print(f"  {outcome:<10}{name} ({seconds:.1f} s){sentence}", flush=True)
     return outcome != "failed"
@@ -107,11 +97,3 @@ def _allowed(name: str, subject: Subject) -> str:
     settings = {"tolerance": deviation.tolerance, "precision": deviation.precision}
     given = ", ".join(f"{key} {value}" for key, value in settings.items() if value is not None)
     return f": with {given}, since {deviation.reason}"
-
-
-def _place_of(error: BaseException) -> str:
-    """An error of the method's own code in one line, with the innermost place that is not of a library."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if "site-packages" not in frame.filename] or frames
-    message = " ".join(str(error).split())
-    return f"{type(error).__name__} in {own[-1].filename}, line {own[-1].lineno}: {message}"

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wsss_bench.contract.building import build
 from wsss_bench.data.datamodule import WSSSDataModule
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.optim import build_optimizer
 from wsss_bench.plan.config import Deviation, MethodFile
 from wsss_bench.plan.yaml_files import merge
-from wsss_bench.stages.fit import FitCLI
 from wsss_bench.types import Batch, CaptionBatch, GroupBatch, ImageBatch, MaskBatch, PairBatch
 
 BATCH_SIZE = 4
@@ -59,8 +59,7 @@ class Subject:
 
     @cached_property
     def _built(self) -> tuple[Method, WSSSDataModule]:
-        cli = FitCLI(self.config(Path("nothing is written")))  # most of a second
-        return cli.model, cli.datamodule
+        return build(self.config(Path("nothing is written")))  # most of a second
 
     @property
     def kind(self) -> type[Method]:

@@ -7,7 +7,7 @@ its own losses, loss weights and start steps.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -37,7 +37,7 @@ class SingleStageMethod(Method):
     """
 
     batch_type = ImageBatch
-    idle_at_first = ("network.decoder.",)
+    idle_at_first: ClassVar[tuple[str, ...]] = ("network.decoder.",)
 
     def __init__(
         self,

@@ -129,6 +129,7 @@ class DALNet(SingleStageMethod):
     """
 
     supervision = "image+text"
+    idle_at_first = ("network.decoder.", "local_projection.")
 
     text_foreground: Tensor
     text_background: Tensor
