@@ -1,4 +1,4 @@
-"""Methods with one mistake each, which the contract must name, and some of ordinary kinds, which must pass."""
+"""Methods with one mistake each, which the contract must name, and ordinary ones, which must pass."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ class GradCAM(CAM):
 
 
 class MeanTeacher(Method):
-    """A student that is pulled to a teacher, an average of its weights over steps, in a ramp; two optimisers."""
+    """A student, pulled in a ramp to a teacher that averages its weights over steps; two optimisers."""
 
     supervision = "image"
     batch_type = ImageBatch

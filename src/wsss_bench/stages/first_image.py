@@ -34,12 +34,12 @@ class CheckedMaps:
         self, image: Tensor, labels: Tensor | None = None, references: Sequence[Any] = ()
     ) -> Tensor:
         maps = self._method.seed_maps(image, labels, references)
-        check_seed_maps(self._method, image, maps)
+        check_seed_maps(self._method, image, maps.detach())
         return maps
 
     def segmentation_logits(self, image: Tensor) -> Tensor:
         logits = self._method.segmentation_logits(image)
-        check_segmentation_logits(self._method, image, logits)
+        check_segmentation_logits(self._method, image, logits.detach())
         return logits
 
 
