@@ -44,12 +44,12 @@ def no_pair():
         (planted.NotFinite, "maps_have_the_right_shape_and_range", "not finite"),
         (
             planted.Idle,
-            "a_step_reaches_every_trainable_parameter",
+            REACHES,
             "no loss reaches unused.weight.*idle_at_first",
         ),
         (
             planted.MarkedButNeverUsed,
-            "a_step_reaches_every_trainable_parameter",
+            REACHES,
             "at the end of a training either",
         ),
         (planted.Constant, "maps_show_their_image", "constant over each image"),
