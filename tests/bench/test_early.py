@@ -141,8 +141,8 @@ def test_a_dry_run_of_what_fits_succeeds_and_writes_nothing(real, project):
         ({"model__init_args": {"backbone": "resnet10t", "weights": "/no/w.pth"}}, "/no/w.pth"),
         ({"model__init_args": {"weights": None, "optim": {"lr": -1}}}, "optim.lr is -1"),
         ({"data__view": "mask"}, "set data.view: image"),
-        ({"bench__supervision": "caption"}, "methods/cam.yaml: bench.supervision is caption, but CAM.supervision is image"),
-        ({"bench__pipeline": "single_stage"}, "bench.pipeline is single_stage, but CAM makes no segmentations"),
+        ({"bench__supervision": "caption"}, "bench.supervision is caption, but CAM.supervision is image"),
+        ({"bench__pipeline": "single_stage"}, "pipeline is single_stage, but CAM makes no segmentations"),
         ({"bench__trains": False}, "bench.trains is false, but CAM defines a training_loss"),
     ],
 )  # fmt: skip
