@@ -68,7 +68,9 @@ def test_a_planted_mistake_is_named(kind, check, sentence, mini_data):
 def test_ordinary_methods_meet_the_contract(kind, mini_data, rank_pair):
     one = subject(kind, mini_data)
     left_out = {}
-    for name in CHECKS:
+    # the others train as CAM does
+    names = CHECKS if kind is planted.MeanTeacher else [name for name in CHECKS if name != "two_ranks"]
+    for name in names:
         with suppress_left_out(left_out, name):
             run_check(name, one, lambda: rank_pair)
     assert "segmentation_does_not_depend_on_labels" in left_out
