@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
-from ranks import RankPair
 
 from wsss_bench.artifacts.files import write_mask
+from wsss_bench.contract.rank_pair import RankPair
 
 # before torch, OpenMP and the hubs are imported: one thread a process, no network
 os.environ["OMP_NUM_THREADS"] = "1"

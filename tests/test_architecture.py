@@ -40,6 +40,7 @@ MAY_IMPORT = {
     "callbacks": BLOCKS,
     "tracking": {"artifacts"},
     "stages": METHODS | {"data", "refine", "segmenters", "callbacks", "tracking", "renamed", "errors", "cli"},
+    "contract": METHODS | {"data", "mini", "plan", "stages", "arguments", "errors"},
     "plan": {"artifacts", "renamed", "ranges", "own_modules", "shipped"},
     "report": {"artifacts", "metrics", "plan", "arguments"},
     "new_method": {"artifacts", "plan", "arguments", "shipped"},

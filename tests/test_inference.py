@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from wsss_bench.inference import (
     InferenceConfig,
+    Predicts,
     normalize_peaks,
     seed_score_maps,
     segmentation_probabilities,
@@ -19,7 +20,7 @@ from wsss_bench.types import InferenceSample
 GOLDEN = paths.GOLDEN / "clims"
 
 
-class Average:
+class Average(Predicts):
     """A method whose maps are 4x4 block means of the colour channels, which mirror with the image."""
 
     device = torch.device("cpu")
@@ -38,7 +39,7 @@ class Average:
         return torch.cat([torch.full_like(image[:, :1], 0.5), image], dim=1)
 
 
-class Recorded:
+class Recorded(Predicts):
     """Replays the per-scale outputs of the published network, already added to their mirror image."""
 
     device = torch.device("cpu")

@@ -5,7 +5,7 @@ import paths
 import pytest
 import torch
 
-from wsss_bench.inference import InferenceConfig, normalize_peaks, seed_score_maps
+from wsss_bench.inference import InferenceConfig, Predicts, normalize_peaks, seed_score_maps
 from wsss_bench.placement import CornerAligned, CroppedGrid, Stretched
 from wsss_bench.readout import threshold_mask
 from wsss_bench.types import InferenceSample
@@ -69,7 +69,7 @@ def test_corner_aligned_covers_images_that_are_no_tiles(size):
     assert drawn[0, 0, 0, 496:].tolist() == [62.0] * 4  # Caffe has no value after column 496
 
 
-class Recorded:
+class Recorded(Predicts):
     """Replays the outputs of the authors' network at four scales, mirror images already added."""
 
     device = torch.device("cpu")

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from wsss_bench.crf.densecrf import CRFConfig
-from wsss_bench.inference import InferenceConfig, segmentation_probabilities
+from wsss_bench.inference import InferenceConfig, Predicts, segmentation_probabilities
 from wsss_bench.placement import CornerAligned, Stretched
 from wsss_bench.published_readout import (
     PublishedReadout,
@@ -25,7 +25,7 @@ MCIS = Tiles(401, 267, (0.485, 0.456, 0.406))
 PATCH = 16
 
 
-class Patches:
+class Patches(Predicts):
     """A patch embedding without padding in place of a ViT: five random linear maps of each patch."""
 
     device = torch.device("cpu")
@@ -114,7 +114,7 @@ def test_tiles_are_those_of_mcis(size):
     assert np.sum(scores.argmax(dim=0).numpy() != golden["label"]) <= 5
 
 
-class Sampling:
+class Sampling(Predicts):
     """Logits of three classes from every eighth pixel, as LargeFOV lies on its tiles."""
 
     device = torch.device("cpu")

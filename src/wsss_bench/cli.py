@@ -22,6 +22,7 @@ COMMANDS = {
     "refine": ("wsss_bench.stages.refine", "turn seeds into pseudo masks"),
     "evaluate": ("wsss_bench.stages.evaluate", "score seeds or masks under a protocol"),
     "bench": ("wsss_bench.bench.command", "run a benchmark matrix and print its table"),
+    "contract": ("wsss_bench.contract.command", "check a method of your own on the small mini world"),
     "table": ("wsss_bench.report.command", "print the table of what is done"),
     "new-method": ("wsss_bench.new_method.command", "write the two files of a new method"),
 }

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -91,11 +92,48 @@ class Predicts(Protocol):
     segmentation_placement: Placement
 
     @property
+    def gradients_at_inference(self) -> bool:
+        return False
+
+    @property
+    def seeds_with_background(self) -> bool:
+        return False
+
+    @property
     def device(self) -> torch.device: ...
 
     def seed_maps(self, image: Tensor, labels: Tensor | None, references: Sequence[Any]) -> Tensor: ...
 
     def segmentation_logits(self, image: Tensor) -> Tensor: ...
+
+    def zero_grad(self) -> None:
+        return None
+
+
+def seeds_of(
+    method: Predicts, image: Tensor, labels: Tensor | None = None, references: Sequence[Any] = ()
+) -> Tensor:
+    """`seed_maps` of a method, with gradients inside where it needs them, and none outside."""
+
+    def seed_maps(image: Tensor, labels: Tensor | None) -> Tensor:
+        return method.seed_maps(image, labels, references)
+
+    return _run(method, seed_maps, image, labels)
+
+
+def logits_of(method: Predicts, image: Tensor) -> Tensor:
+    """`segmentation_logits` of a method, with gradients inside where it needs them, and none outside."""
+    return _run(method, method.segmentation_logits, image)
+
+
+def _run(method: Predicts, maps_of: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
+    if not method.gradients_at_inference:
+        return maps_of(*inputs)
+    with torch.inference_mode(False), torch.enable_grad():
+        # tensors of the inference mode cannot be saved for a backward pass; copies can
+        maps = maps_of(*(tensor if tensor is None else tensor.clone() for tensor in inputs)).detach()
+    method.zero_grad()
+    return maps
 
 
 def predict(method: Predicts, sample: InferenceSample, product: Product, config: InferenceConfig) -> Any:
@@ -123,10 +161,12 @@ def seed_score_maps(method: Predicts, sample: InferenceSample, config: Inference
         empty = np.zeros((0, 1, 1), np.float16)
         return ScoreMaps(sample.image_id, np.zeros(0, np.uint8), empty, (height, width), empty)
     labels = torch.as_tensor(sample.labels, device=method.device)[None]
-    keep = torch.as_tensor(classes, device=method.device)
+    own_background = int(method.seeds_with_background)
+    chosen = [*range(own_background), *(classes + own_background)]
+    keep = torch.as_tensor(chosen, device=method.device)
 
     def forward(image: Tensor) -> Tensor:
-        return method.seed_maps(image, labels.expand(len(image), -1), sample.references)[:, keep]
+        return seeds_of(method, image, labels.expand(len(image), -1), sample.references)[:, keep]
 
     base = base_size(height, width, config)
     placement = placement_of(method.seed_placement, config)
@@ -135,13 +175,20 @@ def seed_score_maps(method: Predicts, sample: InferenceSample, config: Inference
     for scale in config.scales:
         image = _to_tensor(sample.image, base, scale, method.device)
         maps = maps_of(forward, placement, with_mirror(image, config.flip), config)
-        maps = maps[:1] + maps[1:].flip(-1) if config.flip else maps  # (1, K, h, w)
+        maps = maps[:1] + maps[1:].flip(-1) if config.flip else maps  # (1, K, h, w), or background and K
         full.append(placement.draw(maps, image.shape[-2:], (height, width)))
         strided.append(resize(maps, [(n - 1) // STRIDE + 1 for n in (height, width)]))
-    scores, coarse = (
-        normalize_peaks(torch.stack(maps).sum(dim=0)[0]).half().cpu().numpy() for maps in (full, strided)
-    )
-    return ScoreMaps(sample.image_id, (classes + 1).astype(np.uint8), scores, (height, width), coarse)
+    total, coarse = (torch.stack(maps).sum(dim=0)[0] for maps in (full, strided))
+    background = None
+    if own_background:
+        views = len(config.scales) * (2 if config.flip else 1)
+        background = (total[0] / views).half().cpu().numpy()
+        scores, strided_scores = (_above_background(maps[1:], maps[0] / views) for maps in (total, coarse))
+    else:
+        scores, strided_scores = normalize_peaks(total), normalize_peaks(coarse)
+    values = (classes + 1).astype(np.uint8)
+    arrays = [maps.half().cpu().numpy() for maps in (scores, strided_scores)]
+    return ScoreMaps(sample.image_id, values, arrays[0], (height, width), arrays[1], background)
 
 
 def segmentation_probabilities(
@@ -161,7 +208,7 @@ def segmentation_probabilities(
     for scale in sorted({1.0, *config.multi_scales}):
         image = _to_tensor(sample.image, base, scale, method.device)
         in_mean = scale in config.multi_scales
-        logits = maps_of(method.segmentation_logits, placement, with_mirror(image, in_mean), config)
+        logits = maps_of(partial(logits_of, method), placement, with_mirror(image, in_mean), config)
         logits = placement.draw(logits, image.shape[-2:], (height, width))
         if not config.background:
             logits = without_background(logits)
@@ -180,6 +227,15 @@ def segmentation_probabilities(
 def normalize_peaks(maps: Tensor) -> Tensor:
     """Divide each map of `(..., h, w)`, >= 0, by its maximum plus 1e-5; the result is in [0, 1)."""
     return maps / (maps.amax(dim=(-2, -1), keepdim=True) + PEAK_EPSILON)
+
+
+def _above_background(maps: Tensor, background: Tensor) -> Tensor:
+    """Normalised `(K, h, w)` maps, 0 where they do not exceed the background `(h, w)`.
+
+    Such a pixel is background under every threshold, for whoever reads the seeds.
+    """
+    scores = normalize_peaks(maps)
+    return scores.where(scores > background, torch.zeros_like(scores))
 
 
 def without_background(logits: Tensor) -> Tensor:

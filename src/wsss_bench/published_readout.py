@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import cv2
@@ -27,6 +28,7 @@ from wsss_bench.inference import (
     InferenceConfig,
     Predicts,
     base_size,
+    logits_of,
     maps_of,
     placement_of,
     with_mirror,
@@ -126,7 +128,7 @@ def published_probabilities(
     for scale in readout.scales:
         view = _view(sample.image, scale, readout, config).to(method.device)
         views = with_mirror(view, readout.mirror != "none")
-        scores = _scores(method.segmentation_logits, placement, views, (height, width), readout, config)
+        scores = _scores(partial(logits_of, method), placement, views, (height, width), readout, config)
         scores = scores[0] if len(scores) == 1 else _fuse(readout.mirror, scores[0], scores[1].flip(-1))
         fused = scores if fused is None else _fuse(over_scales, fused, scores)
     assert fused is not None

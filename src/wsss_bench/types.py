@@ -138,3 +138,6 @@ class ScoreMaps(NamedTuple):
     size: tuple[int, int]  # (H, W) of the original image
     # (K, ceil(H / 4), ceil(W / 4)) float16: scales summed at stride 4, input of random walks
     strided: np.ndarray | None = None
+    # (h, w) float16 in [0, 1]: the method's own background score, where it has one; scores that do not exceed
+    # it are 0
+    background: np.ndarray | None = None

@@ -141,6 +141,9 @@ def test_a_dry_run_of_what_fits_succeeds_and_writes_nothing(real, project):
         ({"model__init_args": {"backbone": "resnet10t", "weights": "/no/w.pth"}}, "/no/w.pth"),
         ({"model__init_args": {"weights": None, "optim": {"lr": -1}}}, "optim.lr is -1"),
         ({"data__view": "mask"}, "set data.view: image"),
+        ({"bench__supervision": "caption"}, "bench.supervision is caption, but CAM.supervision is image"),
+        ({"bench__pipeline": "single_stage"}, "pipeline is single_stage, but CAM makes no segmentations"),
+        ({"bench__trains": False}, "bench.trains is false, but CAM defines a training_loss"),
     ],
 )  # fmt: skip
 def test_a_dry_run_builds_what_stages_need(real, project, capsys, changes, words):

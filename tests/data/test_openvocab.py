@@ -24,7 +24,7 @@ from wsss_bench.data.sources.openvocab import (
     COCOStuff,
 )
 from wsss_bench.data.sources.voc import VOC
-from wsss_bench.inference import InferenceConfig, segmentation_probabilities
+from wsss_bench.inference import InferenceConfig, Predicts, segmentation_probabilities
 from wsss_bench.placement import Stretched
 from wsss_bench.types import InferenceSample
 
@@ -177,7 +177,7 @@ def test_check_needs_no_labels_where_nothing_is_trained_on(tmp_path):
     assert findings.histogram["val"][:4].tolist() == [1, 0, 1, 0]  # of the classes that the masks show
 
 
-class Sure:
+class Sure(Predicts):
     """Certain of background in every pixel, and prefers the second of two classes."""
 
     device = torch.device("cpu")

@@ -5,8 +5,7 @@ import paths
 import torch
 from torch.nn import functional as F
 
-from wsss_bench.losses.gather import gather_rows, rows_before
-from wsss_bench.losses.ranks import mean_over_ranks
+from wsss_bench.losses.ranks import gather_rows, mean_over_ranks, rows_before
 from wsss_bench.methods.text_grounding.image_segmenter import hard_masks
 from wsss_bench.methods.text_grounding.info_nce import (
     INITIAL_LOG_SCALE,

@@ -7,7 +7,7 @@ from gathered_terms import gathered_terms
 from golden_clip import golden
 from torch.nn import functional as F
 
-from wsss_bench.losses.gather import gather_rows, rows_before
+from wsss_bench.losses.ranks import gather_rows, rows_before
 from wsss_bench.methods.text_grounding.info_nce import INITIAL_LOG_SCALE, info_nce, info_nce_of_cosines
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import distributed
 
-from wsss_bench.losses.ranks import mean_over_ranks, sum_over_ranks
+from wsss_bench.losses.ranks import image_dropout, mean_over_ranks, mean_over_valid, sum_over_ranks
 
 
 def gradients_on_a_rank(rank, counts):
@@ -31,3 +31,20 @@ def test_without_items_mean_and_sum_are_zero_with_zero_gradient():
     loss.backward()
     assert loss.item() == 0
     assert weight.grad.item() == 0
+
+
+def test_mean_over_valid_is_the_mean_over_the_pixels_that_count():
+    losses = torch.arange(24.0).reshape(2, 3, 4)
+    valid = losses % 5 == 0
+    assert mean_over_valid(losses, valid) == pytest.approx(10.0)
+    assert mean_over_valid(losses, torch.zeros_like(valid)) == 0
+
+
+def test_dropout_of_an_image_does_not_depend_on_the_rest_of_the_batch():
+    features = torch.ones(3, 4, 50)
+    whole = image_dropout(features, 0.3, ["a", "b", "c"], 7, "head")
+    torch.testing.assert_close(image_dropout(features[1:], 0.3, ["b", "c"], 7, "head"), whole[1:])
+    assert whole.unique().tolist() == pytest.approx([0, 1 / 0.7])
+    assert whole.mean() == pytest.approx(1, abs=0.1)
+    for step, place in ((8, "head"), (7, "")):
+        assert not torch.equal(image_dropout(features, 0.3, ["a", "b", "c"], step, place), whole)

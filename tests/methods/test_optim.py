@@ -1,12 +1,14 @@
 """Schedules and optimisers against the authors' arrays (IRN's PolyOptimizer, ToCo's PolyWarmupAdamW)."""
 
+import copy
+
 import numpy as np
 import paths
 import pytest
 import torch
 from torch import nn
 
-from wsss_bench.methods.optim import OptimConfig, build_optimizer, build_schedule, poly_warmup
+from wsss_bench.methods.optim import OptimConfig, build_optimizer, build_schedule, optims_of, poly_warmup
 
 GOLDEN = paths.GOLDEN
 
@@ -57,3 +59,39 @@ def test_weight_decay_is_exactly_as_written():
 def test_unknown_group_key_is_refused():
     with pytest.raises(ValueError, match="lr_mult"):
         build_optimizer([{"params": [], "lr_mult": 2}], OptimConfig())
+
+
+def test_a_group_with_its_own_optimiser_is_trained_by_it():
+    """Joined optimisers do what each of them does alone, also after their state was stored and loaded."""
+    own = OptimConfig(name="adamw", lr=0.01, decay="cosine", warmup_steps=2)
+    shared = OptimConfig(name="sgd", lr=0.1, momentum=0.9)
+    start = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
+
+    def groups(values):
+        first, second = (nn.Parameter(value.clone()) for value in values)
+        return [{"params": [first], "optim": own}, {"params": [second], "lr_scale": 2.0}]
+
+    def stepped(parts, steps):
+        for _ in range(steps):
+            for optimizer, schedule in parts:
+                for group in optimizer.param_groups:
+                    for parameter in group["params"]:
+                        parameter.grad = parameter.detach() * 2
+                optimizer.step()
+                schedule.step()
+
+    def made(groups):
+        optimizer = build_optimizer(groups, shared)
+        return optimizer, build_schedule(optimizer, optims_of(groups, shared), 10)
+
+    joined, alone = groups(start), groups(start)
+    stepped([made([group]) for group in alone], 6)
+    first = made(joined)
+    stepped([first], 3)
+    resumed = groups([group["params"][0].detach() for group in joined])
+    second = made(resumed)
+    for one, other in zip(first, second, strict=True):
+        other.load_state_dict(copy.deepcopy(one.state_dict()))
+    stepped([second], 3)
+    for expected, found in zip(alone, resumed, strict=True):
+        torch.testing.assert_close(found["params"][0], expected["params"][0], rtol=0, atol=0)

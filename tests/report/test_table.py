@@ -378,7 +378,9 @@ def full_world(world: World) -> None:
     pending = world.cell("pending")
     world.score(pending, "seed", "train", [], world.stage("seed", pending, {}, state="new"), state="new")
     world.plan.products.append(ScoredProduct(better, "pseudo_mask", "train", "densecrf", None, "no crf"))
-    floor = world.cell("zero", pipeline="zero_shot", supervision="none", trains=False, remark="rebuilt")
+    floor = world.cell(
+        "zero", pipeline="zero_shot", supervision="none", trains=False, role="floor", remark="rebuilt"
+    )
     ceiling = world.cell("full", pipeline="upper_bound", supervision="mask")
     for cell, miou in ((floor, 0.4), (ceiling, 0.8)):
         for split in ("val", "val_ood"):

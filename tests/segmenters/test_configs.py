@@ -2,7 +2,6 @@
 
 import shutil
 
-import marker
 import numpy as np
 import paths
 import pytest
@@ -10,6 +9,7 @@ import torch
 import yaml
 
 from wsss_bench.artifacts.files import read_manifest, read_mask, write_mask
+from wsss_bench.contract import marker
 from wsss_bench.inference import InferenceConfig, predict
 from wsss_bench.methods.optim import build_optimizer
 from wsss_bench.plan.reader import read_configs

@@ -94,8 +94,8 @@ def mask_path(folder: Path | str, image_id: str) -> Path:
 def write_seed(folder: Path | str, maps: ScoreMaps) -> None:
     """Write the score maps of one image.
 
-    Arrays: `classes` (K,) uint8, `scores` (K, h, w) float16, `size` (2,) int32 (H, W), and `strided` float16
-    where the method gives it.
+    Arrays: `classes` (K,) uint8, `scores` (K, h, w) float16, `size` (2,) int32 (H, W), and `strided` and
+    `background` float16 where the method gives them.
     """
     arrays: dict[str, Any] = {
         "classes": np.asarray(maps.classes, np.uint8),
@@ -104,6 +104,8 @@ def write_seed(folder: Path | str, maps: ScoreMaps) -> None:
     }
     if maps.strided is not None:
         arrays["strided"] = np.asarray(maps.strided, np.float16)
+    if maps.background is not None:
+        arrays["background"] = np.asarray(maps.background, np.float16)
     write_atomically(seed_path(folder, maps.image_id), lambda file: np.savez_compressed(file, **arrays))
 
 
@@ -120,7 +122,7 @@ def read_seed(folder: Path | str, image_id: str) -> ScoreMaps:
             f"no seed for image {image_id!r} in {folder}; run the seed stage on its split"
         )
     try:
-        arrays = read_arrays(path, ("classes", "scores", "size", "strided"))
+        arrays = read_arrays(path, ("classes", "scores", "size", "strided", "background"))
         return check_seed_arrays(image_id, arrays)
     except Exception as error:  # zipfile, zlib, numpy, or content that is no seed
         raise ValueError(f"{path} is not a readable seed file ({error}); {how_to_mend(path)}") from error

@@ -18,7 +18,8 @@ def check_seed_arrays(image_id: str, arrays: dict[str, np.ndarray]) -> ScoreMaps
 
     Args:
         image_id: Id of the image.
-        arrays: Content of the file: `classes`, `scores`, `size` and, where there are any, `strided`.
+        arrays: Content of the file: `classes`, `scores`, `size` and, where there are any, `strided` and
+            `background`.
 
     Raises:
         ValueError: an array is missing, has another type or shape, or has scores outside [0, 1].
@@ -40,7 +41,13 @@ def check_seed_arrays(image_id: str, arrays: dict[str, np.ndarray]) -> ScoreMaps
         _check_maps("strided", strided, len(classes))
         if strided.size and not (np.isfinite(strided).all() and strided.min() >= 0):
             raise ValueError("strided has scores that are negative or not finite")
-    return ScoreMaps(image_id, classes.astype(np.uint8), scores, (height, width), strided)
+    background = arrays.get("background")
+    if background is not None and not (background.shape == scores.shape[1:] and _in_unit_range(background)):
+        raise ValueError(
+            f"background is {background.dtype} {background.shape} for scores {scores.shape}; expected one "
+            "map of the size of theirs, in [0, 1]"
+        )
+    return ScoreMaps(image_id, classes.astype(np.uint8), scores, (height, width), strided, background)
 
 
 def _size(size: np.ndarray) -> tuple[int, int]:

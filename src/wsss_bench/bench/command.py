@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from string import Template
+from typing import Any
 
 from rich.console import Console
 
@@ -24,7 +25,7 @@ from wsss_bench.bench.progress import LiveReporter, PlainReporter
 from wsss_bench.bench.runner import Failure, Machine, Reporter, Runner, gpus_of, locked
 from wsss_bench.bench.signals import Stopped, stop_signals
 from wsss_bench.bench.stalls import STALLED_MINUTES
-from wsss_bench.bench.validate import Depth, check_stages, source_of, validate
+from wsss_bench.bench.validate import Depth, check_stages, methods_of, source_of, validate
 from wsss_bench.plan.again import stages_to_run_again
 from wsss_bench.plan.description import describe
 from wsss_bench.plan.plan import Plan, Stage, StageFolder, distinct
@@ -82,7 +83,7 @@ def main(argv: list[str]) -> int:
         states = states_of(plan)
         renewed = stages_to_run_again(plan, options.again, states)
         print_plan(plan, options.runs, states, renewed)
-        check_stages_to_run(stages_to_run(plan, states, renewed), depth_of_dry_run(plan))
+        check_stages_to_run(stages_to_run(plan, states, renewed), depth_of_dry_run(plan), methods_of(plan))
         return 0
     return run_bench(plan, options.runs, options.jobs, again=options.again, stalled_minutes=options.stalled)
 
@@ -135,7 +136,7 @@ def run_bench(
                 if launcher is None:
                     launcher = LocalLauncher()
                     launcher.warm_up()
-                    check_stages_to_run(missing)
+                    check_stages_to_run(missing, lambda stage: "build", methods_of(plan))
                 open_again(plan, states, renewed)
                 failures = run_stages(plan, runs, machine, launcher, stalled_minutes)
             publish(plan, runs)
@@ -169,20 +170,23 @@ def stages_to_run(plan: Plan, states: Mapping[str, StageState], renewed: Sequenc
 
 
 def check_stages_to_run(
-    stages: Sequence[Stage], depth: Callable[[Stage], Depth] = lambda stage: "build"
+    stages: Sequence[Stage],
+    depth: Callable[[Stage], Depth] = lambda stage: "build",
+    methods: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
     """Check the configurations of stages in a process of its own.
 
     Args:
         stages: The stages that will run.
         depth: How a stage is checked.
+        methods: As in `validate`.
 
     Raises:
         ValueError: all messages of all stages.
     """
     if stages:
         print("loading packages, checking the configurations (about 20 s) ...", flush=True)
-        validate(distinct(stages), LocalLauncher(check_stages), depth)
+        validate(distinct(stages), LocalLauncher(check_stages), depth, methods)
 
 
 def depth_of_dry_run(plan: Plan) -> Callable[[Stage], Depth]:

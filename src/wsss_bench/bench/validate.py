@@ -8,7 +8,8 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ from wsss_bench.artifacts.layout import LOG_FILE
 from wsss_bench.bench.launchers import Job, Launcher
 from wsss_bench.bench.runner import tail
 from wsss_bench.errors import explain
-from wsss_bench.plan.plan import Stage
+from wsss_bench.plan.plan import Plan, Stage
 
 SHOWN_NAMES = 5
 Depth = Literal["parse", "build", "build if there is data"]
@@ -32,23 +33,31 @@ def check_stages(arguments: list[str]) -> int:
     Args:
         arguments: The file to read and the file to write.
     """
-    from wsss_bench.stages.check import TryOut, check  # imports torch
+    from wsss_bench.stages.check import TryOut, check, check_class  # imports torch
 
     stages = read_json(arguments[0])
     try_out = TryOut()
-    complaints = _complaints(stages, check) or _complaints(
-        [stage for stage in stages if _can_be_built(stage)], try_out
+    complaints = (
+        _complaints(stages, lambda stage: check(stage["command"], stage["config"]))
+        or _complaints(
+            [stage for stage in stages if stage["method"]],
+            lambda stage: check_class(stage["config"], **stage["method"]),
+        )
+        or _complaints(
+            [stage for stage in stages if _can_be_built(stage)],
+            lambda stage: try_out(stage["command"], stage["config"]),
+        )
     )
     write_json(arguments[1], complaints)
     return 0
 
 
-def _complaints(stages: list[dict[str, Any]], check: Callable[[str, dict[str, Any]], None]) -> list[str]:
+def _complaints(stages: list[dict[str, Any]], check: Callable[[dict[str, Any]], None]) -> list[str]:
     """What is wrong, with the stages that it is wrong with."""
     found: dict[str, list[str]] = {}
     for stage in stages:
         try:
-            check(stage["command"], copy.deepcopy(stage["config"]))
+            check(copy.deepcopy(stage))
         except Exception as error:  # noqa: PERF203 (each check costs far more)
             # a bug, perhaps of an own class, keeps its traceback
             sentence = explain(error) or f"unexpected error\n{traceback.format_exc()}"
@@ -82,8 +91,22 @@ def _can_be_built(stage: dict[str, Any]) -> bool:
     return True
 
 
+def methods_of(plan: Plan) -> dict[str, dict[str, Any]]:
+    """File and `bench:` block of the method of each stage that builds one, by fingerprint."""
+    found = {}
+    for product in plan.products:
+        content, file = product.cell.content, f"configs/methods/{product.cell.method}.yaml"
+        for stage in plan.chain(product.evaluate) if product.evaluate else ():
+            if stage.config.get("model", {}).get("class_path") == content.model.class_path:
+                found[stage.fingerprint] = {"file": file, "bench": asdict(content.bench)}
+    return found
+
+
 def validate(
-    stages: list[Stage], launcher: Launcher, depth: Callable[[Stage], Depth] = lambda stage: "build"
+    stages: list[Stage],
+    launcher: Launcher,
+    depth: Callable[[Stage], Depth] = lambda stage: "build",
+    methods: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
     """Check `stages` in one process of `launcher`, whose target must be `check_stages`.
 
@@ -91,10 +114,12 @@ def validate(
         stages: The stages.
         launcher: Starts the process.
         depth: How a stage is checked.
+        methods: What the files of methods say about their classes, by fingerprint of a stage (`methods_of`).
 
     Raises:
         ValueError: all messages of all stages.
     """
+    methods = methods or {}
     if not stages:
         return
     with tempfile.TemporaryDirectory() as name:
@@ -108,6 +133,7 @@ def validate(
                         "command": stage.command,
                         "config": stage.config,
                         "depth": depth(stage),
+                        "method": methods.get(stage.fingerprint),
                     }
                     for stage in stages
                 ]

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wsss_bench.losses.precision import in_float32
-from wsss_bench.losses.ranks import mean_over_ranks
+from wsss_bench.losses.ranks import mean_over_valid
 from wsss_bench.types import IGNORE
 
 
@@ -32,7 +32,7 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     Returns:
         Scalar; 0 with zero gradient if all pixels are 255.
     """
-    return mean_over_ranks(_per_pixel(logits, labels)[labels != IGNORE])
+    return mean_over_valid(_per_pixel(logits, labels), labels != IGNORE)
 
 
 @in_float32
@@ -50,7 +50,7 @@ def balanced_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """
     loss = _per_pixel(logits, labels)
     foreground = (labels > 0) & (labels != IGNORE)
-    return 0.5 * mean_over_ranks(loss[labels == 0]) + 0.5 * mean_over_ranks(loss[foreground])
+    return 0.5 * mean_over_valid(loss, labels == 0) + 0.5 * mean_over_valid(loss, foreground)
 
 
 @in_float32

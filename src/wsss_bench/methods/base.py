@@ -12,13 +12,16 @@ from typing import Any, ClassVar, Literal, final
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torchmetrics.classification import MultilabelAveragePrecision
 
+from wsss_bench.inference import logits_of
 from wsss_bench.methods.gradient_guard import GradientGuard
-from wsss_bench.methods.optim import OptimConfig, build_optimizer, build_schedule
+from wsss_bench.methods.optim import OptimConfig, build_optimizer, build_schedule, optims_of
 from wsss_bench.metrics.miou import MeanIoU
 from wsss_bench.placement import Placement, Stretched
+from wsss_bench.ranges import check_range
 from wsss_bench.types import Batch, ImageBatch, MaskBatch
 
 
@@ -39,6 +42,19 @@ class Method(LightningModule, ABC):
     """Type of its training batches; None for a method that is not trained."""
     open_vocabulary: ClassVar[bool] = False
     """True if the classes at inference may differ from those of the training (which may have had none)."""
+    gradients_at_inference: ClassVar[bool] = False
+    """True if `seed_maps` or `segmentation_logits` differentiate (GradCAM): inference then runs them with
+    gradients, detaches what they return and drops the gradients of the parameters.
+    """
+    idle_at_first: ClassVar[tuple[str, ...]] = ()
+    """Beginnings of the names of parameters that no loss reaches at the first steps: behind a gate that is 0
+    before training, or used by a term that starts later. At the end of a training a loss must reach them.
+    """
+    seeds_with_background: ClassVar[bool] = False
+    """True if `seed_maps` puts a background score in front, `(B, 1 + C, h, w)`: a pixel is foreground only
+    where its best class exceeds it, besides the threshold. It is in [0, 1], comparable with class maps that
+    are divided by their maximum; over scales and mirror images it is averaged.
+    """
     seed_placement: Placement = Stretched()
     """How the maps of `seed_maps` lie on the image (`placement.py`)."""
     segmentation_placement: Placement = Stretched()
@@ -55,11 +71,13 @@ class Method(LightningModule, ABC):
         )
         self.mean_iou = MeanIoU(len(self.class_names) + 1)
         self._gradient_guard = GradientGuard()
+        self._set_progress: float | None = None
+        self._set_total_steps: int | None = None
 
     # What a subclass defines.
 
     def training_loss(self, batch: Any) -> dict[str, Tensor]:
-        """Loss terms of one batch by name, scalars that are already weighted; their sum is minimised."""
+        """Loss terms of one batch by name, scalars >= 0 that are already weighted; their sum is minimised."""
         raise TypeError(
             f"{type(self).__name__} does not train; use it with `wsss-bench predict` and no checkpoint"
         )
@@ -75,7 +93,7 @@ class Method(LightningModule, ABC):
             references: Other images of the classes (`types.Reference`), for methods that compare images.
 
         Returns:
-            `(B, C, h, w)`, >= 0.
+            `(B, C, h, w)`, >= 0; with `seeds_with_background` `(B, 1 + C, h, w)`.
         """
         raise TypeError(f"{type(self).__name__} has no seeds; it predicts product `segmentation` only")
 
@@ -88,8 +106,63 @@ class Method(LightningModule, ABC):
         return None
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Parameter groups for `optim.build_optimizer`; the default is one group of all parameters."""
+        """Parameter groups for `optim.build_optimizer`; the default is one group of all parameters.
+
+        A group with a key `optim` has an optimiser and a schedule of its own; all of them step together.
+        """
         return [{"params": list(self.parameters())}]
+
+    def after_step(self) -> None:
+        """Called after each step of the optimiser, without gradient: the place to update an EMA teacher.
+
+        All ranks have the same new weights here, and `global_step` is still the number of the step. Keep a
+        teacher as a module without `requires_grad`, so that it is in the checkpoint: a resumed training then
+        equals an uninterrupted one, and prediction has it.
+        """
+
+    # Where a training is.
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of the whole training; outside of one, the value that was set, or 1.
+
+        It follows from `trainer.max_steps` or `max_epochs` and the data, and is the same on all ranks and
+        after a resume.
+        """
+        if self._set_total_steps is not None:
+            return self._set_total_steps
+        return int(self.trainer.estimated_stepping_batches) if self._is_fitting() else 1
+
+    @total_steps.setter
+    def total_steps(self, value: int) -> None:
+        if value < 1:
+            raise ValueError(f"total_steps is at least 1, got {value}")
+        self._set_total_steps = value
+
+    @property
+    def progress(self) -> float:
+        """Share of the steps that are done, in [0, 1], for ramps; outside of a training 0, or what was set.
+
+        A value that is set holds in a training too, until it is set to None: tests look at a later moment so.
+        """
+        if self._set_progress is not None:
+            return self._set_progress
+        return min(1.0, self.global_step / self.total_steps)
+
+    @progress.setter
+    def progress(self, value: float | None) -> None:
+        check_range("progress", value, 0, 1)
+        self._set_progress = value
+
+    @property
+    def global_step(self) -> int:
+        """Number of optimiser steps that are done; with a `progress` that was set, those of that moment."""
+        if self._set_progress is not None:
+            return int(self._set_progress * self.total_steps)
+        return int(super().global_step)
+
+    def _is_fitting(self) -> bool:
+        return self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING
 
     # What is the same for all methods.
 
@@ -119,6 +192,13 @@ class Method(LightningModule, ABC):
         if getattr(self.trainer.precision_plugin, "scaler", None) is None:
             self._gradient_guard.add_step(self.parameters(), self.global_step)
 
+    @final
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """One step of the optimiser, then `after_step`."""
+        super().optimizer_step(*args, **kwargs)
+        with torch.no_grad():
+            self.after_step()
+
     def monitor(self, name: str, value: Tensor) -> None:
         """Log a number of this step that is no loss, as `train/<name>`; outside of a training, do nothing."""
         if self._trainer is not None:
@@ -130,7 +210,7 @@ class Method(LightningModule, ABC):
         if isinstance(batch, ImageBatch) and (logits := self.class_logits(batch.image)) is not None:
             self.mean_average_precision.update(logits.sigmoid(), batch.labels.long())
         elif isinstance(batch, MaskBatch):
-            logits = self.segmentation_logits(batch.image)
+            logits = logits_of(self, batch.image)
             logits = self.segmentation_placement.draw(logits, batch.image.shape[-2:], batch.mask.shape[1:])
             self.mean_iou.update(logits.argmax(1), batch.mask)
 
@@ -148,8 +228,10 @@ class Method(LightningModule, ABC):
     @final
     def configure_optimizers(self) -> Any:
         """Optimiser of `optim`, and its schedule, which is updated after every step."""
-        optimizer = build_optimizer(self.parameter_groups(), self.optim)
-        schedule = build_schedule(optimizer, self.optim, int(self.trainer.estimated_stepping_batches))
+        groups = self.parameter_groups()
+        optimizer = build_optimizer(groups, self.optim)
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = build_schedule(optimizer, optims_of(groups, self.optim), steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     @final

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -111,46 +112,113 @@ def vectors_without_decay(parameters: Iterable[nn.Parameter]) -> list[dict[str, 
     ]
 
 
-def build_optimizer(groups: list[dict[str, Any]], config: OptimConfig) -> Optimizer:
+def optims_of(groups: Sequence[dict[str, Any]], config: OptimConfig) -> list[OptimConfig]:
+    """The optimiser of each group with trainable parameters: its own, or `config`."""
+    trained = (group for group in groups if any(p.requires_grad for p in group["params"]))
+    return [group.get("optim", config) for group in trained]
+
+
+def build_optimizer(groups: Sequence[dict[str, Any]], config: OptimConfig) -> Optimizer:
     """Optimiser of the trainable parameters of `groups`.
 
     Args:
-        groups: Dicts with `params` and optionally `lr_scale` (factor of the learning rate) and
-            `weight_decay`.
+        groups: Dicts with `params` and optionally `lr_scale` (factor of the learning rate), `weight_decay`
+            and `optim` (an `OptimConfig` of its own in place of `config`).
         config: Optimiser and its hyperparameters.
+
+    Returns:
+        One optimiser; if groups have others of their own, one that steps them all.
 
     Raises:
         ValueError: a group has an unknown key.
     """
-    resolved = []
+    resolved: dict[OptimConfig, list[dict[str, Any]]] = {}
+    order = []
     for group in groups:
-        if unknown := set(group) - {"params", "lr_scale", "weight_decay"}:
+        if unknown := set(group) - {"params", "lr_scale", "weight_decay", "optim"}:
             raise ValueError(
-                f"parameter groups take params, lr_scale and weight_decay; got {sorted(unknown)}"
+                f"parameter groups take params, lr_scale, weight_decay and optim; got {sorted(unknown)}"
             )
         parameters = [parameter for parameter in group["params"] if parameter.requires_grad]
-        weight_decay = group.get("weight_decay", config.weight_decay)
+        own: OptimConfig = group.get("optim", config)
+        weight_decay = group.get("weight_decay", own.weight_decay)
         if parameters:
             scale = group.get("lr_scale", 1.0)
-            resolved.append({"params": parameters, "lr": config.lr * scale, "weight_decay": weight_decay})
+            order.append({"params": parameters, "lr": own.lr * scale, "weight_decay": weight_decay})
+            resolved.setdefault(own, []).append(order[-1])
+    parts = [_optimizer(members, own) for own, members in resolved.items()]
+    return parts[0] if len(parts) == 1 else JoinedOptimizer(order, parts)
+
+
+def _optimizer(groups: list[dict[str, Any]], config: OptimConfig) -> Optimizer:
     if config.name == "sgd":
         momentum = config.weight_decay if config.momentum == "published" else config.momentum
-        return torch.optim.SGD(resolved, lr=config.lr, momentum=momentum, nesterov=config.nesterov)
-    return torch.optim.AdamW(resolved, lr=config.lr, betas=config.betas, eps=config.eps)
+        return torch.optim.SGD(groups, lr=config.lr, momentum=momentum, nesterov=config.nesterov)
+    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps)
 
 
-def build_schedule(optimizer: Optimizer, config: OptimConfig, total_steps: int) -> LambdaLR:
-    """Schedule of `config` over `total_steps` optimiser steps; `step()` must be called after each of them."""
+class JoinedOptimizer(Optimizer):
+    """Several optimisers of different parameters as one: one step, one schedule, one state in checkpoints.
 
-    def factor(step: int) -> float:
-        if config.decay == "cosine":
-            return cosine_warmup(
-                step, total_steps, config.final_ratio, config.warmup_steps, config.warmup_ratio
-            )
-        if step >= config.warmup_steps:
-            step -= step % config.decay_every
-        if config.milestones and step >= config.warmup_steps:
-            return 0.1 ** sum(step >= round(share * total_steps) for share in config.milestones)
-        return poly_warmup(step, total_steps, config.power, config.warmup_steps, config.warmup_ratio)
+    Args:
+        groups: The parameter groups of all of them, in the order of the method.
+        parts: The optimisers; each has some of `groups`.
+    """
 
-    return LambdaLR(optimizer, factor)
+    def __init__(self, groups: list[dict[str, Any]], parts: Sequence[Optimizer]) -> None:
+        self._parts = list(parts)
+        self._members = [
+            [next(i for i, group in enumerate(groups) if group is own) for own in part.param_groups]
+            for part in parts
+        ]
+        super().__init__(groups, {})
+        self._share()
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """One step of each optimiser."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for part in self._parts:
+            part.step()
+        return loss
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load what `state_dict` returned."""
+        super().load_state_dict(state_dict)
+        self._share()
+
+    def _share(self) -> None:
+        """Let the optimisers use the groups and the state of this one."""
+        for part, members in zip(self._parts, self._members, strict=True):
+            part.param_groups = [self.param_groups[i] for i in members]
+            part.state = self.state
+
+
+def build_schedule(
+    optimizer: Optimizer, configs: OptimConfig | Sequence[OptimConfig], total_steps: int
+) -> LambdaLR:
+    """Schedule over `total_steps` optimiser steps; `step()` must be called after each of them.
+
+    Args:
+        optimizer: What `build_optimizer` made.
+        configs: That of all groups, or one for each (`optims_of`).
+        total_steps: Number of steps.
+    """
+    if isinstance(configs, OptimConfig):
+        configs = [configs] * len(optimizer.param_groups)
+    return LambdaLR(
+        optimizer, [partial(_factor, config=config, total_steps=total_steps) for config in configs]
+    )
+
+
+def _factor(step: int, config: OptimConfig, total_steps: int) -> float:
+    """Factor of the learning rate at a step."""
+    if config.decay == "cosine":
+        return cosine_warmup(step, total_steps, config.final_ratio, config.warmup_steps, config.warmup_ratio)
+    if step >= config.warmup_steps:
+        step -= step % config.decay_every
+    if config.milestones and step >= config.warmup_steps:
+        return 0.1 ** sum(step >= round(share * total_steps) for share in config.milestones)
+    return poly_warmup(step, total_steps, config.power, config.warmup_steps, config.warmup_ratio)

@@ -62,6 +62,29 @@ class PublishedResult:
 
 
 @dataclass(frozen=True)
+class Deviation:
+    """How a method may deviate from a check of the contract, and why.
+
+    Without `tolerance` and `precision` the check is left out.
+
+    Args:
+        reason: Why; printed by `wsss-bench contract`.
+        tolerance: Of `two_ranks`: largest difference between two ranks and one process, as a fraction of the
+            step. 0.01 for others.
+        precision: Of `two_ranks`: `trainer.precision` of the compared trainings. `32-true` for others.
+    """
+
+    reason: str
+    tolerance: float | None = None
+    precision: Literal["32-true", "64-true"] | None = None
+
+    def __post_init__(self) -> None:
+        check_range("tolerance", self.tolerance, above=0, below=1)
+        if not self.reason.strip():
+            raise ValueError("reason is empty; say why the method deviates from the contract")
+
+
+@dataclass(frozen=True)
 class MethodHints:
     """The `bench:` block of a method: what the plan and the table need to know about it.
 
@@ -72,6 +95,8 @@ class MethodHints:
         supervision: The annotation that it is trained with; decides the track of its row.
         backbone: Column `backbone` of the table.
         trains: False for a method without a train stage.
+        role: `method` competes; `floor` and `ceiling` are references, which the table names and the chart
+            draws as lines. By default `ceiling` for pipeline `upper_bound`, and `method` for all others.
         extra: What it was given beyond ImageNet weights and its supervision.
         threshold: The fixed background threshold of its seeds, in [0, 1]; null for a method without seeds.
         warm_start: Another method, trained first on the same data with the same random seed; training starts
@@ -81,28 +106,35 @@ class MethodHints:
             what is said for all, and the method over the refiner.
         remark: A note for readers of the table, in brackets behind the name of the row: `re-implementation`.
         paper: Published results.
+        contract: Deviations from the contract, by name of the check (`wsss-bench contract`).
     """
 
     pipeline: Literal["multi_stage", "single_stage", "zero_shot", "upper_bound"]
     supervision: Literal["none", "image", "image+text", "caption", "mask"]
     backbone: str
     trains: bool = True
+    role: Literal["floor", "ceiling", "method"] | None = None
     extra: list[Extra] = field(default_factory=list)
     threshold: float | None = None
     warm_start: str | None = None
     refine: dict[str, dict[str, Any]] = field(default_factory=dict)
     remark: str = ""
     paper: list[PublishedResult] = field(default_factory=list)
+    contract: dict[str, Deviation] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_range("threshold", self.threshold, 0, 1)
+        if self.supervision == "mask" and self.role in ("floor", "method"):
+            raise ValueError(
+                f"role is {self.role!r}, but supervision is 'mask'; set role: ceiling, since a method "
+                "that learns from true masks is no competitor"
+            )
 
     @property
-    def role(self) -> str:
-        """`floor` for a method without training, `ceiling` for one trained on true masks, else empty."""
-        if self.pipeline == "upper_bound":
-            return "ceiling"
-        return "" if self.trains else "floor"
+    def reference(self) -> str:
+        """`floor` or `ceiling` for a reference, else empty."""
+        role = self.role or ("ceiling" if self.pipeline == "upper_bound" else "method")
+        return "" if role == "method" else role
 
 
 @dataclass(frozen=True)

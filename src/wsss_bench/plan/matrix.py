@@ -41,7 +41,8 @@ class Cell:
 def expand(files: ExperimentFiles) -> list[Cell]:
     """All cells of an experiment in table order.
 
-    A method without training is deterministic, so it runs with the first random seed only.
+    A method without training is deterministic, so it runs with the first random seed only, unless networks
+    are trained on its seeds.
 
     Raises:
         ConfigError: an override or a variant that does not fit a method.
@@ -68,8 +69,9 @@ def expand(files: ExperimentFiles) -> list[Cell]:
         for row, variant in rows.items():
             override = experiment.override.get(variant.method, {})
             content = configs.method(variant.method, dataset, trainer, override, variant.override)
-            random_seeds = experiment.random_seeds if content.bench.trains else experiment.random_seeds[:1]
             path = configs.path(METHODS, variant.method)
+            is_random = content.bench.trains or content.bench.pipeline == "multi_stage"
+            random_seeds = experiment.random_seeds if is_random else experiment.random_seeds[:1]
             cells += [
                 Cell(row, variant.method, dataset, random_seed, content, path) for random_seed in random_seeds
             ]

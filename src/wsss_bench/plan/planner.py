@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -91,13 +92,13 @@ def plan_experiment(
         (cell.dataset, cell.row): _multi_stage(files, cell, absent) for cell in cells if _is_multi_stage(cell)
     }
     table = StageTable(files.name, folder, data or {})
-    products = [
-        product
-        for cell in cells
-        for product in _products(
-            table, files, cell, datasets[cell.dataset], multi_stages.get((cell.dataset, cell.row))
-        )
-    ]
+    products: dict[object, ScoredProduct] = {}
+    for cell in cells:
+        multi_stage = multi_stages.get((cell.dataset, cell.row))
+        for product in _products(table, files, cell, datasets[cell.dataset], multi_stage):
+            # what does not depend on the random seed is one run
+            key = (cell.dataset, cell.row, product.evaluate or id(product))
+            products.setdefault(key, product)
     notes = list(files.notes)
     notes += [note for after_seeds in multi_stages.values() for note in after_seeds.notes()]
     notes += short_trainings(table.stages.values())
@@ -110,7 +111,7 @@ def plan_experiment(
         experiment.jobs,
         datasets,
         table.stages,
-        products,
+        list(products.values()),
         notes=list(dict.fromkeys(notes)),
         segmenters={name: text for name, text in segmenters.items() if text is not None},
         data=table.data,
@@ -151,7 +152,9 @@ def _products(
     trained = train(table, files, cell)
     if _is_multi_stage(cell):
         assert multi_stage is not None
-        seed, product = seeds(table, configs, trained, configs.training_split)
+        # seeds without training are the same for every random seed
+        first = cell if hints.trains else replace(cell, random_seed=files.experiment.random_seeds[0])
+        seed, product = seeds(table, CellConfigs(first, data), trained, configs.training_split)
         return [product, *multi_stage.products(table, configs, seed)]
     products = []
     if hints.pipeline != "upper_bound" and protocol.train_split:

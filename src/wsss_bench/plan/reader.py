@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wsss_bench.own_modules import admit
-from wsss_bench.plan.config import Experiment
+from wsss_bench.plan.config import Experiment, MethodFile
 from wsss_bench.plan.config_folder import (
     DATA,
     METHODS,
@@ -26,7 +26,7 @@ from wsss_bench.plan.search_path import (
     list_configs,
     python_file,
 )
-from wsss_bench.plan.yaml_files import read_yaml
+from wsss_bench.plan.yaml_files import merge, read_yaml
 from wsss_bench.ranges import refuse_not_finite
 from wsss_bench.renamed import find_renamed
 
@@ -129,6 +129,18 @@ def read_experiment(path: Path) -> Experiment:
         if isinstance(values, list) and len(set(values)) < len(values):
             raise ConfigError(f"{path}: {key}: {values} names one twice; keep one")
     return experiment
+
+
+def read_method(file: Path, overlay: Path, trainer: dict[str, Any]) -> MethodFile:
+    """A method that need not be in a `configs` folder: its file, the overlay if that exists, and `trainer`.
+
+    Raises:
+        ConfigError: a file that is not valid.
+    """
+    kind = f"configs/{METHODS}"
+    layers = [_read_current(path, kind) for path in (file, overlay) if path == file or path.is_file()]
+    files = f"{file} with {overlay.name}" if len(layers) > 1 else str(file)
+    return read_as(MethodFile, merge(*layers, {"trainer": trainer}), files)
 
 
 def _read_config(key: str, path: Path) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def _draw(axis: Axes, title: str, rows: list[Row]) -> None:
         axis.annotate(
             f"{row.miou_mean:.1f}", (position, row.miou_mean / 2), ha="center", color="white", fontsize=9
         )
-        role = row.hints.role
+        role = row.hints.reference
         if row.product == "segmentation" and role:
             label = f"{role}: {row.method}"
             axis.axhline(row.miou_mean, color="0.4", linewidth=1, linestyle=LINES[role], label=label)

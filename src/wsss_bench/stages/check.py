@@ -11,6 +11,7 @@ from wsss_bench.cli import COMMANDS
 from wsss_bench.data.sources.base import Source
 from wsss_bench.errors import explain
 from wsss_bench.methods.base import Method
+from wsss_bench.stages.claims import check_claims
 
 
 def check(command: str, config: dict[str, Any]) -> None:
@@ -27,6 +28,22 @@ def check(command: str, config: dict[str, Any]) -> None:
         import_module(COMMANDS[command][0]).parse(config)
     except (ArgumentError, TypeError, ValueError, SystemExit) as error:
         raise ValueError(f"{command}: {explain(error) or error}") from error
+
+
+def check_class(config: dict[str, Any], bench: dict[str, Any], file: str) -> None:
+    """Check that the class of a stage is what the file of its method says, without building it.
+
+    Args:
+        config: Content of the stage's configuration file, which was checked.
+        bench: The `bench:` block of the method.
+        file: The file, for messages.
+
+    Raises:
+        ValueError: they disagree (`claims.check_claims`).
+    """
+    module, _, name = config["model"]["class_path"].rpartition(".")
+    view = config["data"].get("view", "image")
+    check_claims(getattr(import_module(module), name), bench, view, file)
 
 
 class TryOut:

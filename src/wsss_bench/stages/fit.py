@@ -86,6 +86,7 @@ def check_training(cli: FitCLI) -> None:
     Raises:
         FileNotFoundError, ValueError: with what to change.
     """
+    cli.check_claims()
     trainer = cli.trainer
     if trainer.accumulate_grad_batches != 1:
         raise ValueError(

@@ -19,6 +19,7 @@ from wsss_bench.artifacts.run import StageInfo, StageRun
 from wsss_bench.data.datamodule import WSSSDataModule
 from wsss_bench.methods.base import Method
 from wsss_bench.renamed import given_contents
+from wsss_bench.stages.claims import check_claims
 from wsss_bench.stages.cluster import check_world_size, slurm_plugins
 from wsss_bench.stages.parser import Instantiators, accept
 from wsss_bench.stages.planned import only_file, planned_stage
@@ -123,6 +124,17 @@ class StageCLI(LightningCLI):
             return super().instantiate_trainer(plugins=plugins, **kwargs)
         except (ValueError, TypeError) as error:
             raise ValueError(f"trainer: {error}; correct this argument") from error
+
+    def check_claims(self) -> None:
+        """Check that the class of the method is what the `bench:` block says, if one is given.
+
+        Raises:
+            ValueError: they disagree.
+        """
+        if self.config.bench:
+            files = [place for place, content in given_contents(self._argv) if "bench" in (content or {})]
+            file = files[-1].removesuffix(": ") if files else "this configuration"
+            check_claims(type(self.model), self.config.bench, self.datamodule.view, file)
 
     @property
     def out(self) -> Path:

@@ -30,6 +30,7 @@ from wsss_bench.methods.base import Method
 from wsss_bench.methods.checkpoint import load_state, read_checkpoint
 from wsss_bench.processes import ranks_end_with_this_process
 from wsss_bench.published_readout import PublishedReadout, published_probabilities
+from wsss_bench.stages.first_image import CheckedMaps
 from wsss_bench.stages.lightning_cli import StageCLI, callbacks_of, is_first_rank, record_cost
 from wsss_bench.stages.parser import Instantiators
 from wsss_bench.stages.ranks import Ranks
@@ -58,6 +59,7 @@ class Prediction(LightningModule):
         self.product: Product = product
         self.inference = inference
         self.published = published or {}
+        self._first: CheckedMaps | None = CheckedMaps(method)
 
     def load(self, path: Path) -> None:
         """Load the checkpoint of a train stage into the method.
@@ -72,9 +74,12 @@ class Prediction(LightningModule):
 
     def predict_step(self, sample: InferenceSample, batch_index: int) -> ScoreMaps | dict[str, np.ndarray]:
         """Seeds of one image, or its segmentation probabilities: those of `predict` and of each read-out."""
-        outputs = predict(self.method, sample, self.product, self.inference)
+        method = self._first or self.method
+        outputs = predict(method, sample, self.product, self.inference)
         for folder, readout in self.published.items():
-            outputs[folder] = published_probabilities(self.method, sample, readout, self.inference)
+            outputs[folder] = published_probabilities(method, sample, readout, self.inference)
+        if self.product == "segmentation" or sample.labels is None or sample.labels.any():
+            self._first = None
         return outputs
 
 
@@ -128,6 +133,7 @@ def check_prediction(cli: PredictCLI) -> None:
     Raises:
         FileNotFoundError, ValueError: with what to change.
     """
+    cli.check_claims()
     config, kind = cli.config_init, type(cli.model)
     maker = "seed_maps" if config.product == "seed" else "segmentation_logits"
     if getattr(kind, maker) is getattr(Method, maker):

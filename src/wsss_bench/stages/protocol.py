@@ -39,10 +39,12 @@ class EvaluationProtocol:
 
     def id_of(self, score: Score) -> str:
         """The protocol id. A chosen threshold is a result and not part of it; a fixed one is."""
+        scales, post = score.readout
+        post += "+background" if score.own_background else ""
         rule = f"fixed-{score.threshold:.2f}" if score.rule == "fixed" else score.rule
         return (
             f"{self.dataset}-{self.split}/n{score.n_images}/labels-{self.image_labels}/"
-            f"{'/'.join(score.readout)}/thr-{rule}/{self.checkpoint_rule}"
+            f"{scales}/{post}/thr-{rule}/{self.checkpoint_rule}"
         )
 
     def row(self, score: Score, source: Source) -> ScoredRow:

@@ -40,6 +40,7 @@ class Score:
         n_images: Images counted.
         headline: Whether the leaderboard ranks by this score.
         metric: The counts.
+        own_background: Whether the seeds hold a background score of the method, besides the threshold.
     """
 
     readout: Readout
@@ -48,6 +49,7 @@ class Score:
     n_images: int
     headline: bool
     metric: MeanIoU
+    own_background: bool = False
 
 
 def score_masks(
@@ -122,6 +124,7 @@ def score_seeds(
     fixed = thresholds.index(threshold)
     chosen_on = holdout_ids(ids, holdout)
     classes = 1 + len(source.class_names)
+    own_background: bool | None = None
     holdout_sweep, other_sweep = (ThresholdSweep(thresholds, classes) for _ in range(2))
     with _CountsOnDisk() as counts_on_disk:
         for index, image_id in enumerate(ids):
@@ -131,6 +134,14 @@ def score_seeds(
                     f"seed of image {image_id!r} is for an image of {maps.size} (height, width), its ground "
                     f"truth is {target.shape}; make the seeds from the same images"
                 )
+            if len(maps.classes):
+                found = maps.background is not None
+                if own_background not in (None, found):
+                    raise ValueError(
+                        f"{folder}: the seed of image {image_id!r} has {'a' if found else 'no'} background "
+                        "score of the method, unlike those before it; make all seeds with one method"
+                    )
+                own_background = found
             sweep = holdout_sweep if image_id in chosen_on else other_sweep
             counts = sweep.update(full_size_scores(maps), maps.classes, target, image_id)
             writer.add(0, index, sweep.confusion_at(fixed, counts))
@@ -141,7 +152,7 @@ def score_seeds(
             for position, choice in enumerate(choices[1:], start=1):
                 if ids[index] not in choice.left_out:
                     writer.add(position, index, other_sweep.confusion_at(choice.position, counts))
-    scores = [choice.score(readout, thresholds, len(ids)) for choice in choices]
+    scores = [choice.score(readout, thresholds, len(ids), bool(own_background)) for choice in choices]
     miou = functional.mean_iou(holdout_sweep.confusions() + other_sweep.confusions())
     return scores, {"threshold": thresholds, "miou": [float(value) for value in np.nan_to_num(miou)]}
 
@@ -154,11 +165,12 @@ class _Choice(NamedTuple):
     matrix: np.ndarray  # (K, K) confusion matrix over the counted images
     left_out: frozenset[str]  # images that are not counted
 
-    def score(self, readout: Readout, thresholds: Sequence[float], n_ids: int) -> Score:
+    def score(self, readout: Readout, thresholds: Sequence[float], n_ids: int, own_background: bool) -> Score:
         metric = MeanIoU(len(self.matrix))
         metric.update_confusion(self.matrix)
         n_images = n_ids - len(self.left_out)
-        return Score(readout, self.rule, thresholds[self.position], n_images, self.rule == "fixed", metric)
+        threshold, ranks = thresholds[self.position], self.rule == "fixed"
+        return Score(readout, self.rule, threshold, n_images, ranks, metric, own_background)
 
 
 def _choose(

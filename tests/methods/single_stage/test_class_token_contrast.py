@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from wsss_bench.methods.single_stage.base import image_noise
+from wsss_bench.losses.ranks import image_noise
 from wsss_bench.methods.single_stage.class_token_contrast import (
     ProjectionHead,
     class_token_contrast,

@@ -7,10 +7,8 @@ its own losses, loss weights and start steps.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-from zlib import crc32
+from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from wsss_bench.losses.classification import multilabel_soft_margin
@@ -39,6 +37,7 @@ class SingleStageMethod(Method):
     """
 
     batch_type = ImageBatch
+    idle_at_first: ClassVar[tuple[str, ...]] = ("network.decoder.",)
 
     def __init__(
         self,
@@ -106,15 +105,3 @@ class SingleStageMethod(Method):
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         return self.network.parameter_groups(self.head_lr_scale, *self.projections())
-
-
-def image_noise(image_ids: Sequence[str], step: int, size: Sequence[int], device: torch.device) -> Tensor:
-    """Random numbers `(B, *size)`, uniform in [0, 1).
-
-    Row `b` depends on `image_ids[b]` and `step` only, so that several ranks draw what a single process draws.
-    """
-    rows = []
-    for image_id in image_ids:
-        generator = torch.Generator().manual_seed(crc32(f"{image_id} {step}".encode()))
-        rows.append(torch.rand(tuple(size), generator=generator))
-    return torch.stack(rows).to(device)

@@ -25,8 +25,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wsss_bench.losses.ranks import image_noise
 from wsss_bench.methods.optim import OptimConfig
-from wsss_bench.methods.single_stage.base import SingleStageMethod, image_noise
+from wsss_bench.methods.single_stage.base import SingleStageMethod
 from wsss_bench.methods.single_stage.dalnet_losses import (
     CCLConfig,
     GIAConfig,
@@ -128,6 +129,7 @@ class DALNet(SingleStageMethod):
     """
 
     supervision = "image+text"
+    idle_at_first = ("network.decoder.", "local_projection.")
 
     text_foreground: Tensor
     text_background: Tensor

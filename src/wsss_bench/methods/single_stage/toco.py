@@ -29,8 +29,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wsss_bench.losses.ranks import image_noise
 from wsss_bench.methods.optim import OptimConfig
-from wsss_bench.methods.single_stage.base import SingleStageMethod, image_noise
+from wsss_bench.methods.single_stage.base import SingleStageMethod
 from wsss_bench.methods.single_stage.class_token_contrast import (
     ProjectionHead,
     class_token_contrast,

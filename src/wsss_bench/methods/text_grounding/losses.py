@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wsss_bench.losses.gather import gather_rows, rows_before
 from wsss_bench.losses.precision import in_float32
-from wsss_bench.losses.ranks import mean_over_ranks, summed_over_ranks
+from wsss_bench.losses.ranks import gather_rows, mean_over_ranks, rows_before, summed_over_ranks
 from wsss_bench.methods.text_grounding.info_nce import info_nce_of_cosines
 from wsss_bench.methods.text_grounding.text_segmenter import IGNORED_TOKEN
 

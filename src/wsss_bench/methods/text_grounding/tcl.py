@@ -23,8 +23,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from wsss_bench.losses.gather import gather_rows, rows_before
-from wsss_bench.losses.ranks import mean_over_ranks
+from wsss_bench.losses.ranks import gather_rows, mean_over_ranks, rows_before
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.optim import OptimConfig, vectors_without_decay
 from wsss_bench.methods.text_grounding.grounding import Grounding, MaskInference
@@ -75,6 +74,7 @@ class TCL(Method):
     supervision = "caption"
     batch_type = CaptionBatch
     open_vocabulary = True
+    idle_at_first = ("grounding.segmenter.decoder.", "grounding.segmenter.block.")
 
     def __init__(
         self,

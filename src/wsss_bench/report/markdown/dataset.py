@@ -80,5 +80,5 @@ class DatasetResults:
         """Name of a method with its role and remark; `*` where it was made from another commit."""
         ranking = [row for row in self.rows if row.method == method and row.headline]
         mark = "*" if any(row.commits != [self._commit] for row in ranking) else ""
-        words = [word for word in (self.hints[method].role, self.hints[method].remark) if word]
+        words = [word for word in (self.hints[method].reference, self.hints[method].remark) if word]
         return method + mark + (f" ({', '.join(words)})" if words else "")

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsss_bench.inference import InferenceConfig, Product, predict
+from wsss_bench.inference import InferenceConfig, Product, logits_of, predict, seeds_of
 from wsss_bench.methods.base import Method
 from wsss_bench.nn.normalize import ImageNetNormalize
 from wsss_bench.types import InferenceSample
@@ -35,29 +35,29 @@ class Unchanged(nn.Module):
 
 def sampling(method: Method) -> Method:
     """A copy of a method whose network only samples, with equal maps for all classes."""
-    method = deepcopy(method).eval()
+    copy: Any = deepcopy(method).eval()  # its networks are looked for by name
     classes = len(method.class_names)
 
     def patch_means(image: Tensor, patch: int) -> Tensor:
         return F.avg_pool2d(image.mean(dim=1, keepdim=True), patch).expand(-1, classes, -1, -1)
 
-    if grounding := getattr(method, "grounding", None):  # TCL and CoDe: four scores on the side of a patch
+    if grounding := getattr(copy, "grounding", None):  # TCL and CoDe: four scores on the side of a patch
         grounding.scores = lambda image, *_: F.interpolate(
             patch_means(image, grounding.clip.patch_size), scale_factor=4, mode="nearest"
         )
-    elif hasattr(method, "clip"):
-        method._cosines = lambda image: patch_means(image, method.clip.patch_size)
+    elif hasattr(copy, "clip"):
+        copy._cosines = lambda image: patch_means(image, copy.clip.patch_size)
     else:
-        _only_sample(method)
-        if hasattr(method, "coattention"):  # what is bright attends to what is bright, as after training
-            method.coattention.affinity.weight.data *= 100
-        if hasattr(method, "decoder"):  # the finest stage of a pyramid
-            for lateral in method.decoder.laterals[1:]:
+        _only_sample(copy)
+        if hasattr(copy, "coattention"):  # what is bright attends to what is bright, as after training
+            copy.coattention.affinity.weight.data *= 100
+        if hasattr(copy, "decoder"):  # the finest stage of a pyramid
+            for lateral in copy.decoder.laterals[1:]:
                 nn.init.zeros_(lateral.weight)
-        method.scales = ()  # DeepLabV2 without its smaller copies of the image
-        logits_of = method.segmentation_logits
-        method.segmentation_logits = lambda image: F.pad(0.1 * logits_of(image)[:, 1:], (0, 0, 0, 0, 1, 0))
-    return method
+        copy.scales = ()  # DeepLabV2 without its smaller copies of the image
+        logits_of = copy.segmentation_logits
+        copy.segmentation_logits = lambda image: F.pad(0.1 * logits_of(image)[:, 1:], (0, 0, 0, 0, 1, 0))
+    return copy
 
 
 def _only_sample(module: nn.Module) -> None:
@@ -109,13 +109,11 @@ def error(
     return (np.array(drawn) - expected) / sides
 
 
-def _cell_sides(
-    method: Method, product: Product, config: InferenceConfig, size: tuple[int, int]
-) -> list[float]:
+def _cell_sides(method: Any, product: Product, config: InferenceConfig, size: tuple[int, int]) -> list[float]:
     """Height and width of a cell in pixels of the image."""
-    maps_of = method.seed_maps if product == "seed" else method.segmentation_logits
+    maps_of = seeds_of if product == "seed" else logits_of
     with torch.no_grad():
-        side = 96 / maps_of(torch.zeros(1, 3, 96, 96)).shape[-1]
+        side = 96 / maps_of(method, torch.zeros(1, 3, 96, 96)).shape[-1]
     if hasattr(method, "side"):  # MCIS resizes the image to a square
         return [n * side / 96 for n in size]
     if hasattr(method, "grounding"):  # TCL and CoDe enlarge the map of patches

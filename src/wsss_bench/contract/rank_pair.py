@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 WORLD_SIZE = 2
 
@@ -41,7 +41,8 @@ class RankPair:
             connection.send((function, arguments))
         answers: dict[Connection, Any] = {}
         while len(answers) < WORLD_SIZE:
-            for connection in wait([c for c in self._connections if c not in answers]):
+            for ready in wait([c for c in self._connections if c not in answers]):
+                connection = cast(Connection, ready)
                 try:
                     succeeded, answer = connection.recv()
                 except EOFError:

@@ -1,0 +1,78 @@
+"""Checks of the maps of a method: their shape, and that they belong to their image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from wsss_bench.contract.outcome import Failure
+from wsss_bench.contract.subject import Subject
+from wsss_bench.inference import logits_of, seeds_of
+from wsss_bench.methods.base import Method
+from wsss_bench.stages.first_image import check_seed_maps, check_segmentation_logits
+
+SIZES = [(96, 96), (80, 104)]
+SAME = 1e-3
+"""Largest difference of maps that are the same but for rounding, as a fraction of their largest value."""
+
+
+def maps_have_the_right_shape_and_range(subject: Subject) -> None:
+    """Maps are finite, one for each class (and the background), and seeds are >= 0, at two image sizes."""
+    method = subject.fresh().eval()
+    if not subject.makes("seed_maps") and not subject.makes("segmentation_logits"):
+        raise Failure(
+            f"{subject.kind.__name__} defines neither seed_maps nor segmentation_logits; define one"
+        )
+    for size in SIZES:
+        image = torch.rand(2, 3, *size)
+        with torch.no_grad():
+            if subject.makes("seed_maps"):
+                labels = torch.ones(2, len(method.class_names))
+                check_seed_maps(method, image, seeds_of(method, image, labels))
+            if subject.makes("segmentation_logits"):
+                check_segmentation_logits(method, image, logits_of(method, image))
+
+
+def maps_show_their_image(subject: Subject) -> None:
+    """Maps differ between pixels, and between images with the same labels."""
+    complaint = _complaint(subject.fresh(), subject)
+    if complaint and subject.trains:  # a head that is 0 before training draws nothing yet
+        complaint = _complaint(subject.trained[0], subject)
+    if complaint:
+        raise Failure(complaint)
+
+
+def _complaint(method: Method, subject: Subject) -> str | None:
+    for place, maps in _maps(method.eval(), subject):
+        scale = max(maps.abs().max().item(), 1e-12)
+        if (maps.amax(dim=(2, 3)) - maps.amin(dim=(2, 3))).max() <= SAME * scale:
+            return f"{place} is constant over each image; a map per class needs a score per position"
+        if (maps - maps[:1]).abs().max() <= SAME * scale:
+            return f"{place} is the same for different images; compute it from `image`"
+    return None
+
+
+def maps_do_not_depend_on_the_batch(subject: Subject) -> None:
+    """An image has the same maps alone and among others: the maps of the right batch entry are returned."""
+    method = subject.fresh().eval()
+    batched = dict(_maps(method, subject))
+    alone = dict(_maps(method, subject, last=True))
+    for place, maps in batched.items():
+        difference = (maps[-1:] - alone[place]).abs().max().item()
+        if difference > SAME * max(maps.abs().max().item(), 1e-12):
+            raise Failure(
+                f"{place} of an image differs by {difference:.2g} with other images in the batch; return the "
+                "maps of batch entry b at position b, and normalise over each image alone"
+            )
+
+
+def _maps(method: Method, subject: Subject, last: bool = False) -> Iterator[tuple[str, Tensor]]:
+    """Maps of the images of the subject with the same labels, by what made them; or of the last image."""
+    images = subject.images[0][-1:] if last else subject.images[0]
+    with torch.no_grad():
+        if subject.makes("seed_maps"):
+            yield "seed_maps", seeds_of(method, images, torch.ones(len(images), len(method.class_names)))
+        if subject.makes("segmentation_logits"):
+            yield "segmentation_logits", logits_of(method, images)

@@ -1,0 +1,77 @@
+"""What the `bench:` block of a method says about its class, compared with the class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from wsss_bench.methods.base import Method
+
+MAKERS = {"seeds": "seed_maps", "segmentations": "segmentation_logits"}
+PIPELINES = {
+    "multi_stage": ("seeds",),
+    "single_stage": ("seeds", "segmentations"),
+    "zero_shot": ("seeds", "segmentations"),
+    "upper_bound": ("segmentations",),
+}
+"""What a method of each pipeline is asked for."""
+
+
+def check_claims(kind: type[Method], bench: Mapping[str, Any], view: str, file: str) -> None:
+    """Check that a class is what its file says. What the file does not say is not checked.
+
+    Args:
+        kind: Class of the method.
+        bench: The `bench:` block.
+        view: `data.view`.
+        file: The file, for messages.
+
+    Raises:
+        ValueError: the first disagreement.
+    """
+    name = kind.__name__
+
+    def disagree(key: str, value: object, found: str, change: str) -> ValueError:
+        shown = str(value).lower() if isinstance(value, bool) else value
+        return ValueError(f"{file}: {key} is {shown}, but {found}; {change}")
+
+    makes = {product for product, maker in MAKERS.items() if _defines(kind, maker)}
+    supervision = getattr(kind, "supervision", None)
+    if bench.get("supervision", supervision) != supervision:
+        raise disagree(
+            "bench.supervision",
+            bench["supervision"],
+            f"{name}.supervision is {supervision}",
+            "correct one of them, it decides the track of the row",
+        )
+    pipeline = bench.get("pipeline")
+    for product in PIPELINES.get(str(pipeline), ()):
+        if product not in makes:
+            raise disagree(
+                "bench.pipeline",
+                pipeline,
+                f"{name} makes no {product}",
+                f"define {MAKERS[product]} or choose another pipeline",
+            )
+    if bench.get("threshold") is not None and "seeds" not in makes:
+        raise disagree(
+            "bench.threshold", bench["threshold"], f"{name} makes no seeds", "remove it or define seed_maps"
+        )
+    batch = getattr(kind, "batch_type", None)
+    learns = _defines(kind, "training_loss")
+    trains = bench.get("trains", True) if bench else learns
+    if trains != learns:
+        change = "set it to false or define training_loss" if trains else "set it to true"
+        found = f"{name} defines {'a' if learns else 'no'} training_loss"
+        raise disagree("bench.trains", trains, found, change)
+    if trains and batch is None:
+        raise disagree(
+            "bench.trains", trains, f"{name}.batch_type is None", "name the type of its training batches"
+        )
+    if trains and batch is not None and batch.view() != view:
+        found = f"{name} trains on batches of data.view {batch.view()}"
+        raise disagree("data.view", view, found, f"set data.view: {batch.view()}")
+
+
+def _defines(kind: type[Method], name: str) -> bool:
+    return getattr(kind, name) is not getattr(Method, name)
