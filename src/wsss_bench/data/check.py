@@ -25,6 +25,7 @@ from wsss_bench.data.sources.base import Source
 from wsss_bench.own_modules import admit
 from wsss_bench.plan.config_folder import read_data_file
 from wsss_bench.plan.yaml_files import read_yaml
+from wsss_bench.short_names import with_full_paths
 
 CHECKED_PAIRS = 10_000
 """Maximal number of image-text pairs that are read, evenly spaced over the split."""
@@ -183,7 +184,8 @@ def register(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the findings; 1 if there are problems."""
-    config = read_data_file(arguments.config, read_yaml(arguments.config))
+    content = with_full_paths(read_yaml(arguments.config), f"{arguments.config}: ")
+    config = read_data_file(arguments.config, content)
     source = load_source(config.source)
     scored = config.protocol.eval_splits
     findings = (check if scored else check_pairs)(source, asdict(config.protocol), config.training_split)

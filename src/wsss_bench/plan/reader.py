@@ -21,6 +21,7 @@ from wsss_bench.plan.schema import ConfigError, nearest, read_as
 from wsss_bench.plan.yaml_files import read_yaml
 from wsss_bench.ranges import refuse_not_finite
 from wsss_bench.renamed import find_renamed
+from wsss_bench.short_names import with_full_paths
 
 
 @dataclass(frozen=True)
@@ -103,10 +104,11 @@ def _read_config(root: Path, key: str) -> dict[str, Any]:
 
 
 def _read_current(path: Path, kind: str) -> dict[str, Any]:
-    """Read a YAML file, refusing NaN, infinity and names that are no longer used."""
+    """Read a YAML file, with full class paths, refusing NaN, infinity and names that are no longer used."""
     content = read_yaml(path)
     try:
         refuse_not_finite(content, f"{path}: ")
+        content = with_full_paths(content, f"{path}: ")
     except ValueError as error:
         raise ConfigError(str(error)) from error
     message = find_renamed(content, kind)
