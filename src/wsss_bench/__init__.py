@@ -20,4 +20,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module("wsss_bench.library"), name)
+    # not by a plain name, which would make the library a part of the code of every stage
+    return getattr(import_module(f"{__name__}.library"), name)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from wsss_bench.methods.base import Method
-from wsss_bench.methods.checkpoint import load_method
+from wsss_bench.methods.loading import load_method
 
 
 def load(

@@ -178,7 +178,7 @@ def lazy_classes(package: str) -> tuple[Callable[[str], Any], Callable[[], list[
 
 
 def _names(path: str) -> list[str]:
-    """What a class may be called: its name, the same without the suffix of refiners, its name in its package."""
+    """What a class may be called: its name, that without the suffix of refiners, its name in its package."""
     name = path.rpartition(".")[2]
     package = next(package for package in BASES if path.startswith(f"{package}."))
     return [name, name.removesuffix(SUFFIX), f"{package}.{name}"]
@@ -193,5 +193,5 @@ def _read(value: str, is_file: bool) -> Any:
 
 
 def _dump(content: Any) -> str:
-    """YAML in one line. `1e-4`, which is text to this parser and a number to that of stages, stays as it is."""
+    """YAML in one line. `1e-4`, text to this parser and a number to that of stages, stays as it is."""
     return yaml.safe_dump(content, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**9)

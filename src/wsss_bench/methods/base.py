@@ -19,10 +19,11 @@ from torch import Tensor
 from torchmetrics.classification import MultilabelAveragePrecision
 
 from wsss_bench.inference import Product
-from wsss_bench.methods.checkpoint import check_checkpoint, load_method, qualified_name, record_method
+from wsss_bench.methods.checkpoint import check_checkpoint, qualified_name
 from wsss_bench.methods.gradient_guard import GradientGuard
 from wsss_bench.methods.hyperparameters import KeepsArguments
 from wsss_bench.methods.image_prediction import ImagePrediction, PredictionSettings, predict_image
+from wsss_bench.methods.loading import load_method, record_method
 from wsss_bench.methods.optim import OptimConfig, build_optimizer, build_schedule
 from wsss_bench.metrics.miou import MeanIoU
 from wsss_bench.placement import Placement, Stretched

@@ -38,13 +38,11 @@ class KeepsArguments(HyperparametersMixin):
 
 def plain_arguments(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Arguments in JSON types, and the names of those that have none (a network, a function)."""
-    plain, other = {}, []
+    plain: dict[str, Any] = {}
     for name, value in arguments.items():
-        try:
+        with contextlib.suppress(TypeError):
             plain[name] = _plain(value)
-        except TypeError:
-            other.append(name)
-    return plain, other
+    return plain, [name for name in arguments if name not in plain]
 
 
 def _plain(value: Any) -> Any:

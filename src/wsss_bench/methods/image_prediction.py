@@ -160,8 +160,8 @@ def _limit(method: Method, threshold: float | None) -> float:
     limit = method.prediction_settings.threshold if threshold is None else threshold
     if limit is None:
         raise ValueError(
-            f"no background threshold is known for the seeds of this {type(method).__name__}; give threshold, "
-            "from 0 to 1"
+            f"no background threshold is known for the seeds of this {type(method).__name__}; give "
+            "threshold, from 0 to 1"
         )
     check_range("threshold", limit, 0, 1)
     return limit
@@ -186,8 +186,8 @@ def _found_by_classifier(method: Method, pixels: np.ndarray) -> list[str]:
     logits = method.class_logits(image_tensor(pixels, method.device))
     if logits is None:
         warnings.warn(
-            f"{type(method).__name__} has no classifier and got no labels: its seeds show all classes, whether "
-            "they are in the image or not",
+            f"{type(method).__name__} has no classifier and got no labels: its seeds show all classes, "
+            "whether they are in the image or not",
             stacklevel=4,
         )
         return list(method.class_names)

@@ -105,10 +105,10 @@ def _read_config(root: Path, key: str) -> dict[str, Any]:
 
 def _read_current(path: Path, kind: str) -> dict[str, Any]:
     """Read a YAML file, with full class paths, refusing NaN, infinity and names that are no longer used."""
-    content = read_yaml(path)
+    given = read_yaml(path)
     try:
-        refuse_not_finite(content, f"{path}: ")
-        content = with_full_paths(content, f"{path}: ")
+        refuse_not_finite(given, f"{path}: ")
+        content: dict[str, Any] = with_full_paths(given, f"{path}: ")
     except ValueError as error:
         raise ConfigError(str(error)) from error
     message = find_renamed(content, kind)

@@ -1,4 +1,6 @@
+"""Data sources: the data sets of the benchmark, and layouts for data of one's own.
 
+`base.py` is the interface of all sources (`Source`); docs/data.md shows what each layout holds.
 
 `from wsss_bench.data.sources import VOC` imports one; this package alone imports none of them.
 """
@@ -15,10 +17,10 @@ if TYPE_CHECKING:
     from wsss_bench.data.sources.context import PascalContext as PascalContext
     from wsss_bench.data.sources.folder import Folder as Folder
     from wsss_bench.data.sources.openvocab import ADE20K as ADE20K
-    from wsss_bench.data.sources.openvocab import COCOObject as COCOObject
-    from wsss_bench.data.sources.openvocab import COCOStuff as COCOStuff
     from wsss_bench.data.sources.openvocab import CamVid as CamVid
     from wsss_bench.data.sources.openvocab import Cityscapes as Cityscapes
+    from wsss_bench.data.sources.openvocab import COCOObject as COCOObject
+    from wsss_bench.data.sources.openvocab import COCOStuff as COCOStuff
     from wsss_bench.data.sources.voc import VOC as VOC
     from wsss_bench.data.sources.webdataset import WebDataset as WebDataset
 

@@ -9,7 +9,7 @@ import torch
 
 from wsss_bench.artifacts.files import read_manifest
 from wsss_bench.methods.base import Method
-from wsss_bench.methods.checkpoint import load_method
+from wsss_bench.methods.loading import load_method
 
 Network = TypeVar("Network", bound=Method)
 
