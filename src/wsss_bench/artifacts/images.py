@@ -51,10 +51,7 @@ def rgb_array(image: Image.Image, name: str) -> np.ndarray:
     Raises:
         Unreadable: it has more than 8 bits per channel.
     """
-    if image.mode not in EIGHT_BIT_MODES:
-        raise Unreadable(
-            f"{name} is a {image.mode} image; expected 8 bits per channel (grey, RGB or RGBA): convert it"
-        )
+    _require_eight_bits(image, name)
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
@@ -69,3 +66,21 @@ def image_size(path: Path) -> tuple[int, int]:
             return image.height, image.width
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise Unreadable(f"image {path} cannot be read ({error}); replace it with an intact copy") from error
+
+
+def check_header(path: Path) -> None:
+    """Check that a file is an image that `read_image` takes, without decoding it.
+
+    Raises:
+        Unreadable: it is none.
+    """
+    image_size(path)
+    with Image.open(path) as image:
+        _require_eight_bits(image, str(path))
+
+
+def _require_eight_bits(image: Image.Image, name: str) -> None:
+    if image.mode not in EIGHT_BIT_MODES:
+        raise Unreadable(
+            f"{name} is a {image.mode} image; expected 8 bits per channel (grey, RGB or RGBA): convert it"
+        )

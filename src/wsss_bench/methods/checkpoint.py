@@ -88,7 +88,7 @@ def check_checkpoint(
         ValueError: the file was not written by wsss_bench, or by another method, or has another class list.
     """
     origin = checkpoint.get("wsss_bench")
-    if origin is None:
+    if not isinstance(origin, dict) or not {"method", "class_names"} <= origin.keys():
         raise ValueError(
             "the checkpoint was not written by wsss_bench; give the `last.ckpt` of a train stage"
         )

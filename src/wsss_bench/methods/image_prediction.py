@@ -120,12 +120,16 @@ def predict_image(
         else:
             arrays = predict(method, InferenceSample(name, pixels, None), product, settings.inference)[scales]
             mask, names = arrays.argmax(axis=0).astype(np.uint8), [BACKGROUND, *method.class_names]
+    if not np.isfinite(arrays).all():
+        raise ValueError(f"the scores of {name} are not finite; the checkpoint has diverged")
     return ImagePrediction(mask, dict(zip(names, arrays, strict=True)), method.class_names)
 
 
 def _pixels(image: Any) -> tuple[np.ndarray, str]:
     """The image as `(H, W, 3)` uint8 RGB, and its name for messages."""
     if isinstance(image, (str, Path)):
+        if not Path(image).is_file():
+            raise FileNotFoundError(f"there is no image {image}; check the path")
         return read_image(Path(image)), str(image)
     if isinstance(image, Image.Image):
         return rgb_array(image, "the image"), "the image"
@@ -188,7 +192,7 @@ def _found_by_classifier(method: Method, pixels: np.ndarray) -> list[str]:
         warnings.warn(
             f"{type(method).__name__} has no classifier and got no labels: its seeds show all classes, "
             "whether they are in the image or not",
-            stacklevel=4,
+            stacklevel=5,
         )
         return list(method.class_names)
     return [name for name, logit in zip(method.class_names, logits[0].tolist(), strict=True) if logit > 0]

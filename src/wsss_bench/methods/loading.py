@@ -91,6 +91,11 @@ def load_method(
             f"{', '.join(lost)} again, as arguments"
         )
     arguments = {"class_names": record["class_names"], **arguments, **changed}
+    if not kind.open_vocabulary and list(arguments["class_names"]) != list(record["class_names"]):
+        raise ValueError(
+            f"{kind.__name__} predicts the classes of its training ({', '.join(record['class_names'])}); got "
+            f"{', '.join(arguments['class_names'])}; leave class_names out, or train on these"
+        )
     method = _build(kind, arguments, path)
     try:
         method.on_load_checkpoint(checkpoint)
@@ -166,6 +171,9 @@ def _settings_of(
             "name its stage folder, which does, or train again"
         )
     prediction = (config.get("stage") or {}).get("prediction") or {}
+    if not prediction and config.get("inference"):
+        threshold = (config.get("bench") or {}).get("threshold")
+        prediction = {"inference": config["inference"], "threshold": threshold}
     return config["model"].get("init_args") or {}, prediction
 
 
@@ -198,7 +206,8 @@ def _build(kind: type[Trained], arguments: dict[str, Any], path: Path) -> Traine
             method = build(arguments)
     except (ArgumentError, TypeError) as error:
         raise ValueError(
-            f"checkpoint {path}: {kind.__name__} cannot be built from its hyper-parameters ({error})"
+            f"checkpoint {path}: {kind.__name__} cannot be built from its hyper-parameters "
+            f"({' '.join(str(error).split())}); use the version that wrote it, or correct the arguments given"
         ) from error
     except OSError as error:
         if "clip" not in arguments:

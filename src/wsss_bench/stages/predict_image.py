@@ -9,17 +9,19 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from wsss_bench.arguments import LineParser
 from wsss_bench.artifacts.files import write_atomically, write_mask
-from wsss_bench.artifacts.images import image_size
+from wsss_bench.artifacts.images import check_header
 from wsss_bench.artifacts.layout import shortened
 from wsss_bench.data.sources.class_lists import load_classes
 from wsss_bench.library import load
+from wsss_bench.methods.image_prediction import ImagePrediction
 
 OPTION = "--image"
 """The option that makes `wsss-bench predict` this command."""
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+"""Ends of the names of the images in a folder, in any capitalisation."""
 
 
 def is_meant(argv: list[str]) -> bool:
@@ -40,30 +42,31 @@ def main(argv: list[str]) -> int:
         prediction = method.predict(image, labels, scales=arguments.scales, threshold=arguments.threshold)
         write_mask(mask.parent, mask.stem, prediction.mask)
         if scores is not None:
-            arrays = np.stack([*prediction.scores.values()]) if prediction.scores else np.zeros((0, 1, 1))
-            names = np.array(list(prediction.scores), dtype=np.str_)
-            write_atomically(
-                scores,
-                lambda file, names=names, arrays=arrays: np.savez_compressed(
-                    file, classes=names, scores=arrays
-                ),
-            )
+            write_scores(scores, prediction)
         print(f"{image}: {', '.join(prediction.found) or 'background only'} -> {mask}", flush=True)
     return 0
 
 
+def write_scores(path: Path, prediction: ImagePrediction) -> None:
+    """Write `classes` (K,), the names of the score maps, and `scores` (K, H, W)."""
+    names = np.array(list(prediction.scores), dtype=np.str_)
+    maps = np.stack([*prediction.scores.values()]) if len(names) else np.zeros((0, *prediction.mask.shape))
+    write_atomically(path, lambda file: np.savez_compressed(file, classes=names, scores=maps))
+
+
 def images_of(places: list[Path]) -> list[Path]:
-    """The images at places, those of a folder by name; each is an image as far as its header says.
+    """The images at places, those of a folder by name; each can be used as far as its header says.
 
     Raises:
         FileNotFoundError: no such file, or a folder without images.
-        ValueError: a file that is no image.
+        ValueError: no place, or a file that is no image of 8 bits per channel.
     """
-    formats = Image.registered_extensions()
     found = []
+    if not places:
+        raise ValueError(f"{OPTION} names nothing; give images, or folders of images")
     for place in places:
         if place.is_dir():
-            inside = sorted(path for path in place.iterdir() if path.suffix.lower() in formats)
+            inside = sorted(path for path in place.iterdir() if path.suffix.lower() in SUFFIXES)
             if not inside:
                 raise FileNotFoundError(f"{OPTION}: the folder {place} holds no images; name one that does")
             found += inside
@@ -72,7 +75,7 @@ def images_of(places: list[Path]) -> list[Path]:
         else:
             raise FileNotFoundError(f"{OPTION}: {place} does not exist; name an image or a folder of images")
     for image in found:
-        image_size(image)
+        check_header(image)
     return found
 
 
@@ -85,8 +88,7 @@ def output_files(images: list[Path], out: Path, scores: Path | None) -> dict[Pat
         scores: In the same way, an npz file or a folder; None for no scores.
 
     Raises:
-        ValueError: a file for several images, a folder for one, two images of one name, or a mask in the place
-            of an image.
+        ValueError: a file for several images, two images of one name, or a mask in the place of an image.
     """
     masks = _named("--out", images, out, ".png")
     arrays = [None] * len(images) if scores is None else _named("--scores", images, scores, ".npz")
@@ -98,20 +100,19 @@ def output_files(images: list[Path], out: Path, scores: Path | None) -> dict[Pat
 
 def _named(option: str, images: list[Path], place: Path, suffix: str) -> list[Path]:
     """One file of each image: `place` itself, or a file in it."""
-    is_file = place.suffix == suffix and not place.is_dir()
-    if len(images) == 1 and is_file:
+    if place.suffix == suffix and place.is_dir():
+        raise ValueError(f"{option}: {place} is a folder; name a file, or a folder without this ending")
+    if len(images) == 1 and not place.is_dir():
+        if place.suffix != suffix:
+            raise ValueError(f"{option}: {place} does not end with {suffix}; give it that ending")
         return [place]
-    if len(images) == 1 and place.suffix != suffix and not place.is_dir():
-        raise ValueError(
-            f"{option}: {place} is no {suffix} file; give it that ending, or name a folder that exists"
-        )
-    if is_file or place.is_file():
-        raise ValueError(f"{option}: {place} is a file for {len(images)} images; name a folder")
+    if place.suffix == suffix or place.is_file():
+        raise ValueError(f"{option}: {place} is one file for {len(images)} images; name a folder")
     stems = [image.stem for image in images]
     if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
         raise ValueError(
-            f"{option}: several images are named {shortened(twice)}, so that their files in {place} would be one; "
-            "predict them one after another"
+            f"{option}: several images are named {shortened(twice)}, so that their files in {place} would be "
+            "one; predict them one after another"
         )
     return [place / f"{stem}{suffix}" for stem in stems]
 
@@ -122,9 +123,11 @@ def _names(text: str) -> list[str]:
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
-    parser = LineParser(prog="wsss-bench predict", description="masks of single images with a trained method")
+    parser = LineParser(
+        prog=f"wsss-bench predict {OPTION}", description="masks of single images with a trained method"
+    )
     parser.add_argument(
-        OPTION, type=Path, nargs="+", action="extend", required=True, help="images, or folders of them"
+        OPTION, type=Path, nargs="*", action="extend", required=True, help="images, or folders of them"
     )
     parser.add_argument("--out", type=Path, required=True, help="PNG for one image; a folder for several")
     parser.add_argument(
@@ -133,7 +136,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--labels", help="names of the classes in the images, a,b: seeds of these classes")
     parser.add_argument(
         "--classes",
-        help="for open-vocabulary methods, the classes to predict: a,b or a vocabulary or a list (docs/data.md)",
+        help="classes for an open-vocabulary method: a,b, or a vocabulary, or a list (docs/data.md)",
     )
     parser.add_argument(
         "--scores", type=Path, help="npz for one image, a folder for several: score maps and their classes"
