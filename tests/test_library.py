@@ -75,7 +75,7 @@ class World:
                 "val_split": None,
             },
             "trainer": {"accelerator": "cpu", "devices": 1},
-            "inference": content.inference,
+            "inference": {**content.inference, "scales": [0.5, 0.75]},
             "out": str(out),
         }
 
@@ -88,7 +88,7 @@ class World:
         """A train stage without a step, whose network is as it was initialised."""
         content, config = self.config(name, self.root / f"train-{name}", kind)
         config["trainer"]["max_epochs"] = 0
-        config["protocol"] = {"scales": [1.0, 1.5]}
+        config["protocol"] = {"scales": [1.0, 0.5]}
         config["bench"] = {"threshold": getattr(content.bench, "threshold", None)}
         if not (self.root / f"train-{name}" / LAST).is_file():
             self.run(fit, config)
@@ -98,7 +98,7 @@ class World:
         """The folder of seeds, or of masks, of a predict stage."""
         _, config = self.config(name, self.root / f"{product}-{name}", kind)
         config |= {"checkpoint": str(self.train(name, kind)), "product": product, "split": SPLITS[product]}
-        config |= {"scales": [1.0, 1.5], "crf_workers": 0}
+        config |= {"scales": [1.0, 0.5], "crf_workers": 0}
         self.run(predict, config)
         return self.root / f"{product}-{name}" / ("seeds" if product == "seed" else "masks")
 
@@ -164,7 +164,7 @@ def test_a_checkpoint_holds_plain_arguments_and_settings(world):
     assert json.loads(json.dumps(record)) == record
     assert record["method"] == "wsss_bench.methods.single_stage.toco.ToCo"
     assert record["prediction"]["threshold"] == 0.25
-    assert record["prediction"]["inference"]["multi_scales"] == [1.0, 1.5]
+    assert record["prediction"]["inference"]["multi_scales"] == [1.0, 0.5]
 
 
 def test_one_class_or_any_is_loaded_from_a_checkpoint(world):
@@ -219,7 +219,7 @@ def test_other_classes_for_an_open_vocabulary_and_only_for_it(world):
 
 def test_without_labels_the_classifier_decides(world):
     method = wsss_bench.load(world.train("cam"))
-    image = world.picture("train_0")
+    image = world.picture("train_1")
     with torch.inference_mode():
         method.head.weight.zero_()
         method.head.weight[2] = 1.0  # features are positive
@@ -301,7 +301,9 @@ def test_scores_that_are_not_finite_are_refused(world):
 def earlier(world, tmp_path):
     """A stage of an earlier version, whose checkpoint does not say how its method is built."""
     shutil.copytree(world.train("cam"), tmp_path / "earlier")
-    (tmp_path / "earlier/files.json").unlink()
+    manifest = json.loads((tmp_path / "earlier/stage.json").read_text())
+    del manifest["files"]
+    (tmp_path / "earlier/stage.json").write_text(json.dumps(manifest))
     checkpoint = torch.load(tmp_path / "earlier" / LAST, weights_only=True)
     del checkpoint["hyper_parameters"]
     checkpoint["wsss_bench"] = {key: checkpoint["wsss_bench"][key] for key in ("method", "class_names")}
@@ -310,7 +312,7 @@ def earlier(world, tmp_path):
 
 
 def test_an_earlier_checkpoint_is_built_as_its_stage_says(earlier, world, tmp_path):
-    image = world.picture("train_0")
+    image = world.picture("train_1")
     expected = wsss_bench.load(world.train("cam")).predict(image, ["bird"])
     for place in (earlier, earlier / LAST):
         np.testing.assert_array_equal(wsss_bench.load(place).predict(image, ["bird"]).mask, expected.mask)
@@ -352,7 +354,7 @@ def test_a_checkpoint_that_cannot_be_loaded(change, error, message, world, tmp_p
 
 
 def test_places_without_a_checkpoint(world, tmp_path):
-    with pytest.raises(FileNotFoundError, match="no checkpoint at .*nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint at .*nowhere"):
         wsss_bench.load(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match=r"has no checkpoints/last\.ckpt; name a train stage"):
         wsss_bench.load(tmp_path)
@@ -374,25 +376,25 @@ def test_arguments_that_have_no_plain_form_are_named():
 def test_images_on_the_command_line(world, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     checkpoint = ["--checkpoint", str(world.train("cam"))]
-    one = ["predict", "--image", str(world.picture("train_0")), *checkpoint, "--labels", "bird, car"]
+    one = ["predict", "--image", str(world.picture("train_1")), *checkpoint, "--labels", "bird, car"]
     assert main([*one, "--out", "y.png", "--scores", "y.npz"]) == 0
-    expected = wsss_bench.load(world.train("cam")).predict(world.picture("train_0"), ["bird", "car"])
+    expected = wsss_bench.load(world.train("cam")).predict(world.picture("train_1"), ["bird", "car"])
     np.testing.assert_array_equal(read_mask(tmp_path / "y.png"), expected.mask)
     assert Image.open("y.png").mode == "P"
     assert Image.open("y.png").getpalette()[3:6] == [128, 0, 0]
     printed = capsys.readouterr().out
-    assert f"{world.picture('train_0')}: {', '.join(expected.found) or 'background only'} -> y.png" in printed
+    assert f"{world.picture('train_1')}: {', '.join(expected.found) or 'background only'} -> y.png" in printed
     with np.load("y.npz", allow_pickle=False) as scores:
         assert scores["classes"].tolist() == ["bird", "car"]
         np.testing.assert_array_equal(scores["scores"][1], expected.scores["car"])
     (tmp_path / "pictures").mkdir()
-    for image_id in ("train_0", "val_0"):
+    for image_id in ("train_1", "val_1"):
         shutil.copy(world.picture(image_id), tmp_path / f"pictures/{image_id}.JPG")
     (tmp_path / "pictures/readme.txt").write_text("no image")
     several = ["predict", "--image=pictures", "--checkpoint", str(world.train("tcl"))]
     assert main([*several, "--out", "masks", "--classes", "sheep,car", "--scales", "ms"]) == 0
-    assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == ["train_0.png", "val_0.png"]
-    assert set(np.unique(read_mask(tmp_path / "masks/val_0.png"))) <= {0, 1, 2}
+    assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == ["train_1.png", "val_1.png"]
+    assert set(np.unique(read_mask(tmp_path / "masks/val_1.png"))) <= {0, 1, 2}
 
 
 @pytest.mark.parametrize(
@@ -433,7 +435,7 @@ def test_the_page_runs(world, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(world.train("cam"), tmp_path / "runs/stages/train-cam")
     shutil.copy(world.train("cam") / LAST, "last.ckpt")
-    shutil.copy(world.picture("train_0"), "dog.jpg")
+    shutil.copy(world.picture("train_1"), "dog.jpg")
     (tmp_path / "photos").mkdir()
     shutil.copy("dog.jpg", "photos")
     shutil.copy("dog.jpg", "more.jpg")

@@ -193,7 +193,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 def _build(kind: type[Trained], arguments: dict[str, Any], path: Path) -> Trained:
     """The method without pretrained weights, unless a network that is in no checkpoint has them."""
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(kind, "model")
+    parser.add_class_arguments(kind, "model", fail_untyped=False)
     takes_weights = "weights" in inspect.signature(kind.__init__).parameters
 
     def build(content: dict[str, Any]) -> Trained:
