@@ -98,7 +98,11 @@ def draw(k: int) -> tuple[Image.Image, np.ndarray]:
 @pytest.fixture
 def voc_root(tmp_path: Path) -> Path:
     """Ten training and five validation images in VOC layout, vocabulary `mini`."""
-    root = tmp_path / "voc"
+    return write_voc(tmp_path / "voc")
+
+
+def write_voc(root: Path) -> Path:
+    """`voc_root` in a new folder."""
     for name in ("JPEGImages", "Annotations", "ImageSets/Segmentation"):
         (root / name).mkdir(parents=True)
     for k, image_id in enumerate(TRAIN + VAL):

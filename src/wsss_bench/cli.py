@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from itertools import pairwise
 
+from wsss_bench import __version__
 from wsss_bench.errors import explain
 from wsss_bench.parser_errors import is_parser_error
 from wsss_bench.processes import end_with_first_rank
@@ -18,7 +19,7 @@ COMMANDS = {
     "data": ("wsss_bench.data.command", "make the mini world, or check a data set"),
     "pretrain": ("wsss_bench.mini.weights.command", "make the weights of the mini world again"),
     "fit": ("wsss_bench.stages.fit", "train a method"),
-    "predict": ("wsss_bench.stages.predict", "write seeds or masks with a trained method"),
+    "predict": ("wsss_bench.stages.predict", "write seeds or masks of a split, or of an --image"),
     "refine": ("wsss_bench.stages.refine", "turn seeds into pseudo masks"),
     "evaluate": ("wsss_bench.stages.evaluate", "score seeds or masks under a protocol"),
     "bench": ("wsss_bench.bench.command", "run a benchmark matrix and print its table"),
@@ -33,7 +34,7 @@ def usage() -> str:
     rows = "\n".join(f"  {name:<12}{text}" for name, (_, text) in COMMANDS.items())
     return (
         f"usage: wsss-bench <command> [options]\n\n{rows}\n\n"
-        "`wsss-bench <command> --help` shows the options of a command."
+        "`wsss-bench <command> --help` shows the options of a command, `wsss-bench --version` the version."
     )
 
 
@@ -49,6 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
+        return 0
+    if arguments[0] == "--version":
+        print(f"wsss-bench {__version__}")
         return 0
     name, *rest = arguments
     if name not in COMMANDS:

@@ -314,6 +314,11 @@ def _to_tensor(image: np.ndarray, base: tuple[int, int], scale: float, device: t
     size = (round(base[0] * scale), round(base[1] * scale))
     if size != image.shape[:2]:
         image = np.asarray(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BICUBIC))
+    return image_tensor(image, device)
+
+
+def image_tensor(image: np.ndarray, device: torch.device) -> Tensor:
+    """`(H, W, 3)` uint8 -> `(1, 3, H, W)` float in [0, 1]."""
     tensor = torch.from_numpy(np.array(image)).to(device)
     return tensor.permute(2, 0, 1)[None].float() / 255
 

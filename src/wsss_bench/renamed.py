@@ -162,7 +162,8 @@ def _is_of(owner: str, content: Any, path: tuple[str, ...]) -> bool:
             break
         names += [str(content.get(name, "")) for name in ("class_path", "method")]
         content = content.get(key)
-    return any(name == owner or f".{owner}." in name for name in names)
+    short = (owner, f"{owner}refiner")  # names of classes without their path, in any capitalisation
+    return any(name.casefold() in short or f".{owner}." in name for name in names)
 
 
 def _items(content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

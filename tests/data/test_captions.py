@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from wsss_bench.artifacts.images import Unreadable
 from wsss_bench.data.command import main
 from wsss_bench.data.datamodule import WSSSDataModule
 from wsss_bench.data.samplers import GlobalBatchSampler
-from wsss_bench.data.sources.base import Unreadable
 from wsss_bench.data.sources.captions import CaptionTable
 from wsss_bench.data.sources.coco import COCO
 from wsss_bench.data.sources.webdataset import WebDataset

@@ -50,7 +50,7 @@ class World:
 
     def cell(self, row: str, random_seed: int = 0, method: str | None = None, **hints: object) -> Cell:
         defaults = {"pipeline": "multi_stage", "supervision": "image", "backbone": "R50", "threshold": 0.2}
-        content = {"model": {"class_path": "x"}, "bench": {**defaults, **hints}}
+        content = {"model": {"class_path": "fake.X"}, "bench": {**defaults, **hints}}
         file = Path(f"{row}.yaml")
         return Cell(row, method or row, "toy", random_seed, read_as(MethodFile, content, file), file)
 

@@ -54,6 +54,8 @@ class StageInfo:
         fingerprint: sha256 of the resolved configuration and of the inputs' fingerprints.
         inputs: Fingerprints of the stages it reads, by role.
         data: Digests of the data it reads, by split and part.
+        prediction: Of a training: how its method predicts, for its checkpoint (`PredictionSettings`). It does
+            not decide the training and is no part of the fingerprint.
     """
 
     experiment: str = ""
@@ -62,6 +64,7 @@ class StageInfo:
     fingerprint: str = ""
     inputs: dict[str, str] = field(default_factory=dict)
     data: dict[str, str] = field(default_factory=dict)
+    prediction: dict[str, Any] = field(default_factory=dict)
 
 
 class StageRun:

@@ -26,6 +26,7 @@ from wsss_bench.own_modules import import_classes
 from wsss_bench.plan.config_folder import DATA, read_data_file
 from wsss_bench.plan.search_path import find_config
 from wsss_bench.plan.yaml_files import read_yaml
+from wsss_bench.short_names import with_full_paths
 
 CHECKED_PAIRS = 10_000
 """Maximal number of image-text pairs that are read, evenly spaced over the split."""
@@ -190,7 +191,7 @@ def register(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the findings; 1 if there are problems."""
     file = find_config(DATA, arguments.config)
-    config = read_data_file(file, read_yaml(file))
+    config = read_data_file(file, with_full_paths(read_yaml(file), f"{file}: "))
     source = load_source(config.source)
     scored = config.protocol.eval_splits
     findings = (check if scored else check_pairs)(source, asdict(config.protocol), config.training_split)

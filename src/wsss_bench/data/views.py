@@ -19,8 +19,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from wsss_bench.artifacts.files import file_names, mask_path, read_mask
+from wsss_bench.artifacts.images import Unreadable
 from wsss_bench.data.references import ReferenceImages, members
-from wsss_bench.data.sources.base import Source, Unreadable, unknown_values
+from wsss_bench.data.sources.base import Source, unknown_values
 from wsss_bench.data.transforms import Transform
 from wsss_bench.types import (
     CaptionBatch,

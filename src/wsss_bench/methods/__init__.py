@@ -11,4 +11,26 @@
 
 `base.py` is the interface of all methods (`Method`), `optim.py` their optimiser and learning rate schedule. A
 family does not import another; docs/add_a_method.md shows how to add one.
+
+`from wsss_bench.methods import CAM` imports one; this package alone imports none of them.
 """
+
+from typing import TYPE_CHECKING
+
+from wsss_bench.short_names import lazy_classes
+
+if TYPE_CHECKING:
+    from wsss_bench.methods.base import Method as Method
+    from wsss_bench.methods.cam import CAM as CAM
+    from wsss_bench.methods.clims.camera_ready import CLIMSCameraReady as CLIMSCameraReady
+    from wsss_bench.methods.clims.improved import CLIMS as CLIMS
+    from wsss_bench.methods.clip_zeroshot import CLIPZeroShot as CLIPZeroShot
+    from wsss_bench.methods.mcis.group import MCISGroup as MCISGroup
+    from wsss_bench.methods.mcis.mcis import MCIS as MCIS
+    from wsss_bench.methods.single_stage.dalnet import DALNet as DALNet
+    from wsss_bench.methods.single_stage.toco import ToCo as ToCo
+    from wsss_bench.methods.supervised import Supervised as Supervised
+    from wsss_bench.methods.text_grounding.codecomp import CoDe as CoDe
+    from wsss_bench.methods.text_grounding.tcl import TCL as TCL
+
+__getattr__, __dir__, __all__ = lazy_classes(__name__)

@@ -8,24 +8,33 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, final
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeVar, final
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.trainer.states import TrainerFn
+from PIL import Image
 from torch import Tensor
 from torchmetrics.classification import MultilabelAveragePrecision
 
-from wsss_bench.inference import logits_of
+from wsss_bench.inference import Product, logits_of
+from wsss_bench.methods.checkpoint import check_checkpoint, qualified_name
 from wsss_bench.methods.gradient_guard import GradientGuard
+from wsss_bench.methods.hyperparameters import KeepsArguments
+from wsss_bench.methods.image_prediction import ImagePrediction, PredictionSettings, predict_image
+from wsss_bench.methods.loading import load_method, record_method
 from wsss_bench.methods.optim import OptimConfig, build_optimizer, build_schedule, optims_of
 from wsss_bench.metrics.miou import MeanIoU
 from wsss_bench.placement import Placement, Stretched
 from wsss_bench.ranges import check_range
-from wsss_bench.types import Batch, ImageBatch, MaskBatch
+from wsss_bench.types import Batch, ImageBatch, MaskBatch, Reference
+
+Trained = TypeVar("Trained", bound="Method")
 
 
-class Method(LightningModule, ABC):
+class Method(KeepsArguments, LightningModule, ABC):
     """Base of every method and segmenter.
 
     A subclass sets `supervision` and `batch_type`, and defines `training_loss` (if it is trained) and
@@ -59,6 +68,8 @@ class Method(LightningModule, ABC):
     """How the maps of `seed_maps` lie on the image (`placement.py`)."""
     segmentation_placement: Placement = Stretched()
     """How `segmentation_logits` lie on the image: as in the loss that they are trained with."""
+    prediction_settings: PredictionSettings = PredictionSettings()
+    """How `predict` applies the method: as in its checkpoint. Assign other ones to predict otherwise."""
 
     def __init__(self, class_names: Sequence[str], optim: OptimConfig = OptimConfig()) -> None:
         super().__init__()
@@ -246,18 +257,74 @@ class Method(LightningModule, ABC):
 
     @final
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the method and its classes to the checkpoint, once the gradients before it are checked."""
+        """Add to the checkpoint what builds the method again, once the gradients before it are checked."""
         self._gradient_guard.check()
-        checkpoint["wsss_bench"] = {
-            "method": _qualified_name(type(self)),
-            "class_names": list(self.class_names),
-        }
+        record_method(self, checkpoint)
 
     @final
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Check that the checkpoint fits; see `check_checkpoint`."""
         names = None if self.open_vocabulary else self.class_names
-        check_checkpoint(checkpoint, _qualified_name(type(self)), names)
+        check_checkpoint(checkpoint, qualified_name(type(self)), names)
+
+    # A trained method in Python.
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]
+        cls: type[Trained],
+        checkpoint_path: Path | str,
+        map_location: torch.device | str = "cpu",
+        **changed: Any,
+    ) -> Trained:
+        """A trained method, as `wsss_bench.load` gives it; it must be of this class or of a subclass.
+
+        Args:
+            checkpoint_path: Train stage or checkpoint.
+            map_location: Device of the method.
+            **changed: Hyper-parameters that differ from those in the checkpoint.
+
+        Raises:
+            FileNotFoundError, ValueError: as `wsss_bench.load`.
+        """
+        return load_method(Path(checkpoint_path), cls, map_location, **changed)
+
+    def predict(
+        self,
+        image: Image.Image | np.ndarray | str | Path,
+        labels: Sequence[str] | None = None,
+        *,
+        product: Product | None = None,
+        scales: Literal["ss", "ms"] = "ss",
+        threshold: float | None = None,
+        references: Sequence[Reference] = (),
+    ) -> ImagePrediction:
+        """Segment one image as the predict stage does, in evaluation mode.
+
+        Args:
+            image: A file, a PIL image, or `(H, W, 3)` uint8 RGB.
+            labels: Names of the classes that the image shows, for seeds. None: those that the classifier of
+                the method finds; all of them if it has no classifier, with a warning.
+            product: `seed`, or `segmentation`, which sees no labels. None: a segmentation if the method makes
+                one and no labels are given.
+            scales: Of a segmentation: `ss` (scale 1) or `ms` (mean over scales and mirror images).
+            threshold: Background threshold of seeds; None for that of `prediction_settings`.
+            references: Other images of the labelled classes, for seeds of methods that compare images.
+
+        Returns:
+            Mask and score maps at the size of the image, before any CRF.
+
+        Raises:
+            FileNotFoundError: no such file.
+            TypeError, ValueError: no 8 bit RGB image, an unknown class, no threshold, or a product that the
+                method does not make.
+        """
+        return predict_image(self, image, labels, product, scales, threshold, references)
+
+    @classmethod
+    def makes(cls, product: Product) -> bool:
+        """Whether the method has seeds, or a segmentation."""
+        maker = "seed_maps" if product == "seed" else "segmentation_logits"
+        return getattr(cls, maker) is not getattr(Method, maker)
 
     def _check_batch(self, batch: Batch) -> None:
         if self.batch_type is not None and not isinstance(batch, self.batch_type):
@@ -265,38 +332,3 @@ class Method(LightningModule, ABC):
                 f"{type(self).__name__} trains on {self.batch_type.__name__}, but the data module yields "
                 f"{type(batch).__name__}; set data.view: {self.batch_type.view()}"
             )
-
-
-def check_checkpoint(
-    checkpoint: dict[str, Any], method: str | None, class_names: Sequence[str] | None
-) -> None:
-    """Raise an error for the checkpoint of another method or of other classes.
-
-    Args:
-        checkpoint: Content of a checkpoint file.
-        method: Qualified name of the method that must have written it; None for any method (warm starts).
-        class_names: Foreground classes that it must have been trained on, in this order; None for any
-            classes.
-
-    Raises:
-        ValueError: the file was not written by wsss_bench, or by another method, or has another class list.
-    """
-    origin = checkpoint.get("wsss_bench")
-    if origin is None:
-        raise ValueError(
-            "the checkpoint was not written by wsss_bench; give the `last.ckpt` of a train stage"
-        )
-    if method is not None and origin["method"] != method:
-        raise ValueError(
-            f"the checkpoint is of {origin['method']}, but the config asks for {method}; change one of them"
-        )
-    if class_names is not None and tuple(origin["class_names"]) != tuple(class_names):
-        raise ValueError(
-            f"the checkpoint has {len(origin['class_names'])} classes ({', '.join(origin['class_names'])}), "
-            f"the data source has {len(class_names)} ({', '.join(class_names)}); train on this source, or "
-            "change data.source"
-        )
-
-
-def _qualified_name(method: type) -> str:
-    return f"{method.__module__}.{method.__qualname__}"

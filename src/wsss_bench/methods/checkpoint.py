@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:  # of torch, zipfile or pickle, depending on where the file is broken
         what = "is empty" if path.stat().st_size == 0 else "is truncated, damaged or no checkpoint"
         raise ValueError(
-            f"checkpoint {path} {what} ({_first_sentence(error)}); run the train stage that writes it again"
+            f"checkpoint {path} {what} ({first_sentence(error)}); run the train stage that writes it again"
         ) from error
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
         raise ValueError(
@@ -72,6 +73,43 @@ def load_state(module: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     module.load_state_dict(state)
 
 
-def _first_sentence(error: Exception) -> str:
+def check_checkpoint(
+    checkpoint: dict[str, Any], method: str | None, class_names: Sequence[str] | None
+) -> None:
+    """Raise an error for the checkpoint of another method or of other classes.
+
+    Args:
+        checkpoint: Content of a checkpoint file.
+        method: Qualified name of the method that must have written it; None for any method (warm starts).
+        class_names: Foreground classes that it must have been trained on, in this order; None for any
+            classes.
+
+    Raises:
+        ValueError: the file was not written by wsss_bench, or by another method, or has another class list.
+    """
+    origin = checkpoint.get("wsss_bench")
+    if not isinstance(origin, dict) or not {"method", "class_names"} <= origin.keys():
+        raise ValueError(
+            "the checkpoint was not written by wsss_bench; give the `last.ckpt` of a train stage"
+        )
+    if method is not None and origin["method"] != method:
+        raise ValueError(
+            f"the checkpoint is of {origin['method']}, but the config asks for {method}; change one of them"
+        )
+    if class_names is not None and tuple(origin["class_names"]) != tuple(class_names):
+        raise ValueError(
+            f"the checkpoint has {len(origin['class_names'])} classes ({', '.join(origin['class_names'])}), "
+            f"the data source has {len(class_names)} ({', '.join(class_names)}); train on this source, or "
+            "change data.source"
+        )
+
+
+def qualified_name(kind: type) -> str:
+    """Module and name of a class."""
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def first_sentence(error: Exception) -> str:
+    """What another package says about an error, shortened."""
     text = " ".join(str(error).split(". ")[0].split())[:120]
     return text if " " in text else type(error).__name__

@@ -178,7 +178,8 @@ def _fit(
     config = configs.network(spec) | {"masks": str(masks.path)}
     if configs.extra_images:  # there are pseudo masks of these images too
         config["data"] = config["data"] | {"extra_images": configs.extra_images}
-    return table.stage(kind, configs.title(suffix), config, {"masks": masks})
+    prediction = configs.prediction(spec.inference) if isinstance(spec, SegmenterFile) else None
+    return table.stage(kind, configs.title(suffix), config, {"masks": masks}, prediction)
 
 
 def named_with_changes(name: str, usual: RefinerFile, changed: RefinerFile) -> str:

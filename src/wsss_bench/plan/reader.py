@@ -29,6 +29,7 @@ from wsss_bench.plan.search_path import (
 from wsss_bench.plan.yaml_files import merge, read_yaml
 from wsss_bench.ranges import refuse_not_finite
 from wsss_bench.renamed import find_renamed
+from wsss_bench.short_names import with_full_paths
 
 
 @dataclass(frozen=True)
@@ -148,13 +149,14 @@ def _read_config(key: str, path: Path) -> dict[str, Any]:
 
 
 def _read_current(path: Path, kind: str) -> dict[str, Any]:
-    """Read a YAML file, refusing NaN, infinity and names that are no longer used.
+    """Read a YAML file, with full class paths, refusing NaN, infinity and names that are no longer used.
 
     The own modules that it names are found from here on, so that the plan knows their code.
     """
-    content = read_yaml(path)
+    given = read_yaml(path)
     try:
-        refuse_not_finite(content, f"{path}: ")
+        refuse_not_finite(given, f"{path}: ")
+        content: dict[str, Any] = with_full_paths(given, f"{path}: ")
     except ValueError as error:
         raise ConfigError(str(error)) from error
     message = find_renamed(content, kind)

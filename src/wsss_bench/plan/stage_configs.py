@@ -94,6 +94,18 @@ class CellConfigs:
                 )
         return {"readouts": {name: known[name] for name in named}} if named else {}
 
+    def prediction(self, inference: dict[str, Any], threshold: float | None = None) -> dict[str, Any]:
+        """How a trained network predicts on the data set, for its checkpoint.
+
+        Args:
+            inference: Of the method or of the segmenter.
+            threshold: Background threshold of its seeds.
+        """
+        return {
+            "inference": {**inference, "multi_scales": self.protocol.scales},
+            **({} if threshold is None else {"threshold": threshold}),
+        }
+
     def title(self, suffix: str | None = None) -> str:
         """Row, data set, random seed, and the suffix that tells this stage from others of the cell."""
         cell = self.cell

@@ -31,7 +31,12 @@ class StageTable:
         self._folder = folder
 
     def stage(
-        self, kind: str, title: str, config: dict[str, Any], reads: Mapping[str, Stage | None]
+        self,
+        kind: str,
+        title: str,
+        config: dict[str, Any],
+        reads: Mapping[str, Stage | None],
+        prediction: Mapping[str, Any] | None = None,
     ) -> Stage:
         """The stage with this configuration and these inputs, added if it is new.
 
@@ -40,6 +45,7 @@ class StageTable:
             title: Used if the stage is new.
             config: What its command takes, except for `out` and `stage`.
             reads: The stages that it reads, by role; None where there is none.
+            prediction: Of a training: how its method predicts, as `StageInfo` records it.
         """
         inputs = {role: stage.fingerprint for role, stage in reads.items() if stage is not None}
         found = {read: self._known_data.get(read) for read in data_reads(COMMANDS[kind], config)}
@@ -55,6 +61,7 @@ class StageTable:
                 "fingerprint": fingerprint,
                 "inputs": inputs,
                 "data": data,
+                **({"prediction": prediction} if prediction else {}),
             }
             # a copy without shared parts: the YAML file of a stage then has no anchors
             own = json.loads(json.dumps({**config, "out": str(path), "stage": info}))

@@ -62,7 +62,8 @@ def _train(table: StageTable, files: ExperimentFiles, cell: Cell, users: tuple[s
         warm_start = _train(table, files, first, (*users, cell.method))
     configs = CellConfigs(cell, files.configs.data(cell.dataset))
     config = configs.method() | {"warm_start": str(warm_start.path) if warm_start else None}
-    return table.stage("train", configs.title(), config, {"warm_start": warm_start})
+    prediction = configs.prediction(cell.content.inference, configs.hints.threshold)
+    return table.stage("train", configs.title(), config, {"warm_start": warm_start}, prediction)
 
 
 def _cell(

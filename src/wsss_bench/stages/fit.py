@@ -23,8 +23,9 @@ from wsss_bench.artifacts.run import StageRun, open_stage
 from wsss_bench.artifacts.stage_files import check_file
 from wsss_bench.callbacks import PlainSignals, Progress
 from wsss_bench.data.listing import checked_digests
-from wsss_bench.methods.base import Method, check_checkpoint
-from wsss_bench.methods.checkpoint import read_checkpoint
+from wsss_bench.methods.base import Method
+from wsss_bench.methods.checkpoint import check_checkpoint, read_checkpoint
+from wsss_bench.methods.image_prediction import PredictionSettings
 from wsss_bench.processes import ranks_end_with_this_process
 from wsss_bench.stages.checkpoint_identity import CheckpointIdentity
 from wsss_bench.stages.checkpoints import (
@@ -83,6 +84,9 @@ def main(argv: list[str]) -> int:
 def check_training(cli: FitCLI) -> None:
     """Check that method, trainer and data fit together; pseudo masks become the masks of the data.
 
+    The method gets what its checkpoints hold besides weights: its arguments as they are written, and how it
+    predicts.
+
     Raises:
         FileNotFoundError, ValueError: with what to change.
     """
@@ -106,9 +110,29 @@ def check_training(cli: FitCLI) -> None:
             f"{type(cli.model).__name__} trains on batches of data.view {batch.view()!r}; got "
             f"{cli.datamodule.view!r}; set data.view: {batch.view()}"
         )
+    cli.model.hparams.update(cli.plain_config()["model"]["init_args"])
+    cli.model.prediction_settings = prediction_settings(cli)
     if cli.config.masks:
         cli.datamodule.train_on(Path(cli.config.masks) / MASKS)
     cli.datamodule.check_training(trainer.num_devices * trainer.num_nodes, bool(trainer.limit_val_batches))
+
+
+def prediction_settings(cli: FitCLI) -> PredictionSettings:
+    """How the trained method predicts: as planned, or as the files of method and data say.
+
+    Raises:
+        ValueError, TypeError: `inference`, `bench.threshold` or `protocol.scales` cannot be used.
+    """
+    planned, config = cli.info.prediction, cli.config
+    inference = {**planned.get("inference", {}), **config.inference}
+    if "scales" in config.protocol:
+        inference["multi_scales"] = config.protocol["scales"]
+    threshold = config.bench.get("threshold", planned.get("threshold"))
+    inference["background"] = cli.datamodule.source.has_background
+    precision = str(cli.trainer.precision)
+    return PredictionSettings.from_plain(
+        {"inference": inference, "threshold": threshold, "precision": precision}
+    )
 
 
 def refuse_norms_with_activation(method: Method) -> None:

@@ -97,7 +97,7 @@ class StageCLI(LightningCLI):
         parser.link_arguments("data.class_names", "model.init_args.class_names", apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        accept(args)
+        args = accept(args)
         self.config = parser.parse_object(args) if isinstance(args, dict) else parser.parse_args(args)
         keep_integers(self.config.trainer, args)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
@@ -13,6 +13,7 @@ from wsss_bench.artifacts.run import StageInfo
 from wsss_bench.own_modules import import_classes
 from wsss_bench.ranges import refuse_not_finite
 from wsss_bench.renamed import given_contents, refuse_renamed
+from wsss_bench.short_names import in_arguments, with_full_paths
 from wsss_bench.stages.planned import only_file, planned_stage
 
 Instantiators = Mapping[type, Callable[..., Any]]
@@ -37,8 +38,7 @@ class FunctionParser:
 
     def parse(self, config: dict[str, Any]) -> Namespace:
         """Parse the content of a configuration file without building anything."""
-        accept(config, self.function.__name__)
-        return self.parser.parse_object(config)
+        return self.parser.parse_object(accept(config, self.function.__name__))
 
     def build(self, config: dict[str, Any], instantiators: Instantiators) -> Namespace:
         """Build the arguments of the function from the content of a configuration file."""
@@ -52,8 +52,7 @@ class FunctionParser:
         Raises:
             ValueError: the configuration is not the planned one.
         """
-        accept(argv, self.function.__name__)
-        config = self.parser.parse_args(argv)
+        config = self.parser.parse_args(accept(argv, self.function.__name__))
         resolved = self._plain(config)
         info = BY_HAND
         if resolved.get("out"):
@@ -71,12 +70,18 @@ class FunctionParser:
         return yaml.safe_load(self.parser.dump(config, skip_validation=True))
 
 
-def accept(given: Sequence[str] | dict[str, Any], command: str = "") -> None:
+Given = TypeVar("Given", list[str], dict[str, Any])
+
+
+def accept(given: Given, command: str = "") -> Given:
     """Refuse old names, numbers that are not finite and classes whose module does not import.
 
     Args:
         given: The content of a configuration file, or a command line with its YAML files.
         command: The command of the stage.
+
+    Returns:
+        The same with full class paths in the place of short names.
 
     Raises:
         ValueError: with the key.
@@ -85,3 +90,4 @@ def accept(given: Sequence[str] | dict[str, Any], command: str = "") -> None:
     for place, content in given_contents(given):
         refuse_not_finite(content, place)
         import_classes(content)
+    return with_full_paths(given) if isinstance(given, dict) else in_arguments(given)

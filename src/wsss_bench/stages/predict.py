@@ -30,6 +30,7 @@ from wsss_bench.methods.base import Method
 from wsss_bench.methods.checkpoint import load_state, read_checkpoint
 from wsss_bench.processes import ranks_end_with_this_process
 from wsss_bench.published_readout import PublishedReadout, published_probabilities
+from wsss_bench.stages import predict_image
 from wsss_bench.stages.first_image import CheckedMaps
 from wsss_bench.stages.lightning_cli import StageCLI, callbacks_of, is_first_rank, record_cost
 from wsss_bench.stages.parser import Instantiators
@@ -135,8 +136,7 @@ def check_prediction(cli: PredictCLI) -> None:
     """
     cli.check_claims()
     config, kind = cli.config_init, type(cli.model)
-    maker = "seed_maps" if config.product == "seed" else "segmentation_logits"
-    if getattr(kind, maker) is getattr(Method, maker):
+    if not kind.makes(config.product):
         raise ValueError(f"{kind.__name__} makes no {config.product}; choose another product or method")
     inference_of(cli)
     cli.datamodule.source.ids(config.split)
@@ -153,7 +153,9 @@ def inference_of(cli: PredictCLI) -> InferenceConfig:
 
 
 def main(argv: list[str]) -> int:
-    """Predict one split; see `wsss-bench predict --help`."""
+    """Predict one split, or single images; see `wsss-bench predict --help` and `... --image --help`."""
+    if predict_image.is_meant(argv):
+        return predict_image.main(argv)
     cli = PredictCLI(argv)
     check_prediction(cli)
     config = cli.config

@@ -8,13 +8,12 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from difflib import get_close_matches
 from pathlib import Path
-from typing import IO
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from wsss_bench.artifacts.files import read_mask
+from wsss_bench.artifacts.images import image_size
 from wsss_bench.data.sources.files import FileSet, by_content, by_size
 from wsss_bench.types import IGNORE
 
@@ -22,7 +21,6 @@ _VARIABLE = re.compile(r"\$\{(\w+)\}|\$(\w+)")
 _DEFAULTS = {"WSSS_DATA": "data"}
 _BULK = {".jpg", ".jpeg", ".webp", ".tar"}
 """Suffixes of files that are compared by size where a source does not say what it reads."""
-_EIGHT_BIT_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}
 
 
 class Source(ABC):
@@ -136,58 +134,6 @@ def require_folder(root: Path, name: str, source: str) -> Path:
             "(usually the environment variable WSSS_DATA) at the data, or prepare it as docs/data.md says"
         )
     return folder
-
-
-class Unreadable(ValueError):
-    """An image or a text that exists but cannot be decoded; the caption view replaces such a pair."""
-
-
-def read_image(path: Path) -> np.ndarray:
-    """Decode an image as `(H, W, 3)` uint8 RGB; a grey channel is repeated, transparency is dropped.
-
-    Raises:
-        FileNotFoundError: the file does not exist.
-        Unreadable: a truncated or broken file, or one with more than 8 bits per channel.
-    """
-    try:
-        return decode_image(path, str(path))
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            f"image {path} does not exist; restore it or remove its id from the split"
-        ) from None
-
-
-def decode_image(file: Path | IO[bytes], name: str) -> np.ndarray:
-    """`read_image` of a file or of bytes in memory; `name` is used in error messages."""
-    try:
-        with Image.open(file) as image:
-            if image.mode not in _EIGHT_BIT_MODES:
-                raise Unreadable(
-                    f"{name} is a {image.mode} image; expected 8 bits per channel (grey, RGB or RGBA): "
-                    "convert it"
-                )
-            return np.array(image if image.mode == "RGB" else image.convert("RGB"))
-    except FileNotFoundError:
-        raise
-    # PIL reports a broken PNG as a SyntaxError, and images of more than 179 megapixels as a bomb
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = "unknown format" if isinstance(error, UnidentifiedImageError) else error
-        raise Unreadable(
-            f"image {name} cannot be decoded ({reason}); replace it with an intact copy"
-        ) from error
-
-
-def image_size(path: Path) -> tuple[int, int]:
-    """`(H, W)` from the header of an image, without decoding it.
-
-    Raises:
-        Unreadable: no file, or one that is no image.
-    """
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise Unreadable(f"image {path} cannot be read ({error}); replace it with an intact copy") from error
 
 
 def read_checked_mask(path: Path, image_path: Path, num_classes: int) -> np.ndarray:

@@ -6,14 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from wsss_bench.data.sources.base import (
-    Source,
-    expand_root,
-    read_image,
-    require_folder,
-    require_ids,
-    require_inside,
-)
+from wsss_bench.artifacts.images import read_image
+from wsss_bench.data.sources.base import Source, expand_root, require_folder, require_ids, require_inside
 from wsss_bench.data.sources.files import FileSet, by_size
 from wsss_bench.data.sources.tables import read_table
 

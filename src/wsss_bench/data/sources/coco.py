@@ -18,14 +18,12 @@ from typing import Any, Literal
 import numpy as np
 
 from wsss_bench.artifacts.files import file_names
+from wsss_bench.artifacts.images import Unreadable, image_size, read_image
 from wsss_bench.data.sources.base import (
     Source,
-    Unreadable,
     expand_root,
-    image_size,
     nearest_names,
     read_checked_mask,
-    read_image,
     require_folder,
     require_ids,
 )

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from wsss_bench.data.sources.base import image_size, require_inside
+from wsss_bench.artifacts.images import image_size
+from wsss_bench.data.sources.base import require_inside
 from wsss_bench.data.sources.coco_segmentation import area_of, compact, fault_of, without_degenerate
 from wsss_bench.data.sources.text_files import read_json_text
 from wsss_bench.types import IGNORE

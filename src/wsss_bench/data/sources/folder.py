@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from wsss_bench.artifacts.files import file_names
+from wsss_bench.artifacts.images import read_image
 from wsss_bench.data.sources.base import (
     Source,
     expand_root,
     nearest_names,
     read_checked_mask,
-    read_image,
     require_folder,
     require_ids,
 )

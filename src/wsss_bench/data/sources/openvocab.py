@@ -15,14 +15,8 @@ import numpy as np
 
 from wsss_bench import vocabulary as vocabularies
 from wsss_bench.artifacts.files import file_names
-from wsss_bench.data.sources.base import (
-    Source,
-    expand_root,
-    read_image,
-    read_sized_mask,
-    require_folder,
-    require_ids,
-)
+from wsss_bench.artifacts.images import read_image
+from wsss_bench.data.sources.base import Source, expand_root, read_sized_mask, require_folder, require_ids
 from wsss_bench.data.sources.files import FileSet, by_size
 from wsss_bench.types import IGNORE
 

@@ -25,8 +25,9 @@ from rich.console import Console
 from rich.progress import track
 
 from wsss_bench.artifacts.files import write_atomically
+from wsss_bench.artifacts.images import Unreadable, decode_image
 from wsss_bench.artifacts.npz import read_arrays
-from wsss_bench.data.sources.base import Source, Unreadable, decode_image, expand_root
+from wsss_bench.data.sources.base import Source, expand_root
 from wsss_bench.data.sources.files import FileSet, by_size
 
 IMAGES = ("jpg", "jpeg", "png", "webp")

@@ -20,12 +20,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from wsss_bench.inference import image_tensor
 from wsss_bench.ranges import check_range
 from wsss_bench.refine.base import NetworkRefiner
 from wsss_bench.refine.walk.irnet import IRNet
 from wsss_bench.refine.walk.irnet_branches import flip_averaged_boundary_map
 from wsss_bench.refine.walk.random_walk import MAX_DOUBLINGS, boundary_transition_matrix, random_walk
-from wsss_bench.refine.walk.trained_network import image_tensor, load_trained_network
+from wsss_bench.refine.walk.trained_network import load_trained_network
 from wsss_bench.types import ScoreMaps
 
 STRIDE = 4
