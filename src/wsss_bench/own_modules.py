@@ -16,7 +16,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
-NAMES_A_CLASS = ("class_path", "model", "source", "refiner")
+NAMES_A_CLASS = ("class_path", "model", "source", "refiner", "logger", "callbacks")
 """Keys whose text is the import path of a class."""
 
 

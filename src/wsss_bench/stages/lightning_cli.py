@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 import yaml
 from jsonargparse import Namespace
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -120,7 +122,11 @@ class StageCLI(LightningCLI):
         """The trainer; what Lightning says about a wrong argument is passed on with its place."""
         try:
             plugins = slurm_plugins(self.config_init.trainer.plugins)
-            return super().instantiate_trainer(plugins=plugins, **kwargs)
+            # Lightning refuses a ModelCheckpoint among the callbacks without this argument
+            checkpoints = self.config_init.trainer.enable_checkpointing or has_checkpoint(
+                self.config_init.trainer.callbacks
+            )
+            return super().instantiate_trainer(plugins=plugins, enable_checkpointing=checkpoints, **kwargs)
         except (ValueError, TypeError) as error:
             raise ValueError(f"trainer: {error}; correct this argument") from error
 
@@ -155,6 +161,12 @@ def keep_integers(trainer: Namespace, given: list[str] | dict[str, Any]) -> None
         for key, value in arguments.items() if isinstance(arguments, dict) else ():
             if type(value) is int and type(trainer.get(key)) is float:
                 trainer[key] = value
+
+
+def has_checkpoint(callbacks: Callback | Sequence[Callback] | None) -> bool:
+    """Whether one of the given callbacks writes checkpoints of its own."""
+    given = callbacks if isinstance(callbacks, Sequence) else [callbacks]
+    return any(isinstance(callback, Checkpoint) for callback in given)
 
 
 def is_first_rank() -> bool:
