@@ -14,7 +14,7 @@ from string import Template
 from rich.console import Console
 
 from wsss_bench import tracking
-from wsss_bench.arguments import LineParser
+from wsss_bench.arguments import LineParser, add_set
 from wsss_bench.artifacts.disk import naming_full_disk
 from wsss_bench.artifacts.layout import LOG_FILE
 from wsss_bench.artifacts.stage_files import damaged_files, remove_stage, reopen, sweep
@@ -48,6 +48,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--configs", type=Path, help="folder of configurations (default: the one above the experiment)"
     )
+    add_set(parser)
     parser.add_argument(
         "--dry-run", action="store_true", help="print the plan with the estimated time and stop"
     )
@@ -76,7 +77,7 @@ def main(argv: list[str]) -> int:
     if not 0 < options.stalled < math.inf:
         parser.error(f"--stalled: expected a number of minutes above 0, got {options.stalled:g}")
     tracking.mode()
-    plan = make_plan(options.experiment, options.runs, options.configs)
+    plan = make_plan(options.experiment, options.runs, options.configs, options.set)
     try:
         with stop_signals():
             if not options.dry_run:

@@ -21,6 +21,7 @@ class Cell:
         dataset: Name of the data set's file.
         random_seed: Seed of all random generators.
         content: The method's file, merged with its overlay and all overrides.
+        changes: What `--set` changes in this row, in words.
     """
 
     row: str
@@ -28,11 +29,12 @@ class Cell:
     dataset: str
     random_seed: int
     content: MethodFile
+    changes: str = ""
 
     @property
     def is_variant(self) -> bool:
-        """Whether the row is an ablation, to which published results do not apply."""
-        return self.row != self.method
+        """Whether the row is an ablation or was changed, so that published results do not apply to it."""
+        return self.row != self.method or bool(self.changes)
 
 
 def expand(files: ExperimentFiles) -> list[Cell]:
@@ -60,19 +62,27 @@ def expand(files: ExperimentFiles) -> list[Cell]:
                 f"{file}: override.{name}: not a method of this experiment; {nearest(name, used)}"
             )
         _check_override(override, file, f"override.{name}")
+    for change in files.changes.given:
+        _check_override(change.override, "--set", change.key)
     cells = []
     for dataset in experiment.data:
         for row, variant in rows.items():
-            override = experiment.override.get(variant.method, {})
-            content = configs.method(variant.method, dataset, trainer, override, variant.override)
+            content = configs.method(variant.method, dataset, trainer, *overrides_of(files, row, variant))
             random_seeds = experiment.random_seeds if content.bench.trains else experiment.random_seeds[:1]
             cells += [
-                Cell(row, variant.method, dataset, random_seed, content) for random_seed in random_seeds
+                Cell(row, variant.method, dataset, random_seed, content, files.changes.in_words(row))
+                for random_seed in random_seeds
             ]
     return cells
 
 
-def _check_override(override: dict[str, Any], file: Path, key: str) -> None:
+def overrides_of(files: ExperimentFiles, row: str, variant: Variant) -> list[dict[str, Any]]:
+    """What is changed in the files of the method of a row; later ones win."""
+    override = files.experiment.override.get(variant.method, {})
+    return [override, variant.override, files.changes.of(row)]
+
+
+def _check_override(override: dict[str, Any], file: Path | str, key: str) -> None:
     known = [field.name for field in fields(MethodFile)]
     for name, value in override.items():
         if name not in known:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,8 +10,8 @@ from pathlib import Path
 from wsss_bench.artifacts.data_reads import DataRead
 from wsss_bench.artifacts.data_record import read_record
 from wsss_bench.artifacts.layout import DATA_RECORD
-from wsss_bench.plan.config import DataFile
-from wsss_bench.plan.matrix import Cell, expand
+from wsss_bench.plan.config import DataFile, Variant
+from wsss_bench.plan.matrix import Cell, expand, overrides_of
 from wsss_bench.plan.multi_stage import MultiStage
 from wsss_bench.plan.plan import Plan, ScoredProduct, StageFolder
 from wsss_bench.plan.predictions import seeds, segmentation
@@ -23,7 +23,9 @@ from wsss_bench.plan.stage_table import StageTable
 from wsss_bench.plan.training import train
 
 
-def make_plan(file: Path, runs: Path, configs: Path | None = None) -> Plan:
+def make_plan(
+    file: Path, runs: Path, configs: Path | None = None, changes: Sequence[str] = ()
+) -> Plan:
     """Read an experiment and plan its stages. Writes nothing to disk.
 
     The digests of the data are those that the experiment was last run with, if it was; the data themselves
@@ -33,12 +35,13 @@ def make_plan(file: Path, runs: Path, configs: Path | None = None) -> Plan:
         file: The experiment's YAML file.
         runs: Where stage folders are.
         configs: The folder of configurations; by default the nearest folder `configs` above the experiment.
+        changes: What is changed for this run (`plan.changes`).
 
     Raises:
         ConfigError: anything wrong in a YAML file that the experiment uses, or a stage folder that holds the
             result of another configuration.
     """
-    files = read_files(file, configs)
+    files = read_files(file, configs, changes)
     folder = StageFolder(runs)
     absent = frozenset(module for module in required_modules(files) if find_spec(module) is None)
     record = read_record(runs / files.name / DATA_RECORD)
@@ -97,6 +100,8 @@ def plan_experiment(
     ]
     notes = [note for after_seeds in multi_stages.values() for note in after_seeds.notes()]
     notes += short_trainings(table.stages.values())
+    changed = {cell.row: cell.changes for cell in cells if cell.changes}
+    notes += [f"set for this run, in row {row}: {words}" for row, words in changed.items()]
     segmenters = {
         dataset: after_seeds.describe_segmenter() for (dataset, _), after_seeds in multi_stages.items()
     }
@@ -122,7 +127,7 @@ def _multi_stage(files: ExperimentFiles, cell: Cell, absent: frozenset[str]) -> 
     """The refiners and the segmenter of the experiment, as they run on the seeds of a cell."""
     experiment, configs, trainer, dataset = files.experiment, files.configs, files.trainer, cell.dataset
     variant = experiment.variants.get(cell.row)
-    overrides = (experiment.override.get(cell.method, {}), variant.override if variant else {})
+    overrides = overrides_of(files, cell.row, variant or Variant(cell.method))
     usual = {name: configs.refiner(name, dataset, trainer) for name in experiment.refiners}
     refiners = {
         name: configs.refiner(name, dataset, trainer, cell.method, *overrides) for name in experiment.refiners

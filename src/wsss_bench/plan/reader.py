@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wsss_bench.plan.changes import Changes, read_changes
 from wsss_bench.plan.config import Experiment
 from wsss_bench.plan.config_folder import (
     DATA,
@@ -31,16 +32,18 @@ class ExperimentFiles:
         file: The experiment's file.
         experiment: What the file holds.
         configs: The other files.
+        changes: What is changed for this run.
     """
 
     file: Path
     experiment: Experiment
     configs: ConfigFolder
+    changes: Changes = Changes()
 
     @property
     def name(self) -> str:
-        """Name of the experiment."""
-        return self.file.stem
+        """Name of the experiment; with changes it is another one, whose table has a folder of its own."""
+        return f"{self.file.stem}-set-{self.changes.digest}" if self.changes.given else self.file.stem
 
     @property
     def trainer(self) -> dict[str, Any]:
@@ -48,19 +51,23 @@ class ExperimentFiles:
         return self.configs.trainer(self.experiment.trainer)
 
 
-def read_files(file: Path, configs: Path | None = None) -> ExperimentFiles:
+def read_files(file: Path, configs: Path | None = None, changes: Sequence[str] = ()) -> ExperimentFiles:
     """Read an experiment and the files that it can need.
 
     Args:
         file: The experiment's YAML file.
         configs: The folder of configurations; by default the nearest folder `configs` above the experiment.
+        changes: The options `--set`.
 
     Raises:
-        ConfigError: a file that is not YAML, or an experiment that is not valid. The other files are checked
-            when they are used.
+        ConfigError: a file that is not YAML, an experiment that is not valid, or a change of no row. The other
+            files are checked when they are used.
     """
     experiment = read_experiment(file)
-    return ExperimentFiles(file, experiment, _read_needed(configs or _configs_of(file), experiment))
+    root = configs or _configs_of(file)
+    methods = _methods_of(experiment, root, _listed(root))
+    changed = read_changes(changes, [*methods, *experiment.variants])
+    return ExperimentFiles(file, experiment, _read_needed(root, experiment, changed), changed)
 
 
 def read_configs(root: Path) -> ConfigFolder:
@@ -126,7 +133,11 @@ def _listed(root: Path) -> frozenset[str]:
     return frozenset(path.relative_to(root).as_posix() for path in root.glob("*/*.yaml"))
 
 
-def _read_needed(root: Path, experiment: Experiment) -> ConfigFolder:
+def _methods_of(experiment: Experiment, root: Path, listed: frozenset[str]) -> Sequence[str]:
+    return ConfigFolder(root, listed, {}).methods() if experiment.methods == "*" else experiment.methods
+
+
+def _read_needed(root: Path, experiment: Experiment, changes: Changes) -> ConfigFolder:
     """Read the files that `experiment` names, with their overlays and the methods that others start from.
 
     A name without a file is no error here: `ConfigFolder` raises one, with the names that exist.
@@ -151,10 +162,11 @@ def _read_needed(root: Path, experiment: Experiment) -> ConfigFolder:
     if experiment.segmenter is not None:
         read_layers(SEGMENTERS, experiment.segmenter)
     names = [variant.method for variant in experiment.variants.values()]
-    names += ConfigFolder(root, listed, {}).methods() if experiment.methods == "*" else experiment.methods
+    names += _methods_of(experiment, root, listed)
     overrides = [
         *experiment.override.values(),
         *(variant.override for variant in experiment.variants.values()),
+        *(change.override for change in changes.given),
     ]
     seen: set[str] = set()
     names += [start for layer in overrides if (start := _at(layer, "bench", "warm_start"))]

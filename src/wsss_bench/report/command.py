@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from wsss_bench.arguments import LineParser
+from wsss_bench.arguments import LineParser, add_set
 from wsss_bench.artifacts.files import write_atomically, write_json
 from wsss_bench.plan.plan import Plan
 from wsss_bench.plan.planner import make_plan
@@ -26,8 +26,10 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--configs", type=Path, help="folder of configurations (default: the one above the experiment)"
     )
+    add_set(parser)
     options = parser.parse_args(argv)
-    publish(make_plan(options.experiment, options.runs, options.configs), options.runs)
+    plan = make_plan(options.experiment, options.runs, options.configs, options.set)
+    publish(plan, options.runs)
     return 0
 
 
