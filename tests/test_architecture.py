@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "refine": METHODS,
     "callbacks": BLOCKS,
     "tracking": {"artifacts"},
-    "stages": METHODS | {"data", "refine", "segmenters", "callbacks", "tracking", "renamed", "errors", "cli"},
+    "stages": METHODS | {"data", "refine", "segmenters", "callbacks", "tracking", "renamed", "errors", "cli", "stage_help"},
     "plan": {"artifacts", "renamed", "ranges"},
     "report": {"artifacts", "metrics", "plan", "arguments"},
     "bench": {
@@ -53,7 +53,8 @@ MAY_IMPORT = {
         "processes",
         "cli",
     },
-    "cli": {"errors", "parser_errors", "processes"},
+    "cli": {"errors", "parser_errors", "processes", "stage_help"},
+    "stage_help": set(),
     "__main__": {"cli"},
 }
 """What each part of the package may import besides itself. `cli` has module names of commands as text."""

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import argparse
-from typing import NoReturn
+import re
+from difflib import get_close_matches
+from typing import Any, NoReturn
 
 
 class LineParser(argparse.ArgumentParser):
-    """`argparse.ArgumentParser` that answers a wrong command line in one line, without the usage text."""
+    """`argparse.ArgumentParser` that answers a wrong command line in one line, without the usage text.
+
+    Options are not abbreviated, since a misspelt one could then be taken for another.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, allow_abbrev=False, **kwargs)
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; `{self.prog} --help` shows the options\n")
+        wrong = re.search(r"unrecognized arguments: (--?[\w-]+)", message)
+        close = get_close_matches(wrong[1], self._option_string_actions, n=1) if wrong else []
+        hint = f"; did you mean {close[0]}?" if close else ""
+        self.exit(2, f"{self.prog}: {message}{hint}; `{self.prog} --help` shows the options\n")
 
 
 def add_set(parser: argparse.ArgumentParser) -> None:

@@ -6,12 +6,14 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from itertools import pairwise
 
 from wsss_bench.errors import explain
 from wsss_bench.parser_errors import is_parser_error
 from wsss_bench.processes import end_with_first_rank
+from wsss_bench.stage_help import short_help
 
 COMMANDS = {
     "data": ("wsss_bench.data.command", "make the mini world, or check a data set"),
@@ -49,8 +51,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     name, *rest = arguments
     if name not in COMMANDS:
-        print(f"wsss-bench: unknown command {name!r}; expected one of {', '.join(COMMANDS)}", file=sys.stderr)
+        close = "".join(f"; did you mean {known!r}?" for known in get_close_matches(name, COMMANDS, n=1))
+        print(
+            f"wsss-bench: unknown command {name!r}; expected one of {', '.join(COMMANDS)}{close}",
+            file=sys.stderr,
+        )
         return 2
+    if help_text := short_help(name, rest):
+        print(help_text, end="")
+        return 0
     try:
         return import_module(COMMANDS[name][0]).main(rest)
     except BrokenPipeError:  # `wsss-bench table ... | head`

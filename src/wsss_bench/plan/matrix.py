@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,7 @@ def expand(files: ExperimentFiles) -> list[Cell]:
                 f"{file}: override.{name}: not a method of this experiment; {nearest(name, used)}"
             )
         _check_override(override, file, f"override.{name}")
-    for change in files.changes.given:
-        _check_override(change.override, "--set", change.key)
+    _check_changes(files, rows)
     cells = []
     for dataset in experiment.data:
         for row, variant in rows.items():
@@ -82,7 +82,38 @@ def overrides_of(files: ExperimentFiles, row: str, variant: Variant) -> list[dic
     return [override, variant.override, files.changes.of(row)]
 
 
-def _check_override(override: dict[str, Any], file: Path | str, key: str) -> None:
+def _check_changes(files: ExperimentFiles, rows: Mapping[str, Variant]) -> None:
+    """Check that the changes are of keys that a method file has; those below are checked with the method.
+
+    Raises:
+        ConfigError: with the keys that end alike, as they are in the methods.
+    """
+    known = [field.name for field in fields(MethodFile)]
+    for change in files.changes.given:
+        parts = change.key.split(".")
+        if parts[0] in known and (len(parts) > 1 or isinstance(change.value, dict)):
+            continue
+        keys: list[str] = []
+        for row, variant in rows.items():
+            if change.rows is None or row in change.rows:
+                content = files.configs.method(variant.method, files.experiment.data[0], files.trainer)
+                keys += [key for key in _dotted(asdict(content)) if key.split(".")[-1] == parts[-1]]
+        meant = " or ".join(dict.fromkeys(keys))
+        raise ConfigError(
+            f"--set {change.key}: expected a key below {', '.join(known)}"
+            + (f"; did you mean {meant}?" if meant and meant != change.key else "")
+        )
+
+
+def _dotted(content: Mapping[str, Any], place: str = "") -> Iterator[str]:
+    """The keys of nested mappings, joined by dots."""
+    for key, value in content.items():
+        yield f"{place}{key}"
+        if isinstance(value, Mapping):
+            yield from _dotted(value, f"{place}{key}.")
+
+
+def _check_override(override: dict[str, Any], file: Path, key: str) -> None:
     known = [field.name for field in fields(MethodFile)]
     for name, value in override.items():
         if name not in known:

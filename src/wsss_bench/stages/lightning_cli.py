@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import yaml
@@ -21,6 +21,7 @@ from wsss_bench.artifacts.run import StageInfo, StageRun
 from wsss_bench.data.datamodule import WSSSDataModule
 from wsss_bench.methods.base import Method
 from wsss_bench.renamed import given_contents
+from wsss_bench.stage_help import FULL
 from wsss_bench.stages.cluster import check_world_size, slurm_plugins
 from wsss_bench.stages.parser import Instantiators, accept
 from wsss_bench.stages.planned import only_file, planned_stage
@@ -36,6 +37,9 @@ for known in (
 for chatty in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
     logging.getLogger(chatty).setLevel(logging.WARNING)
 
+OTHER_NAMES = {"-c": "--config", FULL: "--help"}
+"""Options of the command line by another name; `--help` itself is the short help, and does not come here."""
+
 
 class StageCLI(LightningCLI):
     """Parses one stage's configuration and builds method, data module and trainer.
@@ -46,17 +50,21 @@ class StageCLI(LightningCLI):
         instantiators: Functions that build classes in place of their constructors.
 
     Attributes:
+        command: The command of the stage.
         info: What the plan records about the stage.
 
     Raises:
         ValueError: the configuration is not the planned one, or the world size is not.
     """
 
+    command: ClassVar[str]
     info: StageInfo
 
     def __init__(
         self, argv: list[str] | dict[str, Any], build: bool = True, instantiators: Instantiators | None = None
     ) -> None:
+        if not isinstance(argv, dict):
+            argv = [OTHER_NAMES.get(word, word) for word in argv]
         self._argv = argv
         self._build = build
         self._instantiators = instantiators or {}
@@ -70,7 +78,7 @@ class StageCLI(LightningCLI):
             args=argv,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
-            parser_kwargs={"exit_on_error": False},
+            parser_kwargs={"exit_on_error": False, "prog": f"wsss-bench {self.command}", "allow_abbrev": False},
             trainer_defaults={
                 "logger": False,
                 "enable_checkpointing": False,
