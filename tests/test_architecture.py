@@ -38,8 +38,19 @@ MAY_IMPORT = {
     "refine": METHODS,
     "callbacks": BLOCKS,
     "tracking": {"artifacts"},
-    "stages": METHODS | {"data", "refine", "segmenters", "callbacks", "tracking", "renamed", "errors", "cli", "stage_help"},
+    "stages": METHODS
+    | {"data", "refine", "segmenters", "callbacks", "tracking", "renamed", "errors", "cli", "stage_help"},
     "plan": {"artifacts", "renamed", "ranges"},
+    "json_schema": {
+        "artifacts",
+        "plan",
+        "arguments",
+        "own_modules",
+        "data",
+        "crf",
+        "inference",
+        "published_readout",
+    },
     "report": {"artifacts", "metrics", "plan", "arguments"},
     "bench": {
         "artifacts",

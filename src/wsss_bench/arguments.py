@@ -14,8 +14,8 @@ class LineParser(argparse.ArgumentParser):
     Options are not abbreviated, since a misspelt one could then be taken for another.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, allow_abbrev=False, **kwargs)
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"allow_abbrev": False, **kwargs})
 
     def error(self, message: str) -> NoReturn:
         wrong = re.search(r"unrecognized arguments: (--?[\w-]+)", message)
@@ -31,7 +31,7 @@ def add_set(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="[ROW:]KEY=VALUE",
-        help="change a key of the method's configuration, such as cam:trainer.max_epochs=1, in this row of the "
-        "experiment, in several (cam,clims:... or cli*:...) or, without a row, in all; the results are stages "
-        "and a table of their own, <experiment>-set-<digest> (may be given several times)",
+        help="change a key of the method's configuration, such as cam:trainer.max_epochs=1, in this row of "
+        "the experiment, in several (cam,clims:... or cli*:...) or, without a row, in all; the results are "
+        "stages and a table of their own, <experiment>-set-<digest> (may be given several times)",
     )

@@ -23,6 +23,7 @@ COMMANDS = {
     "refine": ("wsss_bench.stages.refine", "turn seeds into pseudo masks"),
     "evaluate": ("wsss_bench.stages.evaluate", "score seeds or masks under a protocol"),
     "bench": ("wsss_bench.bench.command", "run a benchmark matrix and print its table"),
+    "schema": ("wsss_bench.json_schema.command", "print JSON schemas of the YAML files, for editors"),
     "table": ("wsss_bench.report.command", "print the table of what is done"),
 }
 

@@ -21,7 +21,7 @@ more:
   --trainer.logger.help CLASS       the init_args of a logger; the same for --trainer.callbacks.help
   --print_config                    print the resolved configuration and stop; neither data nor folder is used
 
-`wsss-bench schema` lets an editor complete and check the same keys; docs/debugging.md: breakpoints, short runs.
+`wsss-bench schema` lets an editor complete and check the keys. docs/debugging.md: breakpoints, short runs.
 """
 SHARED = """options:
   --config FILE                     YAML file with the keys below; may be given several times

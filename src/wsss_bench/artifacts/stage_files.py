@@ -5,8 +5,8 @@
 | `stage.json`, key `files` | `count`, `bytes`, `listing` (names and sizes), `sha256` of `files.json` |
 | `files.json` | bytes and sha256 of each file, by path in the stage folder |
 
-Log, progress, curves, plan, `begun.json`, `identity.json`, W&B and hidden files are not recorded. Files that appear
-later do no harm.
+Log, progress, curves, plan, `begun.json`, `identity.json`, W&B and hidden files are not recorded. Files that
+appear later do no harm.
 """
 
 from __future__ import annotations

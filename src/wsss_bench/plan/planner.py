@@ -23,9 +23,7 @@ from wsss_bench.plan.stage_table import StageTable
 from wsss_bench.plan.training import train
 
 
-def make_plan(
-    file: Path, runs: Path, configs: Path | None = None, changes: Sequence[str] = ()
-) -> Plan:
+def make_plan(file: Path, runs: Path, configs: Path | None = None, changes: Sequence[str] = ()) -> Plan:
     """Read an experiment and plan its stages. Writes nothing to disk.
 
     The digests of the data are those that the experiment was last run with, if it was; the data themselves

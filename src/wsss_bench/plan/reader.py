@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ class ExperimentFiles:
     file: Path
     experiment: Experiment
     configs: ConfigFolder
-    changes: Changes = Changes()
+    changes: Changes = field(default_factory=Changes)
 
     @property
     def name(self) -> str:
@@ -60,8 +60,8 @@ def read_files(file: Path, configs: Path | None = None, changes: Sequence[str] =
         changes: The options `--set`.
 
     Raises:
-        ConfigError: a file that is not YAML, an experiment that is not valid, or a change of no row. The other
-            files are checked when they are used.
+        ConfigError: a file that is not YAML, an experiment that is not valid, or a change of no row. The
+            other files are checked when they are used.
     """
     experiment = read_experiment(file)
     root = configs or _configs_of(file)

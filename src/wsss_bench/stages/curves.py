@@ -1,8 +1,8 @@
 """The curves of a training, `curves.csv`: losses, learning rates and monitored metrics against the step.
 
-One row for each step that is logged (`trainer.log_every_n_steps`), for each validation and for the end of each
-epoch; a value that was not logged at a step is an empty cell. The file is written before each checkpoint, so
-that a training that goes on from a checkpoint finds the rows up to it, and drops those after it.
+One row for each step that is logged (`trainer.log_every_n_steps`), for each validation and for the end of
+each epoch; a value that was not logged at a step is an empty cell. The file is written before each
+checkpoint, so that a training that goes on from one finds the rows up to it, and drops those after it.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ Row = dict[str, Any]
 
 
 class Curves(Logger, Callback):
-    """A logger of Lightning that keeps what it is given, and a callback that adds the rest and writes the file.
+    """A logger of Lightning that keeps what it is given, and a callback that adds the rest and writes.
 
-    It is a logger, so that a value is copied from the device when the other loggers need it, and not once more.
+    It is a logger, so that a value is copied from the device when other loggers need it, and not once more.
     `step` counts the steps that are done, as checkpoints do.
 
     Args:

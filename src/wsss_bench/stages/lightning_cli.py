@@ -78,7 +78,11 @@ class StageCLI(LightningCLI):
             args=argv,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
-            parser_kwargs={"exit_on_error": False, "prog": f"wsss-bench {self.command}", "allow_abbrev": False},
+            parser_kwargs={
+                "exit_on_error": False,
+                "prog": f"wsss-bench {self.command}",
+                "allow_abbrev": False,
+            },
             trainer_defaults={
                 "logger": False,
                 "enable_checkpointing": False,
