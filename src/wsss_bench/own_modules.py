@@ -25,13 +25,14 @@ class WorkingDirectory(MetaPathFinder):
 
     def __init__(self) -> None:
         self.names: set[str] = set()
+        self.folder = ""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if path is not None or name not in self.names:  # with a path it is part of a package that was found
             return None
-        return PathFinder.find_spec(name, [os.getcwd()])
+        return PathFinder.find_spec(name, [self.folder])
 
 
 _finder = WorkingDirectory()
@@ -44,6 +45,7 @@ def admit(content: Any) -> None:
         content: What a YAML file or an option holds.
     """
     _finder.names.update(class_path.partition(".")[0] for class_path in _class_paths(content))
+    _finder.folder = os.getcwd()  # now: the parser changes it while it reads a file in another folder
     if _finder not in sys.meta_path:
         sys.meta_path.append(_finder)
 

@@ -91,6 +91,8 @@ class Curves(Logger, Callback):
         self._write()
 
     def _add(self, values: Mapping[str, float]) -> None:
+        if self._path is None:
+            return
         step = self._trainer.global_step
         self._rows.setdefault(step, {STEP: step}).update({**values, **self._learning_rates})
 
