@@ -27,7 +27,7 @@ def test_an_unknown_command_names_the_known_ones(capsys):
     assert "did you mean 'table'?" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "pretrain"])  # which makers use
 def test_the_help_of_a_command_names_it_and_imports_no_torch(command):
     code = (
         "import sys; from wsss_bench.cli import main\n"
