@@ -111,6 +111,7 @@ class Own(CAM):
 """
 
 
+@pytest.mark.slow
 def test_own_classes_of_a_configs_folder_are_checked(tmp_path, monkeypatch, capsys):
     """Their `**kwargs` are those of the class above."""
     monkeypatch.chdir(tmp_path)
