@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import re
+from difflib import get_close_matches
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 
 class LineParser(argparse.ArgumentParser):
-    """`argparse.ArgumentParser` that answers a wrong command line in one line, without the usage text."""
+    """`argparse.ArgumentParser` that answers a wrong command line in one line, without the usage text.
+
+    Options are not abbreviated, since a misspelt one could then be taken for another.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"allow_abbrev": False, **kwargs})
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; `{self.prog} --help` shows the options\n")
+        wrong = re.search(r"unrecognized arguments: (--?[\w-]+)", message)
+        close = get_close_matches(wrong[1], self._option_string_actions, n=1) if wrong else []
+        hint = f"; did you mean {close[0]}?" if close else ""
+        self.exit(2, f"{self.prog}: {message}{hint}; `{self.prog} --help` shows the options\n")
 
 
 def add_matrix_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +37,15 @@ def add_matrix_arguments(parser: argparse.ArgumentParser) -> None:
         type=lambda text: text.split(","),
         metavar="NAME,...",
         help="methods to run in place of those of the experiment, as an experiment of its own",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="[ROW:]KEY=VALUE",
+        help="change a key of the method's configuration, such as cam:trainer.max_epochs=1, in this row of "
+        "the experiment, in several (cam,clims:... or cli*:...) or, without a row, in all; the results are "
+        "stages and a table of their own, <experiment>-set-<digest> (may be given several times)",
     )
     parser.add_argument(
         "--runs", type=Path, default=Path("runs"), help="folder of all results (default: runs)"

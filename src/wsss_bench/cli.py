@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from itertools import pairwise
 
@@ -14,6 +15,7 @@ from wsss_bench.errors import explain
 from wsss_bench.parser_errors import is_parser_error
 from wsss_bench.processes import end_with_first_rank
 from wsss_bench.shipped import with_shipped_configs
+from wsss_bench.stage_help import short_help
 
 COMMANDS = {
     "data": ("wsss_bench.data.command", "make the mini world, or check a data set"),
@@ -24,6 +26,7 @@ COMMANDS = {
     "evaluate": ("wsss_bench.stages.evaluate", "score seeds or masks under a protocol"),
     "bench": ("wsss_bench.bench.command", "run a benchmark matrix and print its table"),
     "contract": ("wsss_bench.contract.command", "check a method of your own on the small mini world"),
+    "schema": ("wsss_bench.json_schema.command", "print JSON schemas of the YAML files, for editors"),
     "table": ("wsss_bench.report.command", "print the table of what is done"),
     "new-method": ("wsss_bench.new_method.command", "write the two files of a new method"),
 }
@@ -56,8 +59,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     name, *rest = arguments
     if name not in COMMANDS:
-        print(f"wsss-bench: unknown command {name!r}; expected one of {', '.join(COMMANDS)}", file=sys.stderr)
+        close = "".join(f"; did you mean {known!r}?" for known in get_close_matches(name, COMMANDS, n=1))
+        print(
+            f"wsss-bench: unknown command {name!r}; expected one of {', '.join(COMMANDS)}{close}",
+            file=sys.stderr,
+        )
         return 2
+    if help_text := short_help(name, rest):
+        print(help_text, end="")
+        return 0
     rest = with_shipped_configs(rest)
     try:
         return import_module(COMMANDS[name][0]).main(rest)

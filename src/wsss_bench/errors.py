@@ -105,6 +105,12 @@ FOREIGN = (
     ),
     Foreign("HFValidationError", "", "give a hub name, a folder or package:mini/clip"),
     Foreign("ConnectionError", "", "there is no network; download the files on a machine that has one"),
+    Foreign(
+        "BdbQuit",
+        "",
+        "the debugger was left at a breakpoint; in a bench, where there is no terminal for it, this is so at "
+        "once: run the stage by hand, as docs/debugging.md says",
+    ),
     Foreign("UsageError", "", "set WANDB_MODE=offline, or log in with `wandb login`"),
     Foreign("CommError", "", "set WANDB_MODE=offline, or check the connection to the W&B server"),
     Foreign("DecompressionBombError", "", "the image is too large to be decoded safely; reduce it"),

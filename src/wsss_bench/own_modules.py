@@ -20,7 +20,7 @@ from traceback import extract_tb
 from types import ModuleType
 from typing import Any
 
-NAMES_A_CLASS = ("class_path", "model", "source", "refiner")
+NAMES_A_CLASS = ("class_path", "model", "source", "refiner", "logger", "callbacks")
 """Keys whose text is the import path of a class."""
 
 
@@ -29,7 +29,7 @@ class WorkingDirectory(MetaPathFinder):
 
     def __init__(self) -> None:
         self.names: set[str] = set()
-        self.folder = ""  # kept, since the parser changes into the folder of a file while it reads it
+        self.folder = ""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -49,7 +49,7 @@ def admit(content: Any) -> None:
         content: What a YAML file or an option holds.
     """
     _finder.names.update(class_path.partition(".")[0] for class_path in _class_paths(content))
-    _finder.folder = os.getcwd()
+    _finder.folder = os.getcwd()  # now: the parser changes it while it reads a file in another folder
     if _finder not in sys.meta_path:
         sys.meta_path.append(_finder)
 

@@ -19,6 +19,9 @@ CLASS = re.compile(r"Problem with given class_path '([^']*)':")
 UNKNOWN = re.compile(
     r"Option '([^']*)' is not accepted|[Uu]nrecognized arguments: --([^\s=]+)|Key '?([^' ]*)'? is not exp"
 )
+GROUP = re.compile(r"Group '([^']*)' does not accept option '([^']*)'")
+GROUPS = {"trainer": "lightning.pytorch.Trainer", "data": "wsss_bench.data.datamodule.WSSSDataModule"}
+"""Groups of options that are the arguments of a class."""
 EXPECTED = re.compile(r"(?:Expected a|Not of type) (.*?)(?:\. Got value: (.*)|: .*)?$")
 FRAMES = ("Does not validate against any of the Union subtypes", "Subtypes: ", "Errors:", "Given value")
 TYPE_NAMES = {
@@ -35,7 +38,9 @@ LONGEST_VALUE = 80
 ADVICE = {
     "does not accept option": "correct its name (`--help` lists the options)",
     "does not correspond to a subclass": "name a class of this kind",
-    "Unexpected config": "a configuration is a mapping of keys to values",
+    "unrecognized arguments": "options begin with --, and a file is given with --config FILE",
+    "Unexpected config": "the file is empty or a list; a configuration is a mapping of keys to values",
+    "Path is not a file": "name a YAML file in it",
     "File does not exist": "check the path",
 }
 """What to do about a message of the parser that contains certain words."""
@@ -137,6 +142,8 @@ def _said(lines: list[Line], at: int, class_path: str) -> str:
     depth, text = lines[at]
     if key := KEY.match(text):
         text = key[3]
+    if group := GROUP.search(text):
+        return f"{group[1]} has no option {group[2]!r}; {_options(GROUPS.get(group[1], ''), group[2])}"
     if unknown := UNKNOWN.search(text):
         name = next(filter(None, unknown.groups()))
         return f"{class_path or 'this command'} has no option {name!r}; {_options(class_path, name)}"
@@ -150,7 +157,7 @@ def _said(lines: list[Line], at: int, class_path: str) -> str:
     expected = EXPECTED.match(text)
     if expected is None:
         advice = next((advice for words, advice in ADVICE.items() if words in text), None)
-        return f"{text}; {advice}" if advice else text
+        return f"{text.rstrip(': ')}; {advice}" if advice else text
     kinds, value = expected[1], expected[2]
     for line in lines:  # all members of the union that the value was tried as
         if line.depth == depth - UNION_INDENT and line.text.startswith("Subtypes: "):

@@ -184,7 +184,7 @@ def _options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
     for word, following in zip(words, [*words[1:], ""], strict=True):
         if word.startswith("--"):
             name, equals, value = word[2:].partition("=")
-            yield name, value if equals else following
+            yield name.removesuffix("+"), value if equals else following
 
 
 def _read(value: str) -> Any:

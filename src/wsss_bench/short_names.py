@@ -121,7 +121,7 @@ def full_path(name: str, paths: Sequence[str], place: str) -> str:
     Raises:
         ValueError: a name without a dot that is none of these.
     """
-    known = {short: path for path in paths for short in _names(path)}
+    known = {short: path for path in paths for short in names_of(path)}
     if name in known:
         return known[name]
     if name.isidentifier():
@@ -177,10 +177,15 @@ def lazy_classes(package: str) -> tuple[Callable[[str], Any], Callable[[], list[
     return get, lambda: sorted(classes), sorted(classes)
 
 
-def _names(path: str) -> list[str]:
-    """What a class may be called: its name, that without the suffix of refiners, its name in its package."""
+def names_of(path: str) -> list[str]:
+    """What a class may be called: its name, that without the suffix of refiners, its name in its package.
+
+    A class that has no short name has none of these.
+    """
+    package = next((package for package in BASES if path.startswith(f"{package}.")), None)
+    if package is None or not any(path in paths for paths in KINDS.values()):
+        return []
     name = path.rpartition(".")[2]
-    package = next(package for package in BASES if path.startswith(f"{package}."))
     return [name, name.removesuffix(SUFFIX), f"{package}.{name}"]
 
 

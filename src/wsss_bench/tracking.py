@@ -7,6 +7,8 @@ never reads from here; its numbers come from `metrics.json`.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,9 @@ from wsss_bench.artifacts.metrics import PANELS, Metrics
 from wsss_bench.artifacts.run import StageInfo
 
 PROJECT = "wsss_bench"
+CONSOLE = "wrap"
+"""How W&B copies the output of a stage. Its default puts a terminal of its own in the place of a log file or
+pipe, so that other packages print colours and progress bars there."""
 
 
 def mode() -> str:
@@ -43,19 +48,29 @@ def run_arguments(out: Path, kind: str, info: StageInfo, config: dict[str, Any])
     }
 
 
-def trainer_logger(out: Path, kind: str, info: StageInfo, config: dict[str, Any]) -> Any:
-    """Lightning's W&B logger for a stage, or False when tracking is disabled."""
+@contextmanager
+def tracked_training(out: Path, info: StageInfo, config: dict[str, Any]) -> Iterator[Any]:
+    """Lightning's W&B logger for a training that runs in the body; None when tracking is disabled."""
     if mode() == "disabled":
-        return False
+        yield None
+        return
+    import wandb
     from lightning.pytorch.loggers import WandbLogger
 
-    arguments = run_arguments(out, info.kind or kind, info, config)
-    return WandbLogger(
-        save_dir=arguments.pop("dir"),
-        offline=arguments.pop("mode") == "offline",
-        log_model=False,
-        **arguments,
-    )
+    arguments = run_arguments(out, info.kind or "train", info, config)
+    status = 1
+    try:
+        yield WandbLogger(
+            save_dir=arguments.pop("dir"),
+            offline=arguments.pop("mode") == "offline",
+            log_model=False,
+            settings=wandb.Settings(quiet=True, console=CONSOLE),
+            **arguments,
+        )
+        status = 0
+    finally:
+        # else W&B's own process does so when this one is gone, and prints in colours into the log
+        wandb.finish(exit_code=status)
 
 
 def log_evaluation(out: Path, info: StageInfo, config: dict[str, Any], metrics: Metrics) -> None:
@@ -72,7 +87,7 @@ def log_evaluation(out: Path, info: StageInfo, config: dict[str, Any], metrics: 
     import wandb
 
     arguments = run_arguments(out, "evaluate", info, config)
-    with wandb.init(**arguments, settings=wandb.Settings(silent=True)) as run:
+    with wandb.init(**arguments, settings=wandb.Settings(silent=True, console=CONSOLE)) as run:
         table = wandb.Table(columns=["protocol", "class", "iou"])
         names = ("background", *metrics.class_names)
         for row in metrics.rows:

@@ -63,7 +63,8 @@ Identity = dict[str, Any]
 def fingerprint_of(
     kind: str, config: Mapping[str, Any], inputs: Mapping[str, str], data: Mapping[str, str] | None = None
 ) -> str:
-    """sha256 of everything that decides the result of a stage. The order of keys does not matter.
+    """sha256 of everything that decides the result of a stage, which loggers do not. The order of keys does
+    not matter.
 
     Args:
         kind: Kind of the stage.
@@ -73,11 +74,18 @@ def fingerprint_of(
     """
     content = {
         "kind": kind,
-        "config": {key: value for key, value in config.items() if key not in PLACES},
+        "config": {key: _without_logger(key, value) for key, value in config.items() if key not in PLACES},
         "inputs": inputs,
         **({"data": data} if data else {}),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _without_logger(key: str, value: Any) -> Any:
+    """A part of a configuration; loggers are what a method may name without becoming another training."""
+    if key != "trainer" or not isinstance(value, Mapping):
+        return value
+    return {name: argument for name, argument in value.items() if name != "logger"}
 
 
 def differences(one: Any, other: Any, strictly: Collection[str] = ()) -> dict[str, tuple[Any, Any]]:

@@ -5,8 +5,8 @@
 | `stage.json`, key `files` | `count`, `bytes`, `listing` (names and sizes), `sha256` of `files.json` |
 | `files.json` | bytes and sha256 of each file, by path in the stage folder |
 
-Log, progress, plan, `begun.json`, `identity.json`, W&B and hidden files are not recorded. Files that appear
-later do no harm.
+Log, progress, curves, plan, `begun.json`, `identity.json`, W&B and hidden files are not recorded. Files that
+appear later do no harm.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any
 from wsss_bench.artifacts.files import is_complete, read_json, sha256_of, write_json
 from wsss_bench.artifacts.layout import (
     BEGUN_FILE,
+    CURVES,
     FAILURE_FILE,
     FILES,
     IDENTITY_FILE,
@@ -43,6 +44,7 @@ from wsss_bench.artifacts.source_code import changed_digests
 NOT_RECORDED = frozenset(
     {
         BEGUN_FILE,
+        CURVES,
         FAILURE_FILE,
         FILES,
         IDENTITY_FILE,

@@ -71,7 +71,7 @@ def main(argv: list[str]) -> int:
     if not 0 < options.stalled < math.inf:
         parser.error(f"--stalled: expected a number of minutes above 0, got {options.stalled:g}")
     tracking.mode()
-    plan = make_plan(options.experiment, options.runs, options.configs, options.methods)
+    plan = make_plan(options.experiment, options.runs, options.configs, options.methods, options.set)
     try:
         with stop_signals():
             if not options.dry_run:

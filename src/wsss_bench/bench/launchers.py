@@ -38,6 +38,8 @@ ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "NO_ALBUMENTATIONS_UPDATE": "1",
     "TOKENIZERS_PARALLELISM": "false",
+    # their output goes to log files
+    "NO_COLOR": "1",
 }
 """Environment variables of every stage, unless the user has set them."""
 

@@ -33,6 +33,8 @@ PACKAGES = (
     "wsss_bench.stages.predict",
     "wsss_bench.stages.refine",
     "wsss_bench.stages.evaluate",
+    "wsss_bench.stages.protocol",
+    "wsss_bench.stages.scored_files",
     "wsss_bench.stages.check",
 )
 

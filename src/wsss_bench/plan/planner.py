@@ -11,8 +11,8 @@ from pathlib import Path
 from wsss_bench.artifacts.data_reads import DataRead
 from wsss_bench.artifacts.data_record import read_record
 from wsss_bench.artifacts.layout import DATA_RECORD
-from wsss_bench.plan.config import DataFile
-from wsss_bench.plan.matrix import Cell, expand
+from wsss_bench.plan.config import DataFile, Variant
+from wsss_bench.plan.matrix import Cell, expand, overrides_of
 from wsss_bench.plan.multi_stage import MultiStage
 from wsss_bench.plan.plan import Plan, ScoredProduct, StageFolder
 from wsss_bench.plan.predictions import seeds, segmentation
@@ -25,7 +25,11 @@ from wsss_bench.plan.training import train
 
 
 def make_plan(
-    experiment: Path, runs: Path, configs: Path | None = None, methods: Sequence[str] | None = None
+    experiment: Path,
+    runs: Path,
+    configs: Path | None = None,
+    methods: Sequence[str] | None = None,
+    changes: Sequence[str] = (),
 ) -> Plan:
     """Read an experiment and plan its stages. Writes nothing to disk.
 
@@ -37,12 +41,13 @@ def make_plan(
         runs: Where stage folders are.
         configs: The own folder of configurations, if it is not where it usually is.
         methods: Names of methods that stand in place of the experiment's rows.
+        changes: What is changed for this run (`plan.changes`).
 
     Raises:
         ConfigError: anything wrong in a YAML file that the experiment uses, or a stage folder that holds the
             result of another configuration.
     """
-    files = read_files(experiment, configs, methods)
+    files = read_files(experiment, configs, methods, changes)
     folder = StageFolder(runs)
     absent = frozenset(module for module in required_modules(files) if find_spec(module) is None)
     record = read_record(runs / files.name / DATA_RECORD)
@@ -102,6 +107,8 @@ def plan_experiment(
     notes = list(files.notes)
     notes += [note for after_seeds in multi_stages.values() for note in after_seeds.notes()]
     notes += short_trainings(table.stages.values())
+    changed = {cell.row: cell.changes for cell in cells if cell.changes}
+    notes += [f"set for this run, in row {row}: {words}" for row, words in changed.items()]
     segmenters = {
         dataset: after_seeds.describe_segmenter() for (dataset, _), after_seeds in multi_stages.items()
     }
@@ -127,7 +134,7 @@ def _multi_stage(files: ExperimentFiles, cell: Cell, absent: frozenset[str]) -> 
     """The refiners and the segmenter of the experiment, as they run on the seeds of a cell."""
     experiment, configs, trainer, dataset = files.experiment, files.configs, files.trainer, cell.dataset
     variant = experiment.variants.get(cell.row)
-    overrides = (experiment.override.get(cell.method, {}), variant.override if variant else {})
+    overrides = overrides_of(files, cell.row, variant or Variant(cell.method))
     usual = {name: configs.refiner(name, dataset, trainer) for name in experiment.refiners}
     refiners = {
         name: configs.refiner(name, dataset, trainer, cell.method, *overrides) for name in experiment.refiners

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wsss_bench.own_modules import admit
+from wsss_bench.plan.changes import Changes, read_changes
 from wsss_bench.plan.config import Experiment, MethodFile
 from wsss_bench.plan.config_folder import (
     DATA,
@@ -42,6 +43,7 @@ class ExperimentFiles:
         experiment: What the file holds.
         configs: The other files.
         notes: Which files were read in place of others, in sentences for the user.
+        changes: What is changed for this run.
     """
 
     name: str
@@ -49,6 +51,7 @@ class ExperimentFiles:
     experiment: Experiment
     configs: ConfigFolder
     notes: tuple[str, ...]
+    changes: Changes
 
     @property
     def trainer(self) -> dict[str, Any]:
@@ -57,7 +60,10 @@ class ExperimentFiles:
 
 
 def read_files(
-    experiment: Path, configs: Path | None = None, methods: Sequence[str] | None = None
+    experiment: Path,
+    configs: Path | None = None,
+    methods: Sequence[str] | None = None,
+    changes: Sequence[str] = (),
 ) -> ExperimentFiles:
     """Read an experiment and the files that it can need.
 
@@ -65,22 +71,28 @@ def read_files(
         experiment: Path or name of the experiment (`search_path.find_experiment`).
         configs: The own folder of configurations (`search_path.config_folders`).
         methods: Names of methods that stand in place of the experiment's rows.
+        changes: The options `--set`.
 
     Raises:
-        ConfigError: a file that is not YAML, or an experiment that is not valid. The other files are checked
-            when they are used.
+        ConfigError: a file that is not YAML, an experiment that is not valid, or a change of no row. The
+            other files are checked when they are used.
     """
     file = find_experiment(experiment)
     content, name = read_experiment(file), file.stem
     if methods is not None:
         content, name = with_methods(content, methods), "-".join([name, *methods])
-    folder = _read_needed(config_folders(file, configs), content)
+    folders = config_folders(file, configs)
+    rows = [*_methods_of(content, _list(folders)), *content.variants]
+    changed = read_changes(changes, rows)
+    if changed.given:  # another experiment, whose table has a folder of its own
+        name = f"{name}-set-{changed.digest}"
+    folder = _read_needed(folders, content, changed)
     notes = folder.notes()
     if folder.root.is_dir() and not any(folder.root in path.parents for path in folder.listed.values()):
         notes.append(f"{folder.root} has no file such as methods/<name>.yaml; only shipped ones are read")
     if hides_shipped(experiment, file):
         notes.append(f"the experiment is {file}, in place of the shipped one of this name")
-    return ExperimentFiles(name, file, content, folder, tuple(notes))
+    return ExperimentFiles(name, file, content, folder, tuple(notes), changed)
 
 
 def read_configs(*folders: Path) -> ConfigFolder:
@@ -176,7 +188,11 @@ def _list(folders: Sequence[Path]) -> ConfigFolder:
     return ConfigFolder(folders[0], listed, hidden, {})
 
 
-def _read_needed(folders: Sequence[Path], experiment: Experiment) -> ConfigFolder:
+def _methods_of(experiment: Experiment, configs: ConfigFolder) -> Sequence[str]:
+    return configs.methods() if experiment.methods == "*" else experiment.methods
+
+
+def _read_needed(folders: Sequence[Path], experiment: Experiment, changes: Changes) -> ConfigFolder:
     """Read the files that `experiment` names, with their overlays and the methods that others start from.
 
     A name without a file is no error here: `ConfigFolder` raises one, with the names that exist.
@@ -201,10 +217,11 @@ def _read_needed(folders: Sequence[Path], experiment: Experiment) -> ConfigFolde
     if experiment.segmenter is not None:
         read_layers(SEGMENTERS, experiment.segmenter)
     names = [variant.method for variant in experiment.variants.values()]
-    names += empty.methods() if experiment.methods == "*" else experiment.methods
+    names += _methods_of(experiment, empty)
     overrides = [
         *experiment.override.values(),
         *(variant.override for variant in experiment.variants.values()),
+        *(change.override for change in changes.given),
     ]
     seen: set[str] = set()
     names += [start for layer in overrides if (start := _at(layer, "bench", "warm_start"))]

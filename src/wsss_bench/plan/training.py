@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from wsss_bench.plan.config import Variant
 from wsss_bench.plan.config_folder import DATA, METHODS
-from wsss_bench.plan.matrix import Cell
+from wsss_bench.plan.matrix import Cell, overrides_of
 from wsss_bench.plan.plan import Stage
 from wsss_bench.plan.reader import ExperimentFiles
 from wsss_bench.plan.schema import ConfigError
@@ -37,8 +38,8 @@ def trained_cell(files: ExperimentFiles, cell: Cell) -> Cell:
         )
     variant = experiment.variants.get(cell.row)
     row = cell.method if variant and variant.same_training else cell.row
-    own = variant.override if variant and row == cell.row else {}
-    return _cell(files, row, cell.method, target or cell.dataset, cell.random_seed, own)
+    own = variant if variant and row == cell.row else Variant(cell.method)
+    return _cell(files, row, own, target or cell.dataset, cell.random_seed)
 
 
 def _train(table: StageTable, files: ExperimentFiles, cell: Cell, users: tuple[str, ...] = ()) -> Stage:
@@ -56,7 +57,7 @@ def _train(table: StageTable, files: ExperimentFiles, cell: Cell, users: tuple[s
         place = f"{cell.file}: bench.warm_start"
         if name in (*users, cell.method):
             raise ConfigError(f"{place}: {name} leads back to itself")
-        first = _cell(files, name, name, cell.dataset, cell.random_seed)
+        first = _cell(files, name, Variant(name), cell.dataset, cell.random_seed)
         if not first.content.bench.trains:
             raise ConfigError(f"{place}: {name} has no train stage")
         warm_start = _train(table, files, first, (*users, cell.method))
@@ -66,15 +67,9 @@ def _train(table: StageTable, files: ExperimentFiles, cell: Cell, users: tuple[s
     return table.stage("train", configs.title(), config, {"warm_start": warm_start}, prediction)
 
 
-def _cell(
-    files: ExperimentFiles,
-    row: str,
-    method: str,
-    dataset: str,
-    random_seed: int,
-    own_override: dict[str, object] | None = None,
-) -> Cell:
-    """A cell outside the matrix, with the experiment's override of its method and then `own_override`."""
-    override = files.experiment.override.get(method, {})
-    content = files.configs.method(method, dataset, files.trainer, override, own_override or {})
-    return Cell(row, method, dataset, random_seed, content, files.configs.path(METHODS, method))
+def _cell(files: ExperimentFiles, row: str, variant: Variant, dataset: str, random_seed: int) -> Cell:
+    """A cell outside the matrix, with all overrides of its row."""
+    overrides = overrides_of(files, row, variant)
+    content = files.configs.method(variant.method, dataset, files.trainer, *overrides)
+    path = files.configs.path(METHODS, variant.method)
+    return Cell(row, variant.method, dataset, random_seed, content, path)

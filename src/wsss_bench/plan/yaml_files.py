@@ -74,6 +74,25 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
+def parse_value(text: str, place: str) -> Any:
+    """What a text says as YAML.
+
+    Args:
+        text: A number, a word, `[1, 2]`, `{a: b}` or the like; empty for null.
+        place: Start of the message.
+
+    Raises:
+        ConfigError: not YAML.
+    """
+    try:
+        return _parse(text)
+    except ConfigError as error:
+        raise ConfigError(f"{place}: {error}") from None
+    except yaml.YAMLError as error:
+        problem = " ".join(str(error).split())
+        raise ConfigError(f"{place}: the value is not valid YAML ({problem}); quote it") from error
+
+
 def _parse(text: str) -> Any:
     try:
         return yaml.load(text, FastLoader)

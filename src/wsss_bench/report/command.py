@@ -21,7 +21,8 @@ def main(argv: list[str]) -> int:
     parser = LineParser(prog="wsss-bench table", description="Print the table of what is done.")
     add_matrix_arguments(parser)
     options = parser.parse_args(argv)
-    publish(make_plan(options.experiment, options.runs, options.configs, options.methods), options.runs)
+    plan = make_plan(options.experiment, options.runs, options.configs, options.methods, options.set)
+    publish(plan, options.runs)
     return 0
 
 

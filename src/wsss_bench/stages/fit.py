@@ -13,12 +13,13 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.loggers import Logger
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from wsss_bench.artifacts.data_reads import data_reads
 from wsss_bench.artifacts.files import write_atomically
-from wsss_bench.artifacts.layout import CONFIG_FILE, LAST, MASKS
+from wsss_bench.artifacts.layout import CONFIG_FILE, CURVES, LAST, MASKS
 from wsss_bench.artifacts.run import StageRun, open_stage
 from wsss_bench.artifacts.stage_files import check_file
 from wsss_bench.callbacks import PlainSignals, Progress
@@ -34,9 +35,10 @@ from wsss_bench.stages.checkpoints import (
     keep_newest,
     newest_checkpoint,
 )
+from wsss_bench.stages.curves import Curves
 from wsss_bench.stages.lightning_cli import StageCLI, callbacks_of, is_first_rank, record_cost
 from wsss_bench.stages.parser import Instantiators
-from wsss_bench.tracking import trainer_logger
+from wsss_bench.tracking import tracked_training
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 """Layers that are nothing but BatchNorm."""
@@ -44,6 +46,8 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 class FitCLI(StageCLI):
     """Adds the options of training."""
+
+    command = "fit"
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         super().add_arguments_to_parser(parser)
@@ -170,12 +174,17 @@ def fit(trainer: Trainer, method: Method, cli: FitCLI, run: StageRun | None) -> 
         check_file(Path(cli.config.warm_start), LAST)
         warm_start(method, Path(cli.config.warm_start) / LAST)
     trainer.strategy.checkpoint_io = AtomicCheckpointIO()
-    callbacks_of(trainer).extend([PlainSignals(), LastCheckpoint(last)])
+    curves = Curves(cli.out / CURVES if run is not None else None)
+    trainer.loggers = [*trainer.loggers, curves]
+    callbacks_of(trainer).extend([PlainSignals(), curves, LastCheckpoint(last)])  # in this order
+    tracked: AbstractContextManager[Logger | None] = nullcontext()
     if run is not None:
         write_atomically(cli.out / CONFIG_FILE, lambda f: f.write(cli.parser.dump(cli.config).encode()))
         callbacks_of(trainer).extend((CheckpointIdentity(run.identity), Progress(run)))
-        trainer.logger = trainer_logger(cli.out, "train", cli.info, cli.plain_config()) or None
-    with ranks_end_with_this_process():
+        if not cli.config.trainer.fast_dev_run:
+            tracked = tracked_training(cli.out, cli.info, cli.plain_config())
+    with tracked as logger, ranks_end_with_this_process():
+        trainer.loggers = [*trainer.loggers, *([logger] if logger is not None else [])]
         trainer.fit(method, datamodule=cli.datamodule, ckpt_path=newest, weights_only=True)
     if trainer.max_epochs == 0:  # no epoch ends, so no checkpoint is written yet
         trainer.save_checkpoint(last)

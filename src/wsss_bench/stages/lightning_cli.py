@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import yaml
 from jsonargparse import Namespace
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -19,6 +21,7 @@ from wsss_bench.artifacts.run import StageInfo, StageRun
 from wsss_bench.data.datamodule import WSSSDataModule
 from wsss_bench.methods.base import Method
 from wsss_bench.renamed import given_contents
+from wsss_bench.stage_help import FULL
 from wsss_bench.stages.claims import check_claims
 from wsss_bench.stages.cluster import check_world_size, slurm_plugins
 from wsss_bench.stages.parser import Instantiators, accept
@@ -35,6 +38,9 @@ for known in (
 for chatty in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
     logging.getLogger(chatty).setLevel(logging.WARNING)
 
+OTHER_NAMES = {"-c": "--config", FULL: "--help"}
+"""Options of the command line by another name; `--help` itself is the short help, and does not come here."""
+
 
 class StageCLI(LightningCLI):
     """Parses one stage's configuration and builds method, data module and trainer.
@@ -45,17 +51,21 @@ class StageCLI(LightningCLI):
         instantiators: Functions that build classes in place of their constructors.
 
     Attributes:
+        command: The command of the stage.
         info: What the plan records about the stage.
 
     Raises:
         ValueError: the configuration is not the planned one, or the world size is not.
     """
 
+    command: ClassVar[str]
     info: StageInfo
 
     def __init__(
         self, argv: list[str] | dict[str, Any], build: bool = True, instantiators: Instantiators | None = None
     ) -> None:
+        if not isinstance(argv, dict):
+            argv = [OTHER_NAMES.get(word, word) for word in argv]
         self._argv = argv
         self._build = build
         self._instantiators = instantiators or {}
@@ -69,7 +79,11 @@ class StageCLI(LightningCLI):
             args=argv,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
-            parser_kwargs={"exit_on_error": False},
+            parser_kwargs={
+                "exit_on_error": False,
+                "prog": f"wsss-bench {self.command}",
+                "allow_abbrev": False,
+            },
             trainer_defaults={
                 "logger": False,
                 "enable_checkpointing": False,
@@ -121,7 +135,11 @@ class StageCLI(LightningCLI):
         """The trainer; what Lightning says about a wrong argument is passed on with its place."""
         try:
             plugins = slurm_plugins(self.config_init.trainer.plugins)
-            return super().instantiate_trainer(plugins=plugins, **kwargs)
+            # Lightning refuses a ModelCheckpoint among the callbacks without this argument
+            checkpoints = self.config_init.trainer.enable_checkpointing or has_checkpoint(
+                self.config_init.trainer.callbacks
+            )
+            return super().instantiate_trainer(plugins=plugins, enable_checkpointing=checkpoints, **kwargs)
         except (ValueError, TypeError) as error:
             raise ValueError(f"trainer: {error}; correct this argument") from error
 
@@ -167,6 +185,12 @@ def keep_integers(trainer: Namespace, given: list[str] | dict[str, Any]) -> None
         for key, value in arguments.items() if isinstance(arguments, dict) else ():
             if type(value) is int and type(trainer.get(key)) is float:
                 trainer[key] = value
+
+
+def has_checkpoint(callbacks: Callback | Sequence[Callback] | None) -> bool:
+    """Whether one of the given callbacks writes checkpoints of its own."""
+    given = callbacks if isinstance(callbacks, Sequence) else [callbacks]
+    return any(isinstance(callback, Checkpoint) for callback in given)
 
 
 def is_first_rank() -> bool:

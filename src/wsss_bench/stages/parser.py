@@ -32,7 +32,9 @@ class FunctionParser:
 
     def __init__(self, function: Callable[..., None]) -> None:
         self.function = function
-        self.parser = ArgumentParser(prog=f"wsss-bench {function.__name__}", exit_on_error=False)
+        self.parser = ArgumentParser(
+            prog=f"wsss-bench {function.__name__}", exit_on_error=False, allow_abbrev=False
+        )
         self.parser.add_argument("--config", action=ActionConfigFile, help="YAML file with these options")
         self.parser.add_function_arguments(function, skip={"resolved"}, sub_configs=True)
 

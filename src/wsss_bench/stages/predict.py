@@ -87,6 +87,8 @@ class Prediction(LightningModule):
 class PredictCLI(StageCLI):
     """Adds the options of prediction."""
 
+    command = "predict"
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         super().add_arguments_to_parser(parser)
         parser.add_argument(

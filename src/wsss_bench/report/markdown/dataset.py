@@ -34,6 +34,7 @@ class DatasetResults:
         self.segmenter = plan.segmenters.get(dataset)
         self.rows = [row for row in board.rows if row.dataset == dataset]
         self.hints: dict[str, MethodHints] = {}
+        self._changes: dict[str, str] = {}
         self.methods: dict[str, set[str]] = {}
         self.refiners = list(dict.fromkeys(product.refiner for product in products if product.refiner))
         self.published: dict[str, list[PublishedResult]] = {}
@@ -43,6 +44,7 @@ class DatasetResults:
         for product in products:
             method, hints = product.cell.row, product.cell.content.bench
             self.hints.setdefault(method, hints)
+            self._changes[method] = product.cell.changes
             self.methods.setdefault(product.kind, set()).add(method)
             if not product.cell.is_variant:
                 self.published[method] = [one for one in hints.paper if one.dataset == dataset]
@@ -77,8 +79,9 @@ class DatasetResults:
         return None
 
     def title(self, method: str) -> str:
-        """Name of a method with its role and remark; `*` where it was made from another commit."""
+        """Name of a method with its role, its remark and what `--set` changed; `*` marks another commit."""
         ranking = [row for row in self.rows if row.method == method and row.headline]
         mark = "*" if any(row.commits != [self._commit] for row in ranking) else ""
-        words = [word for word in (self.hints[method].reference, self.hints[method].remark) if word]
+        hints = self.hints[method]
+        words = [word for word in (hints.reference, hints.remark, self._changes[method]) if word]
         return method + mark + (f" ({', '.join(words)})" if words else "")

@@ -1,0 +1,124 @@
+"""The curves of a training, `curves.csv`: losses, learning rates and monitored metrics against the step.
+
+One row for each step that is logged (`trainer.log_every_n_steps`), for each validation and for the end of
+each epoch; a value that was not logged at a step is an empty cell. The file is written before each
+checkpoint, so that a training that goes on from one finds the rows up to it, and drops those after it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import Logger
+
+from wsss_bench.artifacts.files import write_atomically
+
+STEP, EPOCH = "step", "epoch"
+SECONDS = 30.0
+"""Between two writes of the file while an epoch runs."""
+
+Row = dict[str, Any]
+
+
+class Curves(Logger, Callback):
+    """A logger of Lightning that keeps what it is given, and a callback that adds the rest and writes.
+
+    It is a logger, so that a value is copied from the device when other loggers need it, and not once more.
+    `step` counts the steps that are done, as checkpoints do.
+
+    Args:
+        path: The file; None for ranks other than 0, which write nothing.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        super().__init__()
+        self._path = path
+        self._rows: dict[int, Row] = {}
+        self._learning_rates: Row = {}
+        self._written = time.monotonic()
+
+    @property
+    def name(self) -> str:
+        """As Lightning asks of a logger."""
+        return "curves"
+
+    @property
+    def version(self) -> str:
+        """As Lightning asks of a logger; there is one version, the file."""
+        return ""
+
+    def log_hyperparams(self, *_: Any, **__: Any) -> None:
+        """The configuration is in files of its own."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Keep the values of a step; Lightning calls this on rank 0 and other ranks alike."""
+        self._add(metrics)
+        if time.monotonic() - self._written > SECONDS:
+            self._write()
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._trainer = trainer
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take over the rows up to the checkpoint that the training goes on from."""
+        if self._path is not None and trainer.global_step > 0:
+            self._rows = {step: row for step, row in read_rows(self._path) if step <= trainer.global_step}
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
+        self._learning_rates = {f"lr/{index}": float(group["lr"]) for index, group in enumerate(groups)}
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Add the losses of the last step, so that an epoch of a few steps has a row too."""
+        losses = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("train/")}
+        self._add({EPOCH: trainer.current_epoch, **losses})
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self._write()
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._write()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._write()
+
+    def _add(self, values: Mapping[str, float]) -> None:
+        if self._path is None:
+            return
+        step = self._trainer.global_step
+        self._rows.setdefault(step, {STEP: step}).update({**values, **self._learning_rates})
+
+    def _write(self) -> None:
+        if self._path is None:
+            return
+        names = sorted({name for row in self._rows.values() for name in row} - {STEP, EPOCH})
+        text = io.StringIO()
+        table = csv.DictWriter(text, [STEP, EPOCH, *names], restval="", lineterminator="\n")
+        table.writeheader()
+        table.writerows(self._rows[step] for step in sorted(self._rows))
+        write_atomically(self._path, lambda file: file.write(text.getvalue().encode()))
+        self._written = time.monotonic()
+
+
+def read_rows(path: Path) -> list[tuple[int, Row]]:
+    """The rows of a file of curves by their step, without empty cells.
+
+    A file that is missing or cannot be read costs the rows only, not the training.
+    """
+    if not path.is_file():
+        return []
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = [{k: v for k, v in row.items() if v} for row in csv.DictReader(file, strict=True)]
+            return [(int(row[STEP]), row) for row in rows]
+    except (ValueError, KeyError, csv.Error) as error:
+        print(f"the curves of earlier attempts are lost, since {path} cannot be read ({error})", flush=True)
+        return []
