@@ -184,7 +184,7 @@ def _truncated(place: Place) -> str:
 COMMAND_LINE = [
     Case("no experiment", lambda p: ["bench"], ("experiment",)),
     Case("absent experiment", lambda p: ["bench", str(p.root / "no.yaml")], ("no.yaml",)),
-    Case("experiment is a folder", lambda p: ["bench", str(p.root)], ("Is a directory", "YAML file")),
+    Case("experiment is a folder", lambda p: ["bench", str(p.root)], ("is a folder", "YAML file")),
     Case("path through a file", lambda p: ["bench", p.write("a", "x") + "/b.yaml"], ("a/b.yaml",)),
     Case("unknown option", lambda p: ["bench", "x.yaml", "--job", "2", "--foo"], ("--foo",)),
     Case("jobs 0", lambda p: p.bench("--jobs", "0"), ("--jobs", "1 or more")),
@@ -217,7 +217,7 @@ YAML_FILES = [
         ("t.yaml", "UTF-8"),
     ),
     Case("experiment is binary", lambda p: ["bench", p.write("t.yaml", b"\x00\x01\x02")], ("t.yaml",)),
-    Case("experiment is empty", lambda p: ["bench", p.write("t.yaml", "")], ("t.yaml", "mapping")),
+    Case("experiment is empty", lambda p: ["bench", p.write("t.yaml", "")], ("t.yaml", "is empty")),
     Case("experiment is a list", lambda p: ["bench", p.write("t.yaml", "[1, 2]")], ("t.yaml", "mapping")),
     Case(
         "key twice",

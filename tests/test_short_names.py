@@ -56,7 +56,7 @@ def test_every_class_of_a_shipped_configuration_has_a_short_name():
 
 def test_short_names_are_unique_below_a_key():
     for group in KINDS.values():
-        names = [name for path in group for name in set(short_names._names(path))]
+        names = [name for path in group for name in set(short_names.names_of(path))]
         assert len(names) == len(set(names))
 
 

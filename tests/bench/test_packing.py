@@ -199,7 +199,7 @@ def test_bad_configurations_are_all_named_before_anything_starts(project, monkey
 
     fake = types.ModuleType("wsss_bench.stages.check")
     fake.check = check  # type: ignore[attr-defined]
-    fake.TryOut = lambda: check  # type: ignore[attr-defined]
+    fake.check_class = fake.TryOut = lambda: check  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "wsss_bench.stages.check", fake)
     stages = list(make_plan(project.experiment(), project.runs).stages.values())
     with pytest.raises(ValueError, match="nothing was started") as caught:

@@ -143,6 +143,7 @@ def test_a_prediction_stops_at_its_first_image(kind, sentence, mini_data, tmp_pa
         ({"supervision": "caption"}, "bench.supervision is caption, but MeanTeacher.supervision is image"),
         ({"pipeline": "single_stage"}, "makes no segmentations; define segmentation_logits"),
         ({"trains": False}, "bench.trains is false, but MeanTeacher defines a training_loss"),
+        ({"pipeline": "multi_stage"}, "bench.threshold is null, but MeanTeacher makes seeds"),
     ],
 )
 def test_a_stage_by_hand_compares_class_and_file(bench, sentence, mini_data, tmp_path):

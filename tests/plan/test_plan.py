@@ -433,3 +433,11 @@ def test_configurations_that_differ_in_random_seed_and_paths_only_are_checked_on
     changed = project.experiment(override={"cam": {"trainer": {"max_epochs": 7}}})
     titles = [stage.title for stage in distinct(make_plan(changed, project.runs).stages.values())]
     assert titles == [stage.title for stage in one]
+
+
+def test_a_method_without_threshold_has_segmentations_only(project):
+    content = copy.deepcopy(METHODS["zero"])
+    del content["bench"]["threshold"]
+    project.write("configs/methods/zero.yaml", content)
+    plan = make_plan(project.experiment(methods=["zero"]), project.runs)
+    assert {stage.kind for stage in plan.stages.values()} == {"predict", "evaluate"}

@@ -70,7 +70,10 @@ def test_an_unknown_experiment_names_the_shipped_and_the_own_ones(folder):
     message = r"no experiment 'mni'; did you mean 'mini'\? shipped: .*mini, .*voc.*; own, in .*: deep/mine$"
     with pytest.raises(ConfigError, match=message):
         find_experiment(Path("mni"))
-    for name in ("elsewhere/mine.yaml", "experiments", ".", "..", "v1.5"):
+    for name in ("experiments", ".", ".."):
+        with pytest.raises(ConfigError, match=f"{re.escape(name)} is a folder; give the YAML file"):
+            find_experiment(Path(name))
+    for name in ("elsewhere/mine.yaml", "v1.5"):
         with pytest.raises(ConfigError, match=f"no experiment {re.escape(repr(name))}; "):
             find_experiment(Path(name))
 

@@ -90,8 +90,8 @@ class MethodHints:
 
     Args:
         pipeline: Which stages a cell of this method has. `multi_stage`: seeds, pseudo masks, a segmenter
-            trained on them. `single_stage` and `zero_shot`: seeds, and segmentations by the method itself.
-            `upper_bound`: segmentations only.
+            trained on them. `single_stage` and `zero_shot`: segmentations by the method itself, and
+            its seeds if it has a threshold. `upper_bound`: segmentations only.
         supervision: The annotation that it is trained with; decides the track of its row.
         backbone: Column `backbone` of the table.
         trains: False for a method without a train stage.

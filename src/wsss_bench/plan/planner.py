@@ -164,6 +164,6 @@ def _products(
         seed, product = seeds(table, CellConfigs(first, data), trained, configs.training_split)
         return [product, *multi_stage.products(table, configs, seed)]
     products = []
-    if hints.pipeline != "upper_bound" and protocol.train_split:
+    if hints.pipeline != "upper_bound" and hints.threshold is not None and protocol.train_split:
         products.append(seeds(table, configs, trained, protocol.train_split)[1])
     return products + [segmentation(table, configs, trained, split) for split in protocol.eval_splits]

@@ -26,6 +26,8 @@ def find_experiment(name: Path) -> Path:
     for path in (file, Path(EXPERIMENTS.name, bare), EXPERIMENTS / bare):
         if path.is_file():
             return path
+    if name.is_dir():
+        raise ConfigError(f"{name} is a folder; give the YAML file of an experiment, or its name")
     own, shipped = _names(Path(EXPERIMENTS.name)), _names(EXPERIMENTS)
     close = difflib.get_close_matches(bare.with_suffix("").as_posix(), [*own, *shipped], n=1)
     raise ConfigError(
@@ -77,6 +79,7 @@ def find_config(kind: str, name: Path) -> Path:
         path.stem: path
         for folder in (CONFIGS, Path(CONFIGS.name))
         for path in sorted((folder / kind).glob("*.yaml"))
+        if "." not in path.stem  # no overlays
     }
     if str(name) not in known:
         raise ConfigError(f"there is no {kind}/{name}.yaml; {nearest(str(name), sorted(known))}")

@@ -10,11 +10,11 @@ from wsss_bench.methods.base import Method
 MAKERS = {"seeds": "seed_maps", "segmentations": "segmentation_logits"}
 PIPELINES = {
     "multi_stage": ("seeds",),
-    "single_stage": ("seeds", "segmentations"),
-    "zero_shot": ("seeds", "segmentations"),
+    "single_stage": ("segmentations",),
+    "zero_shot": ("segmentations",),
     "upper_bound": ("segmentations",),
 }
-"""What a method of each pipeline is asked for."""
+"""What a method of each pipeline is always asked for; with a threshold, it is asked for seeds too."""
 
 
 def check_claims(kind: type[Method], bench: Mapping[str, Any], view: str, file: str) -> None:
@@ -56,6 +56,13 @@ def check_claims(kind: type[Method], bench: Mapping[str, Any], view: str, file: 
     if bench.get("threshold") is not None and "seeds" not in makes:
         raise disagree(
             "bench.threshold", bench["threshold"], f"{name} makes no seeds", "remove it or define seed_maps"
+        )
+    if pipeline not in (None, "upper_bound") and bench.get("threshold") is None and "seeds" in makes:
+        raise disagree(
+            "bench.threshold",
+            "null",
+            f"{name} makes seeds",
+            "set the fixed background threshold that ranks them, in [0, 1]",
         )
     batch = getattr(kind, "batch_type", None)
     learns = _defines(kind, "training_loss")

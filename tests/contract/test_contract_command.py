@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from wsss_bench.cli import main
-from wsss_bench.contract import command
+from wsss_bench.contract import run
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +39,7 @@ def folder(tmp_path, monkeypatch, mini_data):
     for name, text in FILES.items():
         (tmp_path / f"{name}.py").write_text(text)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command, "cached_world", lambda: mini_data / "mini")
+    monkeypatch.setattr(run, "cached_world", lambda: mini_data / "mini")
     return tmp_path
 
 
@@ -89,7 +89,10 @@ def test_a_line_for_each_check_and_the_exit_status(folder, capsys):
     [
         ({"two_ranks": {"tolerance": 0.1}}, "missing key 'reason'"),
         ({"two_ranks": {"tolerance": 0.1, "reason": " "}}, "reason is empty"),
-        ({"two_rank": {"reason": "none"}}, "bench.contract.two_rank: no such check"),
+        (
+            {"two_rank": {"reason": "none"}},
+            "bench.contract: there is no check 'two_rank'; did you mean 'two_ranks'?",
+        ),
     ],
 )
 def test_a_deviation_needs_a_reason(folder, deviation, sentence, capsys):
@@ -99,4 +102,4 @@ def test_a_deviation_needs_a_reason(folder, deviation, sentence, capsys):
 
 def test_a_name_without_a_file(folder, capsys):
     assert main(["contract", "no_such_method"]) == 1
-    assert "no_such_method.yaml does not exist; give the YAML file" in capsys.readouterr().err
+    assert "there is no methods/no_such_method.yaml; known: cam, clims" in capsys.readouterr().err
