@@ -189,8 +189,9 @@ def bases_of(path):
 
 def test_a_family_does_not_import_another():
     """Except a class that it derives from: a method may be another one, changed (`new-method --like`)."""
-    shared = {name for name in IMPORTS["methods.base"] if part_of(name) == "methods"}
-    shared |= {"methods.base", "methods"}
+    shared = {"methods.base", "methods"}
+    while more := {name for user in shared for name in IMPORTS[user] if part_of(name) == "methods"} - shared:
+        shared |= more
     for name, found in IMPORTS.items():
         if name.startswith("methods."):
             above = set(bases_of(NAMES[name]))

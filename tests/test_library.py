@@ -23,6 +23,7 @@ from wsss_bench.cli import main
 from wsss_bench.data.sources import VOC
 from wsss_bench.methods import CAM, CLIMS, Method
 from wsss_bench.methods.hyperparameters import plain_arguments
+from wsss_bench.methods.named_code import refuse_foreign
 from wsss_bench.nn import timm_models
 from wsss_bench.nn.frozen import Frozen
 from wsss_bench.nn.timm_models import create_timm
@@ -204,6 +205,103 @@ def test_a_frozen_network_that_is_no_clip_gets_its_weights(tmp_path):
         assert torch.equal(own, other)
 
 
+OWN_MODULE = """
+from enum import Enum
+from typing import Any
+
+from torch import nn
+
+from wsss_bench.methods.base import Method
+
+Kind = Enum("Kind", "A B")
+
+
+class Own(Method):
+    supervision = "none"
+    batch_type = None
+
+    def __init__(self, class_names, kind: Kind = Kind.A, part: Any = None, weights: str | None = None):
+        super().__init__(class_names)
+        assert weights is None
+        self.kind, self.part, self.layer = kind, part, nn.Linear(1, 1)
+
+    def seed_maps(self, image, labels=None, references=()):
+        return image[:, :1] * float("nan" if self.kind is Kind.B else 1)
+
+
+class Passing(Own):
+    def __init__(self, class_names, **kwargs):
+        super().__init__(class_names, **kwargs)
+"""
+
+
+@pytest.fixture
+def own_checkpoint(tmp_path, monkeypatch):
+    """A function that writes a checkpoint of a class in the working directory, which is not imported."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "strange_methods.py").write_text(OWN_MODULE)
+    monkeypatch.delitem(sys.modules, "strange_methods", raising=False)
+
+    def write(name="Own", /, **arguments):
+        settings = {"threshold": 0.5, "inference": {"flip": False}}
+        record = {"method": f"strange_methods.{name}", "class_names": ["a"], "prediction": settings}
+        state = {f"layer.{key}": value for key, value in torch.nn.Linear(1, 1).state_dict().items()}
+        torch.save({"state_dict": state, "hyper_parameters": arguments, "wsss_bench": record}, "own.ckpt")
+        return tmp_path / "own.ckpt"
+
+    return write
+
+
+def test_a_checkpoint_does_not_choose_the_code_that_runs(own_checkpoint):
+    with pytest.raises(ValueError, match=r"names strange_methods\.Own, .* modules=\['strange_methods'\]"):
+        wsss_bench.load(own_checkpoint())
+    assert "strange_methods" not in sys.modules
+    assert type(wsss_bench.load(own_checkpoint(), modules="strange_methods")).__name__ == "Own"
+    assert wsss_bench.load(own_checkpoint()).kind.name == "A"  # it is imported now
+    kind = sys.modules["strange_methods"].Own
+    assert kind.load_from_checkpoint(own_checkpoint(kind="B")).kind.name == "B"
+
+
+@pytest.mark.parametrize(
+    ("part", "named"),
+    [
+        ({"class_path": "subprocess.Popen", "init_args": {"args": ["touch", "planted"]}}, "subprocess.Popen"),
+        ({"class_path": "wsss_bench.bench.launchers.subprocess.Popen"}, "subprocess.Popen"),
+        ([{"key": "this.s"}], "this.s"),
+        ({"class_path": "torch.hub.load"}, "torch.hub.load"),
+        ({"class_path": "torch.nn.GELU"}, None),
+        ("resnet50.tv_in1k", None),
+        ("not a path", None),
+    ],
+)
+def test_hyper_parameters_name_admitted_code_only(part, named, own_checkpoint, tmp_path):
+    path = own_checkpoint(part=part)
+    if named is None:
+        refuse_foreign({"part": part}, ["strange_methods"], path)
+        return
+    with pytest.raises(ValueError, match=rf"names {re.escape(named)}, which is code of neither"):
+        wsss_bench.load(path, modules=["strange_methods"])
+    assert not (tmp_path / "planted").exists()
+    assert "this" not in sys.modules
+    wsss_bench.load(path, modules=["strange_methods"], part=None)  # what the caller gives is not checked
+
+
+def test_weights_are_not_read_either_where_a_class_passes_them_on(own_checkpoint):
+    for kind in ("Own", "Passing"):
+        wsss_bench.load(own_checkpoint(kind, weights="nowhere.safetensors"), modules=["strange_methods"])
+
+
+def test_maps_of_one_image_are_checked_as_those_of_a_stage(own_checkpoint):
+    image = np.zeros((5, 7, 3), np.uint8)
+    method = wsss_bench.load(own_checkpoint(kind="B"), modules=["strange_methods"])
+    assert plain_arguments(method.hparams)[0]["kind"] == "B"
+    with pytest.raises(ValueError, match=r"scores of Own\.seed_maps are not finite"):
+        method.predict(image, ["a"])
+    method.seed_maps = lambda image, labels=None, references=(): image
+    with pytest.raises(ValueError, match=r"Own\.seed_maps returned \(1, 3, 5, 7\) for 1 images; expected"):
+        method.predict(image, ["a"])
+
+
 def test_other_classes_for_an_open_vocabulary_and_only_for_it(world):
     image = world.picture("train_0")
     method = wsss_bench.load(world.train("tcl"), class_names=["sheep", "car"])
@@ -336,9 +434,9 @@ def test_an_earlier_checkpoint_is_built_as_its_stage_says(earlier, world, tmp_pa
         (
             lambda c: c["wsss_bench"].update(method="gone.CAM"),
             ValueError,
-            "of gone.CAM, which cannot be imported",
+            "names gone.CAM, which is code of neither",
         ),
-        (lambda c: c["wsss_bench"].update(method="os.path"), ValueError, "of os.path, which is no Method"),
+        (lambda c: c["wsss_bench"].update(method="os.path"), ValueError, "os.path is no class; name one"),
         (lambda c: c["hyper_parameters"].update(color=1), ValueError, "cannot be built .* option 'color'"),
         (lambda c: c["state_dict"].popitem(), ValueError, "1 tensors missing"),
         (lambda c: c["wsss_bench"]["prediction"].update(threshold=7), ValueError, "threshold"),

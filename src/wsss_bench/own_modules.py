@@ -82,18 +82,39 @@ def import_classes(content: Any) -> None:
             raise ValueError(_import_problem(class_path, error, "correct this line")) from error
 
 
+def import_class(class_path: str) -> type:
+    """A class by its path.
+
+    Raises:
+        ValueError: its module is not there or cannot be imported, or has no such class.
+    """
+    import_classes({"class_path": class_path})
+    module, _, name = class_path.rpartition(".")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"{class_path} cannot be imported ({error}); name module and class, and install the module, put "
+            "it into PYTHONPATH or run the command in its folder"
+        ) from error
+    if not isinstance(found, type):
+        raise ValueError(f"{class_path} is no class; name one")
+    return found
+
+
 def _import_problem(class_path: str, error: BaseException, advice: str) -> str:
     """What went wrong when the module of a class was imported, and where."""
-    file, line = _origin(error)
+    file, line = origin(error)
     said = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
     return f"{class_path} cannot be imported: {file}, line {line}: {type(error).__name__}: {said}; {advice}"
 
 
-def _origin(error: BaseException) -> tuple[str, int]:
+def origin(error: BaseException) -> tuple[str, int]:
     """File and line of an error: the innermost ones outside the standard library and installed packages."""
     if isinstance(error, SyntaxError) and error.filename:
         return error.filename, error.lineno or 1
-    frames = extract_tb(error.__traceback__)[1:]  # without the function that imports
+    frames = extract_tb(error.__traceback__)
+    frames = frames[1:] or frames  # without the function that caught it
     own = [frame for frame in frames if not _is_foreign(frame.filename)]
     frame = (own or frames)[-1]
     return frame.filename, frame.lineno or 1

@@ -54,9 +54,9 @@ def write(folder, class_path, **bench):
     ("class_path", "sentence"),
     [
         ("broken_import.X", "broken_import.py, line 2: ModuleNotFoundError: No module named 'does_not_exist"),
-        ("broken_syntax.X", "broken_syntax.py, line 2: invalid syntax"),
-        ("nowhere_at_all.X", "there is no module nowhere_at_all"),
-        ("own_classes.Missing", "has no Missing"),
+        ("broken_syntax.X", "broken_syntax.py, line 2: SyntaxError: invalid syntax"),
+        ("nowhere_at_all.X", "cannot be imported (No module named 'nowhere_at_all')"),
+        ("own_classes.Missing", "has no attribute 'Missing'"),
         ("own_classes.Plain", "is no method; derive it from"),
         ("own_classes.Abstract", "is abstract; define neck"),
         ("own_classes.Raises", "line 14: KeyError: 'missing'"),

@@ -95,7 +95,7 @@ def methods_of(plan: Plan) -> dict[str, dict[str, Any]]:
     """File and `bench:` block of the method of each stage that builds one, by fingerprint."""
     found = {}
     for product in plan.products:
-        content, file = product.cell.content, f"configs/methods/{product.cell.method}.yaml"
+        content, file = product.cell.content, str(product.cell.file)
         for stage in plan.chain(product.evaluate) if product.evaluate else ():
             if stage.config.get("model", {}).get("class_path") == content.model.class_path:
                 found[stage.fingerprint] = {"file": file, "bench": asdict(content.bench)}

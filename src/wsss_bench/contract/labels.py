@@ -17,7 +17,7 @@ def segmentation_does_not_depend_on_labels(subject: Subject) -> None:
     It sees them in `seed_maps`, in `training_loss` and with the sample of a prediction. The first result
     comes before all of these, so that nothing can be left in a module or a class either.
     """
-    if not subject.makes("segmentation_logits"):
+    if "segmentation" not in subject.products:
         raise LeftOut("the method has no segmentation_logits")
     images, labels = subject.images
     method = subject.fresh().eval()
@@ -29,12 +29,12 @@ def segmentation_does_not_depend_on_labels(subject: Subject) -> None:
         if subject.trains:
             method.training_loss(subject.batch)
             _compare(logits_of(method, images), expected, "training_loss")
-        if subject.makes("seed_maps"):
+        if "seed" in subject.products:
             for given in (labels, 1 - labels, torch.ones_like(labels)):
                 seeds_of(method, images, given)
                 _compare(logits_of(method, images), expected, "seed_maps")
         sample = InferenceSample("a", pixels, np.ones(labels.shape[1], np.float32))
-        if subject.makes("seed_maps"):
+        if "seed" in subject.products:
             predict(method, sample, "seed", config)
         labelled = predict(method, sample, "segmentation", config)["ms"]
     if not np.array_equal(unlabelled, labelled):

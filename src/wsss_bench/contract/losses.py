@@ -91,7 +91,7 @@ def class_margin(method: Method, subject: Subject) -> float:
             logits = F.interpolate(logits_of(method, images).float(), mask.shape[1:], mode="bilinear")
             return -F.cross_entropy(logits, mask, ignore_index=IGNORE).item()
         scores = method.class_logits(images)
-        if scores is None and subject.makes("seed_maps"):
+        if scores is None and "seed" in subject.products:
             scores = seeds_of(method, images, labels)[:, -labels.shape[1] :].mean(dim=(2, 3))
         elif scores is None:
             scores = logits_of(method, images)[:, 1:].mean(dim=(2, 3))

@@ -11,7 +11,7 @@ from wsss_bench.contract.outcome import Failure
 from wsss_bench.contract.subject import Subject
 from wsss_bench.inference import logits_of, seeds_of
 from wsss_bench.methods.base import Method
-from wsss_bench.stages.first_image import check_seed_maps, check_segmentation_logits
+from wsss_bench.methods.checked_maps import check_seed_maps, check_segmentation_logits
 
 SIZES = [(96, 96), (80, 104)]
 SAME = 1e-3
@@ -21,17 +21,17 @@ SAME = 1e-3
 def maps_have_the_right_shape_and_range(subject: Subject) -> None:
     """Maps are finite, one for each class (and the background), and seeds are >= 0, at two image sizes."""
     method = subject.fresh().eval()
-    if not subject.makes("seed_maps") and not subject.makes("segmentation_logits"):
+    if not subject.products:
         raise Failure(
             f"{subject.kind.__name__} defines neither seed_maps nor segmentation_logits; define one"
         )
     for size in SIZES:
         image = torch.rand(2, 3, *size)
         with torch.no_grad():
-            if subject.makes("seed_maps"):
+            if "seed" in subject.products:
                 labels = torch.ones(2, len(method.class_names))
                 check_seed_maps(method, image, seeds_of(method, image, labels))
-            if subject.makes("segmentation_logits"):
+            if "segmentation" in subject.products:
                 check_segmentation_logits(method, image, logits_of(method, image))
 
 
@@ -72,7 +72,7 @@ def _maps(method: Method, subject: Subject, last: bool = False) -> Iterator[tupl
     """Maps of the images of the subject with the same labels, by what made them; or of the last image."""
     images = subject.images[0][-1:] if last else subject.images[0]
     with torch.no_grad():
-        if subject.makes("seed_maps"):
+        if "seed" in subject.products:
             yield "seed_maps", seeds_of(method, images, torch.ones(len(images), len(method.class_names)))
-        if subject.makes("segmentation_logits"):
+        if "segmentation" in subject.products:
             yield "segmentation_logits", logits_of(method, images)

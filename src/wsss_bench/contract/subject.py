@@ -13,7 +13,8 @@ from torch import Tensor
 
 from wsss_bench.contract.building import build
 from wsss_bench.data.datamodule import WSSSDataModule
-from wsss_bench.methods.base import Method
+from wsss_bench.inference import Product
+from wsss_bench.methods.base import MAKERS, Method
 from wsss_bench.methods.optim import build_optimizer
 from wsss_bench.plan.config import Deviation, MethodFile
 from wsss_bench.plan.yaml_files import merge
@@ -80,9 +81,10 @@ class Subject:
         """What the method's file says about a check."""
         return self.content.bench.contract.get(check)
 
-    def makes(self, maker: str) -> bool:
-        """Whether the class defines `seed_maps` or `segmentation_logits`."""
-        return getattr(self.kind, maker) is not getattr(Method, maker)
+    @property
+    def products(self) -> list[Product]:
+        """What the class makes, seeds first."""
+        return [product for product in MAKERS if self.kind.makes(product)]
 
     def fresh(self, *, late: bool = False) -> Method:
         """A copy with the first weights; `late`: at the end of a training, where all terms have started."""

@@ -41,7 +41,7 @@ def stages_run_and_a_checkpoint_brings_the_same_maps_back(subject: Subject) -> N
 
 def _predict(subject: Subject, folder: Path, name: str, train: Path) -> list[np.ndarray]:
     """Seeds or masks of all images of the split."""
-    product = "seed" if subject.makes("seed_maps") else "segmentation"
+    product = subject.products[0]
     config = subject.config(folder / name, checkpoint=str(train) if subject.trains else None)
     config |= {"product": product, "split": FEW, "inference": subject.content.inference, "crf_workers": 0}
     run(predict_stage, folder, config)

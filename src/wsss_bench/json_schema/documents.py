@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Iterable, Mapping
-from importlib import import_module
 from typing import Any
 
 from lightning.pytorch import Trainer
@@ -18,7 +17,7 @@ from wsss_bench.crf.densecrf import CRFConfig
 from wsss_bench.data.datamodule import WSSSDataModule
 from wsss_bench.inference import InferenceConfig
 from wsss_bench.json_schema.types import Schema, argument_schemas, dataclass_schema, object_of
-from wsss_bench.own_modules import admit
+from wsss_bench.own_modules import import_class
 from wsss_bench.plan.config import (
     DataFile,
     Experiment,
@@ -46,7 +45,6 @@ class Documents:
     """
 
     def __init__(self, configs: ConfigFolder) -> None:
-        admit(dict(configs.contents))
         self._configs = configs
         self._classes: dict[str, dict[str, Schema]] = {}
         for path in sorted(set(_class_paths(configs.contents))):
@@ -224,13 +222,8 @@ def _class_paths(content: Any, keys: Iterable[str] | None = None, key: str = "")
 
 def _find(path: str) -> type | None:
     """A class by its path; None, with a word about it, if it cannot be imported."""
-    module, _, name = path.rpartition(".")
     try:
-        found = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        print(
-            f"the init_args of {path} are not in the schema, since it cannot be imported: {error}",
-            file=sys.stderr,
-        )
+        return import_class(path)
+    except ValueError as error:
+        print(f"the init_args of {path} are not in the schema: {error}", file=sys.stderr)
         return None
-    return found if isinstance(found, type) else None

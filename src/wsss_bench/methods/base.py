@@ -32,6 +32,8 @@ from wsss_bench.ranges import check_range
 from wsss_bench.types import Batch, ImageBatch, MaskBatch, Reference
 
 Trained = TypeVar("Trained", bound="Method")
+MAKERS: dict[Product, str] = {"seed": "seed_maps", "segmentation": "segmentation_logits"}
+"""What makes a product."""
 
 
 class Method(KeepsArguments, LightningModule, ABC):
@@ -274,6 +276,7 @@ class Method(KeepsArguments, LightningModule, ABC):
         cls: type[Trained],
         checkpoint_path: Path | str,
         map_location: torch.device | str = "cpu",
+        modules: Sequence[str] = (),
         **changed: Any,
     ) -> Trained:
         """A trained method, as `wsss_bench.load` gives it; it must be of this class or of a subclass.
@@ -281,12 +284,13 @@ class Method(KeepsArguments, LightningModule, ABC):
         Args:
             checkpoint_path: Train stage or checkpoint.
             map_location: Device of the method.
+            modules: As in `wsss_bench.load`; the module of this class needs no name.
             **changed: Hyper-parameters that differ from those in the checkpoint.
 
         Raises:
             FileNotFoundError, ValueError: as `wsss_bench.load`.
         """
-        return load_method(Path(checkpoint_path), cls, map_location, **changed)
+        return load_method(Path(checkpoint_path), cls, map_location, modules, **changed)
 
     def predict(
         self,
@@ -323,8 +327,12 @@ class Method(KeepsArguments, LightningModule, ABC):
     @classmethod
     def makes(cls, product: Product) -> bool:
         """Whether the method has seeds, or a segmentation."""
-        maker = "seed_maps" if product == "seed" else "segmentation_logits"
-        return getattr(cls, maker) is not getattr(Method, maker)
+        return cls.defines(MAKERS[product])
+
+    @classmethod
+    def defines(cls, name: str) -> bool:
+        """Whether the class has a method of its own in the place of one of `Method`."""
+        return getattr(cls, name) is not getattr(Method, name)
 
     def _check_batch(self, batch: Batch) -> None:
         if self.batch_type is not None and not isinstance(batch, self.batch_type):

@@ -16,6 +16,7 @@ from PIL import Image
 
 from wsss_bench.artifacts.images import read_image, rgb_array
 from wsss_bench.inference import InferenceConfig, Product, image_tensor, predict
+from wsss_bench.methods.checked_maps import CheckedMaps
 from wsss_bench.ranges import check_range
 from wsss_bench.readout import full_size_scores, threshold_mask
 from wsss_bench.types import InferenceSample, Reference
@@ -107,21 +108,21 @@ def predict_image(
     if scales not in ("ss", "ms"):
         raise ValueError(f"scales is {scales!r}; expected 'ss' or 'ms'")
     method.eval()
-    settings = method.prediction_settings
+    settings, checked = method.prediction_settings, CheckedMaps(method)
     dtype = AUTOCAST.get(settings.precision)
     with torch.autocast(method.device.type, dtype, enabled=bool(dtype) and method.device.type == "cuda"):
         if product == "seed":
             limit = _limit(method, threshold)
             given = _multi_hot(method, _found_by_classifier(method, pixels) if labels is None else labels)
             sample = InferenceSample(name, pixels, given, tuple(references))
-            maps = predict(method, sample, product, settings.inference)
+            maps = predict(checked, sample, product, settings.inference)
             mask, names = threshold_mask(maps, limit), [method.class_names[c - 1] for c in maps.classes]
             arrays = full_size_scores(maps)
         else:
-            arrays = predict(method, InferenceSample(name, pixels, None), product, settings.inference)[scales]
+            arrays = predict(checked, InferenceSample(name, pixels, None), product, settings.inference)[
+                scales
+            ]
             mask, names = arrays.argmax(axis=0).astype(np.uint8), [BACKGROUND, *method.class_names]
-    if not np.isfinite(arrays).all():
-        raise ValueError(f"the scores of {name} are not finite; the checkpoint has diverged")
     return ImagePrediction(mask, dict(zip(names, arrays, strict=True)), method.class_names)
 
 

@@ -6,10 +6,10 @@ copy of the file is enough. Those of earlier versions do not; then the configura
 
 from __future__ import annotations
 
-import inspect
+import sys
 import warnings
 from argparse import ArgumentError
-from importlib import import_module
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,9 +28,10 @@ from wsss_bench.methods.checkpoint import (
 )
 from wsss_bench.methods.hyperparameters import plain_arguments
 from wsss_bench.methods.image_prediction import PredictionSettings
+from wsss_bench.methods.named_code import foreign, is_admitted, refuse_foreign
 from wsss_bench.nn.clip import CLIP
 from wsss_bench.nn.frozen import Frozen
-from wsss_bench.own_modules import admit
+from wsss_bench.own_modules import import_class
 
 if TYPE_CHECKING:
     from wsss_bench.methods.base import Method
@@ -53,7 +54,12 @@ def record_method(method: Method, checkpoint: dict[str, Any]) -> None:
 
 
 def load_method(
-    place: Path, base: type[Trained], device: torch.device | str = "cpu", **changed: Any
+    place: Path,
+    base: type[Trained],
+    device: torch.device | str = "cpu",
+    modules: Sequence[str] = (),
+    /,
+    **changed: Any,
 ) -> Trained:
     """Build a trained method and load its weights.
 
@@ -64,6 +70,8 @@ def load_method(
         place: Folder of a train stage, its checkpoint, or a copy of that file.
         base: Class of the method, or one above it.
         device: Where the method computes.
+        modules: Modules that the checkpoint may name, besides this package and that of `base`
+            (`named_code`). Those in the working directory are found too.
         **changed: Hyper-parameters that differ from those in the checkpoint.
 
     Returns:
@@ -72,7 +80,8 @@ def load_method(
     Raises:
         FileNotFoundError: no checkpoint, or no CLIP.
         ValueError: a checkpoint that is damaged, foreign, or of another class; one without hyper-parameters
-            outside of its stage; or hyper-parameters that its class does not take.
+            outside of its stage; hyper-parameters that its class does not take; or code that the caller
+            did not name.
     """
     path, stage = find_checkpoint(place)
     device = _device(device)
@@ -83,13 +92,15 @@ def load_method(
         raise ValueError(f"{path}: {error}") from error
     record = checkpoint["wsss_bench"]
     arguments, prediction = _settings_of(checkpoint, path, stage)
-    kind = find_class(record["method"], base, path)
+    kind = find_class(record["method"], base, modules, path)
     lost = [name for name in record.get("not_kept", ()) if name not in changed]
     if lost:
         raise ValueError(
             f"{path}: {kind.__name__} was built with objects that a checkpoint cannot hold; give "
             f"{', '.join(lost)} again, as arguments"
         )
+    own = (kind.__module__.partition(".")[0], *modules)  # the caller named it, or it is this package
+    refuse_foreign({k: v for k, v in arguments.items() if k not in (*changed, "weights")}, own, path)
     arguments = {"class_names": record["class_names"], **arguments, **changed}
     if not kind.open_vocabulary and list(arguments["class_names"]) != list(record["class_names"]):
         raise ValueError(
@@ -131,29 +142,28 @@ def find_checkpoint(place: Path) -> tuple[Path, Path | None]:
     raise FileNotFoundError(f"{place} has no {LAST}; {hint}, or a checkpoint")
 
 
-def find_class(name: str, base: type[Trained], path: Path) -> type[Trained]:
-    """The class of a name, imported; modules in the working directory are found too.
+def find_class(name: str, base: type[Trained], modules: Sequence[str], path: Path) -> type[Trained]:
+    """The class of a name, imported if the caller named its module or has imported it.
 
     Args:
         name: Its module and name.
         base: The class, or one above it.
+        modules: Modules that may be imported besides this package and that of `base`.
         path: The checkpoint, for messages.
 
     Raises:
-        ValueError: it cannot be imported, or is another one.
+        ValueError: it cannot be imported, may not be, or is another one.
     """
     if name == qualified_name(base):
         return base
-    admit({"class_path": name})
-    module, _, attribute = name.rpartition(".")
+    module = name.rpartition(".")[0]
+    if module not in sys.modules and not is_admitted(name, (base.__module__.partition(".")[0], *modules)):
+        raise foreign(name, path)
     try:
-        kind = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(
-            f"checkpoint {path} is of {name}, which cannot be imported ({error}); install its module, or "
-            "work in the folder that it is in"
-        ) from error
-    if not (inspect.isclass(kind) and issubclass(kind, base)):
+        kind = import_class(name)
+    except ValueError as error:
+        raise ValueError(f"checkpoint {path}: {error}") from error
+    if not issubclass(kind, base):
         raise ValueError(f"checkpoint {path} is of {name}, which is no {base.__name__}; use wsss_bench.load")
     return kind
 
@@ -194,7 +204,7 @@ def _build(kind: type[Trained], arguments: dict[str, Any], path: Path) -> Traine
     """The method without pretrained weights, unless a network that is in no checkpoint has them."""
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(kind, "model", fail_untyped=False)
-    takes_weights = "weights" in inspect.signature(kind.__init__).parameters
+    takes_weights = "model.weights" in parser.get_defaults()  # also where `**kwargs` passes it on
 
     def build(content: dict[str, Any]) -> Trained:
         return parser.instantiate(parser.parse_object({"model": content})).model

@@ -11,6 +11,7 @@ from wsss_bench.cli import COMMANDS
 from wsss_bench.data.sources.base import Source
 from wsss_bench.errors import explain
 from wsss_bench.methods.base import Method
+from wsss_bench.own_modules import import_class
 from wsss_bench.stages.claims import check_claims
 
 
@@ -41,9 +42,8 @@ def check_class(config: dict[str, Any], bench: dict[str, Any], file: str) -> Non
     Raises:
         ValueError: they disagree (`claims.check_claims`).
     """
-    module, _, name = config["model"]["class_path"].rpartition(".")
-    view = config["data"].get("view", "image")
-    check_claims(getattr(import_module(module), name), bench, view, file)
+    kind: type[Method] = import_class(config["model"]["class_path"])
+    check_claims(kind, bench, config["data"].get("view", "image"), file)
 
 
 class TryOut:
@@ -68,13 +68,13 @@ class TryOut:
         """
         import_module(COMMANDS[command][0]).try_out(config, {Source: self._source, Method: self._method})
 
-    def _source(self, kind: type[Source], **arguments: Any) -> Source:
+    def _source(self, kind: type[Source], /, **arguments: Any) -> Source:
         key = f"{kind} {arguments}"
         if key not in self._sources:
             self._sources[key] = kind(**arguments)
         return self._sources[key]
 
-    def _method(self, kind: type[Method], **arguments: Any) -> Method:
+    def _method(self, kind: type[Method], /, **arguments: Any) -> Method:
         key = f"{kind} {arguments}"
         if key not in self._methods:
             self._methods.clear()  # two large networks may not fit into memory

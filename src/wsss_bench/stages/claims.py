@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from wsss_bench.methods.base import Method
+from wsss_bench.inference import Product
+from wsss_bench.methods.base import MAKERS, Method
 
-MAKERS = {"seeds": "seed_maps", "segmentations": "segmentation_logits"}
-PIPELINES = {
-    "multi_stage": ("seeds",),
-    "single_stage": ("segmentations",),
-    "zero_shot": ("segmentations",),
-    "upper_bound": ("segmentations",),
+PIPELINES: dict[str, Product] = {
+    "multi_stage": "seed",
+    "single_stage": "segmentation",
+    "zero_shot": "segmentation",
+    "upper_bound": "segmentation",
 }
 """What a method of each pipeline is always asked for; with a threshold, it is asked for seeds too."""
 
@@ -35,7 +35,6 @@ def check_claims(kind: type[Method], bench: Mapping[str, Any], view: str, file: 
         shown = str(value).lower() if isinstance(value, bool) else value
         return ValueError(f"{file}: {key} is {shown}, but {found}; {change}")
 
-    makes = {product for product, maker in MAKERS.items() if _defines(kind, maker)}
     supervision = getattr(kind, "supervision", None)
     if bench.get("supervision", supervision) != supervision:
         raise disagree(
@@ -45,19 +44,19 @@ def check_claims(kind: type[Method], bench: Mapping[str, Any], view: str, file: 
             "correct one of them, it decides the track of the row",
         )
     pipeline = bench.get("pipeline")
-    for product in PIPELINES.get(str(pipeline), ()):
-        if product not in makes:
-            raise disagree(
-                "bench.pipeline",
-                pipeline,
-                f"{name} makes no {product}",
-                f"define {MAKERS[product]} or choose another pipeline",
-            )
-    if bench.get("threshold") is not None and "seeds" not in makes:
+    product = PIPELINES.get(str(pipeline))
+    if product is not None and not kind.makes(product):
+        raise disagree(
+            "bench.pipeline",
+            pipeline,
+            f"{name} makes no {product}s",
+            f"define {MAKERS[product]} or choose another pipeline",
+        )
+    if bench.get("threshold") is not None and not kind.makes("seed"):
         raise disagree(
             "bench.threshold", bench["threshold"], f"{name} makes no seeds", "remove it or define seed_maps"
         )
-    if pipeline not in (None, "upper_bound") and bench.get("threshold") is None and "seeds" in makes:
+    if pipeline not in (None, "upper_bound") and bench.get("threshold") is None and kind.makes("seed"):
         raise disagree(
             "bench.threshold",
             "null",
@@ -65,7 +64,7 @@ def check_claims(kind: type[Method], bench: Mapping[str, Any], view: str, file: 
             "set the fixed background threshold that ranks them, in [0, 1]",
         )
     batch = getattr(kind, "batch_type", None)
-    learns = _defines(kind, "training_loss")
+    learns = kind.defines("training_loss")
     trains = bench.get("trains", True) if bench else learns
     if trains != learns:
         change = "set it to false or define training_loss" if trains else "set it to true"
@@ -78,7 +77,3 @@ def check_claims(kind: type[Method], bench: Mapping[str, Any], view: str, file: 
     if trains and batch is not None and batch.view() != view:
         found = f"{name} trains on batches of data.view {batch.view()}"
         raise disagree("data.view", view, found, f"set data.view: {batch.view()}")
-
-
-def _defines(kind: type[Method], name: str) -> bool:
-    return getattr(kind, name) is not getattr(Method, name)

@@ -27,11 +27,11 @@ from wsss_bench.crf.densecrf import CRFConfig, available
 from wsss_bench.data.listing import checked_digests
 from wsss_bench.inference import InferenceConfig, Product, predict
 from wsss_bench.methods.base import Method
+from wsss_bench.methods.checked_maps import CheckedMaps
 from wsss_bench.methods.checkpoint import load_state, read_checkpoint
 from wsss_bench.processes import ranks_end_with_this_process
 from wsss_bench.published_readout import PublishedReadout, published_probabilities
 from wsss_bench.stages import predict_image
-from wsss_bench.stages.first_image import CheckedMaps
 from wsss_bench.stages.lightning_cli import StageCLI, callbacks_of, is_first_rank, record_cost
 from wsss_bench.stages.parser import Instantiators
 from wsss_bench.stages.ranks import Ranks

@@ -36,7 +36,8 @@ def main(argv: list[str]) -> int:
     class_names = None
     if arguments.classes:
         class_names = _names(arguments.classes) or load_classes(arguments.classes, Path())
-    method = load(arguments.checkpoint, arguments.device, class_names)
+    modules = _names(f"{arguments.modules},")
+    method = load(arguments.checkpoint, arguments.device, class_names, modules)
     labels = None if arguments.labels is None else _names(arguments.labels + ",")
     for image, (mask, scores) in outputs.items():
         prediction = method.predict(image, labels, scales=arguments.scales, threshold=arguments.threshold)
@@ -146,6 +147,9 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--threshold", type=float, help="background threshold of seeds; default: that of the training"
+    )
+    parser.add_argument(
+        "--modules", default="", help="own modules that the checkpoint may import, a,b (docs/library.md)"
     )
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     return parser.parse_args(argv)

@@ -1,18 +1,21 @@
-"""Checks what a method returns for the first image of a prediction, so that no stage runs with wrong maps."""
+"""Checks of the maps that a method returns, so that nothing is predicted from wrong ones."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from wsss_bench.methods.base import Method
+if TYPE_CHECKING:
+    from wsss_bench.methods.base import Method
 
 
 class CheckedMaps:
-    """A method whose maps are checked; used for one image, since each check waits for the device.
+    """A method whose maps are checked.
+
+    A stage checks its first image only, since each check waits for the device.
 
     Args:
         method: What predicts.
