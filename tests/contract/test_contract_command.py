@@ -1,10 +1,17 @@
 """`wsss-bench contract` as a user types it."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import yaml
+from paths import CONFIGS
 
 from wsss_bench.cli import main
 from wsss_bench.contract import run
+from wsss_bench.contract.configuration import find_method
+from wsss_bench.plan.yaml_files import read_yaml
+from wsss_bench.stages.check import TryOut
 
 pytestmark = pytest.mark.slow
 
@@ -25,6 +32,10 @@ class Plain:
 class Abstract(MeanTeacher):
     @abstractmethod
     def neck(self): ...
+
+class Named(MeanTeacher):
+    def __init__(self, class_names, kind: str, place: str, base: str):
+        super().__init__(class_names)
 
 class Raises(MeanTeacher):
     def __init__(self, class_names):
@@ -59,7 +70,7 @@ def write(folder, class_path, **bench):
         ("own_classes.Missing", "has no attribute 'Missing'"),
         ("own_classes.Plain", "is no method; derive it from"),
         ("own_classes.Abstract", "is abstract; define neck"),
-        ("own_classes.Raises", "line 14: KeyError: 'missing'"),
+        ("own_classes.Raises", "line 18: KeyError: 'missing'"),
     ],
 )
 def test_a_class_that_cannot_be_built_is_one_sentence(folder, class_path, sentence, capsys):
@@ -98,6 +109,31 @@ def test_a_line_for_each_check_and_the_exit_status(folder, capsys):
 def test_a_deviation_needs_a_reason(folder, deviation, sentence, capsys):
     assert main(["contract", write(folder, "planted.MeanTeacher", contract=deviation)]) == 1
     assert sentence in capsys.readouterr().err
+
+
+def test_an_overlay_is_that_of_the_bench(folder):
+    """Overlays belong to a name: a shipped one lies over an own file in `configs/methods`."""
+    (folder / "configs" / "methods").mkdir(parents=True)
+    own = folder / "configs" / "methods" / "cam.yaml"
+    own.write_text(yaml.safe_dump(read_yaml(CONFIGS / "methods" / "cam.yaml")))
+    shipped = find_method(str(CONFIGS / "methods" / "cam.yaml"))[1]
+    for given in ("cam", "configs/methods/cam.yaml", str(own)):
+        path, content = find_method(given)
+        assert path.resolve() == own
+        assert content == shipped
+    (folder / "cam.yaml").write_text(own.read_text())
+    assert find_method(str(folder / "cam.yaml"))[1] != shipped
+
+
+def test_an_argument_may_have_any_name(folder, capsys):
+    """Also one that the functions which build a class use themselves."""
+    checks = ["--only", "maps_have_the_right_shape_and_range"]
+    file = write(folder, "own_classes.Named")
+    content = read_yaml(Path(file))
+    content["model"]["init_args"] = {"kind": "a", "place": "b", "base": "c"}
+    Path(file).write_text(yaml.safe_dump(content))
+    assert main(["contract", file, *checks]) == 0, capsys.readouterr()
+    TryOut()._method(SimpleNamespace, kind="a", self="b")
 
 
 def test_a_name_without_a_file(folder, capsys):

@@ -77,6 +77,16 @@ def test_values_are_yaml(project):
     assert seed.config["model"]["init_args"] == {"width": 4}
 
 
+def test_a_short_name_of_a_class_is_its_full_path(project):
+    short, full = (
+        plan(project, f"cam:model.class_path={name}") for name in ("CAM", "wsss_bench.methods.cam.CAM")
+    )
+    assert short.stages.keys() == full.stages.keys()
+    assert short.experiment == full.experiment
+    with pytest.raises(ConfigError, match=r"--set cam:model.class_path=Camm: .*did you mean 'CAM'"):
+        plan(project, "cam:model.class_path=Camm")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

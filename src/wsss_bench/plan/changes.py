@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from hashlib import sha256
 from typing import Any
 
+from wsss_bench.plan.accepted import accepted
 from wsss_bench.plan.schema import ConfigError, nearest
 from wsss_bench.plan.yaml_files import merge, parse_value
-from wsss_bench.ranges import refuse_not_finite
-from wsss_bench.renamed import find_renamed
 
 FORM = "--set [ROW[,ROW...]:]KEY=VALUE, for instance --set cam:trainer.max_epochs=1"
 
@@ -93,14 +92,10 @@ def _read(text: str, rows: Sequence[str]) -> Change:
         raise ConfigError(f"{place}: expected {FORM}")
     chosen = frozenset([named]) if named is not None and not names else _rows(names, rows, place)
     change = Change(chosen, key.strip(), parse_value(value, place))
-    try:
-        refuse_not_finite(change.override, f"{place}: ")
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-    message = find_renamed(change.override, "configs/methods")
-    if message is not None:
-        raise ConfigError(f"{place}: {message}")
-    return change
+    content = accepted(change.override, place, "configs/methods")
+    for part in change.key.split("."):
+        content = content[part]
+    return replace(change, value=content)
 
 
 def _rows(names: str, rows: Collection[str], place: str) -> frozenset[str] | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from wsss_bench.own_modules import admit
+from wsss_bench.plan.accepted import accepted
 from wsss_bench.plan.changes import Changes, read_changes
 from wsss_bench.plan.config import Experiment, MethodFile
 from wsss_bench.plan.config_folder import (
@@ -28,9 +28,6 @@ from wsss_bench.plan.search_path import (
     python_file,
 )
 from wsss_bench.plan.yaml_files import merge, read_yaml
-from wsss_bench.ranges import refuse_not_finite
-from wsss_bench.renamed import find_renamed
-from wsss_bench.short_names import with_full_paths
 
 
 @dataclass(frozen=True)
@@ -161,21 +158,7 @@ def _read_config(key: str, path: Path) -> dict[str, Any]:
 
 
 def _read_current(path: Path, kind: str) -> dict[str, Any]:
-    """Read a YAML file, with full class paths, refusing NaN, infinity and names that are no longer used.
-
-    The own modules that it names are found from here on, so that the plan knows their code.
-    """
-    given = read_yaml(path)
-    try:
-        refuse_not_finite(given, f"{path}: ")
-        content: dict[str, Any] = with_full_paths(given, f"{path}: ")
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-    message = find_renamed(content, kind)
-    if message is not None:
-        raise ConfigError(f"{path}: {message}")
-    admit(content)
-    return content
+    return accepted(read_yaml(path), str(path), kind)
 
 
 def _list(folders: Sequence[Path]) -> ConfigFolder:
