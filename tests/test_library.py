@@ -35,8 +35,8 @@ pytestmark = pytest.mark.slow
 
 FOLDER = read_configs(paths.CONFIGS)
 SPLITS = {"seed": "train", "segmentation": "val"}
-SIZES = (375, 500), (40, 56)
-"""Sizes of the images: that of VOC, and one that no stride divides."""
+SIZES = (187, 250), (40, 56)
+"""Sizes of the images: half of that of VOC, which no stride divides, and a small one."""
 
 
 class World:

@@ -33,9 +33,14 @@ for known in (
     "LeafSpec.*deprecated",
     "in eval mode at",
     "used to create the checkpoint",
+    "No positive samples found in target",
 ):
     warnings.filterwarnings("ignore", message=f".*{known}")
-for chatty in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
+for chatty in (
+    "lightning.pytorch.utilities.rank_zero",
+    "lightning.pytorch.trainer.connectors.checkpoint_connector",  # on what a written checkpoint leaves out
+    "lightning.fabric.utilities.seed",
+):
     logging.getLogger(chatty).setLevel(logging.WARNING)
 
 OTHER_NAMES = {"-c": "--config", FULL: "--help"}
