@@ -113,7 +113,7 @@ def origin(error: BaseException) -> tuple[str, int]:
     """File and line of an error: the innermost ones outside the standard library and installed packages."""
     if isinstance(error, SyntaxError) and error.filename:
         return error.filename, error.lineno or 1
-    frames = extract_tb(error.__traceback__)
+    frames = list(extract_tb(error.__traceback__))
     frames = frames[1:] or frames  # without the function that caught it
     own = [frame for frame in frames if not _is_foreign(frame.filename)]
     frame = (own or frames)[-1]

@@ -40,7 +40,7 @@ def refuse_foreign(content: Any, modules: Sequence[str], path: Path) -> None:
             except (ImportError, AttributeError):  # the parser says it better
                 continue
             # a module also holds what it has imported from elsewhere
-            home = getattr(found, "__module__", None) or getattr(found, "__name__", "")
+            home = str(getattr(found, "__module__", None) or getattr(found, "__name__", ""))
             if is_admitted(home, modules):
                 continue
             name = f"{home}.{getattr(found, '__name__', name)}"
