@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import pytest
 import yaml
+from conftest import write_voc
 from lightning.pytorch import Callback
 from planned_stages import fit_config, plan_stage, seed_config
 
@@ -50,10 +51,11 @@ def rows(out):
         return list(csv.DictReader(file))
 
 
-@pytest.fixture
-def reference(voc_root, tmp_path):
-    out = tmp_path / "reference"
-    assert train(config(voc_root, out)) == 0
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("curves")
+    out = folder / "reference"
+    assert train(config(write_voc(folder / "voc"), out)) == 0
     return rows(out)
 
 
