@@ -19,6 +19,8 @@ PART_OF_VIEW = {
     "mask": "masks",
 }
 """What the training items of a view have besides an image."""
+PARTS_OF_OWN_VIEW = ("labels", "captions", "masks")
+"""What those of an own view may have: only its code knows, and a plan imports none."""
 
 
 NO_FILES = (*INPUTS, "bench", "class_path", "data", "out", "source", "stage", "trainer")
@@ -90,7 +92,8 @@ def _fit(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     data = config["data"]
     if config.get("masks") or data.get("masks"):
         return {data.get("train_split", TRAIN_SPLIT): ("images",)}
-    parts = ("images", PART_OF_VIEW.get(data.get("view", VIEW), ""))
+    view = data.get("view", VIEW)
+    parts = ("images", *((PART_OF_VIEW.get(view, ""),) if isinstance(view, str) else PARTS_OF_OWN_VIEW))
     splits = (data.get("train_split", TRAIN_SPLIT), data.get("val_split", VAL_SPLIT))
     return {split: parts for split in splits if split}
 

@@ -9,6 +9,7 @@ from jsonargparse import ArgumentError
 
 from wsss_bench.cli import COMMANDS
 from wsss_bench.data.sources.base import Source
+from wsss_bench.data.views import OwnView
 from wsss_bench.errors import explain
 from wsss_bench.methods.base import Method
 from wsss_bench.stages.claims import check_claims
@@ -43,6 +44,8 @@ def check_class(config: dict[str, Any], bench: dict[str, Any], file: str) -> Non
     """
     module, _, name = config["model"]["class_path"].rpartition(".")
     view = config["data"].get("view", "image")
+    if not isinstance(view, str):
+        view = OwnView.from_plain(view)
     check_claims(getattr(import_module(module), name), bench, view, file)
 
 
