@@ -105,8 +105,8 @@ class Subject:
 
     @cached_property
     def images(self) -> tuple[Tensor, Tensor]:
-        """Images `(B, 3, H, W)` with labels `(B, C)`: of the training batch, or, without one or with one of the
-        method's own type, of the split.
+        """Images `(B, 3, H, W)` with labels `(B, C)`: of the training batch if it is of a type of this package,
+        else of the split.
         """
         batch = self.batch if self.trains else None
         if isinstance(batch, PairBatch):

@@ -105,9 +105,8 @@ class OwnClass(ABC):
                 f"{self.class_path} is no {self.word}; derive it from {base.__module__}.{base.__name__}"
             )
         if inspect.isabstract(kind):
-            raise ValueError(
-                f"{self.class_path} is abstract; define {', '.join(sorted(kind.__abstractmethods__))}"
-            )
+            lacking = ", ".join(sorted(getattr(kind, "__abstractmethods__")))  # noqa: B009
+            raise ValueError(f"{self.class_path} is abstract; define {lacking}")
         return kind
 
     def _read_arguments(self) -> dict[str, Any]:

@@ -154,7 +154,7 @@ class PairView(LabelledView):
         ValueError: an image without labels, which cannot be paired.
     """
 
-    batch_type = PairBatch
+    batch_type: ClassVar[type[Batch]] = PairBatch
 
     def __init__(
         self,

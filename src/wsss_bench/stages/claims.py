@@ -77,8 +77,8 @@ def check_claims(kind: type[Method], bench: Mapping[str, Any], view: ViewName | 
         raise disagree(
             "bench.trains", trains, f"{name}.batch_type is None", "name the type of its training batches"
         )
-    if trains and batch is not None and (found := view_problem(kind, view)):
-        raise ValueError(f"{file}: {found}")
+    if trains and batch is not None and (problem := view_problem(kind, view)):
+        raise ValueError(f"{file}: {problem}")
 
 
 def view_problem(kind: type[Method], view: ViewName | OwnView) -> str | None:
