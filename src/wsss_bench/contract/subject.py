@@ -105,7 +105,7 @@ class Subject:
 
     @cached_property
     def images(self) -> tuple[Tensor, Tensor]:
-        """Images `(B, 3, H, W)` with labels `(B, C)`: of the training batch if it is of a type of this package,
+        """Images `(B, 3, H, W)` with labels `(B, C)`: of the training batch if this package has its type, or
         else of the split.
         """
         batch = self.batch if self.trains else None

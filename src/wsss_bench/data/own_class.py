@@ -111,8 +111,10 @@ class OwnClass(ABC):
 
     def _read_arguments(self) -> dict[str, Any]:
         parser = ArgumentParser(exit_on_error=False)
+        known = parser.add_class_arguments(self.kind, skip=set(self.given), fail_untyped=False)
+        if unknown := [name for name in self.init_args if name not in known]:
+            raise ValueError(f"{self.class_path} has no option {unknown[0]!r}; {nearest(unknown[0], known)}")
         try:
-            parser.add_class_arguments(self.kind, skip=set(self.given), fail_untyped=False)
             read = parser.instantiate(parser.parse_object(dict(self.init_args)))
         except Exception as error:  # of the parser, which says what is wrong in several lines
             raise ValueError(f"{self.class_path}: {parser_sentence(error)}") from error
