@@ -10,8 +10,8 @@ A view of your own derives from `View` or from another one here (docs/recipes.md
 from __future__ import annotations
 
 import warnings
-from abc import abstractmethod
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from multiprocessing import Value
 from pathlib import Path
 from typing import Any, ClassVar, get_args
@@ -48,7 +48,7 @@ REPLACEMENTS = 20
 """An error is raised after this many unreadable image-text pairs in a row."""
 
 
-class View(Dataset):
+class View(Dataset, ABC):
     """A split of a source.
 
     A subclass sets `batch_type` and defines `__getitem__` and `collate`. All draws of an item come from its
@@ -78,9 +78,9 @@ class View(Dataset):
         """The item of a key; it is the same in every process and in every run with this random seed."""
 
     @staticmethod
+    @abstractmethod
     def collate(items: list[Any]) -> Batch:
         """A batch of items."""
-        raise NotImplementedError
 
     def random_key(self, key: Key, purpose: int = 0) -> tuple[int, int, int, int]:
         """What the transform, or `numpy.random.default_rng`, draws the random numbers of an item from.
@@ -361,6 +361,11 @@ class OwnView(OwnClass):
     word = "view"
     names = get_args(ViewName)
     given = ("source", "ids", "transform", "random_seed", "partners", "masks")
+
+    def __init__(self, class_path: str, init_args: Mapping[str, Any] | None = None) -> None:
+        super().__init__(class_path, init_args)
+        if not hasattr(self.kind, "batch_type"):
+            raise ValueError(f"{class_path} does not set batch_type; name the type of what collate returns")
 
     @staticmethod
     def base() -> type:
