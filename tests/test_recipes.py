@@ -47,7 +47,7 @@ def folder(tmp_path_factory):
     (root / "configs" / "data").mkdir()
     (root / "configs" / "data" / "few.yaml").write_text(yaml.safe_dump(data))
     experiment = yaml.safe_load(FILES["experiments/recipes.yaml"])
-    experiment |= {"methods": METHODS, "data": ["few"]}
+    experiment |= {"methods": METHODS, "data": ["few"], "refiners": ["median"]}
     (root / "experiments" / "few.yaml").write_text(yaml.safe_dump(experiment))
     return root
 
