@@ -62,7 +62,7 @@ class OwnClass(ABC):
         """
         if isinstance(value, cls):
             return value
-        own = f"an own {cls.word} is {{class_path: my_module.MyClass, init_args: {{...}}}}"
+        own = f"an own {cls.word} is {{class_path: my_module.MyClass, init_args: {{...}}}}, given as a whole"
         if isinstance(value, str):
             raise ValueError(f"there is no {cls.word} {value!r}; {nearest(value, cls.names)}; {own}")
         if not isinstance(value, Mapping) or not isinstance(value.get("class_path"), str):
