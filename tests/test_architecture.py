@@ -33,7 +33,8 @@ MAY_IMPORT = {
     "published_readout": {"types", "placement", "inference", "crf"},
     "nn": LEAVES,
     "losses": LEAVES,
-    "data": LEAVES | {"mini", "plan", "arguments"},
+    # parser_errors: what is wrong in the arguments of an own view or transform
+    "data": LEAVES | {"mini", "plan", "arguments", "parser_errors"},
     "mini": LEAVES | {"nn", "arguments"},
     "methods": BLOCKS,
     "segmenters": METHODS,

@@ -4,7 +4,8 @@ import pytest
 import torch
 from lightning.fabric.utilities import move_data_to_device
 
-from wsss_bench.types import CaptionBatch, GroupBatch, ImageBatch, MaskBatch, PairBatch
+from wsss_bench.data.views import VIEWS
+from wsss_bench.types import CaptionBatch, GroupBatch, ImageBatch, MaskBatch, PairBatch, view_of
 
 
 def images(*ids):
@@ -25,7 +26,8 @@ BATCHES = [
 
 @pytest.mark.parametrize(("batch", "view", "image_ids"), BATCHES)
 def test_batch_names_its_view_and_all_its_images(batch, view, image_ids):
-    assert type(batch).view() == view
+    assert view_of(type(batch)) == view
+    assert VIEWS[view].batch_type is type(batch)
     assert batch.image_ids == image_ids
 
 

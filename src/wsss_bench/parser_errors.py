@@ -22,6 +22,8 @@ UNKNOWN = re.compile(
 GROUP = re.compile(r"Group '([^']*)' does not accept option '([^']*)'")
 GROUPS = {"trainer": "lightning.pytorch.Trainer", "data": "wsss_bench.data.datamodule.WSSSDataModule"}
 """Groups of options that are the arguments of a class."""
+OWN_CLASS = re.compile(r"Not of type Own\w+: ")
+"""Begin of what `data.own_class` says, a sentence of its own."""
 EXPECTED = re.compile(r"(?:Expected a|Not of type) (.*?)(?:\. Got value: (.*)|: .*)?$")
 FRAMES = ("Does not validate against any of the Union subtypes", "Subtypes: ", "Errors:", "Given value")
 TYPE_NAMES = {
@@ -90,7 +92,7 @@ def _lines(message: str) -> list[Line]:
     for text in message.splitlines():
         bare = text.lstrip(" -")
         if bare:
-            found.append(Line(len(text) - len(bare), bare.rstrip()))
+            found.append(Line(len(text) - len(bare), OWN_CLASS.sub("", bare).rstrip()))
     return found
 
 

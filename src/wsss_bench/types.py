@@ -28,12 +28,7 @@ ViewName = Literal["image", "pair", "group", "caption", "mask"]
 
 
 class Batch(Protocol):
-    """What all training batches have in common."""
-
-    @classmethod
-    def view(cls) -> ViewName:
-        """The `data.view` that yields batches of this type."""
-        ...
+    """What all training batches have in common, those of own views too: all of them are named tuples."""
 
     @property
     def image_ids(self) -> list[str]:
@@ -49,10 +44,6 @@ class ImageBatch(NamedTuple):
     labels: Tensor  # (B, C) float, multi-hot
     valid: Tensor  # (B, H, W) bool, False on padding
 
-    @classmethod
-    def view(cls) -> ViewName:
-        return "image"
-
 
 class PairBatch(NamedTuple):
     """Pairs of images that share at least one class."""
@@ -61,10 +52,6 @@ class PairBatch(NamedTuple):
     second: ImageBatch
     # name ("flip", "0.75x", "2x") -> (B, 3, h, w): the first images mirrored or resized, without jitter
     self_views: dict[str, Tensor]
-
-    @classmethod
-    def view(cls) -> ViewName:
-        return "pair"
 
     @property
     def image_ids(self) -> list[str]:
@@ -75,10 +62,6 @@ class GroupBatch(NamedTuple):
     """Groups of three images that share at least one class."""
 
     images: tuple[ImageBatch, ImageBatch, ImageBatch]
-
-    @classmethod
-    def view(cls) -> ViewName:
-        return "group"
 
     @property
     def image_ids(self) -> list[str]:
@@ -93,10 +76,6 @@ class CaptionBatch(NamedTuple):
     caption: list[str]
     valid: Tensor  # (B, H, W) bool
 
-    @classmethod
-    def view(cls) -> ViewName:
-        return "caption"
-
 
 class MaskBatch(NamedTuple):
     """Images with masks: ground truth for full supervision, pseudo masks for a segmenter."""
@@ -106,9 +85,17 @@ class MaskBatch(NamedTuple):
     mask: Tensor  # (B, H, W) int64 in {0..C, 255}; padding is 255
     valid: Tensor  # (B, H, W) bool
 
-    @classmethod
-    def view(cls) -> ViewName:
-        return "mask"
+
+def view_of(batch_type: type[Batch]) -> str:
+    """The `data.view` that yields batches of a type, for messages."""
+    known: dict[type, ViewName] = {
+        ImageBatch: "image",
+        PairBatch: "pair",
+        GroupBatch: "group",
+        CaptionBatch: "caption",
+        MaskBatch: "mask",
+    }
+    return known.get(batch_type, f"{{class_path: <a view with batch_type = {batch_type.__name__}>}}")
 
 
 class Reference(NamedTuple):

@@ -11,6 +11,10 @@ from wsss_bench.artifacts.data_record import Recorded, read_record, write_record
 
 SOURCE = {"class_path": "fake.VOC", "init_args": {"root": "r"}}
 
+OWN = {"class_path": "my_views.Mine"}
+"""An own view or kind of transform."""
+ALL_PARTS = {"train/labels", "train/captions", "train/masks"}
+
 
 def names(command, config):
     return {read.name for read in data_reads(command, config)}
@@ -32,6 +36,16 @@ def both(split):
         ({"view": "caption", "train_split": "t", "val_split": None}, both("t") | {"t/captions"}),
         ({"view": "pair", "val_split": "train"}, both("train") | {"train/labels"}),
         ({"view": "mask", "masks": "folder"}, both("train")),
+        ({"view": OWN, "val_split": None}, both("train") | ALL_PARTS),
+        ({"view": OWN, "masks": "folder"}, both("train") | ALL_PARTS),
+        (
+            {"view": {**OWN, "init_args": {"boxes": "a/boxes.json", "side": 3}}, "val_split": None},
+            both("train") | ALL_PARTS | {"a/boxes.json"},
+        ),
+        (
+            {"transform": {"kind": {**OWN, "init_args": {"table": "t.csv"}}}, "val_split": None},
+            both("train") | {"train/labels", "t.csv"},
+        ),
     ],
 )
 def test_a_training_reads_what_its_view_needs(data, expected):

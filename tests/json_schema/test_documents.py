@@ -67,6 +67,9 @@ TYPOS = [
     ("methods/cam", "model.init_args.optim.learning_rate", 0.1),
     ("methods/clims", "model.init_args.loss_weights.regg", 1.0),
     ("methods/cam", "data.global_batchsize", 16),
+    ("methods/cam", "data.view", "imge"),
+    ("methods/cam", "data.view", {"class": "my_views.Mine"}),
+    ("methods/cam", "data.transform.kind", "irm"),
     ("methods/cam", "trainer.max_epoch", 3),
     ("methods/cam", "trainer.max_epochs", "three"),
     ("methods/cam", "inference.flipp", True),
@@ -108,6 +111,8 @@ def test_a_typo_is_not_valid(validators, file, key, value):
 def test_a_class_of_another_package_is_not_checked_further(validators):
     content = read_yaml(CONFIGS / "methods" / "cam.yaml")
     content["model"] = {"class_path": "my_methods.GWRP", "init_args": {"anything": 1}}
+    content["data"]["view"] = {"class_path": "my_views.Mine", "init_args": {"anything": 1}}
+    content["data"]["transform"]["kind"] = {"class_path": "my_transforms.Mine"}
     assert validators["method"].is_valid(content)
 
 
@@ -116,6 +121,10 @@ from wsss_bench.methods.cam import CAM
 class Own(CAM):
     def __init__(self, strength: float = 1.0, **kwargs) -> None:
         super().__init__(**kwargs)
+from wsss_bench.data.views import ImageView
+class OwnView(ImageView):
+    def __init__(self, *args, strength: float = 1.0) -> None:
+        super().__init__(*args)
 """
 
 
@@ -127,6 +136,7 @@ def test_own_classes_of_a_configs_folder_are_checked(tmp_path, monkeypatch, caps
     (tmp_path / "configs" / "methods").mkdir(parents=True)
     content = read_yaml(CONFIGS / "methods" / "cam.yaml")
     content["model"] = {"class_path": "own_of_schema.Own", "init_args": {"strength": 2.0, "output_stride": 8}}
+    content["data"]["view"] = {"class_path": "own_of_schema.OwnView", "init_args": {"strength": 2.0}}
     (tmp_path / "configs" / "methods" / "own.yaml").write_text(yaml.safe_dump(content))
     assert main(["schema", "--out", "schemas"]) == 0
     assert {path.stem for path in (tmp_path / "schemas").iterdir()} == set(KINDS)
@@ -134,8 +144,10 @@ def test_own_classes_of_a_configs_folder_are_checked(tmp_path, monkeypatch, caps
     assert main(["schema", "method"]) == 0
     validator = Draft7Validator(yaml.safe_load(capsys.readouterr().out))
     assert validator.is_valid(content)
-    content["model"]["init_args"]["strenght"] = 2.0
-    assert not validator.is_valid(content)
+    for place in (content["model"], content["data"]["view"]):
+        place["init_args"]["strenght"] = 2.0
+        assert not validator.is_valid(content)
+        del place["init_args"]["strenght"]
 
 
 def test_a_kind_or_a_folder_is_needed(capsys):

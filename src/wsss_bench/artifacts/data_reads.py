@@ -19,6 +19,8 @@ PART_OF_VIEW = {
     "mask": "masks",
 }
 """What the training items of a view have besides an image."""
+PARTS_OF_OWN_VIEW = ("labels", "captions", "masks")
+"""What those of an own view may have: only its code knows, and a plan imports none."""
 
 
 NO_FILES = (*INPUTS, "bench", "class_path", "data", "out", "source", "stage", "trainer")
@@ -54,7 +56,8 @@ def data_reads(command: str, config: Mapping[str, Any]) -> list[DataRead]:
         command: `fit`, `predict`, `refine` or `evaluate`.
         config: Its configuration; keys with default values may be left out.
     """
-    named = [DataRead("", "", "named", text) for text in sorted(set(_possible_paths(config)))]
+    texts = {*_possible_paths(config), *_possible_paths(_own_arguments(config.get("data") or {}))}
+    named = [DataRead("", "", "named", text) for text in sorted(texts)]
     source = _source(config)
     if source is None:
         return named
@@ -67,6 +70,12 @@ def data_reads(command: str, config: Mapping[str, Any]) -> list[DataRead]:
     if folder := ((config.get("refiner") or {}).get("init_args") or {}).get("folder"):
         reads.append(DataRead(source, str(config["split"]), "maps", str(folder)))
     return reads + named
+
+
+def _own_arguments(data: Mapping[str, Any]) -> list[Any]:
+    """The arguments of an own view and of own transforms."""
+    kinds = [(data.get(key) or {}).get("kind") for key in ("transform", "val_transform")]
+    return [own.get("init_args") for own in (data.get("view"), *kinds) if isinstance(own, Mapping)]
 
 
 def _possible_paths(content: Any) -> Iterator[str]:
@@ -88,9 +97,12 @@ def _possible_paths(content: Any) -> Iterator[str]:
 
 def _fit(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     data = config["data"]
+    view = data.get("view", VIEW)
+    of_view = (PART_OF_VIEW.get(view, ""),) if isinstance(view, str) else PARTS_OF_OWN_VIEW
     if config.get("masks") or data.get("masks"):
-        return {data.get("train_split", TRAIN_SPLIT): ("images",)}
-    parts = ("images", PART_OF_VIEW.get(data.get("view", VIEW), ""))
+        others = () if isinstance(view, str) else of_view
+        return {data.get("train_split", TRAIN_SPLIT): ("images", *others)}
+    parts = ("images", *of_view)
     splits = (data.get("train_split", TRAIN_SPLIT), data.get("val_split", VAL_SPLIT))
     return {split: parts for split in splits if split}
 

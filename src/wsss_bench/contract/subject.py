@@ -107,17 +107,18 @@ class Subject:
 
     @cached_property
     def images(self) -> tuple[Tensor, Tensor]:
-        """Images `(B, 3, H, W)` with labels `(B, C)`: of the training batch, or of the split."""
-        if not self.trains:
-            ids = self.data.source.ids("train")[:BATCH_SIZE]
-            images = [torch.tensor(self.data.source.image(image_id)) for image_id in ids]
-            return torch.stack(images).permute(0, 3, 1, 2).float() / 255, self._labels_of(ids)
-        batch = self.batch
+        """Images `(B, 3, H, W)` with labels `(B, C)`: of the training batch if this package has its type, or
+        else of the split.
+        """
+        batch = self.batch if self.trains else None
         if isinstance(batch, PairBatch):
             batch = batch.first
         elif isinstance(batch, GroupBatch):
             batch = batch.images[0]
-        assert isinstance(batch, ImageBatch | CaptionBatch | MaskBatch)
+        if not isinstance(batch, ImageBatch | CaptionBatch | MaskBatch):
+            ids = self.data.source.ids("train")[:BATCH_SIZE]
+            images = [torch.tensor(self.data.source.image(image_id)) for image_id in ids]
+            return torch.stack(images).permute(0, 3, 1, 2).float() / 255, self._labels_of(ids)
         known = batch.labels if isinstance(batch, ImageBatch) else self._labels_of(batch.image_ids)
         return batch.image, known
 

@@ -7,8 +7,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning import LightningDataModule
+from torch import Tensor
+from torch.utils._pytree import tree_flatten
 from torch.utils.data import DataLoader, Sampler
 
 from wsss_bench.data.references import ReferenceImages, ReferenceTable
@@ -16,23 +19,20 @@ from wsss_bench.data.samplers import GlobalBatchSampler, ShardSampler
 from wsss_bench.data.sources.base import Source
 from wsss_bench.data.sources.class_lists import check_class_names
 from wsss_bench.data.sources.combined import CombinedSource, ExtraImages
-from wsss_bench.data.transforms import Transform, TransformConfig
+from wsss_bench.data.transforms import OwnTransform, TransformConfig, build_transform
 from wsss_bench.data.views import (
     CaptionView,
-    GroupView,
-    ImageView,
     InferenceView,
     Key,
     MaskView,
+    OwnView,
     PairView,
     View,
+    view_class,
 )
 from wsss_bench.processes import end_with_parent
 from wsss_bench.ranges import check_range
 from wsss_bench.types import ViewName
-
-_VIEWS: dict[str, type[View]] = {"image": ImageView, "caption": CaptionView}
-_PAIRED: dict[str, type[PairView]] = {"pair": PairView, "group": GroupView}
 
 MAX_RANDOM_SEED = 2**32 - 1
 """Largest random seed of numpy."""
@@ -43,7 +43,8 @@ class WSSSDataModule(LightningDataModule):
 
     Args:
         source: The data set.
-        view: What a training item is; it must fit the `batch_type` of the method.
+        view: What a training item is: `image`, `pair`, `group`, `caption`, `mask`, or a class of your own;
+            its batches are of the `batch_type` of the method.
         transform: Training augmentation.
         val_transform: Transform of the validation images. None: the whole image, resized to the training crop
             size.
@@ -63,7 +64,7 @@ class WSSSDataModule(LightningDataModule):
     def __init__(
         self,
         source: Source,
-        view: ViewName = "image",
+        view: ViewName | OwnView = "image",
         transform: TransformConfig = TransformConfig(),
         val_transform: TransformConfig | None = None,
         train_split: str = "train",
@@ -79,10 +80,10 @@ class WSSSDataModule(LightningDataModule):
         super().__init__()
         # a rank without a share of a small split has nothing to do; Lightning refuses that otherwise
         self.allow_zero_length_dataloader_with_multiple_devices = True
-        if masks is not None and view != "mask":
-            raise ValueError(
-                f"data.masks is given, but data.view is {view!r}, which reads no masks; set data.view: mask"
-            )
+        self.view = view
+        self._view_class = view_class(view)
+        if masks is not None:
+            self._require_mask_view("data.masks is given")
         if source.class_names:
             check_class_names(source.class_names, f"class_names of {type(source).__name__}")
         check_range("data.global_batch_size", global_batch_size, 1)
@@ -90,7 +91,6 @@ class WSSSDataModule(LightningDataModule):
         check_range("data.num_workers", num_workers, 0)
         check_range("data.random_seed", random_seed, 0, MAX_RANDOM_SEED)
         self.source = CombinedSource(source, train_split, extra_images) if extra_images else source
-        self.view = view
         self.transform = transform
         self.val_transform = val_transform or TransformConfig("resize", transform.crop_size)
         self.train_split = train_split
@@ -107,19 +107,16 @@ class WSSSDataModule(LightningDataModule):
         """Train on the pseudo masks `<id>.png` of a folder.
 
         Raises:
-            ValueError: the view is not `mask`.
+            ValueError: the view is not `mask`, nor derived from it.
         """
-        if self.view != "mask":
-            raise ValueError(
-                f"pseudo masks {masks} are given, but data.view is {self.view!r}, which reads none; "
-                "set data.view: mask"
-            )
+        self._require_mask_view(f"pseudo masks {masks} are given")
         self.masks = str(masks)
 
     def check_training(self, ranks: int, validates: bool) -> None:
         """Check before a training that ranks can share its batches, and that its data can be read.
 
-        The first image is read, and its labels, mask or captions.
+        The first image is read, and its labels, mask or captions; with an own view or transform, the first
+        item.
 
         Args:
             ranks: Number of processes.
@@ -133,7 +130,10 @@ class WSSSDataModule(LightningDataModule):
             len(ids), self.global_batch_size, 0, ranks, self.drop_last, self.random_seed, self.epoch_length
         )
         self.source.image(ids[0])
-        if self.view == "mask" and self.masks is None:
+        own = isinstance(self.view, OwnView) or isinstance(self.transform.kind, OwnTransform)
+        if own and (self.masks is None or Path(self.masks).is_dir()):  # they may be planned, but not made
+            check_item(self._train_view)
+        elif self.view == "mask" and self.masks is None:
             self.source.mask(ids[0])
         elif self.view == "caption":
             self.source.captions(ids[0])
@@ -240,17 +240,25 @@ class WSSSDataModule(LightningDataModule):
         return view
 
     def _build(self, split: str, transform: TransformConfig) -> View:
-        source, augmentation = self.source, Transform(transform)
-        if self.view == "mask":
-            return MaskView(source, self._ids(split), augmentation, self.random_seed, self.masks)
-        ids = self._ids(split)
-        if self.view in _PAIRED:
-            return _PAIRED[self.view](source, ids, augmentation, self.random_seed, self._partners(split))
-        return _VIEWS[self.view](source, ids, augmentation, self.random_seed)
+        arguments: dict[str, Any] = {}
+        if issubclass(self._view_class, MaskView):
+            arguments["masks"] = self.masks
+        elif issubclass(self._view_class, PairView):
+            arguments["partners"] = self._partners(split)
+        build = self.view.build if isinstance(self.view, OwnView) else self._view_class
+        view: View = build(
+            self.source, self._ids(split), build_transform(transform), self.random_seed, **arguments
+        )
+        return view
+
+    def _require_mask_view(self, given: str) -> None:
+        if not issubclass(self._view_class, MaskView):
+            name = self.view.class_path if isinstance(self.view, OwnView) else self.view
+            raise ValueError(f"{given}, but data.view is {name!r}, which reads no masks; set data.view: mask")
 
     def _ids(self, split: str) -> Sequence[str]:
         """The images that are training items of their own."""
-        if isinstance(self.source, CombinedSource) and self.view != "mask":
+        if isinstance(self.source, CombinedSource) and not issubclass(self._view_class, MaskView):
             return self.source.anchors(split)
         return self.source.ids(split)
 
@@ -277,6 +285,38 @@ class WSSSDataModule(LightningDataModule):
             persistent_workers=self.num_workers > 0,
             worker_init_fn=_start_worker,
         )
+
+
+def check_item(view: View) -> None:
+    """Check the first item of an own view, or of one with an own transform.
+
+    Raises:
+        ValueError: the batch is not of the type that the view promises, or another draw of the same item
+            differs.
+    """
+    name = f"{type(view).__name__} with {type(view.transform).__name__}"
+    first, again = (view.collate([view[(0, 0)]]) for _ in range(2))
+    if not isinstance(first, view.batch_type):
+        raise ValueError(
+            f"data.view: {type(view).__name__} makes batches of {type(first).__name__}, but its batch_type "
+            f"is {view.batch_type.__name__}; correct one of them"
+        )
+    if not _equal(first, again):
+        raise ValueError(
+            f"data.view: {name} makes two different items of one key, so that a resumed training would "
+            "differ; draw all random numbers of a view from self.random_key(key), and those of a transform "
+            "from its key"
+        )
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether two items have the same tensors, arrays and other values, NaN included."""
+    leaves, structure = tree_flatten(one)
+    others, other_structure = tree_flatten(other)
+    return structure == other_structure and all(
+        np.array_equal(a, b, equal_nan=True) if isinstance(a, (Tensor, np.ndarray)) else a == b
+        for a, b in zip(leaves, others, strict=True)
+    )
 
 
 def _start_worker(number: int) -> None:

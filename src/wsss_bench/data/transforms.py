@@ -1,6 +1,6 @@
 """Augmentations: albumentations pipelines that depend on a key `(random seed, epoch, index)` only.
 
-There are six kinds of transform:
+There are six kinds:
 
 - `irn` (Ahn et al., CVPR 2019; also PSA, SEAM, CLIMS): long side resized to a random length, flip, random
   crop with random placement.
@@ -14,6 +14,8 @@ There are six kinds of transform:
   optional RandAugment and random erasing. It fills the crop: nothing is padded.
 - `resize`: the whole image without augmentation, for validation.
 
+A transform of your own derives from `Transform` (docs/recipes.md).
+
 Differences from the authors' code: images are enlarged with OpenCV's bicubic filter and reduced by area
 averaging. IRN uses PIL's bicubic filter, which is wider when it reduces, and DeepLab OpenCV's bilinear one.
 ToCo flips a second time after it has stored the position of the image in the crop; there is no second flip
@@ -25,15 +27,17 @@ from __future__ import annotations
 import os
 import random
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal, NamedTuple
+from functools import cached_property, partial
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from wsss_bench.data.own_class import OwnClass, readable
 from wsss_bench.data.timm_augmentation import TimmAugmentation
 from wsss_bench.ranges import check_range, check_ranges
 from wsss_bench.types import IGNORE, IMAGENET_MEAN, IMAGENET_STD
@@ -47,12 +51,30 @@ cv2.setNumThreads(0)  # loading already uses one process per core
 _RAND_AUGMENT = re.compile(r"rand(-(m|n|mmax|inc)\d+|-(p|mstd)\d+(\.\d+)?)*")
 
 
+KindName = Literal["irn", "toco", "scale", "square", "random_resized_crop", "resize"]
+"""Name of a kind of transform."""
+
+
+@readable
+class OwnTransform(OwnClass):
+    """A transform of a user's own, as `data.transform.kind` names it."""
+
+    word = "kind of transform"
+    names = get_args(KindName)
+    given = ("config",)
+
+    @staticmethod
+    def base() -> type:
+        return Transform
+
+
 @dataclass(frozen=True)
 class TransformConfig:
     """Augmentation of the training images.
 
     Attributes:
-        kind: `irn`, `toco`, `scale`, `square`, `random_resized_crop`, or `resize` (no augmentation).
+        kind: `irn`, `toco`, `scale`, `square`, `random_resized_crop`, or `resize` (no augmentation); or a
+            class of your own, which may use all other settings.
         crop_size: Side of the square output, in pixels.
         resize_long: Range of the long side in pixels, both ends included; used by `irn`.
         scale: Range of the scale factor; used by `toco` and `scale`.
@@ -73,7 +95,7 @@ class TransformConfig:
             `random_resized_crop`.
     """
 
-    kind: Literal["irn", "toco", "scale", "square", "random_resized_crop", "resize"] = "irn"
+    kind: KindName | OwnTransform = "irn"
     crop_size: int = 512
     resize_long: tuple[int, int] = (320, 640)
     scale: tuple[float, float] = (0.5, 2.0)
@@ -95,7 +117,8 @@ class TransformConfig:
                 raise ValueError(
                     f"transform.{name} is [{low}, {high}]; expected two positive numbers, the smaller first"
                 )
-        if self.self_scales is not None and self.kind != "square":
+        own = isinstance(self.kind, OwnTransform)
+        if self.self_scales is not None and self.kind != "square" and not own:
             raise ValueError(
                 f"transform.self_scales need kind: square; got {self.self_scales} and kind {self.kind}"
             )
@@ -113,7 +136,7 @@ class TransformConfig:
             raise ValueError(
                 f"transform.random_erasing is {self.random_erasing}; expected a probability in [0, 1]"
             )
-        if self.uses_timm and self.kind != "random_resized_crop":
+        if self.uses_timm and self.kind != "random_resized_crop" and not own:
             raise ValueError(
                 "transform.rand_augment and transform.random_erasing need kind: random_resized_crop; "
                 f"got kind {self.kind}"
@@ -133,17 +156,41 @@ class Crop(NamedTuple):
     mask: Tensor | None  # (H, W) int64 in {0..C, 255}, 255 on padding
 
 
+def build_transform(config: TransformConfig) -> Transform:
+    """The transform of this package or of a user that `config.kind` names."""
+    if isinstance(config.kind, OwnTransform):
+        own: Transform = config.kind.build(config)
+        return own
+    return Transform(config)
+
+
+def steps_of(kind: KindName, config: TransformConfig) -> list[A.BasicTransform]:
+    """The steps of albumentations of a kind of this package, for an own transform that has more of them."""
+    return _STEPS[kind](config)
+
+
 class Transform:
-    """Applies a `TransformConfig`."""
+    """Applies a `TransformConfig`.
+
+    An own transform overrides `steps`, or `__call__`; its constructor may have arguments besides `config`.
+    """
 
     def __init__(self, config: TransformConfig) -> None:
         self.config = config
-        self._pipeline = A.Compose(_STEPS[config.kind](config), additional_targets={"padding": "mask"})
         self._timm = None
         if config.uses_timm:
             self._timm = TimmAugmentation(
                 config.rand_augment, config.random_erasing, IMAGENET_MEAN, IMAGENET_STD
             )
+
+    def steps(self) -> list[A.BasicTransform]:
+        """Steps of albumentations; they draw from the key of the image, whatever they are."""
+        assert not isinstance(self.config.kind, OwnTransform), "an own transform defines its steps"
+        return steps_of(self.config.kind, self.config)
+
+    @cached_property
+    def _pipeline(self) -> A.Compose:
+        return A.Compose(self.steps(), additional_targets={"padding": "mask"})
 
     def __call__(self, image: np.ndarray, key: tuple[int, ...], mask: np.ndarray | None = None) -> Crop:
         """Transform one image.
@@ -296,7 +343,7 @@ _RESIZING: dict[str, Any] = {
 # padding of the 8-bit image: 0 after the normalisation, as in the papers; with black, blur would darken the
 # border of the image
 _FILL = tuple(round(255 * channel) for channel in IMAGENET_MEAN)
-_STEPS = {
+_STEPS: dict[KindName, Callable[[TransformConfig], list[A.BasicTransform]]] = {
     "irn": _irn,
     "toco": _toco,
     "scale": _scale,

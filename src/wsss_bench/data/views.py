@@ -2,16 +2,19 @@
 
 An item is indexed by a key `(epoch, index)` and depends on the key and the random seed only. A view has no
 state that changes between epochs, so worker processes can be kept for a whole training, and a resumed run
-gets the same items as an uninterrupted one. Only `MaskView` reads masks.
+gets the same items as an uninterrupted one. Of these views, only `MaskView` reads masks.
+
+A view of your own derives from `View` or from another one here (docs/recipes.md).
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from multiprocessing import Value
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 import torch
@@ -20,10 +23,12 @@ from torch.utils.data import Dataset
 
 from wsss_bench.artifacts.files import file_names, mask_path, read_mask
 from wsss_bench.artifacts.images import Unreadable
+from wsss_bench.data.own_class import OwnClass, readable
 from wsss_bench.data.references import ReferenceImages, members
 from wsss_bench.data.sources.base import Source, unknown_values
 from wsss_bench.data.transforms import Transform
 from wsss_bench.types import (
+    Batch,
     CaptionBatch,
     GroupBatch,
     ImageBatch,
@@ -31,6 +36,7 @@ from wsss_bench.types import (
     MaskBatch,
     PairBatch,
     Reference,
+    ViewName,
 )
 
 Key = tuple[int, int]
@@ -42,8 +48,11 @@ REPLACEMENTS = 20
 """An error is raised after this many unreadable image-text pairs in a row."""
 
 
-class View(Dataset):
+class View(Dataset, ABC):
     """A split of a source.
+
+    A subclass sets `batch_type` and defines `__getitem__` and `collate`. All draws of an item come from its
+    `random_key`; `source` has its image, labels, captions and mask.
 
     Args:
         source: The data set.
@@ -51,6 +60,9 @@ class View(Dataset):
         transform: Augmentation.
         random_seed: Random seed of the augmentation and of all other draws.
     """
+
+    batch_type: ClassVar[type[Batch]]
+    """What `collate` makes; the `batch_type` of the methods that are trained with it."""
 
     def __init__(self, source: Source, ids: Sequence[str], transform: Transform, random_seed: int) -> None:
         self.source = source
@@ -61,8 +73,23 @@ class View(Dataset):
     def __len__(self) -> int:
         return len(self.image_ids)
 
-    def _key(self, key: Key, draw: int) -> tuple[int, int, int, int]:
-        return (self.random_seed, *key, draw)
+    @abstractmethod
+    def __getitem__(self, key: Key) -> Any:
+        """The item of a key; it is the same in every process and in every run with this random seed."""
+
+    @staticmethod
+    @abstractmethod
+    def collate(items: list[Any]) -> Batch:
+        """A batch of items."""
+
+    def random_key(self, key: Key, purpose: int = 0) -> tuple[int, int, int, int]:
+        """What the transform, or `numpy.random.default_rng`, draws the random numbers of an item from.
+
+        Args:
+            key: Of the item.
+            purpose: >= 0; each draw of an item has another one, so that draws are independent.
+        """
+        return (self.random_seed, *key, purpose)
 
 
 class LabelledView(View):
@@ -85,6 +112,8 @@ class LabelledView(View):
 class ImageView(LabelledView):
     """Images with image-level labels; in an image without labels all classes are absent."""
 
+    batch_type = ImageBatch
+
     def __init__(self, source: Source, ids: Sequence[str], transform: Transform, random_seed: int) -> None:
         super().__init__(source, ids, transform, random_seed)
         if empty := self._unlabelled():
@@ -97,7 +126,7 @@ class ImageView(LabelledView):
     def __getitem__(self, key: Key) -> tuple[str, Tensor, Tensor, Tensor]:
         image_id = self.image_ids[key[1]]
         image = self.source.image(image_id)
-        return self._labelled(image_id, image, self.labels[key[1]], self._key(key, _FIRST))
+        return self._labelled(image_id, image, self.labels[key[1]], self.random_key(key, _FIRST))
 
     @staticmethod
     def collate(items: list[Any]) -> ImageBatch:
@@ -124,6 +153,8 @@ class PairView(LabelledView):
     Raises:
         ValueError: an image without labels, which cannot be paired.
     """
+
+    batch_type: ClassVar[type[Batch]] = PairBatch
 
     def __init__(
         self,
@@ -166,24 +197,26 @@ class PairView(LabelledView):
 
         The partners are None if no class of the image has any.
         """
-        rng = np.random.default_rng(self._key(key, _PARTNER))
+        rng = np.random.default_rng(self.random_key(key, _PARTNER))
         classes = [c for c in np.flatnonzero(self.labels[key[1]]) if len(self._members[c])]
         return rng, self._members[rng.choice(classes)] if classes else None
 
     def _first(self, key: Key) -> tuple[Any, np.ndarray]:
         image_id = self.image_ids[key[1]]
         image = self.source.image(image_id)
-        return self._labelled(image_id, image, self.labels[key[1]], self._key(key, _FIRST)), image
+        return self._labelled(image_id, image, self.labels[key[1]], self.random_key(key, _FIRST)), image
 
     def _other(self, key: Key, partner: int | None, draw: int) -> Any:
         """Item of a partner (None: the first image again), with its own draw of the augmentation."""
         image_id = self.image_ids[key[1]] if partner is None else self.partner_ids[partner]
         labels = self.labels[key[1]] if partner is None else self._partner_labels[partner]
-        return self._labelled(image_id, self.source.image(image_id), labels, self._key(key, draw))
+        return self._labelled(image_id, self.source.image(image_id), labels, self.random_key(key, draw))
 
 
 class GroupView(PairView):
     """An image and two others of one of its classes; class and images are drawn as in `PairView`."""
+
+    batch_type = GroupBatch
 
     def __getitem__(self, key: Key) -> tuple[Any, Any, Any]:
         rng, candidates = self._candidates(key)
@@ -206,6 +239,8 @@ class CaptionView(View):
     epoch). Each replacement gives a warning; `replaced` counts them over all worker processes.
     """
 
+    batch_type = CaptionBatch
+
     def __init__(self, source: Source, ids: Sequence[str], transform: Transform, random_seed: int) -> None:
         super().__init__(source, ids, transform, random_seed)
         self._replaced = Value("q")
@@ -217,13 +252,13 @@ class CaptionView(View):
 
     def __getitem__(self, key: Key) -> tuple[str, Tensor, str, Tensor]:
         image_id, image, captions = self._readable(key)
-        crop = self.transform(image, self._key(key, _FIRST))
-        drawn = np.random.default_rng(self._key(key, _CAPTION)).integers(len(captions))
+        crop = self.transform(image, self.random_key(key, _FIRST))
+        drawn = np.random.default_rng(self.random_key(key, _CAPTION)).integers(len(captions))
         return image_id, crop.image, captions[drawn], crop.valid
 
     def _readable(self, key: Key) -> tuple[str, np.ndarray, tuple[str, ...]]:
         """The pair of a key, or the first readable one of those drawn as its replacement."""
-        rng, index = np.random.default_rng(self._key(key, _REPLACEMENT)), key[1]
+        rng, index = np.random.default_rng(self.random_key(key, _REPLACEMENT)), key[1]
         for attempt in range(REPLACEMENTS):
             image_id = self.image_ids[index]
             try:
@@ -261,6 +296,8 @@ class MaskView(View):
         FileNotFoundError: the folder does not have the mask of an image.
     """
 
+    batch_type = MaskBatch
+
     def __init__(
         self,
         source: Source,
@@ -284,7 +321,7 @@ class MaskView(View):
         image_id = self.image_ids[key[1]]
         image = self.source.image(image_id)
         mask = self.source.mask(image_id) if self.masks is None else self._pseudo_mask(image_id, image)
-        crop = self.transform(image, self._key(key, _FIRST), mask)
+        crop = self.transform(image, self.random_key(key, _FIRST), mask)
         assert crop.mask is not None
         return image_id, crop.image, crop.mask, crop.valid
 
@@ -305,6 +342,39 @@ class MaskView(View):
                 f"{image.shape[:2]}, the size of its image, and values 0..{len(self.source.class_names)}, 255"
             )
         return mask
+
+
+VIEWS: dict[ViewName, type[View]] = {
+    "image": ImageView,
+    "pair": PairView,
+    "group": GroupView,
+    "caption": CaptionView,
+    "mask": MaskView,
+}
+"""The views of this package by their name in `data.view`."""
+
+
+@readable
+class OwnView(OwnClass):
+    """A view of a user's own, as `data.view` names it."""
+
+    word = "view"
+    names = get_args(ViewName)
+    given = ("source", "ids", "transform", "random_seed", "partners", "masks")
+
+    def __init__(self, class_path: str, init_args: Mapping[str, Any] | None = None) -> None:
+        super().__init__(class_path, init_args)
+        if not hasattr(self.kind, "batch_type"):
+            raise ValueError(f"{class_path} does not set batch_type; name the type of what collate returns")
+
+    @staticmethod
+    def base() -> type:
+        return View
+
+
+def view_class(view: ViewName | OwnView) -> type[View]:
+    """The class that `data.view` names."""
+    return view.kind if isinstance(view, OwnView) else VIEWS[view]
 
 
 class InferenceView(Dataset):

@@ -137,9 +137,17 @@ class Documents:
     def _network(self, kind: str) -> dict[str, Schema]:
         return {
             "model": self._class(kind, "model"),
-            "data": partial(object_of(argument_schemas(WSSSDataModule))),
+            "data": partial(object_of(self._module(kind))),
             "trainer": self._trainer(),
         }
+
+    def _module(self, kind: str) -> dict[str, Schema]:
+        """The arguments of the data module, with those of the own views and transforms that files name."""
+        module = argument_schemas(WSSSDataModule)
+        for place, key in ((module, "view"), (module["transform"]["properties"], "kind")):
+            names, _ = place[key]["anyOf"]
+            place[key] = {**place[key], "anyOf": [names, self._class(kind, key)]}
+        return module
 
     def _trainer(self) -> Schema:
         return object_of(argument_schemas(Trainer))

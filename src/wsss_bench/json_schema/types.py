@@ -16,6 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from wsss_bench.data.own_class import OwnClass
+
 Schema = dict[str, Any]
 
 PLAIN: dict[Any, Schema] = {
@@ -52,6 +54,8 @@ def schema_of(expected: Any) -> Schema:
         return {"type": "object" if expected is dict else "array"}
     if dataclasses.is_dataclass(expected):
         return dataclass_schema(expected)  # type: ignore[arg-type]
+    if inspect.isclass(expected) and issubclass(expected, OwnClass):
+        return object_of({"class_path": PLAIN[str], "init_args": {"type": "object"}}, ["class_path"])
     if inspect.isclass(expected) and expected.__module__ not in ("builtins", "typing", "datetime"):
         return class_or_name()
     return {}

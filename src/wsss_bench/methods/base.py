@@ -29,7 +29,7 @@ from wsss_bench.methods.optim import OptimConfig, build_optimizer, build_schedul
 from wsss_bench.metrics.miou import MeanIoU
 from wsss_bench.placement import Placement, Stretched
 from wsss_bench.ranges import check_range
-from wsss_bench.types import Batch, ImageBatch, MaskBatch, Reference
+from wsss_bench.types import Batch, ImageBatch, MaskBatch, Reference, view_of
 
 Trained = TypeVar("Trained", bound="Method")
 MAKERS: dict[Product, str] = {"seed": "seed_maps", "segmentation": "segmentation_logits"}
@@ -338,5 +338,5 @@ class Method(KeepsArguments, LightningModule, ABC):
         if self.batch_type is not None and not isinstance(batch, self.batch_type):
             raise TypeError(
                 f"{type(self).__name__} trains on {self.batch_type.__name__}, but the data module yields "
-                f"{type(batch).__name__}; set data.view: {self.batch_type.view()}"
+                f"{type(batch).__name__}; set data.view: {view_of(self.batch_type)}"
             )

@@ -9,6 +9,7 @@ from jsonargparse import ArgumentError
 
 from wsss_bench.cli import COMMANDS
 from wsss_bench.data.sources.base import Source
+from wsss_bench.data.views import OwnView
 from wsss_bench.errors import explain
 from wsss_bench.methods.base import Method
 from wsss_bench.own_modules import import_class
@@ -43,7 +44,10 @@ def check_class(config: dict[str, Any], bench: dict[str, Any], file: str) -> Non
         ValueError: they disagree (`claims.check_claims`).
     """
     kind: type[Method] = import_class(config["model"]["class_path"])
-    check_claims(kind, bench, config["data"].get("view", "image"), file)
+    view = config["data"].get("view", "image")
+    if not isinstance(view, str):
+        view = OwnView.from_plain(view)
+    check_claims(kind, bench, view, file)
 
 
 class TryOut:

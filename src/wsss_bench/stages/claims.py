@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from wsss_bench.data.views import OwnView, view_class
 from wsss_bench.inference import Product
 from wsss_bench.methods.base import MAKERS, Method
+from wsss_bench.types import ViewName, view_of
 
 PIPELINES: dict[str, Product] = {
     "multi_stage": "seed",
@@ -17,7 +19,7 @@ PIPELINES: dict[str, Product] = {
 """What a method of each pipeline is always asked for; with a threshold, it is asked for seeds too."""
 
 
-def check_claims(kind: type[Method], bench: Mapping[str, Any], view: str, file: str) -> None:
+def check_claims(kind: type[Method], bench: Mapping[str, Any], view: ViewName | OwnView, file: str) -> None:
     """Check that a class is what its file says. What the file does not say is not checked.
 
     Args:
@@ -74,6 +76,17 @@ def check_claims(kind: type[Method], bench: Mapping[str, Any], view: str, file: 
         raise disagree(
             "bench.trains", trains, f"{name}.batch_type is None", "name the type of its training batches"
         )
-    if trains and batch is not None and batch.view() != view:
-        found = f"{name} trains on batches of data.view {batch.view()}"
-        raise disagree("data.view", view, found, f"set data.view: {batch.view()}")
+    if trains and batch is not None and (problem := view_problem(kind, view)):
+        raise ValueError(f"{file}: {problem}")
+
+
+def view_problem(kind: type[Method], view: ViewName | OwnView) -> str | None:
+    """In what way the training batches of a method are not those of a view, and what to change."""
+    wanted, made = kind.batch_type, view_class(view).batch_type
+    if wanted is None or issubclass(made, wanted):
+        return None
+    name = view.class_path if isinstance(view, OwnView) else view
+    return (
+        f"data.view is {name}, which makes batches of {made.__name__}, but {kind.__name__} trains on "
+        f"{wanted.__name__}; set data.view: {view_of(wanted)}"
+    )

@@ -35,6 +35,7 @@ from wsss_bench.stages.checkpoints import (
     keep_newest,
     newest_checkpoint,
 )
+from wsss_bench.stages.claims import view_problem
 from wsss_bench.stages.curves import Curves
 from wsss_bench.stages.lightning_cli import StageCLI, callbacks_of, is_first_rank, record_cost
 from wsss_bench.stages.parser import Instantiators
@@ -106,14 +107,10 @@ def check_training(cli: FitCLI) -> None:
         refuse_norms_with_activation(cli.model)
     if trainer.max_epochs in (None, -1) and trainer.max_steps == -1:
         raise ValueError("the training has no end; set trainer.max_epochs or trainer.max_steps")
-    batch = cli.model.batch_type
-    if batch is None:
+    if cli.model.batch_type is None:
         raise ValueError(f"{type(cli.model).__name__} does not train; use it with `wsss-bench predict`")
-    if batch.view() != cli.datamodule.view:
-        raise ValueError(
-            f"{type(cli.model).__name__} trains on batches of data.view {batch.view()!r}; got "
-            f"{cli.datamodule.view!r}; set data.view: {batch.view()}"
-        )
+    if found := view_problem(type(cli.model), cli.datamodule.view):
+        raise ValueError(found)
     cli.model.hparams.update(cli.plain_config()["model"]["init_args"])
     cli.model.prediction_settings = prediction_settings(cli)
     if cli.config.masks:
