@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import pty
+import subprocess
 import sys
-import time
 from contextlib import suppress
 
 import pytest
@@ -13,7 +13,6 @@ import yaml
 from paths import ROOT
 from planned_stages import evaluate_config, fit_config, plan_stage, refine_config, seed_config
 
-from wsss_bench.bench.launchers import Job, LocalLauncher
 from wsss_bench.cli import main
 
 pytestmark = pytest.mark.slow
@@ -67,16 +66,16 @@ def test_a_breakpoint_of_a_stage_by_hand(stopping, tmp_path):
     assert not (stopping.path / "stage.json").exists()
 
 
-def test_the_log_of_a_bench_has_no_colours_and_says_where_to_debug(stopping):
-    """Without a terminal, a debugger ends at once."""
-    running = LocalLauncher(preload=()).start(Job(stopping.arguments, stopping.path))
-    while running.exit_status is None:
-        time.sleep(0.1)
-    log = (stopping.path / "log.txt").read_text()
-    assert running.exit_status == 1, log
-    assert "wandb: Run data is saved" in log
-    assert "\x1b" not in log
-    assert "run the stage by hand, as docs/debugging.md says" in log
+def test_a_log_has_no_colours_and_says_where_to_debug(stopping):
+    """Without a terminal, as in a bench, a debugger ends at once."""
+    command = [sys.executable, "-m", "wsss_bench", *stopping.arguments]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert done.returncode == 1, done.stdout
+    assert "wandb: Run data is saved" in done.stdout
+    assert "\x1b" not in done.stdout
+    assert "run the stage by hand, as docs/debugging.md says" in done.stdout
 
 
 @pytest.mark.parametrize("kind", ["train", "seed", "refine", "evaluate"])
@@ -88,8 +87,6 @@ def test_print_config_needs_no_data_and_writes_nothing(kind, tmp_path, monkeypat
         "refine": lambda: refine_config(tmp_path / "absent", tmp_path / "absent"),
         "evaluate": lambda: evaluate_config(tmp_path / "absent", tmp_path / "absent"),
     }[kind]()
-    if "trainer" in config:
-        config["trainer"]["limit_val_batches"] = 1
     stage = plan_stage(tmp_path / "runs", kind, config)
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(SystemExit, match="0"):
@@ -98,8 +95,19 @@ def test_print_config_needs_no_data_and_writes_nothing(kind, tmp_path, monkeypat
     assert printed["out"] == str(stage.path)
     if "trainer" in config:
         assert printed["model"]["init_args"]["optim"]["betas"] == [0.9, 0.999]  # a default value
-        assert type(printed["trainer"]["limit_val_batches"]) is int  # 1.0 would be all
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_print_config_leaves_integers_what_they_are(tmp_path):
+    """For `limit_val_batches`, 1 is one batch and 1.0 is all. In a process of its own, since what was imported
+    before decides it (`keep_integers`).
+    """
+    config = fit_config(tmp_path / "absent")
+    config["trainer"]["limit_val_batches"] = 1
+    stage = plan_stage(tmp_path / "runs", "train", config)
+    command = [sys.executable, "-m", "wsss_bench", *stage.arguments, "--print_config"]
+    printed = yaml.safe_load(subprocess.run(command, capture_output=True, check=True).stdout)
+    assert type(printed["trainer"]["limit_val_batches"]) is int
 
 
 @pytest.mark.parametrize(

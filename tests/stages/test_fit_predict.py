@@ -308,7 +308,9 @@ def test_a_missing_checkpoint_is_named(tmp_path, mini_data):
 def test_the_wrong_view_names_the_line_to_change(tmp_path, mini_data):
     config = fit_config(tmp_path / "out")
     config["data"]["view"] = "mask"
-    with pytest.raises(ValueError, match=r"CAM trains on .* 'image'; got 'mask'; set data\.view: image"):
+    with pytest.raises(
+        ValueError, match=r"data\.view is mask, .* but CAM trains on ImageBatch; set data\.view: image"
+    ):
         run(fit, tmp_path, config)
 
 
