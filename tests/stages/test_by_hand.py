@@ -99,7 +99,7 @@ def test_print_config_needs_no_data_and_writes_nothing(kind, tmp_path, monkeypat
 
 
 def test_print_config_leaves_integers_what_they_are(tmp_path):
-    """For `limit_val_batches`, 1 is one batch and 1.0 is all. In a process of its own, since what was imported
+    """For `limit_val_batches`, 1 is one batch and 1.0 all of them. In a process of its own: what was imported
     before decides it (`keep_integers`).
     """
     config = fit_config(tmp_path / "absent")
