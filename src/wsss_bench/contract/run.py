@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -38,6 +39,7 @@ def check_method(method: str, only: Sequence[str]) -> bool:
     names = only or list(CHECKS)
     refuse_unknown(content.bench.contract, f"{path}: bench.contract")
     print(f"contract of {path}: {len(names)} checks on the small mini world", flush=True)
+    os.environ["WANDB_MODE"] = "disabled"  # the trial stages are nothing to look at
     logging.disable(logging.WARNING)  # Lightning's tips would stand between the lines
     try:
         import_method(content.model.class_path)
