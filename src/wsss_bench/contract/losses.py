@@ -99,10 +99,11 @@ def class_margin(method: Method, subject: Subject) -> float:
 
 
 class HalfPrecision(TorchFunctionMode):
-    """Collects the logarithms of a loss that run in bfloat16."""
+    """Collects the logarithms of a loss: `seen` are all of them, `found` those that run in bfloat16."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.seen: set[str] = set()
         self.found: set[str] = set()
 
     def __torch_function__(
@@ -111,6 +112,7 @@ class HalfPrecision(TorchFunctionMode):
         name = getattr(function, "__name__", "")
         tensors = [value for value in args if isinstance(value, Tensor)]
         if name in LOGARITHMS and any(tensor.requires_grad for tensor in tensors):
+            self.seen.add(name)
             half = any(tensor.dtype == torch.bfloat16 for tensor in tensors)
             if half or torch.is_autocast_enabled("cpu"):
                 self.found.add(name)

@@ -13,7 +13,7 @@ from wsss_bench.artifacts.files import read_manifest, read_mask, read_seed
 from wsss_bench.artifacts.layout import MASKS, SEEDS
 from wsss_bench.contract.outcome import Failure
 from wsss_bench.contract.subject import Subject
-from wsss_bench.contract.world import FEW
+from wsss_bench.contract.world import FEW, FEW_IMAGES
 from wsss_bench.stages import fit
 from wsss_bench.stages import predict as predict_stage
 
@@ -31,6 +31,8 @@ def stages_run_and_a_checkpoint_brings_the_same_maps_back(subject: Subject) -> N
             if not read_manifest(train)["params"]:
                 raise Failure("the method has no trainable parameter; set bench.trains: false")
         first, second = (_predict(subject, folder, name, train) for name in ("first", "second"))
+    if not len(first) == len(second) == FEW_IMAGES:
+        raise Failure(f"{len(first)} and {len(second)} of {FEW_IMAGES} images were predicted; expected all")
     for one, other in zip(first, second, strict=True):
         if not np.array_equal(one, other):
             raise Failure(

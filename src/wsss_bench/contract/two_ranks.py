@@ -23,6 +23,8 @@ TOLERANCE = 0.01
 """Largest difference as a fraction of the step: the order of sums differs, and a wrong gradient differs by
 about its own size.
 """
+FEWEST_MOVED = 11
+"""Tensors that two steps move at least, of a method that trains so many."""
 CURE = (
     "use the blocks of wsss_bench.losses.ranks: `mean_over_valid` or `mean_over_ranks` for means over valid "
     "pixels and other uneven items, `gather_rows` for contrasts in the batch, `image_dropout` for dropout, "
@@ -67,8 +69,11 @@ def two_ranks(subject: Subject, pair: Callable[[], RankPair]) -> None:
                 f"{key} differs by {share} between two ranks and one process (allowed: {tolerance:.1%}); "
                 f"{CURE}"
             )
-    if not moved:
-        raise Failure("two steps of SGD move no parameter; check requires_grad and parameter_groups")
+    trained = sum(parameter.requires_grad for parameter in subject.fresh().parameters())
+    if moved < min(FEWEST_MOVED, trained):
+        raise Failure(
+            f"two steps of SGD move {moved} of {trained} parameters; check requires_grad and parameter_groups"
+        )
 
 
 def train_late(rank: int, config: str) -> None:

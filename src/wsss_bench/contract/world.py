@@ -8,8 +8,8 @@ from pathlib import Path
 from wsss_bench.artifacts.files import write_atomically
 from wsss_bench.mini.world.writer import write_mini_world
 
-FEW = "few"
-"""A split of four images, for predictions."""
+FEW, FEW_IMAGES = "few", 4
+"""A split for predictions, and the number of its images."""
 
 
 def cached_world() -> Path:
@@ -20,6 +20,6 @@ def cached_world() -> Path:
         print(f"making the small mini world in {root} ...", flush=True)
     write_mini_world(root, "small", 0, 1)
     lists = root / "voc" / "ImageSets" / "Segmentation"
-    first = "\n".join((lists / "val.txt").read_text().split()[:4])
+    first = "\n".join((lists / "val.txt").read_text().split()[:FEW_IMAGES])
     write_atomically(lists / f"{FEW}.txt", lambda file: file.write(first.encode()))
     return root
