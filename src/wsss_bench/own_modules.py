@@ -8,6 +8,7 @@ finds them: in the packages that are installed and in `PYTHONPATH`.
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 import sysconfig
@@ -100,6 +101,26 @@ def import_class(class_path: str) -> type:
     if not isinstance(found, type):
         raise ValueError(f"{class_path} is no class; name one")
     return found
+
+
+def import_subclass(class_path: str, base: type, word: str) -> type:
+    """A class by its path that can be built and derives from a base.
+
+    Args:
+        class_path: Module and class.
+        base: What the class must derive from.
+        word: What such a class is, in a word for messages.
+
+    Raises:
+        ValueError: it cannot be imported, does not derive from `base`, or is abstract.
+    """
+    kind = import_class(class_path)
+    if not issubclass(kind, base):
+        raise ValueError(f"{class_path} is no {word}; derive it from {base.__module__}.{base.__name__}")
+    if inspect.isabstract(kind):
+        lacking = ", ".join(sorted(getattr(kind, "__abstractmethods__")))  # noqa: B009
+        raise ValueError(f"{class_path} is abstract; define {lacking}")
+    return kind
 
 
 def _import_problem(class_path: str, error: BaseException, advice: str) -> str:

@@ -199,7 +199,7 @@ def test_the_first_item_is_checked_before_a_training(settings, message, source):
         ("view", own(Abstract), "Abstract is abstract; define boxes"),
         ("view", own(View), "View is abstract; define __getitem__, collate"),
         ("view", own(Half), "Half is no view; derive it from wsss_bench.data.views.View"),
-        ("view", {"class_path": "no_such_module_here.Mine"}, "there is no module no_such_module_here"),
+        ("view", {"class_path": "no_such_module_here.Mine"}, "no_such_module_here.Mine cannot be imported"),
         ("view", own(Twice, skale=1), "Twice has no option 'skale'; did you mean 'scale'?"),
         ("view", own(Twice, scale="x"), "Twice: scale: expected a number; got x"),
         ("view", own(Twice, second={"kind": "irm"}), "there is no kind of transform 'irm'; did you mean"),

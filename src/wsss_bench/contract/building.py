@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 from wsss_bench.data.datamodule import WSSSDataModule
 from wsss_bench.errors import explain
 from wsss_bench.methods.base import Method
-from wsss_bench.own_modules import import_class, origin
+from wsss_bench.own_modules import import_subclass, origin
 from wsss_bench.stages.fit import FitCLI
 
 
@@ -18,15 +17,7 @@ def import_method(class_path: str) -> type[Method]:
     Raises:
         ValueError: its file does not import, or it is no method that can be built.
     """
-    kind = import_class(class_path)
-    if not issubclass(kind, Method):
-        raise ValueError(
-            f"class_path {class_path} is no method; derive it from wsss_bench.methods.base.Method"
-        )
-    if inspect.isabstract(kind):
-        raise ValueError(
-            f"class_path {class_path} is abstract; define {', '.join(sorted(kind.__abstractmethods__))}"
-        )
+    kind = import_subclass(class_path, Method, "method")
     for needed in ("supervision", "batch_type"):
         if not hasattr(kind, needed):
             raise ValueError(f"class_path {class_path} does not set {needed}; see docs/add_a_method.md")

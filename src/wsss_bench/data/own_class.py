@@ -8,16 +8,14 @@ The text `image` is a view of this package; a mapping is a class of your own, as
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Any, ClassVar, TypeVar
 
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import register_type
 
-from wsss_bench.own_modules import import_classes
+from wsss_bench.own_modules import import_subclass
 from wsss_bench.parser_errors import parser_sentence
 from wsss_bench.plan.schema import nearest
 
@@ -45,7 +43,7 @@ class OwnClass(ABC):
     def __init__(self, class_path: str, init_args: Mapping[str, Any] | None = None) -> None:
         self.class_path = class_path
         self.init_args = dict(init_args or {})
-        self.kind = self._import()
+        self.kind = import_subclass(class_path, self.base(), self.word)
         self._arguments = self._read_arguments()
 
     @staticmethod
@@ -86,28 +84,6 @@ class OwnClass(ABC):
             **more: Others of `given`, by name.
         """
         return self.kind(*given, **more, **self._arguments)
-
-    def _import(self) -> type:
-        module, _, name = self.class_path.rpartition(".")
-        import_classes(self.plain())
-        try:
-            kind = getattr(import_module(module or name), name, None)
-        except ModuleNotFoundError as error:
-            raise ValueError(
-                f"there is no module {error.name} for {self.class_path}; run in the folder of its file, "
-                "install it, or name its folder in PYTHONPATH"
-            ) from error
-        if kind is None:
-            raise ValueError(f"{self.class_path} does not exist; name a class of the module {module}")
-        base = self.base()
-        if not (inspect.isclass(kind) and issubclass(kind, base)):
-            raise ValueError(
-                f"{self.class_path} is no {self.word}; derive it from {base.__module__}.{base.__name__}"
-            )
-        if inspect.isabstract(kind):
-            lacking = ", ".join(sorted(getattr(kind, "__abstractmethods__")))  # noqa: B009
-            raise ValueError(f"{self.class_path} is abstract; define {lacking}")
-        return kind
 
     def _read_arguments(self) -> dict[str, Any]:
         parser = ArgumentParser(exit_on_error=False)
