@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "wsss_bench"
-LEAVES = {"types", "vocabulary", "artifacts", "ranges", "own_modules", "processes", "shipped", "short_names"}
+LEAVES = {
+    "types",
+    "vocabulary",
+    "artifacts",
+    "ranges",
+    "own_modules",
+    "processes",
+    "shipped",
+    "short_names",
+    "variables",
+}
 BLOCKS = LEAVES | {"nn", "losses", "crf", "readout", "placement", "inference", "published_readout", "metrics"}
 METHODS = BLOCKS | {"methods"}
 MAY_IMPORT = {
@@ -20,6 +30,7 @@ MAY_IMPORT = {
     "ranges": set(),
     "own_modules": set(),
     "shipped": set(),
+    "variables": set(),
     "arguments": set(),
     "errors": {"parser_errors"},
     "parser_errors": {"plan"},

@@ -18,6 +18,7 @@ from wsss_bench.data.sources.files import (
     listing_files,
     read_listing,
 )
+from wsss_bench.variables import expand_variables
 
 MODEL_CONFIG = "config.json"
 """File that every folder with a model of `transformers` has."""
@@ -28,7 +29,7 @@ def listing_of(source: Source, read: DataRead, cache: DigestCache) -> dict[str, 
     if read.part == "named":
         return named_listing(read.path, cache)
     if read.part == "maps":
-        folder = Path(os.path.expandvars(read.path)).expanduser()
+        folder = Path(expand_variables(read.path)).expanduser()
         paths = [mask_path(folder, image_id) for image_id in source.ids(read.split)]
         return listing_files([FileSet(folder, paths)], cache)
     files = source.files(read.split, read.part)
@@ -40,7 +41,10 @@ def named_listing(text: str, cache: DigestCache) -> dict[str, str] | None:
 
     The name of a model on a hub has a slash, too, and belongs to no file.
     """
-    path = Path(text)
+    try:
+        path = Path(expand_variables(text)).expanduser()
+    except (ValueError, RuntimeError):  # a variable or a user that does not exist; the stage refuses it
+        return None
     if os.path.isfile(path):  # a text may be too long for a path, which `Path.is_file` does not forgive
         return listing_files([FileSet(path.parent, [path])], cache)
     if os.path.isfile(path / MODEL_CONFIG):

@@ -16,8 +16,7 @@ from torch.nn import functional as F
 from wsss_bench.losses.segmentation import cross_entropy_per_image
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.optim import OptimConfig
-from wsss_bench.nn.normalize import ImageNetNormalize
-from wsss_bench.nn.resnet import ResNetStages
+from wsss_bench.nn.backbone import build_backbone
 from wsss_bench.types import MaskBatch
 
 
@@ -27,7 +26,7 @@ class Supervised(Method):
     Args:
         class_names: Foreground classes, in label order.
         optim: Optimiser; its learning rate is the backbone's.
-        backbone: timm ResNet name, or a recipe file.
+        backbone: timm name of a network (`nn/backbone.py`), or a recipe file.
         weights: `imagenet`, a checkpoint path, or None for random weights.
         output_stride: Stride of the last stage.
         freeze_bn: BatchNorm of the backbone uses its pretrained running statistics, as in DeepLab; the
@@ -51,8 +50,7 @@ class Supervised(Method):
         decoder_lr_scale: float = 10.0,
     ) -> None:
         super().__init__(class_names, optim)
-        self.normalize = ImageNetNormalize()
-        self.backbone = ResNetStages(backbone, weights, output_stride, freeze_bn=freeze_bn)
+        self.backbone = build_backbone(backbone, weights, output_stride, freeze_bn=freeze_bn)
         self.decoder = SemanticFPN(self.backbone.stage_channels, len(self.class_names) + 1, width)
         self.decoder_lr_scale = decoder_lr_scale
 
@@ -62,7 +60,7 @@ class Supervised(Method):
         return {"cross_entropy": cross_entropy_per_image(logits, batch.mask)}
 
     def segmentation_logits(self, image: Tensor) -> Tensor:
-        return self.decoder(self.backbone(self.normalize(image)))  # (B, 1 + C, h, w)
+        return self.decoder(self.backbone(self.backbone.normalize(image)))  # (B, 1 + C, h, w)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         return [

@@ -26,9 +26,14 @@ PROBE = 64  # side of the image that strides and used parameters are found with
 
 
 def build_backbone(
-    backbone: str, weights: str | None, output_stride: int, frozen_stages: int = 0, freeze_bn: bool = False
+    backbone: str,
+    weights: str | None,
+    output_stride: int,
+    frozen_stages: int = 0,
+    freeze_bn: bool = False,
+    dilated: bool = False,
 ) -> Stages:
-    """`ResNetStages` without dilation for timm's ResNets, `TimmStages` for all other networks.
+    """`ResNetStages` for timm's ResNets, `TimmStages` for all other networks.
 
     Args:
         backbone: timm model name, or a recipe file.
@@ -37,12 +42,14 @@ def build_backbone(
         frozen_stages: Stages without gradient, 0 to 5: 1 counts what is finer than stride 4 (the stem), 2 to
             5 the stages that a ResNet has at strides 4, 8, 16 and 32.
         freeze_bn: BatchNorm always uses its running statistics.
+        dilated: Dilate the stages of a ResNet whose stride was removed (DeepLab), or not (CAM, IRN). Other
+            networks are always dilated.
 
     Raises:
         FileNotFoundError, ValueError: as in `create_timm`; or the network does not fit.
     """
     if family_of(backbone) == "resnet":
-        return ResNetStages(backbone, weights, output_stride, frozen_stages, freeze_bn)
+        return ResNetStages(backbone, weights, output_stride, frozen_stages, freeze_bn, dilated)
     return TimmStages(backbone, weights, output_stride, frozen_stages, freeze_bn)
 
 

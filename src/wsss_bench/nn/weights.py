@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import os
+
 from wsss_bench.artifacts.layout import ASSET_PREFIX as PREFIX
 from wsss_bench.artifacts.layout import ASSETS
+from wsss_bench.variables import expand_variables
 
 
 def locate(name: str) -> str:
     """Resolve a weight name of a config to a path or a hub name.
 
     Args:
-        name: `package:mini/clip` names a file or folder shipped in `wsss_bench/assets`; anything else (a hub
-            name such as `openai/clip-vit-base-patch16`, or a path) is returned as it is.
+        name: `package:mini/clip` names a file or folder shipped in `wsss_bench/assets`. In a path,
+            environment variables and `~` are expanded.
+            A hub name such as `openai/clip-vit-base-patch16` stays as it is.
 
     Raises:
         FileNotFoundError: a `package:` name that is not shipped.
+        ValueError: an environment variable that is not set.
     """
     if not name.startswith(PREFIX):
-        return name
+        return os.path.expanduser(expand_variables(name))
     path = ASSETS / name.removeprefix(PREFIX)
     if not path.exists():
         shipped = sorted(str(p.relative_to(ASSETS)) for p in ASSETS.glob("*/*"))

@@ -11,7 +11,6 @@ Departure: class maps are read in floating point; the authors' code rounds them 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from wsss_bench.ranges import check_range
 from wsss_bench.readout import full_size_scores
 from wsss_bench.refine.base import Refiner
 from wsss_bench.types import IGNORE, ScoreMaps
+from wsss_bench.variables import expand_variables
 
 
 class SaliencyRefiner(Refiner):
@@ -62,7 +62,7 @@ class SaliencyRefiner(Refiner):
         ):
             check_range(f"refiner.init_args.{name}", value, 0, 1)
         check_range("refiner.init_args.background_saliency_limit", background_saliency_limit, 0, 255)
-        self.folder = Path(os.path.expandvars(folder)).expanduser()
+        self.folder = Path(expand_variables(folder)).expanduser()
         if not self.folder.is_dir():
             raise FileNotFoundError(
                 f"no folder of saliency maps {self.folder}; name one with <id>.png for every image in "

@@ -1,4 +1,4 @@
-"""What all segmenters share: a dilated ResNet, a head, and the optimisation of DeepLab.
+"""What all segmenters share: a dilated backbone, a head, and the optimisation of DeepLab.
 
 A segmenter is the second stage of a multi-stage method: a network trained on pseudo masks, which are not used
 at inference. It is a `Method`, so that `fit` and `predict` run it. Trained on ground-truth masks, it gives an
@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from wsss_bench.losses.segmentation import balanced_cross_entropy, cross_entropy
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.optim import OptimConfig
-from wsss_bench.nn.normalize import ImageNetNormalize
-from wsss_bench.nn.resnet import ResNetStages
+from wsss_bench.nn.backbone import build_backbone
 from wsss_bench.types import MaskBatch
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -29,7 +28,7 @@ DEEPLAB_OPTIM = OptimConfig(name="sgd", lr=2.5e-4, weight_decay=5e-4, momentum=0
 
 
 class Segmenter(Method):
-    """Dilated ResNet with frozen BatchNorm, and a head that a subclass sets.
+    """Dilated backbone with frozen BatchNorm, and a head that a subclass sets.
 
     As in DeepLab, the head's weights have 10 times the learning rate of the backbone (`head_lr_scale`), its
     biases 20 times, without weight decay.
@@ -37,7 +36,7 @@ class Segmenter(Method):
     Args:
         class_names: Foreground classes, in label order.
         optim: Optimiser and learning rate of the backbone; see above for the head.
-        backbone: timm ResNet name, or a recipe file.
+        backbone: timm name of a network (`nn/backbone.py`), or a recipe file.
         weights: `imagenet`, the path of a checkpoint (`nn/checkpoints.py`), or None.
         output_stride: Stride of the features; removed strides are replaced by dilation.
         loss: `cross_entropy`, or `balanced` between background and foreground.
@@ -60,8 +59,7 @@ class Segmenter(Method):
         head_lr_scale: float,
     ) -> None:
         super().__init__(class_names, optim)
-        self.normalize = ImageNetNormalize()
-        self.backbone = ResNetStages(backbone, weights, output_stride, freeze_bn=True, dilated=True)
+        self.backbone = build_backbone(backbone, weights, output_stride, freeze_bn=True, dilated=True)
         for module in self.backbone.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.requires_grad_(False)

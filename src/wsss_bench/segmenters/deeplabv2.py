@@ -33,7 +33,7 @@ class DeepLabV2(Segmenter):
     Args:
         class_names: Foreground classes, in label order.
         optim: Optimiser of the backbone.
-        backbone: timm ResNet name, or a recipe file.
+        backbone: timm name of a network (`nn/backbone.py`), or a recipe file.
         weights: `imagenet`, the path of a checkpoint (`nn/checkpoints.py`), or None.
         output_stride: Stride of the features.
         rates: Atrous rate of each ASPP branch, in pixels of the feature map.
@@ -68,4 +68,4 @@ class DeepLabV2(Segmenter):
         return self._outputs(image)[-1]  # (B, 1 + C, h, w)
 
     def _outputs(self, image: Tensor) -> list[Tensor]:
-        return multi_scale_logits(self._logits, self.normalize(image), self.scales)
+        return multi_scale_logits(self._logits, self.backbone.normalize(image), self.scales)

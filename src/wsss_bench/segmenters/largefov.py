@@ -31,7 +31,7 @@ class DeepLabLargeFOV(Segmenter):
     Args:
         class_names: Foreground classes, in label order.
         optim: Optimiser of the backbone.
-        backbone: timm ResNet name, or a recipe file.
+        backbone: timm name of a network (`nn/backbone.py`), or a recipe file.
         weights: `imagenet`, the path of a checkpoint (`nn/checkpoints.py`), or None.
         output_stride: Stride of the features.
         dilation: Dilation of the 3x3 convolution, in pixels of the feature map.
@@ -64,4 +64,4 @@ class DeepLabLargeFOV(Segmenter):
         return {"segmentation": self.loss(logits, batch.mask)}
 
     def segmentation_logits(self, image: Tensor) -> Tensor:
-        return self._logits(self.normalize(image))  # (B, 1 + C, h, w)
+        return self._logits(self.backbone.normalize(image))  # (B, 1 + C, h, w)

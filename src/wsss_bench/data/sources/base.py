@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from difflib import get_close_matches
@@ -16,9 +14,8 @@ from wsss_bench.artifacts.files import read_mask
 from wsss_bench.artifacts.images import image_size
 from wsss_bench.data.sources.files import FileSet, by_content, by_size
 from wsss_bench.types import IGNORE
+from wsss_bench.variables import expand_variables
 
-_VARIABLE = re.compile(r"\$\{(\w+)\}|\$(\w+)")
-_DEFAULTS = {"WSSS_DATA": "data"}
 _BULK = {".jpg", ".jpeg", ".webp", ".tar"}
 """Suffixes of files that are compared by size where a source does not say what it reads."""
 
@@ -100,23 +97,8 @@ class Source(ABC):
 
 
 def expand_root(root: str | Path) -> Path:
-    """Expand `~` and environment variables in `root`; `WSSS_DATA` defaults to `data`.
-
-    Raises:
-        ValueError: another variable that is not set.
-    """
-
-    def value(match: re.Match[str]) -> str:
-        name = match.group(1) or match.group(2)
-        found = os.environ.get(name) or _DEFAULTS.get(name)
-        if found is None:
-            raise ValueError(
-                f"root {str(root)!r} uses the environment variable {name}, which is not set; "
-                f"export {name}=... or write the path itself"
-            )
-        return found
-
-    return Path(_VARIABLE.sub(value, str(root))).expanduser()
+    """Expand `~` and environment variables in `root`, see `expand_variables`."""
+    return Path(expand_variables(str(root))).expanduser()
 
 
 def require_folder(root: Path, name: str, source: str) -> Path:
