@@ -6,7 +6,7 @@ from pathlib import Path
 import paths
 import pytest
 
-ROOT = Path(os.environ.get("WSSS_REAL_DATA", paths.ROOT.parent / "shared" / "real"))
+ROOT = Path(os.environ.get("WSSS_REAL", paths.ROOT.parent / "shared" / "real"))
 
 
 def needs(name: str) -> pytest.MarkDecorator:

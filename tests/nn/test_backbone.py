@@ -1,23 +1,23 @@
 """Any timm network with features at four strides: sizes, gradients, own statistics, and who is refused."""
 
 import json
-import os
-from pathlib import Path
 
+import paths_of_real_data
 import pytest
 import timm
 import torch
 from packaging.version import Version
 
 from wsss_bench.methods.cam import CAM
+from wsss_bench.methods.supervised import Supervised
 from wsss_bench.nn.backbone import TimmStages, build_backbone
 from wsss_bench.nn.resnet import ResNetStages
 from wsss_bench.nn.timm_models import own_normalize
 from wsss_bench.refine.walk.irnet import IRNet
+from wsss_bench.segmenters.deeplabv2 import DeepLabV2
+from wsss_bench.segmenters.largefov import DeepLabLargeFOV
 from wsss_bench.types import ImageBatch, MaskBatch
 
-REAL = Path(os.environ.get("WSSS_REAL", Path(__file__).parents[3] / "shared" / "real")) / "weights"
-"""Real weights, outside the repository; tests that need them are skipped where they are absent."""
 SWIN = {"depths": [1, 1, 1, 1], "embed_dim": 24, "num_heads": [1, 2, 4, 8]}
 TINY = ["test_convnext", "test_efficientnet", "test_byobnet"]
 SINCE_1_0_31 = pytest.mark.skipif(
@@ -155,6 +155,21 @@ def test_images_are_normalised_as_in_pretraining():
     assert seen[0].unique().tolist() == [0.5]
 
 
+@pytest.mark.parametrize("kind", [Supervised, DeepLabV2, DeepLabLargeFOV])
+def test_networks_that_learn_from_masks_take_any_backbone_with_its_statistics(kind):
+    method = kind(["a", "b"], backbone="tf_efficientnet_lite0", weights=None, output_stride=16)
+    seen = []
+    method.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    image = torch.full((1, 3, 75, 100), 0.75)
+    assert method.segmentation_logits(image).shape[:2] == (1, 3)
+    assert seen[0].unique().tolist() == [0.5]
+    mask = torch.randint(0, 3, (1, 75, 100))
+    losses = method.training_loss(MaskBatch(["x"], image, mask, torch.ones(1, 75, 100, dtype=torch.bool)))
+    sum(losses.values()).backward()
+    groups = [parameter for group in method.parameter_groups() for parameter in group["params"]]
+    assert [p.shape for p in groups if p.requires_grad and p.grad is None] == []
+
+
 def test_batch_norm_stays_fixed_where_it_is_asked_for():
     stages = build_backbone("test_efficientnet", None, 32, freeze_bn=True)
     before = {k: v.clone() for k, v in stages.named_buffers() if "running" in k}
@@ -180,8 +195,9 @@ def test_a_whole_checkpoint_of_timm_loads_into_the_stages(tmp_path, capsys):
 @pytest.mark.parametrize(
     "file", ["efficientnet_lite0.safetensors", "efficientnet_lite0_features.safetensors"]
 )
-@pytest.mark.skipif(not REAL.is_dir(), reason="no real weights beside the repository")
-def test_real_weights_load_where_they_are(file):
-    stages = build_backbone("tf_efficientnet_lite0", str(REAL / file), 16)
+@paths_of_real_data.needs("weights")
+def test_real_weights_load_where_they_are(file, monkeypatch):
+    monkeypatch.setenv("WEIGHTS_HERE", str(paths_of_real_data.ROOT))
+    stages = build_backbone("tf_efficientnet_lite0", f"${{WEIGHTS_HERE}}/weights/{file}", 16)
     filters = stages.net.conv_stem.weight
     assert filters.std() > 0.1  # trained filters, not the initial ones
