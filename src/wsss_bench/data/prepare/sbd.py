@@ -1,0 +1,42 @@
+"""Masks of SBD: `GTcls.Segmentation` of a MATLAB file."""
+
+from __future__ import annotations
+
+import io
+import zlib
+
+import numpy as np
+
+CLASSES = 20
+
+
+def sbd_mask(content: bytes) -> np.ndarray:
+    """`(H, W)` uint8 mask in {0..20} of the content of `cls/<id>.mat`; SBD has no ignored pixels.
+
+    Raises:
+        ValueError: no such file, or other values.
+    """
+    from scipy.io import loadmat  # half a second, which no other command needs
+    from scipy.io.matlab import MatReadError
+
+    try:
+        found = loadmat(
+            io.BytesIO(content), variable_names=["GTcls"], struct_as_record=False, squeeze_me=True
+        )
+        mask = np.asarray(found["GTcls"].Segmentation)
+    except (KeyError, AttributeError) as error:
+        raise ValueError("it has no GTcls.Segmentation; expected a file of the folder cls of SBD") from error
+    except (MatReadError, ValueError, TypeError, NotImplementedError, OSError, zlib.error) as error:
+        raise ValueError(f"it cannot be read as a MATLAB file ({error})") from error
+    if (
+        mask.ndim != 2
+        or mask.dtype.kind not in "ui"
+        or mask.size == 0
+        or mask.max() > CLASSES
+        or mask.min() < 0
+    ):
+        raise ValueError(
+            f"GTcls.Segmentation is {mask.shape} {mask.dtype} with values up to {mask.max(initial=0)}; "
+            f"expected (height, width) and whole numbers from 0 to {CLASSES}"
+        )
+    return mask.astype(np.uint8)
