@@ -51,7 +51,7 @@ def register(commands: Any) -> None:
             parser.add_argument(
                 "--partial",
                 action="store_true",
-                help="make what is possible with the archives that are there",
+                help="make what the archives that are there allow",
             )
         parser.set_defaults(run=run, data_set=data_set, partial=False)
 
@@ -60,8 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Prepare a data set.
 
     Raises:
-        ValueError, FileNotFoundError: archives are missing, not the official ones or broken; the root cannot be
-            written, is too small, or has other files of the same names.
+        ValueError, FileNotFoundError: archives are missing, not the official ones or broken; the root
+            cannot be written, is too small, or has other files of the same names.
     """
     data_set: DataSet = arguments.data_set
     root = expand_root(arguments.root)
@@ -107,15 +107,12 @@ def _find(data_set: DataSet, arguments: argparse.Namespace) -> dict[Archive, Pat
         print(f"without {_lost(data_set, missing)}", flush=True)
         return found
     here = ", ".join(archive.name for archive in found) or "none of its archives"
-    partial = (
-        f", or --partial to do without {_lost(data_set, missing)}"
-        if _can_do_without(data_set, missing)
-        else ""
-    )
+    absent = "; ".join(_missing(archive, arguments.archives) for archive in missing)
+    possible = _can_do_without(data_set, missing)
+    partial = f", or --partial to do without {_lost(data_set, missing)}" if possible else ""
     raise FileNotFoundError(
-        f"{data_set.name}: {arguments.archives} has {here}; missing: "
-        f"{'; '.join(_missing(archive, arguments.archives) for archive in missing)}. Put what is missing there, or "
-        f"add --download{partial}"
+        f"{data_set.name}: {arguments.archives} has {here}; missing: {absent}. Put what is missing there, "
+        f"or add --download{partial}"
     )
 
 
@@ -144,8 +141,8 @@ def _download(paths: dict[Archive, Path], mirror: str | None) -> None:
     """
     if not mirror and (closed := [archive for archive in paths if archive.login]):
         raise ValueError(
-            f"{' and '.join(archive.url for archive in closed)} ask for an account: log in with a browser, and put "
-            f"{' and '.join(archive.name for archive in closed)} into {paths[closed[0]].parent}"
+            f"{' and '.join(archive.url for archive in closed)} ask for an account: log in with a browser, "
+            f"and put {' and '.join(archive.name for archive in closed)} into {paths[closed[0]].parent}"
         )
     folder = next(iter(paths.values())).parent
     require_writable(folder)

@@ -1,9 +1,9 @@
-"""Masks of PASCAL Context from `trainval_merged.json` ("PASCAL in Detail"), in the class order of mmsegmentation.
+"""Masks of PASCAL Context from `trainval_merged.json` ("PASCAL in Detail"), in mmsegmentation's class order.
 
 The json has `images` (`image_id`, `file_name`, `height`, `width`, `phase`: train or val) and
-`annos_segmentation` (`id`, `image_id`, `category_id`, `segmentation` in run lengths). As in the detail API and
-`convert_datasets/pascal_context.py` of mmsegmentation, all annotations of an image are painted in the order of
-the file, a later one over an earlier one, and a class has the place of its category id in `CATEGORY_IDS`.
+`annos_segmentation` (`id`, `image_id`, `category_id`, `segmentation` in run lengths). As in the detail API
+and `convert_datasets/pascal_context.py` of mmsegmentation, all annotations of an image are painted in the
+order of the file, a later one over an earlier one, and a class has the place of its id in `CATEGORY_IDS`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from wsss_bench.data.sources.coco_segmentation import decode, fault_of
 from wsss_bench.data.sources.text_files import read_json_text
 
 CATEGORY_IDS = (
-    2, 9, 18, 19, 22, 23, 25, 31, 33, 34, 44, 45, 46, 59, 65, 68, 72, 80, 85, 98, 104, 105, 113, 115, 144, 158,
-    159, 162, 187, 189, 207, 220, 232, 258, 259, 260, 284, 295, 296, 308, 324, 326, 347, 349, 354, 355, 360, 366,
-    368, 397, 415, 416, 420, 424, 427, 440, 445, 454, 458,
+    2, 9, 18, 19, 22, 23, 25, 31, 33, 34, 44, 45, 46, 59, 65, 68, 72, 80, 85, 98, 104, 105, 113, 115,
+    144, 158, 159, 162, 187, 189, 207, 220, 232, 258, 259, 260, 284, 295, 296, 308, 324, 326, 347, 349,
+    354, 355, 360, 366, 368, 397, 415, 416, 420, 424, 427, 440, 445, 454, 458,
 )  # fmt: skip
-"""Category id of each of the 59 classes of the vocabulary `context`, in its order: class `c` is value `c + 1`."""
+"""Category id of each of the 59 classes of the vocabulary `context`, in its order."""
 PHASES = ("train", "val")
 _UNUSED = ("annos_occlusion", "annos_boundary", "annos_joints", "parts", "bbox", "edges", "boundary_mask")
 

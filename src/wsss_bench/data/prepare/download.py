@@ -31,8 +31,8 @@ def part_of(path: Path) -> Path:
 def download(url: str, path: Path) -> None:
     """Download to `path`, going on after what `<path>.part` has.
 
-    A server that does not know ranges sends the file from its beginning. After a dropped connection the rest is
-    asked for again.
+    A server that does not know ranges sends the file from its beginning. After a dropped connection the rest
+    is asked for again.
 
     Raises:
         ValueError: the server refuses, or several attempts in a row brought nothing; what is there stays.
@@ -53,8 +53,8 @@ def download(url: str, path: Path) -> None:
                     part.unlink()
             elif error.code not in BUSY:
                 raise ValueError(
-                    f"{url} answers {error.code} {error.reason}; download {path.name} in another way and put it "
-                    f"into {path.parent}"
+                    f"{url} answers {error.code} {error.reason}; download {path.name} in another way and put "
+                    f"it into {path.parent}"
                 ) from error
             reason = f"{error.code} {error.reason}"
         except INTERRUPTED as error:

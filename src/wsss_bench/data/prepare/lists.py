@@ -1,4 +1,4 @@
-"""Files that are made of the others: `train_aug.txt`, and tables of image labels for people and other programs."""
+"""Files that are made of the others: `train_aug.txt`, and tables of image labels for other programs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def write_coco_labels(folder: Path, splits: Iterable[str]) -> None:
 
 
 def _write_labels(source: Source, ids: Iterable[str], folder: Path, suffix: str) -> None:
-    """Columns `image` (file name) and `classes` (separated by `;`, in label order), as `Folder` reads them."""
+    """Columns `image` (file name) and `classes` (by `;`, in label order), as `Folder` reads them."""
     names = source.class_names
     rows = (
         f"{image_id}.jpg,{';'.join(names[c] for c in np.flatnonzero(source.labels(image_id)))}\n"

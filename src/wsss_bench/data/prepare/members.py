@@ -1,7 +1,7 @@
 """Members of tar and zip files: listed before anything is written, then read one after the other.
 
-No archive is unpacked by its library. A member is read into memory, and written by us to a place that a rule of
-the data set names, so its own path, owner, mode or links have no effect.
+No archive is unpacked by its library. A member is read into memory, and written to a place that a rule of
+the data set names, so its own path, owner and mode have no effect.
 """
 
 from __future__ import annotations
@@ -53,29 +53,23 @@ class TarMembers:
         self.path = path
 
     def members(self) -> list[Member]:
-        found = []
-        with _named_if_broken(self.path):
-            with tarfile.open(self.path) as tar:
-                for info in tar:
-                    if not info.isdir():
-                        found.append(Member(_plain(info.name), info.size, info.isreg()))
-        return found
+        with _named_if_broken(self.path), tarfile.open(self.path) as tar:
+            return [Member(_plain(info.name), info.size, info.isreg()) for info in tar if not info.isdir()]
 
     def read(self, names: Collection[str]) -> Iterator[tuple[str, Content]]:
         left = len(names)
-        with _named_if_broken(self.path):
-            with tarfile.open(self.path) as tar:
-                for info in tar:
-                    if not info.isreg() or _plain(info.name) not in names:
-                        continue
-                    file = tar.extractfile(info)
-                    content = b"" if file is None else file.read()
-                    if len(content) != info.size:
-                        raise tarfile.ReadError(f"{info.name} ends after {len(content)} of {info.size} bytes")
-                    yield _plain(info.name), content
-                    left -= 1
-                    if not left:
-                        return
+        with _named_if_broken(self.path), tarfile.open(self.path) as tar:
+            for info in tar:
+                if not left:
+                    return
+                if not info.isreg() or _plain(info.name) not in names:
+                    continue
+                file = tar.extractfile(info)
+                content = b"" if file is None else file.read()
+                if len(content) != info.size:
+                    raise tarfile.ReadError(f"{info.name} ends after {len(content)} of {info.size} bytes")
+                yield _plain(info.name), content
+                left -= 1
 
 
 class ZipMembers:

@@ -1,7 +1,7 @@
 """The official files: names, addresses, sizes and md5 sums, and where each fact is from.
 
-A fact that was not found is None or empty, and the command says so. None of these files was downloaded for this
-table. Sizes in bytes are those of the servers' answers (`Content-Length`) in published logs of downloads.
+A fact that was not found is None or empty, and the command says so. None of these files was downloaded for
+this table: sizes and sums are as others have published them.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ CONTEXT = Archive(
 COCO_TRAIN2014 = Archive(
     "train2014.zip",
     "http://images.cocodataset.org/zips/train2014.zip",
-    "md5: LAVIS and an R package (datasets of torchvisionlib), which differ; size: logs of downloads",
+    "md5: the first in LAVIS, the second in an R loader of COCO; size: logs of downloads",
     13_510_573_713,
     ("0da8c0bd3d6becc4dcb32757491aca88", "0da8cfa0e090c266b78f30e2d2874f1a"),
     certain=False,
@@ -85,7 +85,7 @@ COCO_ANNOTATIONS2014 = Archive(
 COCO_VAL2017 = Archive(
     "val2017.zip",
     "http://images.cocodataset.org/zips/val2017.zip",
-    "md5: Intel's models and others; size: logs of downloads",
+    "md5: several repositories agree; size: logs of downloads",
     815_585_330,
     ("442b8da7639aecaf257c1dceb8ba8c80",),
 )

@@ -28,15 +28,11 @@ def sbd_mask(content: bytes) -> np.ndarray:
         raise ValueError("it has no GTcls.Segmentation; expected a file of the folder cls of SBD") from error
     except (MatReadError, ValueError, TypeError, NotImplementedError, OSError, zlib.error) as error:
         raise ValueError(f"it cannot be read as a MATLAB file ({error})") from error
-    if (
-        mask.ndim != 2
-        or mask.dtype.kind not in "ui"
-        or mask.size == 0
-        or mask.max() > CLASSES
-        or mask.min() < 0
-    ):
+    whole_numbers = mask.ndim == 2 and mask.size > 0 and mask.dtype.kind in "ui"
+    if not whole_numbers or mask.min() < 0 or mask.max() > CLASSES:
+        values = f" from {mask.min()} to {mask.max()}" if whole_numbers else ""
         raise ValueError(
-            f"GTcls.Segmentation is {mask.shape} {mask.dtype} with values up to {mask.max(initial=0)}; "
-            f"expected (height, width) and whole numbers from 0 to {CLASSES}"
+            f"GTcls.Segmentation is {mask.shape} {mask.dtype}{values}; expected (height, width) and whole "
+            f"numbers from 0 to {CLASSES}"
         )
     return mask.astype(np.uint8)

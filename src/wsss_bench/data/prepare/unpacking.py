@@ -54,8 +54,8 @@ def make_plan(rules: Iterable[Rule], paths: dict[Archive, Path], folder: Path) -
     """List the archives and say where their members go.
 
     Members that no rule names stay in the archive. A member whose name is absolute or leads out of the folder
-    makes the whole archive suspect, since no official one has any: it is refused. So is an archive with a link
-    or a device where a rule expects a file; links elsewhere are left out like everything else.
+    makes the whole archive suspect, since no official one has any: it is refused. So is an archive with a
+    link or a device where a rule expects a file; links elsewhere are left out like everything else.
 
     Args:
         rules: Those of the data set; the ones for other archives than `paths` are passed over.
@@ -87,8 +87,8 @@ def make_plan(rules: Iterable[Rule], paths: dict[Archive, Path], folder: Path) -
             steps.setdefault(place, Step(rule.archive, member.name, place, size, rule.convert))
         if not places:
             raise ValueError(
-                f"{path} has no member {rule.members}, {_what_it_has(listed[rule.archive])}; it is of another "
-                "year or another data set, or truncated. Download it again"
+                f"{path} has no member {rule.members}, {_what_it_has(listed[rule.archive])}; it is of "
+                "another year or another data set, or truncated. Download it again"
             )
     return Plan(folder, opened, list(steps.values()))
 
