@@ -20,10 +20,8 @@ def sbd_mask(content: bytes) -> np.ndarray:
     from scipy.io.matlab import MatReadError
 
     try:
-        found = loadmat(
-            io.BytesIO(content), variable_names=["GTcls"], struct_as_record=False, squeeze_me=True
-        )
-        mask = np.asarray(found["GTcls"].Segmentation)
+        found = loadmat(io.BytesIO(content), variable_names=["GTcls"], struct_as_record=False)
+        mask = np.asarray(found["GTcls"].item().Segmentation)
     except (KeyError, AttributeError) as error:
         raise ValueError("it has no GTcls.Segmentation; expected a file of the folder cls of SBD") from error
     except (MatReadError, ValueError, TypeError, NotImplementedError, OSError, zlib.error) as error:
