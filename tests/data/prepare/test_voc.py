@@ -1,6 +1,7 @@
 """`wsss-bench data voc`: from the two archives to what the source and the check read."""
 
 import csv
+import itertools
 
 import numpy as np
 import official_archives as official
@@ -65,14 +66,15 @@ def test_the_whole_chain(prepare, folder, tmp_path, monkeypatch, capsys):
 
 
 def test_a_killed_run_goes_on_and_ends_with_the_same_files(prepare, folder, monkeypatch):
-    written = []
+    written, files = [], itertools.count()
 
     def killed(path, content):
-        if len(written) == 12:
+        if next(files) >= 12:
+            (folder / "JPEGImages").mkdir(exist_ok=True)
             (folder / "JPEGImages" / ".0123456789abcdef.tmp").write_bytes(b"half")
             raise KeyboardInterrupt
-        written.append(path)
         writing.store(path, content)
+        written.append(path)
 
     monkeypatch.setattr(unpacking, "store", killed)
     assert prepare("voc")[0] == 130
@@ -84,12 +86,12 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_files(prepare, folder, monk
     assert "(12 others are there and are compared)" in out
     assert before == {path: path.stat().st_mtime_ns for path in written}
     assert not list(folder.rglob("*.tmp"))
-    files = {name: (folder / name).stat().st_mtime_ns for name in file_names(folder) - {".lock"}}
+    complete = {name: (folder / name).stat().st_mtime_ns for name in file_names(folder) - {".lock"}}
 
     status, out, _ = prepare("voc")  # all is there: nothing is written
     assert status == 0
     assert "in 0 files to write" in out
-    assert files == {name: (folder / name).stat().st_mtime_ns for name in file_names(folder) - {".lock"}}
+    assert complete == {name: (folder / name).stat().st_mtime_ns for name in file_names(folder) - {".lock"}}
 
 
 def test_half_a_set(prepare, folder, tmp_path):

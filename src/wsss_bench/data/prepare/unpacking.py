@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +21,8 @@ from wsss_bench.data.prepare.writing import store
 
 MASK_BYTES = 10_000
 """What a mask of VOC's size takes, about; the size of one that is made is not known before."""
+WRITERS = 8
+"""Threads that write: a disk confirms several files in the time of one."""
 LEFTOVER = re.compile(r"\.[0-9a-f]{16}\.tmp")
 """Names of files that a killed run was writing (`write_atomically`)."""
 
@@ -105,14 +109,25 @@ def unpack(plan: Plan, progress: Progress) -> None:
             if LEFTOVER.fullmatch(leftover.name):
                 leftover.unlink()
     for archive, members in plan.opened.items():
-        wanted: dict[str, list[Step]] = {}
+        steps: dict[str, list[Step]] = {}
         for step in plan.steps:
             if step.archive == archive:
-                wanted.setdefault(step.member, []).append(step)
-        for name, content in members.read(wanted):
-            for step in wanted[name]:
-                store(plan.folder / step.place, _converted(content, step, members.path))
-                progress.advance(step.bytes)
+                steps.setdefault(step.member, []).append(step)
+        _unpack_one(members, steps, plan.folder, progress)
+
+
+def _unpack_one(members: Members, steps: dict[str, list[Step]], folder: Path, progress: Progress) -> None:
+    def write(found: tuple[str, Content]) -> int:
+        name, content = found
+        for step in steps[name]:
+            store(folder / step.place, _converted(content, step, members.path))
+        return sum(step.bytes for step in steps[name])
+
+    read = members.read(steps)
+    with ThreadPoolExecutor(WRITERS) as pool:
+        while batch := list(islice(read, 4 * WRITERS)):  # no more than these are in memory
+            for size in pool.map(write, batch):
+                progress.advance(size)
 
 
 def _open(path: Path) -> Members:
