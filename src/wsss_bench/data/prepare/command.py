@@ -74,13 +74,14 @@ def run(arguments: argparse.Namespace) -> int:
                 print(f"warning: {warning}", file=sys.stderr)
         plan = make_plan(data_set.rules, paths, folder)
         print(check_target(plan), flush=True)
-        splits = [name for name, split in data_set.splits.items() if split.needs in (None, *paths)]
+        made = {name: split for name, split in data_set.splits.items() if split.needs in (None, *paths)}
         with naming_full_disk(folder):
             with Progress("unpacking", sum(step.bytes for step in plan.steps)) as progress:
                 unpack(plan, progress)
+            sources = {name: split.source(folder) for name, split in made.items()}
             if data_set.finish:
-                data_set.finish(folder, splits)
-        counts = {name: check_complete(data_set.splits[name].source(folder), name, folder) for name in splits}
+                data_set.finish(folder, sources)
+        counts = {name: check_complete(source, name, folder) for name, source in sources.items()}
     _report(data_set, plan, counts, root)
     return 0
 

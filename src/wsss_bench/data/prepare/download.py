@@ -64,9 +64,11 @@ def download(url: str, path: Path) -> None:
             return
         failures = 0 if _size(part) > before else failures + 1
         time.sleep(PAUSE_SECONDS)
+    size = _size(part)
+    have = f"; {size} of {total or 'an unknown number of'} bytes are in {part}" if size else ""
     raise ValueError(
-        f"{url} cannot be read ({reason}); {_size(part)} of {total or 'an unknown number of'} bytes are in "
-        f"{part}. Run the same command again to go on, or put {path.name} into {path.parent} yourself"
+        f"{url} cannot be read ({reason}){have}. Run the same command again to go on, or put {path.name} into "
+        f"{path.parent} yourself"
     )
 
 

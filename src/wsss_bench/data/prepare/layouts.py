@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from wsss_bench.data.prepare import official
-from wsss_bench.data.prepare.lists import write_coco_labels, write_train_aug, write_voc_labels
+from wsss_bench.data.prepare.lists import write_labels, write_train_aug
 from wsss_bench.data.prepare.official import Archive
 from wsss_bench.data.prepare.sbd import sbd_mask
 from wsss_bench.data.sources.base import Source
@@ -66,7 +66,8 @@ class DataSet:
         rules: Where members go. Of two members for one target, the one of the earlier rule counts.
         configs: Files of `configs/data` that read it.
         splits: The splits that are made.
-        finish: Writes the files that are made of the others; called with the folder and the splits.
+        finish: Writes the files that are made of the others; called with the folder and the
+            sources of the splits that are made.
         optional: What cannot be made without an archive, for those without which something can.
     """
 
@@ -75,7 +76,7 @@ class DataSet:
     rules: tuple[Rule, ...]
     configs: tuple[str, ...]
     splits: dict[str, Split]
-    finish: Callable[[Path, list[str]], None] | None = None
+    finish: Callable[[Path, Mapping[str, Source]], None] | None = None
     optional: dict[Archive, str] = field(default_factory=dict)
 
     @property
@@ -89,10 +90,16 @@ def _copied(archive: Archive, inside: str, *files: str) -> tuple[Rule, ...]:
     return tuple(Rule(archive, f"{inside}/{name}" if inside else name, name) for name in files)
 
 
-def _finish_voc(folder: Path, splits: list[str]) -> None:
-    if "train_aug" in splits:
+def _finish_voc(folder: Path, sources: Mapping[str, Source]) -> None:
+    if "train_aug" in sources:
         write_train_aug(folder)
-    write_voc_labels(folder)
+    annotated = sorted(path.stem for path in folder.glob("Annotations/*.xml"))
+    write_labels(folder / "image_labels.csv", sources["train"], annotated)
+
+
+def _finish_coco(folder: Path, sources: Mapping[str, Source]) -> None:
+    for split, source in sources.items():
+        write_labels(folder / f"image_labels_{split}.csv", source, source.ids(split))
 
 
 _SBD = "benchmark_RELEASE/dataset"
@@ -145,7 +152,7 @@ COCO_SET = DataSet(
     ),
     ("coco", "coco_captions"),
     {"train": Split(COCO, official.COCO_TRAIN2014), "val": Split(COCO, official.COCO_VAL2014)},
-    write_coco_labels,
+    _finish_coco,
     {official.COCO_TRAIN2014: "the split train", official.COCO_VAL2014: "the split val"},
 )
 CONTEXT_SET = DataSet(
