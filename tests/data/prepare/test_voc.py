@@ -12,6 +12,7 @@ from wsss_bench.artifacts.files import file_names, read_mask
 from wsss_bench.artifacts.palette import voc_palette
 from wsss_bench.cli import main
 from wsss_bench.data.prepare import unpacking, writing
+from wsss_bench.data.sources.folder import Folder
 from wsss_bench.data.sources.voc import VOC
 
 CONFIG = """
@@ -58,6 +59,9 @@ def test_the_whole_chain(prepare, folder, tmp_path, monkeypatch, capsys):
     assert rows[2] == ["2007_000033.jpg", "cat"]
     assert rows[3] == ["2008_000002.jpg", "aeroplane;person"]
     assert len(rows) == 1 + len(official.VOC_IMAGES)
+    (folder / "classes.txt").write_text("\n".join(source.class_names))
+    table = Folder(folder, images="JPEGImages", labels="image_labels.csv")  # `labels.csv` of own data
+    assert all(np.array_equal(table.labels(image_id), source.labels(image_id)) for image_id in AUG)
 
     config = tmp_path / "tiny.yaml"
     config.write_text(CONFIG)

@@ -67,8 +67,8 @@ def download(url: str, path: Path) -> None:
     size = _size(part)
     have = f"; {size} of {total or 'an unknown number of'} bytes are in {part}" if size else ""
     raise ValueError(
-        f"{url} cannot be read ({reason}){have}. Run the same command again to go on, or put {path.name} into "
-        f"{path.parent} yourself"
+        f"{url} cannot be read ({reason}){have}. Run the same command again to go on, or put {path.name} "
+        f"into {path.parent} yourself"
     )
 
 
