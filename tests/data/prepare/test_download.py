@@ -110,6 +110,13 @@ def test_dropped_connections(server, path):
     assert server.answers == [200] + [206] * 7
 
 
+def test_attempts_that_bring_nothing_more_are_given_up(server, path):
+    server.ranges, server.cut = False, 100
+    with pytest.raises(ValueError, match=f"closed.*; {len(CONTENT) // 2} of {len(CONTENT)} bytes are in"):
+        download(f"{server.url}/a.bin", path)
+    assert server.answers == [200] * (1 + module.TRIES)
+
+
 def test_all_is_there_but_its_name(server, path):
     path.parent.mkdir()
     part_of(path).write_bytes(CONTENT)

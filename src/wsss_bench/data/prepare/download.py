@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import math
 import os
 import re
 import time
@@ -40,17 +41,17 @@ def download(url: str, path: Path) -> None:
     """
     part = part_of(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    failures, total, reason = 0, None, ""
+    failures, most, total, reason = 0, _size(part), None, ""
     while failures < TRIES:
-        before = _size(part)
         try:
             total = _fetch(url, part)
             reason = "the connection was closed"
         except urllib.error.HTTPError as error:
             if error.code == RANGE_NOT_SATISFIABLE:
                 total = _total_of(error.headers.get("Content-Range"))
-                if total != before:  # what is there is no beginning of this file
+                if total != _size(part):  # what is there is no beginning of this file
                     part.unlink()
+                    most = 0
             elif error.code not in BUSY:
                 raise ValueError(
                     f"{url} answers {error.code} {error.reason}; download {path.name} in another way and put "
@@ -62,7 +63,8 @@ def download(url: str, path: Path) -> None:
         if total is not None and _size(part) == total:
             os.replace(part, path)
             return
-        failures = 0 if _size(part) > before else failures + 1
+        gained = most < _size(part) < (total or math.inf)
+        most, failures = max(most, _size(part)), 0 if gained else failures + 1
         time.sleep(PAUSE_SECONDS)
     size = _size(part)
     have = f"; {size} of {total or 'an unknown number of'} bytes are in {part}" if size else ""

@@ -26,8 +26,8 @@ def check_sums(paths: dict[Archive, Path]) -> list[str]:
     warnings = []
     for archive, path in paths.items():
         if archive.size not in (None, path.stat().st_size):
-            said = f"{path} has {path.stat().st_size} bytes, expected {archive.size}"
-            warnings += _refused(said, archive)
+            expected = f"{archive.size} with the md5 {' or '.join(archive.md5)}"
+            warnings += _refused(f"{path} has {path.stat().st_size} bytes, expected {expected}", archive)
     for archive, path in paths.items():
         if not archive.md5:
             warnings.append(f"no md5 of {archive.name} is known to this program, so it is taken as it is")
