@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -10,6 +11,7 @@ import official_archives as official
 import pytest
 
 from wsss_bench.data.prepare import download as module
+from wsss_bench.data.prepare import space
 from wsss_bench.data.prepare.download import download, part_of
 
 CONTENT = bytes(range(256)) * 4000
@@ -62,6 +64,9 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "PAUSE_SECONDS", 0.0)
+    # the official archives have gigabytes, which this machine need not have
+    usage = shutil.disk_usage(tmp_path)._replace(free=10**13)
+    monkeypatch.setattr(space.shutil, "disk_usage", lambda _: usage)
     (tmp_path / "served").mkdir()
     (tmp_path / "served" / "a.bin").write_bytes(CONTENT)
     server = Server(tmp_path / "served")
