@@ -16,7 +16,7 @@ export NO_ALBUMENTATIONS_UPDATE = 1
 export WSSS_DATA ?= data
 
 .DEFAULT_GOAL := help
-.PHONY: help install crf bench plan table new-method check fast test lint data data-check perf clean
+.PHONY: help install crf bench plan table new-method check fast test lint data prepare data-check perf clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -50,6 +50,9 @@ new-method: install  ## write the files of a new method: make new-method NAME=fo
 
 data: install  ## make the mini world
 	@$(BIN)/wsss-bench data mini --root $(WSSS_DATA)/mini
+
+prepare: install  ## a data set from its official archives: make prepare DATA=voc ARCHIVES=DIR [ARGS=--download]
+	@$(BIN)/wsss-bench data $(DATA) --archives '$(ARCHIVES)' --root $(WSSS_DATA) $(ARGS)
 
 data-check: install  ## check a data set: make data-check DATA=configs/data/voc.yaml
 	@$(BIN)/wsss-bench data check --config $(or $(DATA),configs/data/mini.yaml)

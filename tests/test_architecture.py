@@ -259,7 +259,7 @@ LOADERS = {
 """Every function that reads a file into objects, and the argument without which it is not safe."""
 UNSAFE = re.compile(
     r"(pickle|dill|joblib|shelve|marshal)\.|torch\.hub\.|np\.fromfile|yaml\.(full_load|unsafe_load|load_all)"
-    r"|(tar|archive|zip\w*)\.extract|shutil\.unpack_archive|^(eval|exec|__import__)$|os\.system|\.read_pickle$"
+    r"|(tar|archive|zip\w*)\.extract(all)?$|shutil\.unpack_archive|^(eval|exec|__import__)$|os\.system|\.read_pickle$"
 )
 
 

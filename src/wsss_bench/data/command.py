@@ -1,4 +1,4 @@
-"""`wsss-bench data`: makes the mini world, checks data sets, exports masks. It does not import torch."""
+"""`wsss-bench data`: makes, prepares and checks data sets, exports masks. It does not import torch."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from pathlib import Path
 
 from wsss_bench.arguments import LineParser
 from wsss_bench.data import check, coco_masks
+from wsss_bench.data.prepare import command as prepare
 from wsss_bench.mini.world.writer import SIZES, write_mini_world
 
 
 def main(argv: list[str]) -> int:
     """Run the command and return its exit status; `argv` has neither `wsss-bench` nor `data`."""
-    parser = LineParser(prog="wsss-bench data", description="make or check data sets")
+    parser = LineParser(prog="wsss-bench data", description="make, prepare or check data sets")
     commands = parser.add_subparsers(dest="command", required=True)
     mini = commands.add_parser("mini", help="write the generated mini world in VOC and in COCO layout")
     mini.add_argument("--root", type=Path, required=True, help="folder for it alone, made if absent")
@@ -26,6 +27,7 @@ def main(argv: list[str]) -> int:
     )
     mini.add_argument("--processes", type=int, help="worker processes (default: one per core)")
     mini.set_defaults(run=_mini)
+    prepare.register(commands)
     check.register(commands)
     coco_masks.register(commands)
     arguments = parser.parse_args(argv)
