@@ -8,7 +8,8 @@ import pytest
 import yaml
 from planned_stages import evaluate_config, fit_config, plan_stage, refine_config, seed_config
 
-from wsss_bench.artifacts.files import is_complete, read_manifest, write_manifest, write_mask, write_seed
+from wsss_bench.artifacts.files import is_complete, read_manifest, write_manifest, write_mask
+from wsss_bench.artifacts.seeds import write_seed
 from wsss_bench.cli import main
 from wsss_bench.data.sources.voc import VOC
 from wsss_bench.types import ScoreMaps

@@ -35,7 +35,7 @@ STAGES = "stages"
 DATA_FOLDER = ".data"
 """Folder of the digests of data files, in the folder of all results."""
 SEEDS = "seeds"
-"""Folder of `<image id>.npz` files in a seed stage."""
+"""Folder of the seeds in a seed stage (`artifacts.seeds`)."""
 MASKS = "masks"
 """Folder of `<image id>.png` files in a refine stage; in a predict stage, of a folder for each read-out."""
 LAST = Path("checkpoints") / "last.ckpt"
@@ -76,7 +76,7 @@ def data_folder(stage: Path) -> Path | None:
 
 
 def seed_folder(stage: Path) -> Path:
-    """The folder of npz files in a seed stage; `stage` itself if it is a bare folder of such files."""
+    """The folder of the seeds in a seed stage; `stage` itself if it is a bare folder of seeds."""
     return Path(stage) / SEEDS if (Path(stage) / SEEDS).is_dir() else Path(stage)
 
 
