@@ -42,6 +42,8 @@ LAST = Path("checkpoints") / "last.ckpt"
 """The checkpoint of a train stage."""
 FILES = "files.json"
 """Size and sha256 of each file that a complete stage wrote."""
+PRUNED_FILE = "pruned.json"
+"""Which folder of a complete stage `wsss-bench prune` has removed (`artifacts.pruning`)."""
 BEGUN_FILE = "begun.json"
 """The code that a stage ran and the inputs that it read when it began; a later attempt may have others."""
 COMMANDS = {
@@ -65,6 +67,8 @@ READOUTS = {f"{scales}-{post}": (scales, post) for scales in ("ss", "ms") for po
 OWN = "own"
 """In the place of the scales, for a read-out that a paper published; its name stands for post-processing."""
 
+PLAN_RECORD = "plan.json"
+"""The stages that an experiment was last run with, in its folder (`plan.plan_record`)."""
 DATA_RECORD = "data.json"
 """The digests of the data that an experiment was planned with, in its folder (`artifacts.data_record`)."""
 

@@ -28,7 +28,7 @@ from wsss_bench.types import ScoreMaps
 
 PARTS = ("scores", "strided")
 """The maps of a seed: random walks read `strided`; all others `scores`, with `background` if there is one."""
-BYTES_PER_CLASS_AND_MEGAPIXEL = 160_000
+BYTES_PER_CLASS_AND_MEGAPIXEL = 170_000
 """What a seed takes on average, `strided` included (docs/stages.md has the measurement)."""
 
 
