@@ -55,11 +55,12 @@ class SeedShards:
         Raises:
             ValueError: scores outside [0, 1].
         """
-        levels = {"scores": distinct_winner(levels_of(maps.scores), maps.scores)}
+        scores = np.asarray(maps.scores)
+        levels = {"scores": distinct_winner(levels_of(scores), scores.astype(np.float16))}
         if maps.strided is not None:
             levels["strided"] = levels_of(maps.strided)
         if maps.background is not None:
-            levels["background"] = levels_of(maps.background[None])
+            levels["background"] = levels_of(maps.background)[None]
         facts = {
             "size": [int(side) for side in maps.size],
             "classes": [int(value) for value in maps.classes],
