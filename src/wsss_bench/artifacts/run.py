@@ -164,11 +164,12 @@ def open_stage(
     with naming_full_disk(out), locked_stage(out):
         identity = identity_of(config, data or {})
         claim(out, identity)
-        if pruned := pruned_folder(out):
-            reopen(out, ())
-            print(f"the folder {pruned} was pruned and is made again", flush=True)
+        pruned = pruned_folder(out)
         if damaged := mend(out):
             print(f"these files were damaged and are made again: {shortened(damaged)}", flush=True)
+        if pruned:
+            reopen(out, ())
+            print(f"the folder {pruned} was pruned and is made again", flush=True)
         # at the start: code and inputs may change while the stage runs
         roots = roots_of(COMMANDS.get(kind, kind), config)
         begun = begin(out, roots, loaded_code().digests(roots), config)
