@@ -15,9 +15,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
 from wsss_bench.artifacts.disk import WatchedFolder
-from wsss_bench.artifacts.files import mask_path, write_mask, write_seed
+from wsss_bench.artifacts.files import mask_path, write_mask
 from wsss_bench.artifacts.layout import readout_folder
 from wsss_bench.artifacts.run import StageRun
+from wsss_bench.artifacts.seeds import SeedShards
 from wsss_bench.crf.densecrf import CRFConfig, CRFPool
 from wsss_bench.published_readout import PublishedReadout, crf_image
 from wsss_bench.types import InferenceSample, ScoreMaps
@@ -90,7 +91,11 @@ class ImageWriter(Callback):
 
 
 class SeedWriter(ImageWriter):
-    """Writes the seed file of each image as soon as it is predicted."""
+    """Writes the seed of each image as soon as it is predicted, into the shards of this rank."""
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_predict_start(trainer, pl_module)
+        self._seeds = SeedShards(self.folder, trainer.global_rank)
 
     def on_predict_batch_end(
         self,
@@ -106,7 +111,13 @@ class SeedWriter(ImageWriter):
                 f"the seeds of image {outputs.image_id!r} are not finite; the checkpoint has diverged"
             )
         self._stage.check()
-        write_seed(self.folder, outputs)
+        self._seeds.write(outputs)
+
+    def on_predict_end(self, trainer: Trainer, module: LightningModule) -> None:
+        self._seeds.close()
+
+    def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
+        self._seeds.close()
 
 
 class MaskWriter(ImageWriter):

@@ -27,6 +27,7 @@ COMMANDS = {
     "bench": ("wsss_bench.bench.command", "run a benchmark matrix and print its table"),
     "contract": ("wsss_bench.contract.command", "check a method of your own on the small mini world"),
     "schema": ("wsss_bench.json_schema.command", "print JSON schemas of the YAML files, for editors"),
+    "prune": ("wsss_bench.bench.prune", "remove seeds and masks that a finished matrix no longer needs"),
     "table": ("wsss_bench.report.command", "print the table of what is done"),
     "new-method": ("wsss_bench.new_method.command", "write the two files of a new method"),
 }

@@ -117,7 +117,7 @@ class InferenceSample(NamedTuple):
 
 
 class ScoreMaps(NamedTuple):
-    """Seeds of one image, as they are stored in a seed file."""
+    """Seeds of one image. On disk, scores are rounded to 200 levels (`artifacts.seed_levels`)."""
 
     image_id: str
     classes: np.ndarray  # (K,) uint8 mask values: 1..C

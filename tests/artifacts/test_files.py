@@ -8,21 +8,6 @@ import pytest
 from PIL import Image
 
 from wsss_bench.artifacts import files as artifacts
-from wsss_bench.types import ScoreMaps
-
-
-def maps():
-    scores = np.linspace(0, 1, 24, dtype=np.float16).reshape(2, 3, 4)
-    return ScoreMaps("a", np.array([3, 20], np.uint8), scores, (9, 12))
-
-
-def test_seed_round_trip(tmp_path):
-    artifacts.write_seed(tmp_path, maps())
-    found = artifacts.read_seed(tmp_path, "a")
-    assert found.size == (9, 12)
-    np.testing.assert_array_equal(found.classes, maps().classes)
-    np.testing.assert_array_equal(found.scores, maps().scores)
-    assert found.scores.dtype == np.float16
 
 
 def test_mask_is_an_indexed_png_with_the_voc_palette(tmp_path):
@@ -45,21 +30,6 @@ def test_grey_png_is_read_and_colour_png_is_refused(tmp_path):
     Image.new("RGB", (2, 2)).save(tmp_path / "rgb.png")
     with pytest.raises(ValueError, match="RGB image; a mask is an indexed"):
         artifacts.read_mask(tmp_path / "rgb.png")
-
-
-@pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04 cut"])
-def test_a_broken_seed_names_itself(tmp_path, content):
-    (tmp_path / "a.npz").write_bytes(content)
-    with pytest.raises(ValueError, match=r"a\.npz is not a readable seed file"):
-        artifacts.read_seed(tmp_path, "a")
-
-
-def test_a_pickled_seed_is_refused(tmp_path):
-    np.savez(
-        tmp_path / "a.npz", classes=np.array([{"evil": 1}], object), scores=np.zeros(1), size=np.zeros(2)
-    )
-    with pytest.raises(ValueError, match="not a readable seed file"):
-        artifacts.read_seed(tmp_path, "a")
 
 
 def test_a_truncated_mask_names_itself(tmp_path):

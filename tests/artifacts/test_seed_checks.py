@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from wsss_bench.artifacts import npz
-from wsss_bench.artifacts.files import read_seed
+from wsss_bench.artifacts.seeds import read_seed
 
 GOOD = {
     "classes": np.array([3, 20], np.uint8),
@@ -121,4 +121,19 @@ def test_a_small_file_with_large_arrays_is_refused_before_it_is_unpacked(tmp_pat
     assert (tmp_path / "a.npz").stat().st_size < 8_000
     monkeypatch.setattr(np.lib.format, "read_array", lambda *_, **__: pytest.fail("an array was read"))
     with pytest.raises(ValueError, match="its arrays take 4 MiB, more than 1 MiB"):
+        read_seed(tmp_path, "a")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04 cut"])
+def test_a_broken_seed_names_itself(tmp_path, content):
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.npz is not a readable seed file"):
+        read_seed(tmp_path, "a")
+
+
+def test_a_pickled_seed_is_refused(tmp_path):
+    np.savez(
+        tmp_path / "a.npz", classes=np.array([{"evil": 1}], object), scores=np.zeros(1), size=np.zeros(2)
+    )
+    with pytest.raises(ValueError, match="not a readable seed file"):
         read_seed(tmp_path, "a")

@@ -10,6 +10,7 @@ import pytest
 from wsss_bench.artifacts import stage_files
 from wsss_bench.artifacts.files import MANIFEST, is_complete, read_manifest
 from wsss_bench.artifacts.layout import FILES, LAST, find_manifest, how_to_mend
+from wsss_bench.artifacts.pruning import prune_stage, pruned_folder
 from wsss_bench.artifacts.run import StageInfo, open_stage
 from wsss_bench.artifacts.stage_files import (
     MIXED,
@@ -152,6 +153,19 @@ def test_the_next_run_makes_only_the_damaged_files_again(stage):
     assert (stage / FILES).read_text() == record
     after = {name: (stage / name).stat().st_mtime_ns for name in before}
     assert [name for name in before if before[name] != after[name]] == [SEEDS[0]]
+
+
+def test_a_pruned_stage_is_intact_and_its_next_run_makes_the_folder_again(stage):
+    record = (stage / FILES).read_text()
+    prune_stage(stage, "seeds")
+    assert lost(stage) == damaged_files(stage) == []
+    assert is_complete(stage)
+    (stage / "config.yaml").write_text("damage beside the pruned folder")
+    assert lost(stage) == damaged_files(stage) == ["config.yaml"]
+    make_stage(stage)
+    assert damaged_files(stage) == []
+    assert pruned_folder(stage) is None
+    assert (stage / FILES).read_text() == record
 
 
 def test_killed_while_it_is_reopened_a_stage_does_not_look_intact(stage, monkeypatch):

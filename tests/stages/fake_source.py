@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from wsss_bench.artifacts.files import write_mask, write_seed
+from wsss_bench.artifacts.files import write_mask
+from wsss_bench.artifacts.seeds import write_seed
 from wsss_bench.data.sources.base import Source
 from wsss_bench.types import ScoreMaps
 

@@ -7,7 +7,8 @@ import pytest
 from fake_source import FakeSource, write_masks, write_seeds
 from PIL import Image
 
-from wsss_bench.artifacts.files import mask_path, read_mask, read_seed, seed_path, write_mask, write_seed
+from wsss_bench.artifacts.files import mask_path, read_mask, write_mask
+from wsss_bench.artifacts.seeds import read_seed, write_seed
 from wsss_bench.cli import main as command_line
 from wsss_bench.metrics.functional import confusion, iou, mean_iou
 from wsss_bench.metrics.per_image import read_per_image
@@ -201,16 +202,20 @@ def test_broken_seeds_are_named(source, tmp_path):
         evaluate(source, "val", seeds=tmp_path, threshold=0.3, resolved={})
 
     write_seeds(source, tmp_path)
-    whole = seed_path(tmp_path, "image004").read_bytes()
-    seed_path(tmp_path, "image004").write_bytes(whole[:100])
-    with pytest.raises(ValueError, match=r"image004\.npz is not a readable seed file"):
+    (shard,) = tmp_path.glob("*.seeds")
+    whole = shard.read_bytes()
+    damaged = bytearray(whole)
+    damaged[whole.index(b'"image005"') - 50] ^= 1  # in the record before it
+    shard.write_bytes(damaged)
+    with pytest.raises(
+        ValueError, match=r"00000\.seeds: the seed of image 'image004' is not readable \(.*checks"
+    ):
         score()
-    seed_path(tmp_path, "image004").write_bytes(whole)
+    shard.write_bytes(whole)
     write_seed(tmp_path, read_seed(tmp_path, "image004")._replace(classes=np.array([1, 9], np.uint8)[:1] * 9))
     with pytest.raises(ValueError, match="image004"):
         score()
-    for name in source.ids("val")[1:]:
-        seed_path(tmp_path, name).unlink()
+    shard.write_bytes(whole[: whole.index(b'"image001"') + 50])  # the first is whole
     with pytest.raises(FileNotFoundError, match=r"no seed for 6 images .*image001, .*image005, \.\.\.;"):
         score()
 

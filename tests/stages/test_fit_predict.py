@@ -16,8 +16,9 @@ import torch
 import wandb
 import yaml
 
-from wsss_bench.artifacts.files import MANIFEST, is_complete, read_manifest, read_seed
+from wsss_bench.artifacts.files import MANIFEST, is_complete, read_manifest
 from wsss_bench.artifacts.layout import LAST, PROGRESS
+from wsss_bench.artifacts.seeds import read_seed, seed_ids, seed_sizes
 from wsss_bench.cli import main
 from wsss_bench.stages import fit, predict
 from wsss_bench.stages.check import check
@@ -211,20 +212,19 @@ def test_the_manifest_tells_what_was_done(trained):
     assert manifest["versions"]["torch"] == torch.__version__.split("+")[0] or manifest["versions"]["torch"]
 
 
-def test_seeds_are_resumed_not_recomputed(trained, tmp_path, mini_data):
+def test_seeds_are_resumed_not_recomputed(trained, tmp_path, mini_data, capsys):
     out = tmp_path / "seeds"
     run(predict, tmp_path, predict_config(out, trained))
-    seeds = sorted((out / "seeds").glob("*.npz"))
-    assert len(seeds) == 16
-    kept, lost, cut = seeds[0], seeds[1], seeds[2]
-    before = {path: path.read_bytes() for path in seeds}
-    stamp = kept.stat().st_mtime_ns
-    lost.unlink()
-    cut.write_bytes(before[cut][:40])  # what a crash of another program may leave
+    (shard,) = (out / "seeds").iterdir()
+    whole = shard.read_bytes()
+    ids = sorted(seed_ids(out / "seeds"))
+    assert len(ids) == 16
+    shard.write_bytes(whole[: whole.index(f'"{ids[9]}"'.encode()) + 100])  # killed while it wrote the tenth
+    assert sorted(seed_ids(out / "seeds")) == ids[:9]
     (out / MANIFEST).unlink()
     run(predict, tmp_path, predict_config(out, trained))
-    assert kept.stat().st_mtime_ns == stamp
-    assert {path: path.read_bytes() for path in seeds} == before
+    assert "9 of 16 images are complete" in capsys.readouterr().out
+    assert shard.read_bytes() == whole
 
 
 def test_two_ranks_write_the_seeds_of_one_process(trained, tmp_path, mini_data):
@@ -240,11 +240,12 @@ def test_two_ranks_write_the_seeds_of_one_process(trained, tmp_path, mini_data):
     command = [sys.executable, "-m", "wsss_bench", "predict", "--config", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
-    single, double = (
-        {p.name: p.read_bytes() for p in (tmp_path / n / "seeds").iterdir()} for n in ("one", "two")
-    )
-    assert len(single) == 15
-    assert single == double
+    single, double = (tmp_path / name / "seeds" for name in ("one", "two"))
+    assert {path.name for path in double.iterdir()} == {"0-00000.seeds", "1-00000.seeds"}
+    assert len(seed_sizes(single)) == 15
+    assert seed_sizes(single) == seed_sizes(double)
+    for image_id in seed_ids(single):
+        np.testing.assert_equal(read_seed(single, image_id), read_seed(double, image_id))
     assert read_manifest(tmp_path / "two")["image_count"] == 15
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wsss_bench.artifacts.files import file_names, read_mask, write_mask, write_seed
+from wsss_bench.artifacts.files import file_names, read_mask, write_mask
+from wsss_bench.artifacts.seeds import write_seed
 from wsss_bench.data.check import check
 from wsss_bench.data.datamodule import WSSSDataModule
 from wsss_bench.data.sources.folder import Folder

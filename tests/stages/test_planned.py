@@ -8,7 +8,9 @@ import pytest
 import yaml
 from planned_stages import evaluate_config, fit_config, plan_stage, refine_config, seed_config
 
-from wsss_bench.artifacts.files import is_complete, read_manifest, write_manifest, write_mask, write_seed
+from wsss_bench.artifacts.files import is_complete, read_manifest, write_manifest, write_mask
+from wsss_bench.artifacts.pruning import prune_stage
+from wsss_bench.artifacts.seeds import write_seed
 from wsss_bench.cli import main
 from wsss_bench.data.sources.voc import VOC
 from wsss_bench.types import ScoreMaps
@@ -124,6 +126,12 @@ def test_an_input_that_is_not_complete_or_not_the_planned_one_is_refused(voc_roo
     assert f"holds the stage '00000000', the plan names '{seeds.fingerprint[:8]}'" in capsys.readouterr().err
     write_manifest(seeds.path, {"fingerprint": seeds.fingerprint})
     assert main(by_hand) == 0
+    prune_stage(seeds.path, "seeds")
+    assert main(by_hand) == 1
+    told = capsys.readouterr().err
+    assert (
+        f"seeds: {seeds.path}/seeds was pruned; `wsss-bench predict --config {seeds.path}/plan.yaml`" in told
+    )
 
 
 @pytest.mark.slow

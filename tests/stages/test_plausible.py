@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from fake_source import FakeSource, write_masks, write_seeds
 
-from wsss_bench.artifacts.files import read_seed, write_mask, write_seed
+from wsss_bench.artifacts.files import write_mask
+from wsss_bench.artifacts.seeds import read_seed, write_seed
 from wsss_bench.stages.evaluate import evaluate
 from wsss_bench.stages.plausible import check_numbering
 

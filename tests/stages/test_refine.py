@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 from fake_source import FakeSource, write_seeds
 
-from wsss_bench.artifacts.files import mask_path, read_mask, read_seed, seed_path, write_mask, write_seed
+from wsss_bench.artifacts.files import mask_path, read_mask, write_mask
+from wsss_bench.artifacts.seeds import read_seed, write_seed
 from wsss_bench.crf import densecrf
 from wsss_bench.readout import threshold_mask
 from wsss_bench.refine.base import Refiner
@@ -156,8 +158,8 @@ def test_what_it_refuses(source, tmp_path):
     with pytest.raises(ValueError, match=r"image 'image002' has the classes .* the data set has 1\.\.3"):
         run()
     write_seed(tmp_path / "seeds", maps._replace(size=(9, 9)))
-    with pytest.raises(ValueError, match=r"image002\.npz .* larger than the image \(9, 9\)"):
+    with pytest.raises(ValueError, match=r"image 'image002' .* larger than the image \(9, 9\)"):
         run()
-    seed_path(tmp_path / "seeds", "image002").unlink()
-    with pytest.raises(FileNotFoundError, match="no seed for 1 images of split 'val': image002;"):
+    shutil.rmtree(tmp_path / "seeds")
+    with pytest.raises(FileNotFoundError, match="no seed for 7 images of split 'val': image000"):
         run()

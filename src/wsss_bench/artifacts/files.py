@@ -2,13 +2,14 @@
 
 | artifact | file | content |
 |---|---|---|
-| seed | `seeds/<id>.npz` | the fields of `types.ScoreMaps`: `classes`, `scores`, `size`, `strided` |
+| seeds | `seeds/<rank>-<number>.seeds` | records of many images (`artifacts.seeds`) |
 | mask | `masks/[<read-out>/]<id>.png` | indexed 8 bit, VOC palette, 0..C and 255, original size |
 | manifest | `stage.json` | written last; its presence means that the stage is complete |
 
-The formats of an evaluation are in `artifacts.metrics` and `metrics.per_image`. Every write goes to a
-temporary name in the same folder, is synced and then renamed. If the process is killed or the disk is full,
-the old file, the new file or no file is there, but never a part of one.
+The formats of an evaluation are in `artifacts.metrics` and `metrics.per_image`. Seeds are
+appended to shards; every other write goes to a temporary name in the same folder, is synced and then renamed.
+If the process is killed or the disk is full, the old file, the new file or no file is there, but never a part
+of one.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ import hashlib
 import json
 import os
 import secrets
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -26,10 +26,7 @@ import numpy as np
 from PIL import Image
 
 from wsss_bench.artifacts.layout import MANIFEST, how_to_mend
-from wsss_bench.artifacts.npz import read_arrays
 from wsss_bench.artifacts.palette import painted_by_colour, voc_palette
-from wsss_bench.artifacts.seed_checks import check_seed_arrays
-from wsss_bench.types import ScoreMaps
 
 _LOSSY = ("JPEG", "MPO", "WEBP")
 """Formats of images, by PIL's names, that do not keep mask values."""
@@ -81,51 +78,9 @@ def sha256_of(path: Path | str) -> str:
     return digest.hexdigest()
 
 
-def seed_path(folder: Path | str, image_id: str) -> Path:
-    """`<folder>/<image_id>.npz`."""
-    return Path(folder) / f"{image_id}.npz"
-
-
 def mask_path(folder: Path | str, image_id: str) -> Path:
     """`<folder>/<image_id>.png`."""
     return Path(folder) / f"{image_id}.png"
-
-
-def write_seed(folder: Path | str, maps: ScoreMaps) -> None:
-    """Write the score maps of one image.
-
-    Arrays: `classes` (K,) uint8, `scores` (K, h, w) float16, `size` (2,) int32 (H, W), and `strided` and
-    `background` float16 where the method gives them.
-    """
-    arrays: dict[str, Any] = {
-        "classes": np.asarray(maps.classes, np.uint8),
-        "scores": np.asarray(maps.scores, np.float16),
-        "size": np.asarray(maps.size, np.int32),
-    }
-    if maps.strided is not None:
-        arrays["strided"] = np.asarray(maps.strided, np.float16)
-    if maps.background is not None:
-        arrays["background"] = np.asarray(maps.background, np.float16)
-    write_atomically(seed_path(folder, maps.image_id), lambda file: np.savez_compressed(file, **arrays))
-
-
-def read_seed(folder: Path | str, image_id: str) -> ScoreMaps:
-    """Read the score maps of one image.
-
-    Raises:
-        FileNotFoundError: no seed for this image.
-        ValueError: the file is not a seed file, or its scores are not in [0, 1] (`seed_checks`).
-    """
-    path = seed_path(folder, image_id)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"no seed for image {image_id!r} in {folder}; run the seed stage on its split"
-        )
-    try:
-        arrays = read_arrays(path, ("classes", "scores", "size", "strided", "background"))
-        return check_seed_arrays(image_id, arrays)
-    except Exception as error:  # zipfile, zlib, numpy, or content that is no seed
-        raise ValueError(f"{path} is not a readable seed file ({error}); {how_to_mend(path)}") from error
 
 
 def write_mask(folder: Path | str, image_id: str, mask: np.ndarray) -> None:
@@ -189,18 +144,12 @@ def file_names(folder: Path | str) -> set[str]:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a seed or mask file exists and has its end, without decoding it.
-
-    The end of a seed file is the directory of the zip archive, that of a PNG its last chunk.
-    """
+    """Whether a mask file exists and has its end, the last chunk of a PNG, without decoding it."""
     try:
-        if path.suffix == ".npz":
-            with zipfile.ZipFile(path) as archive:
-                return {"classes.npy", "scores.npy", "size.npy"} <= set(archive.namelist())
         with open(path, "rb") as file:
             file.seek(-len(PNG_END), os.SEEK_END)
             return file.read() == PNG_END
-    except (OSError, zipfile.BadZipFile):
+    except OSError:
         return False
 
 

@@ -26,6 +26,7 @@ from wsss_bench.artifacts.layout import (
     seed_folder,
 )
 from wsss_bench.artifacts.metrics import CONFUSIONS, METRICS, PANELS
+from wsss_bench.artifacts.seeds import seed_sizes
 from wsss_bench.artifacts.stage_files import check_file
 
 PLACES = ("out", "stage", *INPUTS)
@@ -131,8 +132,8 @@ def identity_of(config: Mapping[str, Any], data: Mapping[str, str]) -> Identity:
 def input_digest(stage: Path) -> str:
     """Digest of the files that are read of another stage, or of a bare folder of seeds or masks.
 
-    A checkpoint counts by its content; folders of seeds and masks count by the names and sizes of their
-    files, since there can be a hundred thousand.
+    A checkpoint counts by its content; seeds and masks count by the names and sizes of their files, or of
+    their records in shards, since there can be a hundred thousand.
     """
     if (stage / LAST).is_file():
         check_file(stage, LAST)  # else damage would look like another training
@@ -140,6 +141,7 @@ def input_digest(stage: Path) -> str:
     folder = stage / MASKS if (stage / MASKS).is_dir() else seed_folder(stage)
     files = sorted(path for path in folder.rglob("*") if path.suffix in (".npz", ".png"))
     listing = [(path.relative_to(folder).as_posix(), path.stat().st_size) for path in files]
+    listing += seed_sizes(folder)
     return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
 
 

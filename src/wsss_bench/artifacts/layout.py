@@ -35,13 +35,15 @@ STAGES = "stages"
 DATA_FOLDER = ".data"
 """Folder of the digests of data files, in the folder of all results."""
 SEEDS = "seeds"
-"""Folder of `<image id>.npz` files in a seed stage."""
+"""Folder of the seeds in a seed stage (`artifacts.seeds`)."""
 MASKS = "masks"
 """Folder of `<image id>.png` files in a refine stage; in a predict stage, of a folder for each read-out."""
 LAST = Path("checkpoints") / "last.ckpt"
 """The checkpoint of a train stage."""
 FILES = "files.json"
 """Size and sha256 of each file that a complete stage wrote."""
+PRUNED_FILE = "pruned.json"
+"""Which folder of a complete stage `wsss-bench prune` has removed (`artifacts.pruning`)."""
 BEGUN_FILE = "begun.json"
 """The code that a stage ran and the inputs that it read when it began; a later attempt may have others."""
 COMMANDS = {
@@ -65,6 +67,8 @@ READOUTS = {f"{scales}-{post}": (scales, post) for scales in ("ss", "ms") for po
 OWN = "own"
 """In the place of the scales, for a read-out that a paper published; its name stands for post-processing."""
 
+PLAN_RECORD = "plan.json"
+"""The stages that an experiment was last run with, in its folder (`plan.plan_record`)."""
 DATA_RECORD = "data.json"
 """The digests of the data that an experiment was planned with, in its folder (`artifacts.data_record`)."""
 
@@ -76,7 +80,7 @@ def data_folder(stage: Path) -> Path | None:
 
 
 def seed_folder(stage: Path) -> Path:
-    """The folder of npz files in a seed stage; `stage` itself if it is a bare folder of such files."""
+    """The folder of the seeds in a seed stage; `stage` itself if it is a bare folder of seeds."""
     return Path(stage) / SEEDS if (Path(stage) / SEEDS).is_dir() else Path(stage)
 
 

@@ -26,8 +26,9 @@ from wsss_bench.artifacts.disk import WatchedFolder, naming_full_disk
 from wsss_bench.artifacts.files import read_json, write_json, write_manifest
 from wsss_bench.artifacts.identity import Identity, claim, identity_of
 from wsss_bench.artifacts.layout import COMMANDS, PROGRESS, shortened
+from wsss_bench.artifacts.pruning import pruned_folder
 from wsss_bench.artifacts.source_code import loaded_code, roots_of
-from wsss_bench.artifacts.stage_files import begin, locked_stage, mend, record_files
+from wsss_bench.artifacts.stage_files import begin, locked_stage, mend, record_files, reopen
 
 PACKAGES = (
     "torch",
@@ -163,8 +164,12 @@ def open_stage(
     with naming_full_disk(out), locked_stage(out):
         identity = identity_of(config, data or {})
         claim(out, identity)
+        pruned = pruned_folder(out)
         if damaged := mend(out):
             print(f"these files were damaged and are made again: {shortened(damaged)}", flush=True)
+        if pruned:
+            reopen(out, ())
+            print(f"the folder {pruned} was pruned and is made again", flush=True)
         # at the start: code and inputs may change while the stage runs
         roots = roots_of(COMMANDS.get(kind, kind), config)
         begun = begin(out, roots, loaded_code().digests(roots), config)

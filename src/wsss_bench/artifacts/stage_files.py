@@ -6,7 +6,7 @@
 | `files.json` | bytes and sha256 of each file, by path in the stage folder |
 
 Log, progress, curves, plan, `begun.json`, `identity.json`, W&B and hidden files are not recorded. Files that
-appear later do no harm.
+appear later do no harm. Those in a folder that was pruned (`pruning`) are not missed.
 """
 
 from __future__ import annotations
@@ -33,12 +33,14 @@ from wsss_bench.artifacts.layout import (
     MANIFEST,
     PLAN_FILE,
     PROGRESS,
+    PRUNED_FILE,
     WANDB,
     find_json,
     find_manifest,
     how_to_mend,
     shortened,
 )
+from wsss_bench.artifacts.pruning import pruned_folder
 from wsss_bench.artifacts.source_code import changed_digests
 
 NOT_RECORDED = frozenset(
@@ -53,6 +55,7 @@ NOT_RECORDED = frozenset(
         MANIFEST,
         PLAN_FILE,
         PROGRESS,
+        PRUNED_FILE,
         WANDB,
     }
 )
@@ -147,7 +150,7 @@ def lost_files(stage: Path, manifest: Mapping[str, Any]) -> list[str]:
     recorded = _recorded(stage, entry)
     if recorded is None:
         return [FILES]
-    return [name for name, one in recorded.items() if sizes.get(name) != one["bytes"]]
+    return [name for name, one in _kept(stage, recorded).items() if sizes.get(name) != one["bytes"]]
 
 
 def damaged_files(stage: Path) -> list[str]:
@@ -196,12 +199,12 @@ def mend(stage: Path) -> list[str]:
 
 
 def reopen(stage: Path, damaged: Iterable[str]) -> None:
-    """Make a stage incomplete, so that its next run makes the damaged files again.
+    """Make a stage incomplete, so that its next run makes damaged and pruned files again.
 
-    They are removed before the manifest: if the process is killed in between, files are missing and the stage
-    is known as damaged.
+    The manifest is removed last: if the process is killed in between, files are missing and the stage is
+    known as damaged.
     """
-    for name in (*damaged, FILES, MANIFEST):
+    for name in (PRUNED_FILE, *damaged, FILES, MANIFEST):
         (stage / name).unlink(missing_ok=True)
 
 
@@ -258,7 +261,14 @@ def _recorded(stage: Path, entry: Mapping[str, Any]) -> Digests | None:
 
 
 def _not_intact(stage: Path, recorded: Digests) -> list[str]:
-    return [name for name, one in recorded.items() if not _is_intact(stage / name, one)]
+    kept = _kept(stage, recorded)
+    return [name for name, one in kept.items() if not _is_intact(stage / name, one)]
+
+
+def _kept(stage: Path, recorded: Digests) -> Digests:
+    """Those of the recorded files that were not pruned."""
+    folder = pruned_folder(stage)
+    return {name: one for name, one in recorded.items() if name.partition("/")[0] != folder}
 
 
 def _is_intact(path: Path, recorded: Mapping[str, Any]) -> bool:

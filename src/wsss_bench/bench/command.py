@@ -26,9 +26,10 @@ from wsss_bench.bench.runner import Failure, Machine, Reporter, Runner, gpus_of,
 from wsss_bench.bench.signals import Stopped, stop_signals
 from wsss_bench.bench.stalls import STALLED_MINUTES
 from wsss_bench.bench.validate import Depth, check_stages, methods_of, source_of, validate
-from wsss_bench.plan.again import stages_to_run_again
+from wsss_bench.plan.again import stages_to_run_again, with_pruned_inputs
 from wsss_bench.plan.description import describe
 from wsss_bench.plan.plan import Plan, Stage, StageFolder, distinct
+from wsss_bench.plan.plan_record import write_plan_record
 from wsss_bench.plan.planner import make_plan
 from wsss_bench.plan.state import StageState, states_of
 from wsss_bench.report.command import publish
@@ -82,6 +83,7 @@ def main(argv: list[str]) -> int:
     if options.dry_run:
         states = states_of(plan)
         renewed = stages_to_run_again(plan, options.again, states)
+        states = with_pruned_inputs(plan, states, renewed)
         print_plan(plan, options.runs, states, renewed)
         check_stages_to_run(stages_to_run(plan, states, renewed), depth_of_dry_run(plan), methods_of(plan))
         return 0
@@ -129,6 +131,8 @@ def run_bench(
         try:
             states = states_of(plan)
             renewed = stages_to_run_again(plan, again, states)
+            states = with_pruned_inputs(plan, states, renewed)
+            write_plan_record(plan, runs)
             print_plan(plan, runs, states, renewed)
             missing = stages_to_run(plan, states, renewed)
             if missing:
@@ -147,7 +151,7 @@ def run_bench(
 
 
 def open_again(plan: Plan, states: Mapping[str, StageState], renewed: Sequence[Stage]) -> None:
-    """Remove the stages that are run again, and the damaged files of the others.
+    """Remove the stages that are run again, open the pruned ones that are read, and remove damaged files.
 
     Those that read come before those that they read: if the bench is killed in between, no stage stands
     beside an input that it was not made from.
@@ -157,7 +161,7 @@ def open_again(plan: Plan, states: Mapping[str, StageState], renewed: Sequence[S
     for stage in reversed(renewed):
         remove_stage(stage.path)
     for key, stage in plan.stages.items():
-        if states[key].progress == "damaged" and stage.path.is_dir():
+        if states[key].progress in ("damaged", "pruned") and stage.path.is_dir():
             reopen(stage.path, [*states[key].damaged, *damaged_files(stage.path)])
 
 

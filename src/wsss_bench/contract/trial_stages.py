@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from wsss_bench.artifacts.files import read_manifest, read_mask, read_seed
+from wsss_bench.artifacts.files import read_manifest, read_mask
 from wsss_bench.artifacts.layout import MASKS, SEEDS
+from wsss_bench.artifacts.seeds import read_seed, seed_ids
 from wsss_bench.contract.outcome import Failure
 from wsss_bench.contract.subject import Subject
 from wsss_bench.contract.world import FEW, FEW_IMAGES
@@ -48,7 +49,7 @@ def _predict(subject: Subject, folder: Path, name: str, train: Path) -> list[np.
     config |= {"product": product, "split": FEW, "inference": subject.content.inference, "crf_workers": 0}
     run(predict_stage, folder, config)
     if product == "seed":
-        ids = [path.stem for path in sorted((folder / name / SEEDS).glob("*.npz"))]
+        ids = sorted(seed_ids(folder / name / SEEDS))
         return [read_seed(folder / name / SEEDS, image_id).scores for image_id in ids]
     return [read_mask(path) for path in sorted((folder / name / MASKS / "ms-raw").glob("*.png"))]
 

@@ -1,8 +1,11 @@
-"""Which stages `--again` means: those of a row, a stage, or all that have changed; and all that read them."""
+"""Which complete stages run again: those that `--again` means, with all that read them (a row, a
+stage, or what has changed); and those whose removed files are read.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 
 from wsss_bench.plan.plan import Plan, Stage
@@ -30,6 +33,26 @@ def stages_to_run_again(plan: Plan, names: Iterable[str], states: Mapping[str, S
         found = {key for key, state in states.items() if state.is_stale} if name == CHANGED else None
         chosen |= set(_named(plan, name)) if found is None else found
     return plan.with_readers(chosen)
+
+
+def with_pruned_inputs(
+    plan: Plan, states: Mapping[str, StageState], again: Iterable[Stage]
+) -> dict[str, StageState]:
+    """The states, with `pruned` for the complete stages whose removed files are read by stages that will run.
+
+    Args:
+        plan: The plan.
+        states: States of the stages.
+        again: The stages that are run again on request.
+    """
+    found = dict(states)
+    running = {stage.fingerprint for stage in again}
+    for key, stage in reversed(plan.stages.items()):  # those that read before those that they read
+        if key in running or found[key].progress != "complete":
+            for parent in stage.inputs.values():
+                if found[parent].was_pruned and found[parent].progress == "complete":
+                    found[parent] = replace(found[parent], progress="pruned")
+    return found
 
 
 def _named(plan: Plan, name: str) -> Iterator[str]:

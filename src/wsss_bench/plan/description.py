@@ -8,7 +8,12 @@ from wsss_bench.artifacts.layout import shortened
 from wsss_bench.plan.plan import Plan, StageFolder, clock
 from wsss_bench.plan.state import CODE_UNKNOWN, STALE, StageState, states_of
 
-WORDS = {"new": "new", "failed": "failed before, tried again", "resumes": "interrupted, resumes"}
+WORDS = {
+    "new": "new",
+    "failed": "failed before, tried again",
+    "resumes": "interrupted, resumes",
+    "pruned": "pruned, made again for what reads it",
+}
 
 
 def describe(
@@ -59,7 +64,8 @@ def _in_words(state: StageState, again: bool) -> str:
         f"{change}: {shortened(state.changes[change], 3)}" for change in STALE if change in state.changes
     ]
     if state.progress == "complete":
-        return ", ".join(["complete", *(changes or ["skipped"])])
+        pruned = ["pruned"] if state.was_pruned else []
+        return ", ".join(["complete", *pruned, *(changes or ["skipped"])])
     return ", ".join([WORDS[state.progress], *changes])
 
 

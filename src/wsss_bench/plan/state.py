@@ -11,6 +11,7 @@ from typing import Any
 from wsss_bench.artifacts.files import is_complete
 from wsss_bench.artifacts.layout import BEGUN_FILE, MANIFEST, find_json, find_manifest
 from wsss_bench.artifacts.metrics import METRICS, read_metrics
+from wsss_bench.artifacts.pruning import pruned_folder
 from wsss_bench.artifacts.source_code import ABSENT, SourceCode, changed_digests
 from wsss_bench.artifacts.stage_files import check_file, lost_files
 from wsss_bench.plan.plan import Plan, Stage
@@ -34,14 +35,17 @@ class StageState:
     """State of a stage.
 
     Args:
-        progress: `complete`, `damaged` (it was complete), `failed`, `resumes` or `new`.
+        progress: `complete`, `damaged` (it was complete), `pruned` (it was complete, and a stage that will
+            run reads what was removed), `failed`, `resumes` or `new`.
         damaged: The files that are missing or were changed.
         changes: What has changed since it ran.
+        was_pruned: Whether its large files were removed (`artifacts.pruning`).
     """
 
     progress: str
     damaged: list[str] = field(default_factory=list)
     changes: Changes = field(default_factory=dict)
+    was_pruned: bool = False
 
     @property
     def is_stale(self) -> bool:
@@ -65,7 +69,8 @@ def states_of(plan: Plan, manifests: Manifests | None = None) -> dict[str, Stage
             damaged = lost_files(stage.path, manifest) if manifest else [MANIFEST]
             if stage.kind == "evaluate" and not damaged and why_unreadable(stage):
                 damaged = [METRICS]
-        states[key] = StageState("damaged" if damaged else progress, damaged, changes[key])
+        pruned = progress == "complete" and pruned_folder(stage.path) is not None
+        states[key] = StageState("damaged" if damaged else progress, damaged, changes[key], pruned)
     return states
 
 

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from wsss_bench.artifacts.seeds import PARTS
 from wsss_bench.types import ScoreMaps
 
 
@@ -20,6 +21,9 @@ class Refiner(ABC):
 
     in_pool: ClassVar[bool] = True
     """Whether images may be shared among processes; False if the refiner runs torch on the stage's device."""
+
+    seed_parts: ClassVar[Sequence[str]] = PARTS
+    """The maps of a seed that are read for it (`artifacts.seeds`)."""
 
     def missing_files(self, image_ids: Sequence[str]) -> list[Path]:
         """Files that these images need besides their seeds and that do not exist.

@@ -30,6 +30,8 @@ class DenseCRFRefiner(Refiner):
         ValueError: the threshold is out of range, or the extension `pydensecrf` is missing.
     """
 
+    seed_parts = ("scores",)
+
     def __init__(self, threshold: float, crf: CRFConfig = IRN_CRF) -> None:
         if not 0 < threshold <= 1:
             raise ValueError(f"refiner.init_args.threshold is in (0, 1], got {threshold}")

@@ -36,6 +36,7 @@ class PAMRRefiner(Refiner):
         ValueError: a setting is out of range.
     """
 
+    seed_parts = ("scores",)
     in_pool = False
 
     def __init__(self, threshold: float, iterations: int = 10, dilations: Sequence[int] = DILATIONS) -> None:

@@ -44,6 +44,8 @@ class SaliencyRefiner(Refiner):
         FileNotFoundError: the folder does not exist.
     """
 
+    seed_parts = ("scores",)
+
     def __init__(
         self,
         folder: str,

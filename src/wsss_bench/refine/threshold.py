@@ -20,6 +20,8 @@ class ThresholdRefiner(Refiner):
         ValueError: the threshold is out of range.
     """
 
+    seed_parts = ("scores",)
+
     def __init__(self, threshold: float) -> None:
         check_range("refiner.init_args.threshold", threshold, 0, 1)
         self.threshold = threshold

@@ -12,7 +12,8 @@ from jsonargparse import ArgumentParser
 
 from wsss_bench.artifacts.files import is_complete, read_manifest
 from wsss_bench.artifacts.identity import describe, differences, fingerprint_of
-from wsss_bench.artifacts.layout import PLAN_FILE
+from wsss_bench.artifacts.layout import PLAN_FILE, how_to_mend
+from wsss_bench.artifacts.pruning import pruned_folder
 from wsss_bench.artifacts.run import StageInfo
 
 Config = dict[str, Any]
@@ -37,7 +38,7 @@ def planned_stage(
 
     Raises:
         ValueError: `plan.yaml` was edited, or the configuration differs from it; or a stage that is read is
-            not complete, or is not the planned one.
+            not complete, was pruned, or is not the planned one.
     """
     info = StageInfo(**(config.get("stage") or {}))
     plan = _read_plan(out / PLAN_FILE)
@@ -81,6 +82,8 @@ def _require_input(role: str, stage: Path, fingerprint: str) -> None:
     """Refuse a stage that is still running or was interrupted, and one that is not the planned one."""
     if not is_complete(stage):
         raise ValueError(f"{role}: the stage {stage} is not complete; run it first, or run the bench")
+    if folder := pruned_folder(stage):
+        raise ValueError(f"{role}: {stage / folder} was pruned; {how_to_mend(stage / folder)}")
     found = str(read_manifest(stage).get("fingerprint"))
     if found != fingerprint:
         raise ValueError(

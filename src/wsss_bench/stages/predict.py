@@ -18,9 +18,10 @@ from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser
 
 from wsss_bench.artifacts.data_reads import data_reads
-from wsss_bench.artifacts.files import is_whole, mask_path, read_mask, read_seed, seed_path, write_json
-from wsss_bench.artifacts.layout import LAST, MASKS, OWN, REFERENCES_FILE, SEEDS, readout_folder
+from wsss_bench.artifacts.files import is_whole, mask_path, read_mask, write_json
+from wsss_bench.artifacts.layout import LAST, MASKS, OWN, REFERENCES_FILE, SEEDS, readout_folder, shortened
 from wsss_bench.artifacts.run import StageRun, open_stage
+from wsss_bench.artifacts.seeds import read_seed, seed_ids
 from wsss_bench.artifacts.stage_files import check_file
 from wsss_bench.callbacks import MaskWriter, PlainSignals, Progress, SeedWriter
 from wsss_bench.crf.densecrf import CRFConfig, available
@@ -205,7 +206,6 @@ def predict_split(cli: PredictCLI, run: StageRun | None) -> None:
         writer = MaskWriter(folder, crf, config.crf_workers, published)
     readouts = [] if config.product == "seed" else readout_folders(crf is not None, published)
     ids = cli.datamodule.source.ids(config.split)
-    files = {image_id: files_of(folder, readouts, image_id) for image_id in ids}
     missing = [image_id for image_id in ids if not is_done(folder, readouts, image_id)]
     if run is not None:
         print(f"{len(ids) - len(missing)} of {len(ids)} images are complete", flush=True)
@@ -233,7 +233,7 @@ def predict_split(cli: PredictCLI, run: StageRun | None) -> None:
             prediction.load(checkpoint)
         with ranks_end_with_this_process():
             cli.trainer.predict(prediction, datamodule=cli.datamodule, return_predictions=False)
-    ranks.finish(partial(require_all, files))
+    ranks.finish(partial(require_all, folder, readouts, ids))
     if run is not None:
         record_cost(run, cli.trainer, method)
 
@@ -245,36 +245,32 @@ def readout_folders(crf: bool, published: Iterable[str]) -> list[str]:
     return [*standard, *published]
 
 
-def files_of(folder: Path, readouts: Sequence[str], image_id: str) -> list[Path]:
-    """The files that are written for an image: a mask for each read-out; without read-outs, its seed."""
-    if not readouts:
-        return [seed_path(folder, image_id)]
-    return [mask_path(folder / readout, image_id) for readout in readouts]
-
-
 def is_done(folder: Path, readouts: Sequence[str], image_id: str) -> bool:
-    """Whether all files of an image exist and can be read."""
+    """Whether all masks of an image exist and can be read; without read-outs, its seed."""
     try:
-        if readouts:
-            for path in files_of(folder, readouts, image_id):
-                read_mask(path)
-        else:
+        for readout in readouts:
+            read_mask(mask_path(folder / readout, image_id))
+        if not readouts:
             read_seed(folder, image_id)
     except (FileNotFoundError, ValueError):
         return False
     return True
 
 
-def require_all(files: dict[str, list[Path]]) -> None:
-    """Check that all files of all images are there and whole, without decoding them.
+def require_all(folder: Path, readouts: Sequence[str], ids: Sequence[str]) -> None:
+    """Check that all masks, or all seeds, of all images are there and whole, without decoding them.
 
     Raises:
         ValueError: some are not; the message has their number and up to five of them.
     """
-    lacking = [path for paths in files.values() for path in paths if not is_whole(path)]
+    masks = [mask_path(folder / readout, image_id) for image_id in ids for readout in readouts]
+    lacking = [str(path) for path in masks if not is_whole(path)]
+    if not readouts:
+        present = seed_ids(folder)
+        lacking = [image_id for image_id in ids if image_id not in present]
     if lacking:
-        shown = ", ".join(map(str, lacking[:5])) + (", ..." if len(lacking) > 5 else "")
         raise ValueError(
-            f"{len(lacking)} files of this stage are missing or cut off: {shown}; run the same command again "
-            "(without limit_predict_batches), which computes only these"
+            f"{len(lacking)} {'masks' if readouts else 'seeds'} of this stage are missing or cut off: "
+            f"{shortened(lacking)}; run the same command again (without limit_predict_batches), which "
+            "computes only these"
         )

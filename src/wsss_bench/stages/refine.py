@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from wsss_bench.artifacts.data_reads import data_reads
-from wsss_bench.artifacts.files import mask_path, read_mask, read_seed, seed_path, write_mask
+from wsss_bench.artifacts.files import mask_path, read_mask, write_mask
 from wsss_bench.artifacts.layout import MASKS, require_files, seed_folder
 from wsss_bench.artifacts.run import StageInfo, open_stage
+from wsss_bench.artifacts.seeds import read_seed, seed_ids
 from wsss_bench.crf.pool import ImagePool
 from wsss_bench.data.listing import checked_digests
 from wsss_bench.data.sources.base import Source
@@ -49,9 +50,8 @@ def refine(
     """
     ids = source.ids(split)
     folder = seed_folder(seeds)
-    require_files(
-        [image_id for image_id in ids if not seed_path(folder, image_id).is_file()], "seed", folder, split
-    )
+    present = seed_ids(folder)
+    require_files([image_id for image_id in ids if image_id not in present], "seed", folder, split)
     masks = Path(out) / MASKS
     load_network(refiner, network)
     require_inputs(refiner, ids, split)
@@ -59,7 +59,7 @@ def refine(
     data = checked_digests(source, data_reads("refine", resolved), stage.data, out)
     with open_stage(out, "refine", resolved, stage, data) as run, ImagePool(workers) as pool:
         for index, image_id in enumerate(ids):
-            maps = read_seed(folder, image_id)
+            maps = read_seed(folder, image_id, refiner.seed_parts)
             check_seed(maps, len(source.class_names))
             if not _is_done(masks, maps):
                 image = source.image(image_id)

@@ -11,7 +11,8 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from wsss_bench.artifacts.files import mask_path, read_mask, read_seed
+from wsss_bench.artifacts.files import mask_path, read_mask
+from wsss_bench.artifacts.seeds import read_seed
 from wsss_bench.data.sources.base import Source
 from wsss_bench.metrics import functional
 from wsss_bench.metrics.miou import MeanIoU
@@ -110,7 +111,7 @@ def score_seeds(
     Args:
         source: Ground truth.
         ids: Images.
-        folder: `<id>.npz` seed files.
+        folder: Folder of the seeds.
         threshold: The fixed background threshold in [0, 1]; it is also a candidate of the other two rules.
         holdout: Number of images that the `heldout` threshold is chosen on; its score leaves them out.
         readout: Scales and post-processing that the seeds were made with.
@@ -128,7 +129,7 @@ def score_seeds(
     holdout_sweep, other_sweep = (ThresholdSweep(thresholds, classes) for _ in range(2))
     with _CountsOnDisk() as counts_on_disk:
         for index, image_id in enumerate(ids):
-            maps, target = read_seed(folder, image_id), source.mask(image_id)
+            maps, target = read_seed(folder, image_id, ["scores"]), source.mask(image_id)
             if maps.size != target.shape:
                 raise ValueError(
                     f"seed of image {image_id!r} is for an image of {maps.size} (height, width), its ground "

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from wsss_bench.artifacts.files import mask_path, read_mask, read_seed, seed_path
+from wsss_bench.artifacts.files import mask_path, read_mask
 from wsss_bench.artifacts.layout import mask_folders, require_files, seed_folder
+from wsss_bench.artifacts.seeds import read_seed, seed_ids
 from wsss_bench.data.sources.base import Source
 from wsss_bench.metrics.per_image import ConfusionWriter
 from wsss_bench.readout import threshold_mask
@@ -54,7 +55,8 @@ class ScoredSeeds:
         self.n_rows = 3 if holdout else 2
 
     def require_files_of(self, ids: Sequence[str], split: str) -> None:
-        _require(ids, "seed", self.folder, seed_path, split)
+        present = seed_ids(self.folder)
+        require_files([name for name in ids if name not in present], "seed", self.folder, split)
 
     def score(
         self, source: Source, ids: Sequence[str], writer: ConfusionWriter, on_progress: OnProgress
@@ -64,7 +66,7 @@ class ScoredSeeds:
         )
 
     def mask(self, image_id: str) -> np.ndarray:
-        return threshold_mask(read_seed(self.folder, image_id), self.threshold)
+        return threshold_mask(read_seed(self.folder, image_id, ["scores"]), self.threshold)
 
 
 class ScoredMasks:
@@ -84,7 +86,9 @@ class ScoredMasks:
 
     def require_files_of(self, ids: Sequence[str], split: str) -> None:
         for folder in self.folders.values():
-            _require(ids, "mask", folder, mask_path, split)
+            require_files(
+                [name for name in ids if not mask_path(folder, name).is_file()], "mask", folder, split
+            )
 
     def score(
         self, source: Source, ids: Sequence[str], writer: ConfusionWriter, on_progress: OnProgress
@@ -93,9 +97,3 @@ class ScoredMasks:
 
     def mask(self, image_id: str) -> np.ndarray:
         return read_mask(mask_path(self.folders[self.headline], image_id))
-
-
-def _require(
-    ids: Sequence[str], kind: str, folder: Path, path_of: Callable[[Path, str], Path], split: str
-) -> None:
-    require_files([name for name in ids if not path_of(folder, name).is_file()], kind, folder, split)

@@ -6,7 +6,8 @@ import pytest
 import torch
 import yaml
 
-from wsss_bench.artifacts.files import mask_path, read_manifest, read_mask, write_seed
+from wsss_bench.artifacts.files import mask_path, read_manifest, read_mask
+from wsss_bench.artifacts.seeds import write_seed
 from wsss_bench.crf import densecrf
 from wsss_bench.data.sources.voc import VOC
 from wsss_bench.plan.reader import read_configs

@@ -39,6 +39,8 @@ class IRNAffinityLabels(Refiner):
         ValueError: the levels are out of order, or the extension `pydensecrf` is missing.
     """
 
+    seed_parts = ("scores",)
+
     def __init__(self, foreground: float = 0.3, background: float = 0.1, crf: CRFConfig = IRN_CRF) -> None:
         if not 0 < background <= foreground < 1:
             raise ValueError(
@@ -83,6 +85,8 @@ class PSAAffinityLabels(Refiner):
     Raises:
         ValueError: the alphas are out of order, or the extension `pydensecrf` is missing.
     """
+
+    seed_parts = ("scores",)
 
     def __init__(self, low_alpha: float = 4.0, high_alpha: float = 32.0, crf: CRFConfig = PSA_CRF) -> None:
         check_range("affinity_labels.init_args.high_alpha", high_alpha, above=0)

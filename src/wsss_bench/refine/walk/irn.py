@@ -53,6 +53,8 @@ class IRNRefiner(NetworkRefiner):
         ValueError: a setting is out of range.
     """
 
+    seed_parts = ("strided",)
+
     def __init__(
         self,
         threshold: float,

@@ -38,6 +38,8 @@ class PSARefiner(NetworkRefiner):
         exp_times: The walk has 2^exp_times steps.
     """
 
+    seed_parts = ("scores",)
+
     def __init__(self, alpha: float = 16.0, radius: int = 5, beta: float = 8.0, exp_times: int = 8) -> None:
         check_range("refiner.init_args.alpha", alpha, above=0)
         check_range("refiner.init_args.radius", radius, 1)

@@ -1,0 +1,107 @@
+"""Scores in [0, 1] as 201 levels, and maps of levels as few bytes.
+
+Level 0 is the score 0, and level n > 0 stands for the scores in ((n - 1) / 200, n / 200], which are all read
+as (n - 1/2) / 200. So a score that is read differs by 1/400 at most, and it exceeds a threshold that is a
+multiple of 1/200, as those of the threshold curve are, exactly if the original does. Where several maps of an
+image share a level, that of the best one stands out (`distinct_winner`). Hence argmax and threshold give each
+pixel the class that the original scores give it.
+
+Maps are smooth: the mixed difference of neighbouring levels in both directions is mostly 0, 1 or -1, which
+deflate packs well without looking for repeated strings (`Z_RLE`).
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+
+from wsss_bench.artifacts.seed_checks import TOLERANCE
+
+LEVELS = 200
+"""Level of the score 1."""
+_INVALID = 255
+
+
+def _level_of_half() -> np.ndarray:
+    """Level by the bits of a float16; `_INVALID` for what is negative, above 1 or not finite."""
+    halves = np.arange(2**16, dtype=np.uint32).astype(np.uint16).view(np.float16).astype(np.float64)
+    level = np.full(len(halves), _INVALID, np.uint8)
+    valid = (halves >= 0) & (halves <= 1 + TOLERANCE)  # -0.0 too
+    level[valid] = np.minimum(np.ceil(halves[valid] * LEVELS), LEVELS)
+    return level
+
+
+_LEVEL_OF_HALF = _level_of_half()
+_SCORE_OF_LEVEL = np.concatenate([[0], (np.arange(1, LEVELS + 1) - 0.5) / LEVELS]).astype(np.float16)
+
+
+def levels_of(scores: np.ndarray) -> np.ndarray:
+    """Levels of scores of any shape, uint8 in 0..`LEVELS`.
+
+    Raises:
+        ValueError: scores outside [0, 1], or not finite.
+    """
+    with np.errstate(over="ignore"):  # what is too large for float16 is refused as infinite
+        halves = np.ascontiguousarray(scores, np.float16)
+    levels: np.ndarray = _LEVEL_OF_HALF[halves.view(np.uint16)]
+    if levels.size and levels.max() == _INVALID:
+        raise ValueError(
+            f"scores go from {halves.min()} to {halves.max()}; expected 0 to 1, each map divided by its "
+            "maximum"
+        )
+    return levels
+
+
+def scores_of(levels: np.ndarray) -> np.ndarray:
+    """The scores that levels are read as, float16.
+
+    Raises:
+        ValueError: a level above `LEVELS`.
+    """
+    if levels.size and levels.max() > LEVELS:
+        raise ValueError(f"a level of a score is {levels.max()}; expected 0 to {LEVELS}")
+    scores: np.ndarray = _SCORE_OF_LEVEL[levels]
+    return scores
+
+
+def distinct_winner(levels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Lower the levels that would win a pixel only because they stand before the best score.
+
+    Args:
+        levels: `(K, h, w)` levels of `scores`.
+        scores: `(K, h, w)`.
+
+    Returns:
+        The levels; their first maximum at each pixel is that of the scores.
+    """
+    if len(levels) < 2:
+        return levels
+    winner, best = scores.argmax(axis=0), levels.max(axis=0)
+    return np.stack([plane - ((plane == best) & (winner > k)) for k, plane in enumerate(levels)])
+
+
+def pack(levels: np.ndarray) -> bytes:
+    """Compress `(K, h, w)` levels."""
+    rows = levels.copy()
+    rows[..., 1:] -= levels[..., :-1]
+    mixed = rows.copy()
+    mixed[:, 1:] -= rows[:, :-1]  # modulo 256, as is the sum in `unpack`
+    packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_RLE)
+    return packer.compress(mixed.tobytes()) + packer.flush()
+
+
+def unpack(content: bytes, shape: tuple[int, int, int]) -> np.ndarray:
+    """Levels from the bytes of `pack`; no more memory is filled than `shape` takes.
+
+    Raises:
+        ValueError: the bytes do not hold exactly such an array.
+        zlib.error: they are not compressed data.
+    """
+    wanted = int(np.prod(shape))
+    unpacker = zlib.decompressobj()
+    found = unpacker.decompress(content, wanted + 1)
+    if len(found) != wanted or not unpacker.eof:
+        raise ValueError(f"its levels do not have the shape {shape} that its header gives")
+    mixed = np.frombuffer(found, np.uint8).reshape(shape)
+    return mixed.cumsum(axis=1, dtype=np.uint8).cumsum(axis=2, dtype=np.uint8)

@@ -1,0 +1,100 @@
+"""`wsss-bench prune experiments/mini.yaml`: removes files that a finished matrix no longer needs.
+
+These are seeds, pseudo masks and predicted masks whose every reader is complete. Checkpoints, scores,
+pictures, logs and costs stay, and the stages count as complete: `bench` and `table` give the same table. A
+later stage that reads removed files has them made again from the checkpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+
+from wsss_bench.arguments import LineParser, add_matrix_arguments
+from wsss_bench.artifacts.layout import shortened
+from wsss_bench.artifacts.pruning import FOLDERS, files_and_bytes, prune_stage
+from wsss_bench.artifacts.stage_files import locked_stage
+from wsss_bench.bench.data_digests import look_at_data
+from wsss_bench.bench.runner import locked
+from wsss_bench.plan.plan import Plan, Stage
+from wsss_bench.plan.plan_record import read_by_others
+from wsss_bench.plan.planner import make_plan
+from wsss_bench.plan.state import states_of
+
+WORDS = {"seed": "seeds", "refine": "pseudo-masks", "predict": "predictions"}
+"""What is removed, by kind of the stage."""
+
+
+def main(argv: list[str]) -> int:
+    """Remove what a finished matrix no longer needs, or say what that is."""
+    parser = LineParser(
+        prog="wsss-bench prune",
+        description="Remove seeds, pseudo masks and predictions that a finished matrix no longer needs.",
+    )
+    add_matrix_arguments(parser)
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    parser.add_argument(
+        "--keep",
+        action="append",
+        default=[],
+        choices=list(WORDS.values()),
+        help="leave these where they are (may be given several times)",
+    )
+    options = parser.parse_args(argv)
+    plan = make_plan(options.experiment, options.runs, options.configs, options.methods, options.set)
+    plan = look_at_data(plan, options.runs, record=False)
+    with nullcontext() if options.dry_run else locked(options.runs):
+        prune(plan, options.runs, options.keep, options.dry_run)
+    return 0
+
+
+def prune(plan: Plan, runs: Path, keep: list[str], dry_run: bool) -> None:
+    """Remove files of the stages of a plan, and print how many by kind.
+
+    Args:
+        plan: The plan.
+        runs: Folder of all results; no bench works in it.
+        keep: Kinds, in the words of `WORDS`, that stay.
+        dry_run: Only print.
+
+    Raises:
+        ValueError: a process works in one of the stages.
+    """
+    states = states_of(plan)
+    complete = {key for key, state in states.items() if state.progress == "complete"}
+    with_files = [
+        stage
+        for key, stage in plan.stages.items()
+        if key in complete and (stage.path / FOLDERS.get(stage.kind, "-")).is_dir()
+    ]
+    elsewhere = read_by_others(plan, runs)
+    unread = [
+        stage
+        for stage in with_files
+        if (readers := list(_readers(plan, stage))) and complete.issuperset(readers)
+    ]
+    chosen = [stage for stage in unread if WORDS[stage.kind] not in keep and stage.path.name not in elsewhere]
+    print(f"{'would remove' if dry_run else 'removing'} in {runs}/stages, for {plan.experiment}:")
+    total_files = total_bytes = 0
+    for kind, word in WORDS.items():
+        stages = [stage for stage in chosen if stage.kind == kind]
+        sizes = [files_and_bytes(stage.path / FOLDERS[kind]) for stage in stages]
+        files, size = sum(files for files, _ in sizes), sum(size for _, size in sizes)
+        total_files, total_bytes = total_files + files, total_bytes + size
+        print(f"  {word:<14}{len(stages):>5} stages {files:>9} files {size / 1e6:>11.1f} MB", flush=True)
+        for stage in [] if dry_run else stages:
+            with locked_stage(stage.path):
+                prune_stage(stage.path, FOLDERS[kind])
+    print(f"  {'together':<14}{len(chosen):>5} stages {total_files:>9} files {total_bytes / 1e6:>11.1f} MB")
+    for reason, stages in (
+        ("what reads them is not complete", [stage for stage in with_files if stage not in unread]),
+        ("other experiments read them", [stage for stage in unread if stage.path.name in elsewhere]),
+    ):
+        if stages:
+            print(f"kept, since {reason}: {shortened([stage.name for stage in stages])}")
+
+
+def _readers(plan: Plan, stage: Stage) -> Iterator[str]:
+    """Fingerprints of the stages that read a stage."""
+    return (key for key, other in plan.stages.items() if stage.fingerprint in other.inputs.values())
