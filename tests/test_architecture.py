@@ -283,7 +283,7 @@ def test_every_loader_is_in_its_safe_mode():
 
 
 def test_one_module_alone_reads_a_pickle_and_calls_nothing_that_it_names():
-    readers = [path for path in modules() if re.search(r"^(from|import) pickle\b", path.read_text(), re.M)]
+    readers = [path for path in modules() if re.search(r"Unpickler\b", path.read_text())]
     assert [path.relative_to(SOURCE).as_posix() for path in readers] == ["exchange/array_pickle.py"]
     from wsss_bench.exchange import array_pickle
 

@@ -50,9 +50,8 @@ def export_voc_test(
         )
     if tuple(source.class_names) != load("voc") or not source.has_background:
         raise ValueError(
-            "the server scores background and the 20 classes of VOC in their order; the data set has "
-            f"{len(source.class_names)} classes{'' if source.has_background else ' without background'}: give "
-            "--data voc"
+            "the server scores background and the 20 classes of VOC in their order, the data set has "
+            f"{'others' if source.has_background else 'no background'}: give --data voc"
         )
     ids = source.ids(SPLIT)
     if len(ids) != COUNT:
