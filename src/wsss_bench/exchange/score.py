@@ -30,6 +30,11 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--post", default="raw", help="for the protocol id (default: %(default)s)")
     parser.add_argument("--out", help="stage folder to write (default: none, only print)")
     arguments = parser.parse_args(argv)
+    if arguments.seeds and arguments.threshold is None:
+        parser.error(
+            "--seeds needs --threshold, the background threshold in [0, 1] that the method names; the best "
+            "one is printed beside it"
+        )
     # torch and jsonargparse, of which --help needs nothing
     from wsss_bench.stages import evaluate
 
