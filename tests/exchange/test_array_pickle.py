@@ -11,6 +11,7 @@ import struct
 
 import numpy as np
 import pytest
+import torch
 
 from wsss_bench.exchange import array_pickle
 from wsss_bench.exchange.cam_files import read_cams
@@ -107,10 +108,35 @@ def test_what_a_pickle_asks_for_is_named_and_not_run(tmp_path, planted, named, d
     assert not RUN
 
 
-def test_a_tensor_is_refused_with_the_line_that_converts_it(tmp_path):
-    pickled = b"\x80\x02}X\x04\x00\x00\x00keysctorch._utils\n_rebuild_tensor_v2\n)Rs."
-    with pytest.raises(ValueError, match=r"torch\._utils\._rebuild_tensor_v2.*np\.asarray\(v\)"):
-        read_cams(file_with(tmp_path, pickled))
+def test_dictionaries_with_tensors_are_read_as_the_scripts_of_irn_and_clims_save_them(tmp_path):
+    maps = torch.from_numpy(MAPS)
+    content = {"keys": torch.tensor([3, 7]), "cam": maps[:, ::4, ::4], "high_res": MAPS}
+    np.save(tmp_path / "cam.npy", content)
+    cams = read_cams(tmp_path / "cam.npy")
+    assert cams.keys == [3, 7]
+    np.testing.assert_array_equal(cams.maps, MAPS)
+    np.testing.assert_array_equal(cams.strided, MAPS[:, ::4, ::4])
+    for kind in (torch.float16, torch.float64):
+        np.save(tmp_path / "cam.npy", {0: maps[0].to(kind), 5: maps[1].to(kind).t().contiguous().t()})
+        assert read_cams(tmp_path / "cam.npy").keys == [0, 5]
+
+
+@pytest.mark.parametrize(
+    "layout", [(0, (9, 9), (9, 1)), (3, (2, 4), (4, 1)), (0, (8,), (3,)), (-1, (2,), (1,))]
+)
+def test_a_tensor_that_claims_more_than_its_numbers_is_refused(layout, tmp_path):
+    rebuilt = Own(torch._utils._rebuild_tensor_v2, torch.arange(8.0).storage(), *layout, False, {})
+    with pytest.raises(ValueError, match=r"a tensor of the shape .* numbers"):
+        read_cams(file_with(tmp_path, wrapped({"keys": np.array([1]), "cam": rebuilt})))
+
+
+def test_a_storage_runs_no_code_either(tmp_path):
+    inner = io.BytesIO()
+    torch.save(Own(run_me, "x"), inner)
+    stored = Own(torch.storage._load_from_bytes, inner.getvalue())
+    with pytest.raises(ValueError, match="cannot be read as CAMs"):
+        read_cams(file_with(tmp_path, wrapped({"keys": stored})))
+    assert not RUN
 
 
 def admitted_class_changed(name: bytes) -> bytes:

@@ -1,8 +1,9 @@
 """Reads the pickle in an `.npy` file of Python objects, without running anything that it asks for.
 
 A pickle names functions and calls them. Here each name is looked up in `ADMITTED`: the names that arrays,
-numbers and plain containers have in a pickle, with classes of this module in their place. Neither numpy nor
-another package is called with what the file says. Any other name is refused before it is imported.
+numbers, tensors and plain containers have in a pickle, with classes of this module in their place. Neither
+numpy nor another package is called with what the file says; the numbers of a tensor are read by `torch.load`
+with `weights_only=True`. Any other name is refused before it is imported.
 """
 
 from __future__ import annotations
@@ -94,11 +95,41 @@ class _Bytes(_Standin):
         return text.encode("latin1")
 
 
+class _Storage(_Standin):
+    """`torch.storage._load_from_bytes(bytes)`: the numbers of a tensor, in a file of torch of their own."""
+
+    def __new__(cls, data: bytes) -> Any:
+        import torch  # only for files that hold tensors
+
+        return torch.load(BytesIO(data), map_location="cpu", weights_only=True)
+
+
+class _Tensor(_Standin):
+    """`torch._utils._rebuild_tensor_v2(storage, offset, size, stride, ...)`, as an array."""
+
+    def __new__(
+        cls, storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
+    ) -> Any:
+        import torch
+
+        if not isinstance(storage, torch.TypedStorage) or len(size) != len(stride):
+            raise ValueError("a tensor without numbers")
+        numbers = torch.empty(0, dtype=storage.dtype).set_(storage)
+        if min([offset, *size, *stride]) < 0 or math.prod(size) > len(numbers):
+            raise ValueError(f"a tensor of the shape {tuple(size)} has {len(numbers)} numbers")
+        last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+        if math.prod(size) and last >= len(numbers):
+            raise ValueError(f"a tensor of the shape {tuple(size)} ends behind its {len(numbers)} numbers")
+        return numbers.as_strided(size, stride, offset).numpy().copy()
+
+
 ADMITTED: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): "numpy.ndarray",  # an argument of `_reconstruct`, never called
     ("numpy", "dtype"): _Type,
     ("_codecs", "encode"): _Bytes,
     ("collections", "OrderedDict"): dict,
+    ("torch.storage", "_load_from_bytes"): _Storage,
+    ("torch._utils", "_rebuild_tensor_v2"): _Tensor,
 }
 for _package in ("numpy.core", "numpy._core"):  # before and since numpy 2
     ADMITTED[f"{_package}.multiarray", "_reconstruct"] = _Array

@@ -27,10 +27,6 @@ MAPS = ("attn_highres", FULL, "highres", STRIDED)
 """Names of maps in a dictionary, of which the first one that is there is read. CLIP-ES writes `attn_highres`,
 the maps after its refinement by attention, or `highres`, those before."""
 SUFFIXES = (".npy", ".npz")
-CONVERT = (
-    "save arrays in the place of tensors, where the file was written: "
-    "`d = np.load(f, allow_pickle=True).item(); np.save(f, {k: np.asarray(v) for k, v in d.items()})`"
-)
 
 
 class Cams(NamedTuple):
@@ -70,10 +66,9 @@ def read_cams(path: Path, name: str | None = None) -> Cams:
             return _of_names(content, name)
         return _of_classes(content)
     except NotAdmitted as error:
-        remedy = CONVERT if error.name.startswith("torch") else "write arrays and plain containers only"
         raise ValueError(
             f"{path} asks to call {error.name}, which is no part of an array or of a plain container; it was "
-            f"not called: {remedy}"
+            "not called: write arrays and plain containers only"
         ) from None
     except FileNotFoundError:
         raise
