@@ -67,6 +67,7 @@ MAY_IMPORT = {
         "library",  # `predict --image` is the library on the command line, an ordinary parser before it
         "arguments",
     },
+    "exchange": {"artifacts", "types", "data", "plan", "stages", "arguments", "short_names", "vocabulary"},
     "contract": METHODS | {"data", "mini", "plan", "stages", "arguments", "errors"},
     "plan": {"artifacts", "renamed", "ranges", "own_modules", "shipped", "short_names"},
     "json_schema": {
@@ -111,6 +112,9 @@ WITHOUT_TORCH = [
     "wsss_bench.report.command",
     "wsss_bench.data.command",
     "wsss_bench.new_method.command",
+    "wsss_bench.exchange.import_command",
+    "wsss_bench.exchange.export_command",
+    "wsss_bench.exchange.score",
 ]
 
 
@@ -287,6 +291,15 @@ def test_every_loader_is_in_its_safe_mode():
     reads = re.compile(r"(load|loads|safe_load|open|parse|fromstring|ZipFile|reader|DictReader)$")
     listed = {name for name in used if looks_like_a_loader.match(name) and reads.search(name)}
     assert listed <= set(LOADERS), f"not in the list of loaders: {listed - set(LOADERS)}"
+
+
+def test_one_module_alone_reads_a_pickle_and_calls_nothing_that_it_names():
+    readers = [path for path in modules() if re.search(r"Unpickler\b", path.read_text())]
+    assert [path.relative_to(SOURCE).as_posix() for path in readers] == ["exchange/array_pickle.py"]
+    from wsss_bench.exchange import array_pickle
+
+    called = [entry for entry in array_pickle.ADMITTED.values() if callable(entry)]
+    assert {entry.__module__ for entry in called if entry is not dict} == {array_pickle.__name__}
 
 
 def test_yaml_loaders_are_safe_ones():

@@ -24,6 +24,12 @@ COMMANDS = {
     "predict": ("wsss_bench.stages.predict", "write seeds or masks of a split, or of an --image"),
     "refine": ("wsss_bench.stages.refine", "turn seeds into pseudo masks"),
     "evaluate": ("wsss_bench.stages.evaluate", "score seeds or masks under a protocol"),
+    "score": ("wsss_bench.exchange.score", "score seeds or masks on a data set by its name"),
+    "import": ("wsss_bench.exchange.import_command", "turn CAMs or masks of another repository into a stage"),
+    "export": (
+        "wsss_bench.exchange.export_command",
+        "write masks for VOC's server or other repositories",
+    ),
     "bench": ("wsss_bench.bench.command", "run a benchmark matrix and print its table"),
     "contract": ("wsss_bench.contract.command", "check a method of your own on the small mini world"),
     "schema": ("wsss_bench.json_schema.command", "print JSON schemas of the YAML files, for editors"),

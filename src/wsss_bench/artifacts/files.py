@@ -15,6 +15,7 @@ of one.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import secrets
@@ -58,7 +59,12 @@ def write_atomically(path: Path | str, write: Callable[[IO[bytes]], Any]) -> Non
 def write_json(path: Path | str, content: Any) -> None:
     """Write `content` as indented JSON, atomically."""
     text = json.dumps(content, indent=1, allow_nan=False) + "\n"
-    write_atomically(path, lambda file: file.write(text.encode()))
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path | str, content: bytes) -> None:
+    """Write a file atomically."""
+    write_atomically(path, lambda file: file.write(content))
 
 
 def read_json(path: Path | str) -> Any:
@@ -87,9 +93,16 @@ def write_mask(folder: Path | str, image_id: str, mask: np.ndarray) -> None:
     """Write an `(H, W)` uint8 mask as an indexed PNG with the VOC palette."""
     if mask.dtype != np.uint8 or mask.ndim != 2:
         raise TypeError(f"a mask is (H, W) uint8, got {mask.shape} {mask.dtype} for image {image_id!r}")
+    write_bytes(mask_path(folder, image_id), encoded_mask(mask))
+
+
+def encoded_mask(mask: np.ndarray) -> bytes:
+    """An `(H, W)` uint8 mask as an indexed PNG with the VOC palette."""
     image = Image.frombytes("P", (mask.shape[1], mask.shape[0]), mask.tobytes())
     image.putpalette(voc_palette())
-    write_atomically(mask_path(folder, image_id), lambda file: image.save(file, format="PNG"))
+    file = io.BytesIO()
+    image.save(file, format="PNG")
+    return file.getvalue()
 
 
 def read_mask(path: Path | str) -> np.ndarray:

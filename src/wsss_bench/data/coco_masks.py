@@ -13,6 +13,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import track
 
@@ -59,6 +60,11 @@ def _write(image_id: str) -> bytes:
     source, folder = _job
     mask = source.mask(image_id)
     write_mask(folder, image_id, mask)
+    return pixel_digest(image_id, mask)
+
+
+def pixel_digest(image_id: str, mask: np.ndarray) -> bytes:
+    """sha256 over the id and the pixels of a mask `(H, W)` uint8."""
     height, width = mask.shape
     return hashlib.sha256(f"{image_id} {height} {width}\n".encode() + mask.tobytes()).digest()
 
