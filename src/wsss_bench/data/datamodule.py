@@ -195,6 +195,8 @@ class WSSSDataModule(LightningDataModule):
             self.random_seed,
             self.epoch_length,
         )
+        if self.trainer is not None:  # loading processes draw the first keys before Lightning tells the epoch
+            sampler.set_epoch(self.trainer.current_epoch)
         return self._loader(dataset, sampler, self.global_batch_size // world_size)
 
     def teardown(self, stage: str) -> None:
