@@ -19,6 +19,7 @@ from wsss_bench.arguments import LineParser, add_matrix_arguments
 from wsss_bench.artifacts.disk import naming_full_disk
 from wsss_bench.artifacts.layout import LOG_FILE
 from wsss_bench.artifacts.stage_files import damaged_files, remove_stage, reopen, sweep
+from wsss_bench.bench.batches import check_batches
 from wsss_bench.bench.data_digests import look_at_data
 from wsss_bench.bench.launchers import Launcher, LocalLauncher, visible_gpus
 from wsss_bench.bench.progress import LiveReporter, PlainReporter
@@ -183,7 +184,9 @@ def check_stages_to_run(
 
     Raises:
         ValueError: all messages of all stages.
+        ConfigError: trainings whose batches the ranks cannot share.
     """
+    check_batches(stages, len(visible_gpus()))
     if stages:
         print("loading packages, checking the configurations (about 20 s) ...", flush=True)
         validate(distinct(stages), LocalLauncher(check_stages), depth, methods)

@@ -220,7 +220,9 @@ class COCO(Source):
         one, other = (self._splits[split][image_id] for split in splits)
         return (
             (one.height, one.width) == (other.height, other.width)
-            and np.array_equal(*(self._object_values(split, image_id) for split in splits))
+            and np.array_equal(
+                self._object_values(splits[0], image_id), self._object_values(splits[1], image_id)
+            )
             and np.array_equal(one.area, other.area)
             and np.array_equal(one.crowd, other.crowd)
         )
