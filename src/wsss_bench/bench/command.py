@@ -21,6 +21,7 @@ from wsss_bench.artifacts.layout import LOG_FILE
 from wsss_bench.artifacts.stage_files import damaged_files, remove_stage, reopen, sweep
 from wsss_bench.bench.batches import check_batches
 from wsss_bench.bench.data_digests import look_at_data
+from wsss_bench.bench.disk_space import check_space, size_of
 from wsss_bench.bench.launchers import Launcher, LocalLauncher, visible_gpus
 from wsss_bench.bench.progress import LiveReporter, PlainReporter
 from wsss_bench.bench.runner import Failure, Machine, Reporter, Runner, gpus_of, locked
@@ -84,7 +85,9 @@ def main(argv: list[str]) -> int:
         states = states_of(plan)
         renewed = stages_to_run_again(plan, options.again, states)
         print_plan(plan, options.runs, states, renewed)
-        check_stages_to_run(stages_to_run(plan, states, renewed), depth_of_dry_run(plan), methods_of(plan))
+        missing = stages_to_run(plan, states, renewed)
+        print_space(missing, options.runs)
+        check_stages_to_run(missing, depth_of_dry_run(plan), methods_of(plan))
         return 0
     return run_bench(plan, options.runs, options.jobs, again=options.again, stalled_minutes=options.stalled)
 
@@ -133,6 +136,7 @@ def run_bench(
             print_plan(plan, runs, states, renewed)
             missing = stages_to_run(plan, states, renewed)
             if missing:
+                print_space(missing, runs)
                 machine = find_machine(plan, jobs or plan.jobs)
                 if launcher is None:
                     launcher = LocalLauncher()
@@ -168,6 +172,12 @@ def stages_to_run(plan: Plan, states: Mapping[str, StageState], renewed: Sequenc
     return [
         stage for key, stage in plan.stages.items() if key in wanted or states[key].progress != "complete"
     ]
+
+
+def print_space(stages: Sequence[Stage], runs: Path) -> None:
+    """Print what the stages take on the disk; `ValueError` if it is more than is free."""
+    if stages:
+        print(f"note: {check_space(size_of(stages), runs)}", flush=True)
 
 
 def check_stages_to_run(
