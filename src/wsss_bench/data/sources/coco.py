@@ -164,8 +164,8 @@ class COCO(Source):
 
     def _pictures(self, split: str) -> list[Path]:
         folder = self.root / f"{split}{self.year}"
-        names = sorted(file_names(folder))
-        return [folder / name for name in names if not name.rpartition("/")[2].startswith(".")]
+        names = (name for name in file_names(folder) if not name.rpartition("/")[2].startswith("."))
+        return [folder / name for name in sorted(names)]
 
     def _json(self, kind: str, split: str) -> Path:
         return self._annotations / f"{kind}_{split}{self.year}.json"

@@ -70,7 +70,7 @@ class DigestCache:
     def digest(self, path: Path, compute: FileDigest) -> str:
         """`compute(path)`, `ABSENT` for a file that does not exist."""
         try:
-            stat = path.stat()
+            stat = os.stat(path)  # `Path.stat` takes half as long again
         except (FileNotFoundError, NotADirectoryError):
             return ABSENT
         if compute is by_size:
