@@ -115,6 +115,8 @@ WITHOUT_TORCH = [
     "wsss_bench.exchange.import_command",
     "wsss_bench.exchange.export_command",
     "wsss_bench.exchange.score",
+    "wsss_bench.stages.evaluate",
+    "wsss_bench.tracking",
 ]
 
 
