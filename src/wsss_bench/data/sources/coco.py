@@ -121,6 +121,12 @@ class COCO(Source):
     def image(self, image_id: str) -> np.ndarray:
         return read_image(self._picture(image_id).path)
 
+    def image_file(self, image_id: str) -> Path:
+        return self._picture(image_id).path
+
+    def mask_file(self, image_id: str) -> Path | None:
+        return None if self.masks is None else self.masks / f"{image_id}.png"
+
     def labels(self, image_id: str) -> np.ndarray:
         labels = np.zeros(len(self.class_names), np.float32)
         for item in self._picture(image_id).objects:
