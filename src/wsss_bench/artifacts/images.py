@@ -6,6 +6,7 @@ so that all sizes, score maps and masks are those of the upright image. Masks ha
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import IO
 
@@ -15,6 +16,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 EIGHT_BIT_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}
 
 
+JPEG_END = b"\xff\xd9"
 UPRIGHT = 1
 QUARTER_TURNS = (5, 6, 7, 8)
 """EXIF orientations that exchange height and width."""
@@ -67,9 +69,10 @@ def rgb_array(image: Image.Image, name: str) -> np.ndarray:
 
 
 def check_decodes(path: Path) -> int:
-    """Check that `read_image` takes a file to its end; a JPEG at a third of the cost.
+    """Check that `read_image` takes a file to its end; a JPEG at a tenth of the cost.
 
-    A JPEG is decoded at an eighth of its size, for which all of the file is read.
+    The decoder raises for the header of a JPEG and for an end that is missing, and forgives all between. A
+    JPEG with both is therefore read, but not decoded.
 
     Returns:
         The EXIF orientation of the image, 1 for one that is stored upright.
@@ -78,12 +81,11 @@ def check_decodes(path: Path) -> int:
         FileNotFoundError, Unreadable: as `read_image`.
     """
     try:
-        with Image.open(path) as image:
+        content = path.read_bytes()
+        with Image.open(BytesIO(content)) as image:
             orientation = _orientation(image)
-            if image.format in ("JPEG", "MPO"):
+            if image.format in ("JPEG", "MPO") and content.endswith(JPEG_END):
                 _require_eight_bits(image, str(path))
-                image.draft("L", (1, 1))
-                image.load()
                 return orientation
     except (OSError, SyntaxError, Image.DecompressionBombError):
         orientation = UPRIGHT

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from wsss_bench.arguments import LineParser
 from wsss_bench.data import check, coco_masks
+from wsss_bench.data.init import command as init
 from wsss_bench.mini.world.writer import SIZES, write_mini_world
 
 
@@ -27,6 +28,7 @@ def main(argv: list[str]) -> int:
     mini.add_argument("--processes", type=int, help="worker processes (default: one per core)")
     mini.set_defaults(run=_mini)
     check.register(commands)
+    init.register(commands)
     coco_masks.register(commands)
     arguments = parser.parse_args(argv)
     return arguments.run(arguments)

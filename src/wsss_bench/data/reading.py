@@ -99,7 +99,7 @@ def read(source: Source, image_id: str, wanted: Wanted) -> Reading:
     if image_id in wanted.masks and not reading.problems:
         mask = attempt("masks", lambda: source.mask(image_id))
         if mask is not None:
-            histogram = cv2.calcHist([mask], [0], None, [256], [0, 256])[:, 0]
+            histogram = cv2.calcHist([mask], [0], None, [256], [0, 256]).ravel()
             reading.shown = histogram[1 : len(source.class_names) + 1] > 0
     return reading
 

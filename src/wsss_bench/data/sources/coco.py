@@ -105,6 +105,12 @@ class COCO(Source):
                 "correct the annotations, or keep such images with `labelled_only: false`"
             )
         absent = [i for i in ids if pictures[i].path.relative_to(folder).as_posix() not in on_disk]
+        if len(absent) == len(ids):
+            raise ValueError(
+                f"none of the {len(ids)} images of {self._json('instances', split)} is in {folder}, first "
+                f"{pictures[absent[0]].path.relative_to(folder).as_posix()!r}; is it the json of another "
+                "split, or are its names relative to another folder?"
+            )
         if absent:
             raise ValueError(
                 f"{self._json('instances', split)} lists {len(absent)} of {len(ids)} images that are not in "
@@ -241,7 +247,12 @@ class COCO(Source):
         """
         expected = image_size(picture.path)
         if (picture.height, picture.width) != expected:
-            turned = " (height and width exchanged)" if (picture.width, picture.height) == expected else ""
+            turned = (
+                " (height and width exchanged: by the tool that wrote the json, or by the EXIF orientation "
+                "of the picture, which is applied)"
+                if (picture.width, picture.height) == expected
+                else ""
+            )
             raise ValueError(
                 f"{self._json('instances', split)} says that {picture.path.name!r} is "
                 f"{picture.height}x{picture.width} (height x width), the picture is "
@@ -280,7 +291,7 @@ def _same(one: Picture, other: Picture) -> bool:
 
 def _paint(picture: Picture) -> np.ndarray:
     """Paint crowds, then objects from the largest to the smallest; equal areas in order of annotation id."""
-    mask = np.zeros((picture.height, picture.width), np.uint8)
+    columns = np.zeros((picture.width, picture.height), np.uint8)  # the order that objects are decoded in
     for item in sorted(picture.objects, key=lambda item: (not item.crowd, -item.area)):
-        mask[decode(item.segmentation, picture.height, picture.width)] = item.value
-    return mask
+        columns[decode(item.segmentation, picture.height, picture.width).T] = item.value
+    return np.ascontiguousarray(columns.T)
