@@ -66,8 +66,8 @@ def _require_protocol(path: Path, raw: dict[str, Any]) -> None:
     lines = yaml.safe_dump({"protocol": example}, sort_keys=False, default_flow_style=None).rstrip()
     raise ConfigError(
         f"{path}: the block `protocol` {'lacks a key' if protocol else 'is missing'}; add it, with the "
-        "number of images of each split (docs/data.md explains each key; `wsss-bench data init` writes it for own "
-        f"images):\n{lines}"
+        "number of images of each split (docs/data.md explains each key; `wsss-bench data init` writes it "
+        f"for own images):\n{lines}"
     )
 
 
