@@ -51,8 +51,8 @@ new-method: install  ## write the files of a new method: make new-method NAME=fo
 data: install  ## make the mini world
 	@$(BIN)/wsss-bench data mini --root $(WSSS_DATA)/mini
 
-data-check: install  ## check a data set: make data-check DATA=configs/data/voc.yaml
-	@$(BIN)/wsss-bench data check --config $(or $(DATA),configs/data/mini.yaml)
+data-check: install  ## check a data set: make data-check DATA=voc
+	@$(BIN)/wsss-bench data check --config $(or $(DATA),mini)
 
 check: install  ## linter, types and the fast tests: a minute or two, before every commit
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint fast

@@ -90,9 +90,11 @@ def print_findings(findings: Findings, class_names: tuple[str, ...]) -> None:
 def _lines(findings: Findings, has_classes: bool) -> Iterator[str]:
     """Notes, then the problems of each part."""
     if findings.turned:
+        one = len(findings.turned) == 1
         yield (
-            f"{len(findings.turned)} images are turned by the orientation in their header (EXIF), "
-            f"{_some(findings.turned)}; their masks have to show the upright image"
+            f"{'1 image is' if one else f'{len(findings.turned)} images are'} turned by the orientation in "
+            f"{'its' if one else 'their'} header (EXIF), {_some(findings.turned)}; masks have to show the "
+            "upright image"
         )
     if findings.disagree:
         yield (
@@ -107,6 +109,7 @@ def _lines(findings: Findings, has_classes: bool) -> Iterator[str]:
             f"masks that only full supervision needs: {len(findings.full_supervision)} problems (all other "
             "methods run without these masks)",
             findings.full_supervision,
+            shown=1,
         )
     for part, sentences in findings.by_part.items():
         number = f"{len(sentences)} problem{'s' if len(sentences) > 1 else ''}"
@@ -115,10 +118,10 @@ def _lines(findings: Findings, has_classes: bool) -> Iterator[str]:
     yield "no problems" if not total else f"{total} problem{'s' if total > 1 else ''} in all"
 
 
-def _listed(heading: str, sentences: list[str]) -> Iterator[str]:
-    more = len(sentences) - SHOWN
-    yield f"{heading}{f'; the first {SHOWN}, --json FILE writes all' if more > 0 else ''}:"
-    yield from (f"- {sentence}" for sentence in sentences[:SHOWN])
+def _listed(heading: str, sentences: list[str], shown: int = SHOWN) -> Iterator[str]:
+    first = f"; the first {shown}, --json FILE writes all" if len(sentences) > shown else ""
+    yield f"{heading}{first}:"
+    yield from (f"- {sentence}" for sentence in sentences[:shown])
 
 
 def _some(image_ids: list[str]) -> str:

@@ -63,11 +63,11 @@ def _require_protocol(path: Path, raw: dict[str, Any]) -> None:
         "eval_splits": ["val"],
         "counts": {"train": "N", "val": "N"},
     } | (protocol or {})
-    lines = yaml.safe_dump({"protocol": example}, sort_keys=False, default_flow_style=None).rstrip()
+    block = yaml.safe_dump(example, sort_keys=False, default_flow_style=True, width=10_000).rstrip()
     raise ConfigError(
         f"{path}: the block `protocol` {'lacks a key' if protocol else 'is missing'}; add it, with the "
         "number of images of each split (docs/data.md explains each key; `wsss-bench data init` writes it "
-        f"for own images):\n{lines}"
+        f"for own images): protocol: {block}"
     )
 
 

@@ -153,7 +153,7 @@ def _counts(splits: Sequence[str]) -> dict[str, int]:
 def _unscored(rows: Sequence[TableRow], splits: Sequence[str], masked: set[str]) -> list[str]:
     """The splits without any mask."""
     scored = {split for row, split in zip(rows, splits, strict=True) if image_id(row.image) in masked}
-    return [split for split in dict.fromkeys(splits) if split not in scored]
+    return [split for split in _counts(splits) if split not in scored]
 
 
 def _try_out(source: dict[str, Any], own: dict[str, str]) -> None:

@@ -105,17 +105,11 @@ class COCO(Source):
                 "correct the annotations, or keep such images with `labelled_only: false`"
             )
         absent = [i for i in ids if pictures[i].path.relative_to(folder).as_posix() not in on_disk]
-        if len(absent) == len(ids):
-            raise ValueError(
-                f"none of the {len(ids)} images of {self._json('instances', split)} is in {folder}, first "
-                f"{pictures[absent[0]].path.relative_to(folder).as_posix()!r}; is it the json of another "
-                "split, or are its names relative to another folder?"
-            )
         if absent:
+            remedy = "complete the images" if len(absent) < len(ids) else "is it the json of another split?"
             raise ValueError(
                 f"{self._json('instances', split)} lists {len(absent)} of {len(ids)} images that are not in "
-                f"{folder}, first {pictures[absent[0]].path.relative_to(folder).as_posix()!r}; complete "
-                "the images"
+                f"{folder}, first {pictures[absent[0]].path.relative_to(folder).as_posix()!r}; {remedy}"
             )
         for image_id in ids[:: max(1, len(ids) // CHECKED_SIZES)]:
             try:
@@ -247,17 +241,13 @@ class COCO(Source):
         """
         expected = image_size(picture.path)
         if (picture.height, picture.width) != expected:
-            turned = (
-                " (height and width exchanged: by the tool that wrote the json, or by the EXIF orientation "
-                "of the picture, which is applied)"
-                if (picture.width, picture.height) == expected
-                else ""
-            )
+            turned = " (height and width exchanged)" if (picture.width, picture.height) == expected else ""
             raise ValueError(
                 f"{self._json('instances', split)} says that {picture.path.name!r} is "
                 f"{picture.height}x{picture.width} (height x width), the picture is "
                 f"{expected[0]}x{expected[1]}"
-                f"{turned}; correct the json, or use the pictures that were annotated"
+                f"{turned}; correct the json, or use the pictures that were annotated (their EXIF "
+                "orientation is applied)"
             )
 
     def _read_captions(self, split: str) -> dict[str, list[str]]:
