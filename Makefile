@@ -54,8 +54,8 @@ data: install  ## make the mini world
 prepare: install  ## a data set from its official archives: make prepare DATA=voc ARCHIVES=DIR [ARGS=--download]
 	@$(BIN)/wsss-bench data $(DATA) --archives '$(ARCHIVES)' --root $(WSSS_DATA) $(ARGS)
 
-data-check: install  ## check a data set: make data-check DATA=configs/data/voc.yaml
-	@$(BIN)/wsss-bench data check --config $(or $(DATA),configs/data/mini.yaml)
+data-check: install  ## check a data set: make data-check DATA=voc
+	@$(BIN)/wsss-bench data check --config $(or $(DATA),mini)
 
 check: install  ## linter, types and the fast tests: a minute or two, before every commit
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint fast

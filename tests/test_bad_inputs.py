@@ -690,3 +690,18 @@ def test_a_bad_input_is_answered_in_one_line_and_nothing_is_written(case, place,
     assert not list(place.root.glob("out/**/stage.json"))
     assert not list(place.root.glob("out/*/*.*"))
     assert not (place.root / "runs").exists()
+
+
+def test_masks_of_full_supervision_are_missed_before_anything_runs(place, capsys):
+    for path in (place.voc / "SegmentationClass").glob("train_*.png"):
+        path.unlink()
+    arguments = place.bench(
+        method__model__class_path="wsss_bench.methods.supervised.Supervised",
+        method__data__view="mask",
+        method__bench={"pipeline": "upper_bound", "supervision": "mask", "backbone": "R10"},
+        experiment__refiners=[],
+    )
+    text = answer(arguments, capsys)
+    assert "train cam-toy-s0: 10 of 10 masks of split 'train' do not exist, first " in text
+    assert "evaluate" not in text  # the masks of val are there
+    assert not (place.root / "runs").exists()

@@ -18,7 +18,7 @@ from wsss_bench.shipped import with_shipped_configs
 from wsss_bench.stage_help import short_help
 
 COMMANDS = {
-    "data": ("wsss_bench.data.command", "make the mini world, or check a data set"),
+    "data": ("wsss_bench.data.command", "make, check or configure a data set"),
     "pretrain": ("wsss_bench.mini.weights.command", "make the weights of the mini world again"),
     "fit": ("wsss_bench.stages.fit", "train a method"),
     "predict": ("wsss_bench.stages.predict", "write seeds or masks of a split, or of an --image"),

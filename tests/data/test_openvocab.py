@@ -226,4 +226,4 @@ def test_check_of_every_shipped_config_on_a_tree_as_documented(name, tmp_path, m
     monkeypatch.setenv("WSSS_DATA", str(tmp_path / "disk"))
     assert main(["check", "--config", str(CONFIGS / f"{name}.yaml")]) == 1
     printed = capsys.readouterr().out
-    assert re.search(r"1 problems:\n- split '(val|test)' has \d images, the protocol expects \d+\n", printed)
+    assert re.search(r"1 problem:\n- split '(val|test)' has \d images, the protocol expects \d+\n", printed)

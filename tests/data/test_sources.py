@@ -8,9 +8,11 @@ from PIL import Image
 
 from wsss_bench import vocabulary
 from wsss_bench.artifacts.files import write_mask
+from wsss_bench.data.check import load_source
 from wsss_bench.data.coco_masks import write_masks
 from wsss_bench.data.sources.base import expand_root
 from wsss_bench.data.sources.coco import COCO
+from wsss_bench.data.sources.files import DigestCache, listing_files
 from wsss_bench.data.sources.folder import Folder
 from wsss_bench.data.sources.voc import VOC
 
@@ -93,6 +95,31 @@ def test_voc_reads_masks_from_the_folder_that_is_asked_for(voc_root):
     assert VOC(voc_root, "mini", masks="SegmentationClassAug").mask("train_0").min() == 2
     with pytest.raises(FileNotFoundError, match=r"has no mask .*SegmentationClassAug.train_1\.png"):
         VOC(voc_root, "mini", masks="SegmentationClassAug").mask("train_1")
+
+
+def test_voc_masks_by_split_come_from_the_first_list_that_names_the_image(voc_root):
+    folders = {"train": "SegmentationClass", "val": "SegmentationClass", "train_aug": "SegmentationClassAug"}
+    lists = voc_root / "ImageSets" / "Segmentation"
+    lists.joinpath("train.txt").write_text("train_0\ntrain_1\n")
+    for k in (0, 2):
+        write_mask(voc_root / "SegmentationClassAug", f"train_{k}", np.full((40, 56), 2, np.uint8))
+    source = VOC(voc_root, "mini", masks=folders)
+    assert set(np.unique(source.mask("train_0"))) == {0, 1, 5, 255}
+    assert source.mask("train_2").min() == 2
+    assert source.mask_file("val_0") == voc_root / "SegmentationClass" / "val_0.png"
+    (voc_root / "SegmentationClass" / "train_0.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"no mask .*SegmentationClass.train_0\.png"):  # not SBD's
+        source.mask("train_0")
+    with pytest.raises(ValueError, match=r"'other' .*in none of the splits train, val, train_aug"):
+        source.mask("other")
+
+
+def test_voc_images_of_cameras_may_have_upper_case_suffixes(voc_root):
+    (voc_root / "JPEGImages" / "val_0.jpg").rename(voc_root / "JPEGImages" / "val_0.JPG")
+    source = VOC(voc_root, vocabulary="mini")
+    assert source.ids("val")[0] == "val_0"
+    assert source.image("val_0").shape == (40, 56, 3)
+    assert source.files("val", "images")[0].paths[0].name == "val_0.JPG"
 
 
 def test_voc_split_with_an_absent_image_names_list_and_id(voc_root):
@@ -232,6 +259,13 @@ def test_coco_missing_split_and_missing_image(coco_root):
         COCO(coco_root, vocabulary="mini").ids("val")
 
 
+def test_coco_json_of_another_split_is_said_so(coco_root):
+    for picture in (coco_root / "train2014").iterdir():
+        picture.rename(picture.with_name(f"x{picture.name}"))
+    with pytest.raises(ValueError, match=r"lists 1 of 1 images .*is it the json of another split"):
+        COCO(coco_root, vocabulary="mini").ids("train")
+
+
 def test_prepared_coco_masks_equal_the_decoded_ones(coco_root, tmp_path):
     decoded = COCO(coco_root, vocabulary="mini")
     digest = write_masks(decoded, "train", tmp_path / "masks", processes=1)
@@ -273,6 +307,8 @@ def test_folder_without_a_split_column_is_all_training(folder_root):
     [
         ("image,classes\ngrey.png,cta\n", r"line 2: unknown class 'cta' \(nearest known names: cat\)"),
         ("image,classes\ngrey.png,cat\nnone.png,cat\n", r"line 3: no image 'none\.png'"),
+        ("image,classes\nGrey.PNG,cat\n", r"line 2: no image 'Grey\.PNG' .*; there is 'grey\.png'"),
+        ("image,classes\none.bmp,cat\n", r"line 2: no image 'one\.bmp' .*; there is 'deep/one\.bmp'"),
         ("image,classes\ngrey.png,cat\ngrey.png,dog\n", r"line 3: a second row or file for image 'grey'"),
         ("picture,label\ngrey.png,cat\n", r"has the columns \['picture', 'label'\]; expected image,classes"),
     ],
@@ -281,6 +317,31 @@ def test_folder_rejects_a_bad_table(folder_root, table, message):
     (folder_root / "labels.csv").write_text(table)
     with pytest.raises(ValueError, match=message):
         Folder(folder_root)
+
+
+def test_folder_reads_masks_of_objects_painted_as_255(folder_root):
+    write_mask(folder_root / "masks", "grey", np.eye(20, 24, dtype=np.uint8) * 255)
+    assert Folder(folder_root, masks="masks", mask_values={255: 1, 0: 255}).mask("grey")[0, :2].tolist() == [
+        1,
+        255,
+    ]
+    config = {"root": str(folder_root), "masks": "masks", "mask_values": {"255": 1}}  # as a plan has it
+    source = load_source({"class_path": "wsss_bench.data.sources.folder.Folder", "init_args": config})
+    assert source.mask("grey").sum() == 20
+    with pytest.raises(ValueError, match=r"mask_values \(256: 1\)"):
+        Folder(folder_root, masks="masks", mask_values={256: 1})
+    with pytest.raises(ValueError, match=r"holds the values \[7\]"):
+        Folder(folder_root, masks="masks", mask_values={255: 7}).mask("grey")
+
+
+def test_folder_takes_its_parts_from_anywhere(folder_root, tmp_path, monkeypatch):
+    monkeypatch.setenv("PICTURES", str(folder_root))
+    (tmp_path / "configs").mkdir()
+    (folder_root / "classes.txt").rename(tmp_path / "configs" / "classes.txt")
+    source = Folder(tmp_path / "configs", images="${PICTURES}/images", labels=str(folder_root / "labels.csv"))
+    assert source.image("grey").shape == (20, 24, 3)
+    names = listing_files(source.files("train", "lists"), DigestCache())
+    assert names.keys() == {"labels.csv", "classes.txt"}  # where they are does not count
 
 
 def test_folder_without_masks_says_what_to_set(folder_root):

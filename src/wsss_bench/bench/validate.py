@@ -13,10 +13,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
+from wsss_bench.artifacts.data_reads import DataRead, data_reads
 from wsss_bench.artifacts.files import read_json, write_json
 from wsss_bench.artifacts.layout import LOG_FILE
 from wsss_bench.bench.launchers import Job, Launcher
 from wsss_bench.bench.runner import tail
+from wsss_bench.data.check import load_source
+from wsss_bench.data.truth import require_masks
 from wsss_bench.errors import explain
 from wsss_bench.plan.plan import Plan, Stage
 
@@ -37,7 +40,7 @@ def check_stages(arguments: list[str]) -> int:
     from wsss_bench.stages.hub_weights import missing_weights
 
     stages = read_json(arguments[0])
-    try_out = TryOut()
+    try_out, masks = TryOut(), _Masks()
     complaints = (
         _complaints(stages, lambda stage: check(stage["command"], stage["config"]))
         or _complaints(
@@ -45,6 +48,7 @@ def check_stages(arguments: list[str]) -> int:
             lambda stage: check_class(stage["config"], **stage["method"]),
         )
         or _for_stages((sentence, s["name"]) for s in stages for sentence in missing_weights(s["config"]))
+        or _complaints(stages, masks.check)
         or _complaints(
             [stage for stage in stages if _can_be_built(stage)],
             lambda stage: try_out(stage["command"], stage["config"]),
@@ -89,8 +93,6 @@ def _can_be_built(stage: dict[str, Any]) -> bool:
     """Whether what a stage needs is built: not before its data are made, where `depth` leaves this open."""
     if stage["depth"] != "build if there is data":
         return bool(stage["depth"] == "build")
-    from wsss_bench.data.check import load_source
-
     try:
         load_source(source_of(stage["config"]))
     except Exception as error:  # of the source's own code; the parser wraps it
@@ -99,6 +101,40 @@ def _can_be_built(stage: dict[str, Any]) -> bool:
             cause = cause.__cause__
         return not isinstance(cause, FileNotFoundError)
     return True
+
+
+class _Masks:
+    """Checks that the masks exist that stages read; also where what a stage needs cannot be built.
+
+    Each split is looked at once, for all stages that read its masks.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[DataRead, str] = {}
+
+    def check(self, stage: dict[str, Any]) -> None:
+        """Raise `ValueError` for a stage whose masks cannot be used."""
+        config = stage["config"]
+        if not isinstance(config.get("data", {}).get("view", ""), str):
+            return  # only the code of an own view knows what it reads
+        for read in data_reads(stage["command"], config):
+            if read.part == "masks":
+                if read not in self._found:
+                    self._found[read] = self._look(read)
+                if self._found[read]:
+                    raise ValueError(self._found[read])
+
+    def _look(self, read: DataRead) -> str:
+        try:
+            source = load_source(json.loads(read.source))
+            ids = source.ids(read.split)
+        except Exception:  # of the source's own code: what is built next says so, if the data should exist
+            return ""
+        try:
+            require_masks(source, ids, read.split)
+        except (OSError, ValueError) as error:
+            return explain(error) or str(error)
+        return ""
 
 
 def methods_of(plan: Plan) -> dict[str, dict[str, Any]]:

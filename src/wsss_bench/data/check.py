@@ -1,16 +1,15 @@
 """`wsss-bench data check`: compares a data set on disk with its protocol.
 
-It reads every image, its labels and every scored mask once, and lists all problems instead of stopping at the
-first.
+It reads every image, its labels and every mask that a stage may read once, and lists all problems instead of
+stopping at the first.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,16 @@ import jsonargparse
 import numpy as np
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
+from wsss_bench.artifacts.files import write_json
+from wsss_bench.data.findings import Findings, as_json, print_findings
 from wsss_bench.data.occurrence import Occurrence
+from wsss_bench.data.reading import Reading, Wanted, read_all
 from wsss_bench.data.sources.base import Source
 from wsss_bench.own_modules import import_classes
 from wsss_bench.plan.config_folder import DATA, read_data_file
+from wsss_bench.plan.plan import Plan
+from wsss_bench.plan.planner import make_plan
 from wsss_bench.plan.search_path import find_config
 from wsss_bench.plan.yaml_files import read_yaml
 from wsss_bench.short_names import with_full_paths
@@ -32,71 +35,60 @@ CHECKED_PAIRS = 10_000
 """Maximal number of image-text pairs that are read, evenly spaced over the split."""
 
 
-@dataclass
-class Findings:
-    """Result of a check.
-
-    Attributes:
-        problems: What has to be corrected, one sentence each.
-        counts: Number of images of each split.
-        histogram: `(C,)` number of images with each class, of each split, by their labels; by their masks for
-            a data set that is only scored on.
-        unlabelled: Number of images without any label, of each split.
-        disagree: Images of scored splits whose mask has a class that their labels do not have. VOC has none;
-            own annotation that was made in two passes often has some. The benchmark accepts them, but they
-            are noise in the supervision.
-        left_out: Entries of image-text data that are not a pair, and why. Web data always have some. Of COCO:
-            categories outside the vocabulary and objects without pixels.
-    """
-
-    problems: list[str] = field(default_factory=list)
-    counts: dict[str, int] = field(default_factory=dict)
-    histogram: dict[str, np.ndarray] = field(default_factory=dict)
-    unlabelled: dict[str, int] = field(default_factory=dict)
-    disagree: list[str] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
-
-
-def check(source: Source, protocol: dict[str, Any], train_split: str) -> Findings:
+def check(
+    source: Source, protocol: dict[str, Any], train_split: str, full_supervision: bool = False
+) -> Findings:
     """Check a source against the `protocol` section of its config.
 
     Args:
         source: The data set.
         protocol: `eval_splits`, `counts` and, unless the data set is only scored on, `train_split`.
         train_split: Split that methods are trained on, if there is one.
+        full_supervision: Whether the masks of training images that are not scored are needed, too: what is
+            wrong with them is a problem then, and else only told.
     """
     findings = Findings()
     trained = [train_split, protocol["train_split"]] if protocol.get("train_split") else []
-    scored = [*trained[1:], *protocol["eval_splits"]]
+    scored = [
+        split
+        for split in (*trained[1:], *protocol["eval_splits"])
+        if split not in protocol.get("unscored", ())
+    ]
     splits = {}
-    for split in dict.fromkeys([*trained, *scored, *protocol["counts"]]):
+    for split in dict.fromkeys([*trained, *protocol["eval_splits"], *protocol["counts"]]):
         try:
             splits[split] = source.ids(split)
         except (ValueError, OSError) as error:  # noqa: PERF203 (a handful of splits)
-            findings.problems.append(str(error))
+            findings.add("lists", str(error))
     findings.counts = {split: len(ids) for split, ids in splits.items()}
-    findings.problems.extend(_wrong_counts(findings.counts, protocol["counts"]))
+    findings.add("lists", *_wrong_counts(findings.counts, protocol["counts"]))
     if trained:
-        findings.problems.extend(_wrong_overlaps(splits, train_split, protocol))
+        findings.add("lists", *_wrong_overlaps(splits, train_split, protocol))
 
-    with_mask = {image_id for split in scored for image_id in splits.get(split, ())}
+    scored_ids = {image_id for split in scored for image_id in splits.get(split, ())}
+    learnt_ids = set(splits.get(train_split, ())) if trained else set()
     every = sorted({image_id for ids in splits.values() for image_id in ids})
-    readings: dict[str, _Reading] = {}
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding releases the interpreter lock
-        reads = pool.map(
-            lambda image_id: _read(source, image_id, bool(trained), image_id in with_mask), every
-        )
-        progress = track(reads, "checking images", total=len(every), console=Console(stderr=True))
-        for image_id, reading in zip(every, progress, strict=True):
-            readings[image_id] = reading
-            findings.problems.extend(reading.problems)
+    readings: dict[str, Reading] = {}
+    reads = read_all(source, every, Wanted(bool(trained), scored_ids | learnt_ids))
+    progress = track(reads, "checking images", total=len(every), console=Console(stderr=True))
+    for image_id, reading in zip(every, progress, strict=True):
+        only_learnt = image_id not in scored_ids and not full_supervision
+        readings[image_id] = reading
+        for part, sentence in reading.problems.items():
+            if part == "masks" and only_learnt:
+                findings.full_supervision.append(sentence)
+            else:
+                findings.add(part, sentence)
     for split, ids in splits.items():
         occurrence = Occurrence.of([(readings[i].label, readings[i].shown) for i in ids], source.class_names)
         findings.histogram[split] = occurrence.labelled if trained else occurrence.shown
         findings.unlabelled[split] = occurrence.unlabelled
-        findings.problems.extend(
-            f"split {split!r}: {sentence}" for sentence in occurrence.problems(bool(trained))
-        )
+        sentences = [f"split {split!r}: {sentence}" for sentence in occurrence.problems(bool(trained))]
+        if split == train_split and not full_supervision and split not in scored:
+            findings.full_supervision += sentences
+        else:
+            findings.add("classes", *sentences)
+    findings.turned = [image_id for image_id in every if readings[image_id].turned]
     findings.disagree = [image_id for image_id in every if readings[image_id].disagrees]
     findings.left_out = list(getattr(source, "left_out", ()))
     return findings
@@ -107,7 +99,7 @@ def check_pairs(source: Source, protocol: dict[str, Any], train_split: str) -> F
     findings = Findings()
     ids = source.ids(train_split)
     findings.counts = {train_split: len(ids)}
-    findings.problems.extend(_wrong_counts(findings.counts, protocol["counts"]))
+    findings.add("lists", *_wrong_counts(findings.counts, protocol["counts"]))
     findings.left_out = list(getattr(source, "left_out", ()))
     positions = np.unique(np.linspace(0, len(ids) - 1, min(len(ids), CHECKED_PAIRS)).astype(int))
     for position in track(positions, "reading pairs", console=Console(stderr=True)):
@@ -115,7 +107,7 @@ def check_pairs(source: Source, protocol: dict[str, Any], train_split: str) -> F
             source.image(ids[int(position)])
             source.captions(ids[int(position)])
         except (ValueError, OSError) as error:  # noqa: PERF203 (the reads cost far more)
-            findings.problems.append(str(error))
+            findings.add("pairs", str(error))
     return findings
 
 
@@ -139,64 +131,57 @@ def _wrong_overlaps(
             yield f"splits {train_split!r} and {split!r} share {len(shared)} images, such as {min(shared)!r}"
 
 
-@dataclass
-class _Reading:
-    """What was found in one image."""
-
-    label: np.ndarray | None = None  # (C,) by its label
-    shown: np.ndarray | None = None  # (C,) bool: whether its mask shows the class
-    problems: list[str] = field(default_factory=list)
-
-    @property
-    def disagrees(self) -> bool:
-        """Whether the mask shows a class that the label does not have."""
-        return (
-            self.label is not None and self.shown is not None and bool((self.shown & (self.label == 0)).any())
-        )
-
-
-def _read(source: Source, image_id: str, with_labels: bool, with_mask: bool) -> _Reading:
-    """Read the image, and its labels and mask where the data set has them."""
-    reading = _Reading()
-
-    def attempt(read: Callable[[str], np.ndarray]) -> np.ndarray | None:
-        try:
-            return read(image_id)
-        except (ValueError, OSError) as error:
-            reading.problems.append(str(error))
-            return None
-
-    attempt(source.image)
-    if with_labels:
-        reading.label = attempt(source.labels)
-    if with_mask and not reading.problems:
-        mask = attempt(source.mask)
-        if mask is not None:
-            reading.shown = np.isin(np.arange(1, len(source.class_names) + 1), mask)
-    return reading
-
-
 def register(commands: Any) -> None:
     """Add the command to the sub-commands of `wsss-bench data`."""
     parser = commands.add_parser("check", help="compare a data set on disk with its config")
-    parser.add_argument(
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
         "--config",
         type=Path,
-        required=True,
         help="such as configs/data/voc.yaml; or a name: voc",
     )
+    what.add_argument(
+        "--experiment",
+        type=Path,
+        help="path or name of an experiment: all its data sets, with the masks that its stages read",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all findings to this file, too")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the findings; 1 if there are problems."""
-    file = find_config(DATA, arguments.config)
-    config = read_data_file(file, with_full_paths(read_yaml(file), f"{file}: "))
-    source = load_source(config.source)
-    scored = config.protocol.eval_splits
-    findings = (check if scored else check_pairs)(source, asdict(config.protocol), config.training_split)
-    print_findings(findings, source.class_names)
-    return 1 if findings.problems else 0
+    if arguments.config is not None:
+        file = find_config(DATA, arguments.config)
+        config = read_data_file(file, with_full_paths(read_yaml(file), f"{file}: "))
+        sets, learns_from = {file.stem: config}, set()
+    else:
+        plan = make_plan(arguments.experiment, Path("runs"))
+        sets, learns_from = plan.datasets, set(_fully_supervised(plan))
+    written = {}
+    sound = True
+    for name, data in sets.items():
+        source = load_source(data.source)
+        if data.protocol.eval_splits:
+            findings = check(source, asdict(data.protocol), data.training_split, name in learns_from)
+        else:
+            findings = check_pairs(source, asdict(data.protocol), data.training_split)
+        if len(sets) > 1:
+            print(f"{name}:")
+        print_findings(findings, source.class_names)
+        written[name] = as_json(findings, source.class_names)
+        sound = sound and not findings.problems
+    if arguments.json is not None:
+        write_json(arguments.json, written)
+    return 0 if sound else 1
+
+
+def _fully_supervised(plan: Plan) -> Iterator[str]:
+    """The data sets on whose masks a stage trains."""
+    masks = {(read.source, read.split) for read in plan.data if read.part == "masks"}
+    for name, data in plan.datasets.items():
+        if (json.dumps(data.source, sort_keys=True), data.training_split) in masks:
+            yield name
 
 
 def load_source(config: dict[str, Any]) -> Source:
@@ -205,32 +190,3 @@ def load_source(config: dict[str, Any]) -> Source:
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Source, "source")
     return parser.instantiate(parser.parse_object({"source": config})).source
-
-
-def print_findings(findings: Findings, class_names: tuple[str, ...]) -> None:
-    """Print counts and class histogram as a table, then the problems."""
-    table = Table("images with", *findings.counts)
-    table.add_row("anything", *(str(count) for count in findings.counts.values()))
-    for c, name in enumerate(class_names):
-        table.add_row(name, *(str(row[c]) for row in findings.histogram.values()))
-    if findings.unlabelled:
-        table.add_row("no label", *(str(count) for count in findings.unlabelled.values()))
-    console = Console(emoji=False)
-    console.print(table)
-    if findings.disagree:
-        console.print(
-            f"{len(findings.disagree)} masks show a class that the image's label lacks: "
-            f"{', '.join(findings.disagree[:5])} ...",
-            highlight=False,
-        )
-    if findings.left_out:
-        what = "are not used as they stand" if class_names else "are no pair of an image and a text"
-        console.print(f"{len(findings.left_out)} entries of the data {what}:")
-        for sentence in findings.left_out:
-            console.print(f"- {sentence}", highlight=False, markup=False, soft_wrap=True)
-    if findings.problems:
-        console.print(f"{len(findings.problems)} problems:")
-        for problem in findings.problems:
-            console.print(f"- {problem}", highlight=False, markup=False, soft_wrap=True)
-    else:
-        console.print("no problems")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from wsss_bench.arguments import LineParser
 from wsss_bench.data import check, coco_masks
+from wsss_bench.data.init import command as init
 from wsss_bench.data.prepare import command as prepare
 from wsss_bench.mini.world.writer import SIZES, write_mini_world
 
@@ -29,6 +30,7 @@ def main(argv: list[str]) -> int:
     mini.set_defaults(run=_mini)
     prepare.register(commands)
     check.register(commands)
+    init.register(commands)
     coco_masks.register(commands)
     arguments = parser.parse_args(argv)
     return arguments.run(arguments)

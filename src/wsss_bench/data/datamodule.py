@@ -20,6 +20,7 @@ from wsss_bench.data.sources.base import Source
 from wsss_bench.data.sources.class_lists import check_class_names
 from wsss_bench.data.sources.combined import CombinedSource, ExtraImages
 from wsss_bench.data.transforms import OwnTransform, TransformConfig, build_transform
+from wsss_bench.data.truth import require_masks
 from wsss_bench.data.views import (
     CaptionView,
     InferenceView,
@@ -119,8 +120,8 @@ class WSSSDataModule(LightningDataModule):
     def check_training(self, ranks: int, validates: bool) -> None:
         """Check before a training that ranks can share its batches, and that its data can be read.
 
-        The first image is read, and its labels, mask or captions; with an own view or transform, the first
-        item.
+        The first image is read, and its labels or captions; with an own view or transform, the first item.
+        Masks must all exist.
 
         Args:
             ranks: Number of processes.
@@ -138,7 +139,7 @@ class WSSSDataModule(LightningDataModule):
         if own and (self.masks is None or Path(self.masks).is_dir()):  # they may be planned, but not made
             check_item(self._train_view)
         elif self.view == "mask" and self.masks is None:
-            self.source.mask(ids[0])
+            require_masks(self.source, ids, self.train_split)
         elif self.view == "caption":
             self.source.captions(ids[0])
         elif self.view != "mask":

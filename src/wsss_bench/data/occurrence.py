@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wsss_bench.data.truth import no_class_shown
+
 FEW = 5
 """Images with a class that no mask shows: fewer may be small or hidden objects."""
 
@@ -68,10 +70,7 @@ class Occurrence:
         if not self.masks:
             return
         if not self.shown.any():
-            yield (
-                f"none of {self.masks} masks shows any class, so that every prediction of background scores "
-                "100; a mask holds 1..C for the classes, and 255 is ignored"
-            )
+            yield no_class_shown(self.masks)
             return
         if not with_labels:
             return
@@ -84,5 +83,6 @@ class Occurrence:
         if 2 * self.disagree > self.masks:
             yield (
                 f"{self.disagree} of {self.masks} masks show a class that the label of the image lacks; is "
-                "the list of classes in the order of the mask values?"
+                "the list of classes in the order of the mask values, and do the masks show classes, not "
+                "instances (SegmentationObject)?"
             )

@@ -170,6 +170,7 @@ class Protocol:
         crf: The CRF setting of the data set.
         prepare: Arguments of the `wsss-bench` command that makes the data; empty for data that the user
             downloads.
+        unscored: Splits without masks: what is made of their images gets no score, and the table says so.
         overlay: Data set whose overlays apply to this one; its own if empty.
     """
 
@@ -181,6 +182,7 @@ class Protocol:
     scales: list[float] = field(default_factory=lambda: [0.75, 1.0, 1.25])
     crf: dict[str, Any] = field(default_factory=dict)
     prepare: list[str] = field(default_factory=list)
+    unscored: list[str] = field(default_factory=list)
     overlay: str = ""
 
     def __post_init__(self) -> None:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from wsss_bench.plan.config import ClassSpec, DataFile, MethodFile, RefinerFile, SegmenterFile, TrainerFile
 from wsss_bench.plan.schema import ConfigError, nearest, read_as
 from wsss_bench.plan.yaml_files import merge
@@ -33,6 +35,7 @@ def read_data_file(path: Path, raw: dict[str, Any]) -> DataFile:
         path: The file, for messages.
         raw: What it holds.
     """
+    _require_protocol(path, raw)
     content = read_as(DataFile, raw, path)
     read_as(ClassSpec, content.data.get("source"), path, "data.source")
     for split in (content.protocol.train_split, *content.protocol.eval_splits):
@@ -41,6 +44,31 @@ def read_data_file(path: Path, raw: dict[str, Any]) -> DataFile:
                 f"{path}: protocol.counts: no count for split {split!r}; add the number of its images"
             )
     return content
+
+
+def _require_protocol(path: Path, raw: dict[str, Any]) -> None:
+    """Refuse a data set without its protocol, or without a required key of it, and show what to write.
+
+    Raises:
+        ConfigError: as `read_data_file`.
+    """
+    protocol = raw.get("protocol")
+    if isinstance(protocol, dict) and {"dataset", "counts"} <= protocol.keys():
+        return
+    if protocol is not None and not isinstance(protocol, dict):
+        return  # of a wrong type, as any other key may be
+    example = {
+        "dataset": path.stem,
+        "train_split": "train",
+        "eval_splits": ["val"],
+        "counts": {"train": "N", "val": "N"},
+    } | (protocol or {})
+    block = yaml.safe_dump(example, sort_keys=False, default_flow_style=True, width=10_000).rstrip()
+    raise ConfigError(
+        f"{path}: the block `protocol` {'lacks a key' if protocol else 'is missing'}; add it, with the "
+        "number of images of each split (docs/data.md explains each key; `wsss-bench data init` writes it "
+        f"for own images): protocol: {block}"
+    )
 
 
 @dataclass(frozen=True)

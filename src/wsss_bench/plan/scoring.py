@@ -8,10 +8,15 @@ from wsss_bench.plan.plan import ScoredProduct, Stage
 from wsss_bench.plan.stage_configs import CellConfigs
 from wsss_bench.plan.stage_table import StageTable
 
+NO_MASKS = "no masks"
+"""Why a product of a split without masks (`protocol.unscored`) has no score."""
+
 
 def score_seeds(table: StageTable, configs: CellConfigs, seeds: Stage) -> ScoredProduct:
     """Score the seeds of the training split under the fixed, the held-out and the oracle threshold."""
     protocol = configs.protocol
+    if protocol.train_split in protocol.unscored:
+        return ScoredProduct(configs.cell, "seed", protocol.train_split, None, None, NO_MASKS)
     config = {
         **_scored_images(configs, protocol.train_split, "seed"),
         "seeds": str(seeds.path),
@@ -39,6 +44,8 @@ def score_pseudo_masks(
         extra: What the masks were made with beyond the seeds.
     """
     split = configs.protocol.train_split
+    if split in configs.protocol.unscored:
+        return ScoredProduct(configs.cell, "pseudo_mask", split, refiner, None, NO_MASKS, extra)
     config = {
         **_scored_images(configs, split, "pseudo_mask"),
         "masks": str(masks.path),
@@ -74,6 +81,8 @@ def score_segmentation(
         extra: What the segmenter was given beyond the `extra` of the method.
         segmenter: Name of the segmenter, if there is one.
     """
+    if split in configs.protocol.unscored:
+        return ScoredProduct(configs.cell, "segmentation", split, refiner, None, NO_MASKS, extra, segmenter)
     config = {
         **_scored_images(configs, split, "segmentation"),
         "masks": str(masks.path),

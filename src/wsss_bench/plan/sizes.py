@@ -9,7 +9,7 @@ import json
 from typing import NamedTuple
 
 from wsss_bench.artifacts.layout import ASSET_PREFIX, READOUTS
-from wsss_bench.artifacts.seeds import BYTES_PER_CLASS_AND_MEGAPIXEL
+from wsss_bench.artifacts.seeds import seed_bytes
 from wsss_bench.plan.plan import Stage
 
 CLASSES_PER_IMAGE = 1.5
@@ -50,13 +50,12 @@ def stage_size(stage: Stage, images: int, pixels: float) -> Size:
     mask = MASK_BYTES_PER_SIDE * pixels**0.5
     readouts = len(READOUTS) + len(stage.config.get("readouts") or {})
     shipped = f'"{ASSET_PREFIX}' in json.dumps(stage.config.get("model"))
-    seed_bytes = BYTES_PER_CLASS_AND_MEGAPIXEL * CLASSES_PER_IMAGE * pixels / 1e6
     training = (SHIPPED_CHECKPOINT_BYTES if shipped else CHECKPOINT_BYTES, 0)
     found, files = {
         "train": training,
         "affinity": training,
         "segment": training,
-        "seed": (images * seed_bytes, images // IMAGES_PER_SHARD),
+        "seed": (images * seed_bytes(pixels, CLASSES_PER_IMAGE), images // IMAGES_PER_SHARD),
         "refine": (images * mask, images),
         "predict": (images * mask * readouts, images * readouts),
         "evaluate": (images * CONFUSION_BYTES * readouts, 0),

@@ -62,6 +62,18 @@ def test_unknown_lists_and_classes_are_named_in_the_error():
         class_related_texts("voc", ["unicorn"])
 
 
+def test_own_texts_stand_in_place_of_a_list():
+    assert foreground_texts({"cat": "house cat", "dog": "dog"}, ["dog", "cat"]) == ["dog", "house cat"]
+    assert background_texts(["sky"]) == ["sky"]
+    assert class_related_texts({"cat": ["sofa"]}, ["cat"]) == {"cat": ["sofa"]}
+    with pytest.raises(ValueError, match=r"texts lack the class dog; .*write the texts themselves"):
+        foreground_texts({"cat": "cat"}, ["cat", "dog"])
+    with pytest.raises(ValueError, match=r"set text\.bg_mode: class_related"):
+        background_texts({"cat": ["sofa"]})
+    with pytest.raises(ValueError, match=r"set text\.bg_mode: generic"):
+        class_related_texts(["sky"], ["cat"])
+
+
 def test_background_texts_that_name_a_class_are_marked(monkeypatch):
     monkeypatch.setattr(dalnet_texts, "background_texts", lambda name: ["sky", "bird", "water"])
     texts = encode_texts(CLASSES, TEXT)

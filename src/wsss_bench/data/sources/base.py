@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from wsss_bench.artifacts.files import read_mask
-from wsss_bench.artifacts.images import image_size
+from wsss_bench.artifacts.images import UPRIGHT, size_and_orientation
 from wsss_bench.data.sources.files import FileSet, by_content, by_size
 from wsss_bench.types import IGNORE
 from wsss_bench.variables import expand_variables
@@ -52,6 +52,14 @@ class Source(ABC):
     @abstractmethod
     def mask(self, image_id: str) -> np.ndarray:
         """Ground truth `(H, W)` uint8 in {0..C, 255}, for full supervision and evaluation only."""
+
+    def image_file(self, image_id: str) -> Path | None:
+        """The file of an image; None where it has none of its own."""
+        return None
+
+    def mask_file(self, image_id: str) -> Path | None:
+        """The file of a mask, which need not exist; None where masks are made of other files."""
+        return None
 
     def files(self, split: str, part: str) -> list[FileSet] | None:
         """The files that are read for a split. The bench computes stages again when these files change.
@@ -126,13 +134,19 @@ def read_checked_mask(path: Path, image_path: Path, num_classes: int) -> np.ndar
         ValueError: a colour image, a size other than that of the image, or values outside {0..C, 255}.
     """
     mask = read_sized_mask(path, image_path)
+    require_known_values(mask, path, num_classes)
+    return mask
+
+
+def require_known_values(mask: np.ndarray, path: Path, num_classes: int) -> None:
+    """Raise `ValueError` for a mask, read from `path`, with values outside {0..C, 255}."""
     unknown = unknown_values(mask, num_classes)
     if unknown:
         raise ValueError(
             f"mask {path} holds the values {unknown}; expected 0 (background), 1..{num_classes} (classes) "
-            f"and {IGNORE} (ignored). Is the vocabulary the one that the masks were made with?"
+            f"and {IGNORE} (ignored). Is the vocabulary the one that the masks were made with, and do they "
+            "show classes, not instances (SegmentationObject)?"
         )
-    return mask
 
 
 def read_sized_mask(path: Path, image_path: Path) -> np.ndarray:
@@ -147,11 +161,17 @@ def read_sized_mask(path: Path, image_path: Path) -> np.ndarray:
             f"image {image_path} has no mask {path}; check the folder of masks or the split"
         )
     mask = read_mask(path)
-    expected = image_size(image_path)
+    expected, orientation = size_and_orientation(image_path)
     if mask.shape != expected:
+        turned = (
+            f" after its EXIF orientation ({orientation}), which is applied to images; a mask has the size "
+            "of the upright image: turn the mask, or remove the orientation from the image"
+            if orientation != UPRIGHT
+            else "; a mask has the original size of its image"
+        )
         raise ValueError(
             f"mask {path} is {mask.shape[0]}x{mask.shape[1]} (height x width), but its image {image_path} is "
-            f"{expected[0]}x{expected[1]}; a mask has the original size of its image"
+            f"{expected[0]}x{expected[1]}{turned}"
         )
     return mask
 

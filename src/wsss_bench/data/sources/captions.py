@@ -50,7 +50,10 @@ class CaptionTable(Source):
         return require_ids(self._splits[split], split, self._table)
 
     def image(self, image_id: str) -> np.ndarray:
-        return read_image(self._image_path(image_id))
+        return read_image(self.image_file(image_id))
+
+    def image_file(self, image_id: str) -> Path:
+        return self._images / self._files[image_id]
 
     def labels(self, image_id: str) -> np.ndarray:
         raise ValueError(f"{type(self).__name__} has captions only; set `data.view: caption`")
@@ -67,12 +70,9 @@ class CaptionTable(Source):
             return [FileSet(self.root, [self._table])]
         if part == "images":
             return [
-                FileSet(self._images, [self._image_path(image_id) for image_id in self.ids(split)], by_size)
+                FileSet(self._images, [self.image_file(image_id) for image_id in self.ids(split)], by_size)
             ]
         return []
-
-    def _image_path(self, image_id: str) -> Path:
-        return self._images / self._files[image_id]
 
     def _read_table(self) -> None:
         without_caption = []

@@ -105,10 +105,10 @@ class COCO(Source):
         on_disk = file_names(instances.folder)
         absent = [i for i in ids if instances.name(i) not in on_disk]
         if absent:
+            remedy = "complete the images" if len(absent) < len(ids) else "is it the json of another split?"
             raise ValueError(
                 f"{instances.path} lists {len(absent)} of {len(ids)} images that are not in "
-                f"{instances.folder}, first {instances.name(absent[0])!r}; complete the images, or use the "
-                "json of this split and year"
+                f"{instances.folder}, first {instances.name(absent[0])!r}; {remedy}"
             )
         for image_id in ids[:: max(1, len(ids) // CHECKED_SIZES)]:
             try:
@@ -119,6 +119,12 @@ class COCO(Source):
 
     def image(self, image_id: str) -> np.ndarray:
         return read_image(self._picture(image_id).path)
+
+    def image_file(self, image_id: str) -> Path:
+        return self._picture(image_id).path
+
+    def mask_file(self, image_id: str) -> Path | None:
+        return None if self.masks is None else self.masks / f"{image_id}.png"
 
     def labels(self, image_id: str) -> np.ndarray:
         labels = np.zeros(len(self.class_names), np.float32)
@@ -262,7 +268,8 @@ class COCO(Source):
                 f"{path} says that {picture.path.name!r} is "
                 f"{picture.height}x{picture.width} (height x width), the picture is "
                 f"{expected[0]}x{expected[1]}"
-                f"{turned}; correct the json, or use the pictures that were annotated"
+                f"{turned}; correct the json, or use the pictures that were annotated (their EXIF "
+                "orientation is applied)"
             )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -75,6 +76,12 @@ class CombinedSource(Source):
 
     def image(self, image_id: str) -> np.ndarray:
         return self._source(image_id).image(image_id)
+
+    def image_file(self, image_id: str) -> Path | None:
+        return self._source(image_id).image_file(image_id)
+
+    def mask_file(self, image_id: str) -> Path | None:
+        return None if image_id in self._origin else self.main.mask_file(image_id)
 
     def labels(self, image_id: str) -> np.ndarray:
         labels = self._source(image_id).labels(image_id)

@@ -70,7 +70,13 @@ class PascalContext(Source):
         return require_ids(read_image_list(path, on_disk, self._images.name), split, path)
 
     def image(self, image_id: str) -> np.ndarray:
-        return read_image(self._image_path(image_id))
+        return read_image(self.image_file(image_id))
+
+    def image_file(self, image_id: str) -> Path:
+        return self._images / f"{image_id}.jpg"
+
+    def mask_file(self, image_id: str) -> Path:
+        return self.root / "SegmentationClassContext" / f"{image_id}.png"
 
     def labels(self, image_id: str) -> np.ndarray:
         raise ValueError(
@@ -80,7 +86,7 @@ class PascalContext(Source):
 
     def mask(self, image_id: str) -> np.ndarray:
         self._check_order()
-        path, image_path = self._mask_path(image_id), self._image_path(image_id)
+        path, image_path = self.mask_file(image_id), self.image_file(image_id)
         mask = read_checked_mask(path, image_path, len(self.class_names))
         return mask if self.has_background else np.where(mask == 0, np.uint8(IGNORE), mask)
 
@@ -88,19 +94,13 @@ class PascalContext(Source):
         if part == "lists":
             return [FileSet(self.root, [self._list_path(split)])]
         if part == "images":
-            return [FileSet(self.root, [self._image_path(image_id) for image_id in self.ids(split)], by_size)]
+            return [FileSet(self.root, [self.image_file(image_id) for image_id in self.ids(split)], by_size)]
         if part == "masks":
-            return [FileSet(self.root, [self._mask_path(image_id) for image_id in self.ids(split)])]
+            return [FileSet(self.root, [self.mask_file(image_id) for image_id in self.ids(split)])]
         return []
 
     def _list_path(self, split: str) -> Path:
         return self.root / "ImageSets" / "SegmentationContext" / f"{split}.txt"
-
-    def _image_path(self, image_id: str) -> Path:
-        return self._images / f"{image_id}.jpg"
-
-    def _mask_path(self, image_id: str) -> Path:
-        return self.root / "SegmentationClassContext" / f"{image_id}.png"
 
     def _check_order(self) -> None:
         """Raise `ValueError` for masks in the order that begins with the classes of VOC; checked once."""
@@ -110,7 +110,7 @@ class PascalContext(Source):
         ids = sorted(name[:-4] for name in masks if name.endswith(".png"))
         histogram = np.zeros(256, np.int64)
         for image_id in ids[:: max(1, len(ids) // CHECKED_MASKS)]:
-            mask = read_sized_mask(self._mask_path(image_id), self._images / f"{image_id}.jpg")
+            mask = read_sized_mask(self.mask_file(image_id), self._images / f"{image_id}.jpg")
             histogram += np.bincount(mask.ravel(), minlength=256)
         ours = [self.class_names.index(name) + 1 for name in COMMON]
         here, there = histogram[ours].sum(), histogram[list(VOC_FIRST)].sum()

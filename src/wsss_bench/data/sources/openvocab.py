@@ -83,7 +83,13 @@ class EvaluationSource(Source):
         return require_ids(ids, split, folder)
 
     def image(self, image_id: str) -> np.ndarray:
-        return read_image(self._paths(image_id)[0])
+        return read_image(self.image_file(image_id))
+
+    def image_file(self, image_id: str) -> Path:
+        return self._paths(image_id)[0]
+
+    def mask_file(self, image_id: str) -> Path:
+        return self._paths(image_id)[1]
 
     def labels(self, image_id: str) -> np.ndarray:
         raise ValueError(

@@ -1,4 +1,7 @@
-"""Tables of labels and captions: csv files whose every field is accounted for."""
+"""Tables of labels and captions: csv files whose every field is accounted for.
+
+Fields are separated by commas, semicolons (spreadsheets of many languages) or tabs, as the first line says.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wsss_bench.data.sources.text_files import read_text
+
+SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
 
 
 class TableRow(NamedTuple):
@@ -27,7 +32,7 @@ def read_table(path: Path, column: str) -> Iterator[TableRow]:
     skipped, as are columns at the end that have neither a name nor a text: spreadsheets write both.
 
     Args:
-        path: The table, separated by commas.
+        path: The table.
         column: Name of the column beside `image`.
 
     Raises:
@@ -37,20 +42,30 @@ def read_table(path: Path, column: str) -> Iterator[TableRow]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"no table {path}; expected a csv with the columns image,{column}[,split]")
-    rows = csv.reader(io.StringIO(read_text(path)), strict=True, skipinitialspace=True)
+    text = read_text(path)
+    separator = _separator(text)
+    rows = csv.reader(io.StringIO(text), delimiter=separator, strict=True, skipinitialspace=True)
     try:
         header = _without_blank_end([name.strip().casefold() for name in next(rows, [])])
         _check_header(header, column, path)
         for fields in rows:
             if any(field.strip() for field in fields):
                 where = f"{path}, line {rows.line_num}"
-                named = _named(header, _without_blank_end(fields, len(header)), where)
+                named = _named(header, _without_blank_end(fields, len(header)), where, separator)
                 yield _row(dict(named), column, path, rows.line_num)
     except csv.Error as error:
+        name = SEPARATORS[separator]
         raise ValueError(
-            f"{path}, line {rows.line_num}: {error}; a field with a comma or a quote begins and ends with a "
-            'quote (") right beside the commas, and a quote in it is written twice ("")'
+            f"{path}, line {rows.line_num}: {error}; a field with a {name} or a quote begins "
+            f'and ends with a quote (") right beside the {name}s, and a quote in it is '
+            'written twice ("")'
         ) from error
+
+
+def _separator(text: str) -> str:
+    """The separator that occurs most often in the first line with any text; a comma if none does."""
+    first = next((line for line in text.split("\n") if line.strip()), "")
+    return max(SEPARATORS, key=first.count)
 
 
 def _without_blank_end(fields: list[str], least: int = 0) -> list[str]:
@@ -61,7 +76,7 @@ def _without_blank_end(fields: list[str], least: int = 0) -> list[str]:
 
 
 def _check_header(header: Sequence[str], column: str, path: Path) -> None:
-    expected = f"image,{column}[,split], separated by commas"
+    expected = f"image,{column}[,split], separated by commas, semicolons or tabs"
     if not {"image", column} <= set(header):
         raise ValueError(f"{path} has the columns {list(header)}; expected {expected}")
     unknown = [name for name in header if name not in ("image", column, "split")]
@@ -70,12 +85,18 @@ def _check_header(header: Sequence[str], column: str, path: Path) -> None:
         raise ValueError(f"{path} has {culprit}; expected {expected}. Correct its name or remove the column")
 
 
-def _named(header: Sequence[str], fields: Sequence[str], where: str) -> Iterator[tuple[str, str]]:
+def _named(
+    header: Sequence[str], fields: Sequence[str], where: str, separator: str
+) -> Iterator[tuple[str, str]]:
     if len(fields) != len(header):
+        classes = (
+            "Several classes are separated by semicolons"
+            if separator != ";"
+            else ('Several classes are separated by commas, or stand in quotes (")')
+        )
         raise ValueError(
-            f"{where}: {len(fields)} fields for the {len(header)} columns {','.join(header)}: "
-            f"{','.join(fields)[:80]!r}. Several classes are separated by semicolons, and a text with a "
-            "comma "
+            f"{where}: {len(fields)} fields for the {len(header)} columns {separator.join(header)}: "
+            f"{separator.join(fields)[:80]!r}. {classes}, and a text with a {SEPARATORS[separator]} "
             'stands in quotes (")'
         )
     return ((name, field.strip()) for name, field in zip(header, fields, strict=True))

@@ -27,6 +27,9 @@ from wsss_bench.data.sources.split_lists import read_image_list
 from wsss_bench.data.sources.text_files import read_json_text
 from wsss_bench.types import IGNORE
 
+IMAGE_SUFFIXES = (".jpg", ".jpeg")
+"""Of images in JPEGImages, in upper or lower case."""
+
 
 class VOC(Source):
     """Images and masks in the layout of VOC.
@@ -42,7 +45,8 @@ class VOC(Source):
         vocabulary: Class names in label order: a file of `wsss_bench/vocabulary`, or the path of a list with
             one name per line (`class_lists`).
         masks: Folder of masks. `SegmentationClass` has the masks of VOC (train and val),
-            `SegmentationClassAug` the coarser ones of SBD, which train_aug needs.
+            `SegmentationClassAug` the coarser ones of SBD. Or the folder of each split: the mask of an image
+            is in that of the first split whose list names the image, in the order written, and nowhere else.
         background: False ignores background pixels and never predicts background (the 20 classes of
             open-vocabulary papers).
 
@@ -54,7 +58,7 @@ class VOC(Source):
         self,
         root: str | Path,
         vocabulary: str = "voc",
-        masks: str = "SegmentationClass",
+        masks: str | dict[str, str] = "SegmentationClass",
         background: bool = True,
     ) -> None:
         self.root = expand_root(root)
@@ -64,7 +68,8 @@ class VOC(Source):
         self.has_background = background
         self._images = require_folder(self.root, "JPEGImages", "VOC")
         self._index = {name: c for c, name in enumerate(self.class_names)}
-        self._on_disk: set[str] | None = None
+        self._file_names: dict[str, str] | None = None
+        self._lists: dict[str, frozenset[str]] = {}
         self._labels: dict[str, np.ndarray] = {}
         self._captions: dict[str, tuple[str, ...]] | None = None
 
@@ -75,13 +80,13 @@ class VOC(Source):
             raise FileNotFoundError(
                 f"no split {split!r}: {path} does not exist; splits there: {', '.join(known) or 'none'}"
             )
-        if self._on_disk is None:
-            images = file_names(self._images)
-            self._on_disk = {name[:-4] for name in images if name.endswith(".jpg")}
-        return require_ids(read_image_list(path, self._on_disk, self._images.name), split, path)
+        return require_ids(read_image_list(path, self._names(), self._images.name), split, path)
 
     def image(self, image_id: str) -> np.ndarray:
-        return read_image(self._image_path(image_id))
+        return read_image(self.image_file(image_id))
+
+    def image_file(self, image_id: str) -> Path:
+        return self._images / self._names().get(image_id, f"{image_id}.jpg")
 
     def labels(self, image_id: str) -> np.ndarray:
         if image_id not in self._labels:
@@ -89,9 +94,12 @@ class VOC(Source):
         return self._labels[image_id].copy()
 
     def mask(self, image_id: str) -> np.ndarray:
-        path = self._mask_path(image_id)
-        mask = read_checked_mask(path, self._image_path(image_id), len(self.class_names))
+        path = self.mask_file(image_id)
+        mask = read_checked_mask(path, self.image_file(image_id), len(self.class_names))
         return mask if self.has_background else np.where(mask == 0, np.uint8(IGNORE), mask)
+
+    def mask_file(self, image_id: str) -> Path:
+        return self.root / self._mask_folder(image_id) / f"{image_id}.png"
 
     def captions(self, image_id: str) -> tuple[str, ...]:
         if self._captions is None:
@@ -107,8 +115,8 @@ class VOC(Source):
             return [FileSet(self.root, [self.root / "captions.json"])]
         ids = self.ids(split)
         if part == "images":
-            return [FileSet(self.root, [self._image_path(image_id) for image_id in ids], by_size)]
-        path = self._annotation_path if part == "labels" else self._mask_path
+            return [FileSet(self.root, [self.image_file(image_id) for image_id in ids], by_size)]
+        path = self._annotation_path if part == "labels" else self.mask_file
         return [FileSet(self.root, [path(image_id) for image_id in ids])]
 
     def _list_path(self, split: str) -> Path:
@@ -117,11 +125,27 @@ class VOC(Source):
     def _annotation_path(self, image_id: str) -> Path:
         return self.root / "Annotations" / f"{image_id}.xml"
 
-    def _mask_path(self, image_id: str) -> Path:
-        return self.root / self.masks / f"{image_id}.png"
+    def _names(self) -> dict[str, str]:
+        """File names of the images by id; listed once."""
+        if self._file_names is None:
+            names = sorted(file_names(self._images), reverse=True)  # of a.JPG and a.jpg the second is kept
+            self._file_names = {
+                name.rpartition(".")[0]: name for name in names if name.lower().endswith(IMAGE_SUFFIXES)
+            }
+        return self._file_names
 
-    def _image_path(self, image_id: str) -> Path:
-        return self._images / f"{image_id}.jpg"
+    def _mask_folder(self, image_id: str) -> str:
+        if isinstance(self.masks, str):
+            return self.masks
+        for split, folder in self.masks.items():
+            if split not in self._lists:
+                self._lists[split] = frozenset(self.ids(split))
+            if image_id in self._lists[split]:
+                return folder
+        raise ValueError(
+            f"image {image_id!r} of {self.root} is in none of the splits {', '.join(self.masks)}, for which "
+            "`data.source.init_args.masks` names a folder of masks; add its split there"
+        )
 
     def _read_labels(self, image_id: str) -> np.ndarray:
         path = self._annotation_path(image_id)

@@ -32,16 +32,17 @@ class TextConfig:
     Args:
         model: CLIP: hub name, folder, or `package:mini/clip`.
         templates: Name of a list of prompt templates.
-        fg_set: Name of the list of class texts (`dalnet_texts.yaml`).
-        bg_set: Name of the list of background texts.
+        fg_set: Name of the list of class texts (`dalnet_texts.yaml`), or the text of each class by its name.
+        bg_set: Name of the list of background texts; or the texts: one list for `generic`, a list for each
+            class for `class_related`.
         bg_mode: `generic`: one list for all images; `class_related`: an image uses the lists of its classes.
         center: Subtract the mean of all text embeddings and renormalise.
     """
 
     model: str = "openai/clip-vit-base-patch16"
     templates: str = "single"
-    fg_set: str = "voc_clip_es"
-    bg_set: str = "clip_es_voc"
+    fg_set: str | dict[str, str] = "voc_clip_es"
+    bg_set: str | list[str] | dict[str, list[str]] = "clip_es_voc"
     bg_mode: Literal["generic", "class_related"] = "generic"
     center: bool = False
 
@@ -100,34 +101,44 @@ def encode_texts(class_names: Sequence[str], config: TextConfig) -> TextEmbeddin
     return TextEmbeddings(foreground, background, used.float(), is_name.float())
 
 
-def foreground_texts(name: str, class_names: Sequence[str]) -> list[str]:
+def foreground_texts(fg_set: str | dict[str, str], class_names: Sequence[str]) -> list[str]:
     """Text of each class, in the order of `class_names`.
 
     Raises:
         ValueError: no such list, or the list lacks a class.
     """
-    texts = _list("foreground", name)
-    _require(class_names, texts, "foreground", name, "text.fg_set")
+    texts = _list("foreground", fg_set) if isinstance(fg_set, str) else fg_set
+    _require(class_names, texts, "foreground", fg_set, "text.fg_set")
     return [texts[c] for c in class_names]
 
 
-def background_texts(name: str) -> list[str]:
+def background_texts(bg_set: str | list[str] | dict[str, list[str]]) -> list[str]:
     """Background texts that all images use.
 
     Raises:
-        ValueError: no such list.
+        ValueError: no such list, or texts by class.
     """
-    return list(_list("background", name))
+    if isinstance(bg_set, dict):
+        raise ValueError(
+            "text.bg_set has texts for each class; set text.bg_mode: class_related, or give one list of texts"
+        )
+    return list(_list("background", bg_set) if isinstance(bg_set, str) else bg_set)
 
 
-def class_related_texts(name: str, class_names: Sequence[str]) -> dict[str, list[str]]:
+def class_related_texts(
+    bg_set: str | list[str] | dict[str, list[str]], class_names: Sequence[str]
+) -> dict[str, list[str]]:
     """Background texts of each class.
 
     Raises:
-        ValueError: no such list, or the list lacks a class.
+        ValueError: no such list, one list for all classes, or a class without texts.
     """
-    texts = _list("class_related", name)
-    _require(class_names, texts, "class_related", name, "text.bg_set")
+    if isinstance(bg_set, list):
+        raise ValueError(
+            "text.bg_set is one list of texts; set text.bg_mode: generic, or give a list for each class"
+        )
+    texts = _list("class_related", bg_set) if isinstance(bg_set, str) else bg_set
+    _require(class_names, texts, "class_related", bg_set, "text.bg_set")
     return {c: list(texts[c]) for c in class_names}
 
 
@@ -138,9 +149,10 @@ def _list(kind: str, name: str) -> Any:
     return lists[name]
 
 
-def _require(class_names: Sequence[str], texts: dict[str, Any], kind: str, name: str, key: str) -> None:
+def _require(class_names: Sequence[str], texts: dict[str, Any], kind: str, given: Any, key: str) -> None:
     if missing := [c for c in class_names if c not in texts]:
+        name = f" {given!r}" if isinstance(given, str) else ""
         raise ValueError(
-            f"the {kind} texts {name!r} lack the class {', '.join(missing)}; choose another list with {key}, "
-            "or add the class to methods/single_stage/dalnet_texts.yaml"
+            f"the {kind} texts{name} lack the class {', '.join(missing)}; choose another list with {key}, or "
+            f"write the texts themselves there: {key}: {{{class_names[0]}: ..., ...}}"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from wsss_bench.artifacts.layout import OWN, shortened
+from wsss_bench.plan.scoring import NO_MASKS
 from wsss_bench.plan.state import CODE_UNKNOWN, STALE
 from wsss_bench.report.leaderboard import Leaderboard
 from wsss_bench.report.markdown.cells import STALE_MARK
@@ -35,7 +36,12 @@ def footnotes(board: Leaderboard, commit: str) -> str:
     reasons = set(board.gaps.values())
     if reasons:
         notes.append("`-`: not run, or not part of the method; `failed`: a stage failed, see its log.txt.")
-    if any(reason.startswith("no ") for reason in reasons) or _lacks_crf(board):
+    if NO_MASKS in reasons:
+        notes.append(
+            f"`{NO_MASKS}`: made, but not scored, since the split has no masks (`protocol.unscored`); "
+            "`wsss-bench bench ... --dry-run` lists the stages, whose folders have the results."
+        )
+    if any(reason.startswith("no ") and reason != NO_MASKS for reason in reasons) or _lacks_crf(board):
         notes.append("`no crf`: made without the CRF extension; install it, delete the stage and run again.")
     notes += [f"`damaged`, left out until bench is run again: {one}." for one in board.damage]
     notes += _changes(board)
