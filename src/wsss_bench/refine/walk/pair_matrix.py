@@ -1,4 +1,4 @@
-"""Where the entries of a transition matrix stand: its sparsity pattern, one for each size of a map and radius.
+"""Where the entries of a transition matrix stand: one sparsity pattern for each size of a map and radius.
 
 Affinities differ from image to image, their places do not. A pattern is made once, and an image then only
 fills in its values. Entries are in the order of the rows, and in each row in that of the columns.
@@ -65,7 +65,7 @@ class PairMatrix:
 
 @lru_cache(KEPT_PATTERNS)
 def all_pairs(size: tuple[int, int], radius: int, device: torch.device) -> PairMatrix:
-    """Pairs of affinities `(D, h * w)` with every pixel as a source; those that leave the map are left out."""
+    """Pairs of affinities `(D, h * w)` with every pixel as a source, without those that leave the map."""
     return _pair_matrix(torch.ones(size, dtype=torch.bool, device=device), radius)
 
 

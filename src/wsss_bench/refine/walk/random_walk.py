@@ -12,7 +12,6 @@ another order, equal up to rounding.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from wsss_bench.refine.walk.affinity_pairs import padded_boundary_affinity
