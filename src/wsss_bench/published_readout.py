@@ -112,11 +112,11 @@ class PublishedReadout:
 
 def published_probabilities(
     method: Predicts, sample: InferenceSample, readout: PublishedReadout, config: InferenceConfig
-) -> np.ndarray:
+) -> Tensor:
     """Class probabilities of one image at full size under a published read-out, without its CRF.
 
     Returns:
-        `(1 + C, H, W)` float32, background first; the sum over classes is 1.
+        `(1 + C, H, W)` float32 on the device of the method, background first; the sum over classes is 1.
 
     Raises:
         ValueError: `tiles`, and no scale of the image is large enough for one.
@@ -135,14 +135,14 @@ def published_probabilities(
     if readout.fuse == "mean":
         fused = fused / len(readout.scales)
     if readout.scores == "logits":
-        return fused.softmax(dim=0).cpu().numpy()
+        return fused.softmax(dim=0)
     total = fused.sum(dim=0)
     if not total.any():
         raise ValueError(
             f"image {sample.image_id!r} of {height}x{width} pixels has no tile at any scale of the published "
             "read-out; leave this read-out out for images of that size"
         )
-    return (fused / total).cpu().numpy()
+    return fused / total
 
 
 def crf_image(image: np.ndarray, readout: PublishedReadout) -> np.ndarray:

@@ -214,9 +214,6 @@ class CRFPool(ImagePool):
         super().__init__(workers)
         self.config = config
 
-    def __enter__(self) -> CRFPool:
-        return self
-
     def submit(
         self, image_id: str, image: np.ndarray, unaries: Sequence[Unary], config: CRFConfig | None = None
     ) -> None:
