@@ -51,8 +51,7 @@ class ImagePool:
     Args:
         workers: Number of processes; 0 runs each function at once in this process; None takes
             `available_workers()`.
-        start: Called once in each process that computes, before its first image: in every worker, or here if
-            there are none.
+        start: Called once in each worker, before its first image; not called if there are no workers.
 
     Raises:
         ValueError: `workers` is negative.
@@ -70,8 +69,6 @@ class ImagePool:
             self._executor = ProcessPoolExecutor(
                 workers, mp_context=context, initializer=_start_worker, initargs=(start,)
             )
-        elif start is not None:
-            start()
 
     def __enter__(self) -> Self:
         return self
