@@ -1,9 +1,12 @@
-"""PIL's bicubic resize of 8 bit images, on any device and bit for bit.
+"""Pillow's bicubic resize of 8 bit images, on any device and bit for bit.
 
-PIL resizes rows first and columns after, rounds to 8 bit in between, and computes with weights of 22 binary
-digits (`src/libImaging/Resample.c` of Pillow). The same integers give the same image here, so that a GPU sees
-what a CPU sees. `torch.nn.functional.interpolate` with antialiasing is another function: it does not round in
+Rows are resized first and columns after, with 8 bit in between and weights of 22 binary digits
+(`src/libImaging/Resample.c` of Pillow). The same integers give the same image here, so that a GPU sees what a
+CPU sees. `torch.nn.functional.interpolate` with antialiasing is another function: it does not round in
 between, and is off by one grey level or more in some of the pixels.
+
+Pillow 13 resizes the columns first where that is less work (images that are shrunk and more than twice as high
+as wide), earlier versions never do. Here the order is fixed, so that results do not depend on the version.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
         size: Height and width of the result.
 
     Returns:
-        `(h, w, 3)` uint8, as `PIL.Image.Image.resize` makes it; the image itself if it has this size.
+        `(h, w, 3)` uint8; the image itself if it has this size.
     """
     if tuple(image.shape[:2]) == size:
         return image
@@ -39,7 +42,10 @@ def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
 
 def resize_by_pillow(image: Tensor, size: tuple[int, int]) -> Tensor:
     """`resize` on a CPU, where Pillow is several times faster than tensors."""
-    resized = Image.fromarray(image.numpy()).resize((size[1], size[0]), Image.Resampling.BICUBIC)
+    height, width = size
+    resized = Image.fromarray(image.numpy())
+    for step in ((width, resized.height), (width, height)):
+        resized = resized.resize(step, Image.Resampling.BICUBIC)
     return torch.from_numpy(np.array(resized))
 
 
