@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from test_inference import Average, sample
 
 from wsss_bench import bicubic
@@ -28,11 +29,18 @@ def test_sides_change_apart(wanted):
     assert torch.equal(bicubic.resize_by_tensors(image, wanted), bicubic.resize_by_pillow(image, wanted))
 
 
+@pytest.mark.parametrize("scale", [0.5, 0.75, 1.5, 2.0])
+def test_ordinary_shapes_are_resized_as_pillow_does_in_one_step(scale):
+    image = Image.fromarray(sample(75, 100).image)
+    width, height = (round(length * scale) for length in image.size)
+    found = bicubic.resize(torch.from_numpy(np.array(image)), (height, width))
+    np.testing.assert_array_equal(found, np.asarray(image.resize((width, height), Image.Resampling.BICUBIC)))
+
+
 def test_predictions_do_not_depend_on_where_an_image_is_resized(monkeypatch):
     config = InferenceConfig(short_side=41)
-    seeds, masks = (
-        predict(Average(), sample(), config) for predict in (seed_score_maps, segmentation_probabilities)
-    )
+    seeds = seed_score_maps(Average(), sample(), config)
+    masks = segmentation_probabilities(Average(), sample(), config)
     used = []
     by_tensors = bicubic.resize_by_tensors
     monkeypatch.setattr(bicubic, "resize_by_pillow", lambda *args: used.append(1) or by_tensors(*args))

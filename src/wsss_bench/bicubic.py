@@ -5,8 +5,8 @@ Rows are resized first and columns after, with 8 bit in between and weights of 2
 CPU sees. `torch.nn.functional.interpolate` with antialiasing is another function: it does not round in
 between, and is off by one grey level or more in some of the pixels.
 
-Pillow 13 resizes the columns first where that is less work (images that are shrunk and more than twice as high
-as wide), earlier versions never do. Here the order is fixed, so that results do not depend on the version.
+Pillow 13 resizes the columns first where that is less work (images that are shrunk and more than twice as
+high as wide), earlier versions never do. Here the order is fixed: results do not depend on the version.
 """
 
 from __future__ import annotations

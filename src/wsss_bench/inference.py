@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Protocol
@@ -57,6 +58,9 @@ class InferenceConfig:
             it from the protocol of the data set.
         background: False predicts foreground classes only, for a data set without background. The predict
             stage sets it from the source.
+        precision: `bf16`: the network computes in bfloat16 (autocast) on any device, whatever the precision
+            of the trainer; two to three times faster on processors that have it, and not the same seeds.
+            None: the precision of the trainer. Scales are summed and normalised in float32 in both.
     """
 
     scales: tuple[float, ...] = (1.0, 0.5, 1.5, 2.0)
@@ -69,6 +73,7 @@ class InferenceConfig:
     references: int = 0
     multi_scales: tuple[float, ...] = (0.75, 1.0, 1.25)
     background: bool = True
+    precision: Literal["bf16"] | None = None
 
     def __post_init__(self) -> None:
         check_ranges("inference.scales", self.scales, above=0, most=MAX_SCALE)
@@ -138,9 +143,17 @@ def _run(method: Predicts, maps_of: Callable[..., Tensor], *inputs: Tensor | Non
 
 def predict(method: Predicts, sample: InferenceSample, product: Product, config: InferenceConfig) -> Any:
     """Predict one image: `seed_score_maps` or `segmentation_probabilities`, depending on the product."""
-    if product == "seed":
-        return seed_score_maps(method, sample, config)
-    return segmentation_probabilities(method, sample, config)
+    with precision_of(method, config):
+        if product == "seed":
+            return seed_score_maps(method, sample, config)
+        return segmentation_probabilities(method, sample, config)
+
+
+def precision_of(method: Predicts, config: InferenceConfig) -> AbstractContextManager[Any]:
+    """The context that a network predicts in: bfloat16 if the configuration says so, else as it is."""
+    if config.precision is None:
+        return nullcontext()
+    return torch.autocast(method.device.type, torch.bfloat16)
 
 
 def seed_score_maps(method: Predicts, sample: InferenceSample, config: InferenceConfig) -> ScoreMaps:

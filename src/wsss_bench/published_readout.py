@@ -31,6 +31,7 @@ from wsss_bench.inference import (
     logits_of,
     maps_of,
     placement_of,
+    precision_of,
     with_mirror,
     without_background,
 )
@@ -128,7 +129,8 @@ def published_probabilities(
     for scale in readout.scales:
         view = _view(sample.image, scale, readout, config).to(method.device)
         views = with_mirror(view, readout.mirror != "none")
-        scores = _scores(partial(logits_of, method), placement, views, (height, width), readout, config)
+        with precision_of(method, config):
+            scores = _scores(partial(logits_of, method), placement, views, (height, width), readout, config)
         scores = scores[0] if len(scores) == 1 else _fuse(readout.mirror, scores[0], scores[1].flip(-1))
         fused = scores if fused is None else _fuse(over_scales, fused, scores)
     assert fused is not None

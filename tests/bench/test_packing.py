@@ -150,11 +150,8 @@ def test_a_refiner_that_can_use_a_gpu_gets_one_where_the_trainer_has_one(project
     project.write("configs/refine/walk.yaml", {"refiner": {"class_path": "fake.Walk"}, "uses_gpu": True})
     project.write("configs/trainer/special.yaml", {"trainer": {"accelerator": accelerator, "devices": 1}})
     plan = make_plan(project.experiment(trainer="special", refiners=["threshold", "walk"]), project.runs)
-    refines = {
-        stage.config["refiner"]["class_path"]: stage
-        for stage in plan.stages.values()
-        if stage.kind == "refine"
-    }
+    stages = [stage for stage in plan.stages.values() if stage.kind == "refine"]
+    refines = {stage.config["refiner"]["class_path"]: stage for stage in stages}
     walk = refines.pop("fake.Walk")
     on_gpu = accelerator == "gpu"
     assert (gpus_of(walk, 2), ranks_of(walk, 2), walk.config.get("accelerator")) == (
