@@ -59,7 +59,7 @@ def dense_walk(maps: Tensor, boundary_map: Tensor) -> Tensor:
 
 
 def matrix(height: int, width: int) -> None:
-    """Print the time of a transition matrix with and without the kept pattern of its size, and of the walk."""
+    """Print the time of a matrix with and without the kept pattern of its size, and of the walk."""
     torch.set_num_threads(1)
     maps, boundary_map = scene(height, width)
     seconds = []
@@ -73,8 +73,8 @@ def matrix(height: int, width: int) -> None:
     random_walk(maps, transition, 2**EXP_TIMES)
     walk = time.process_time() - started
     print(
-        f"{height:3d} x {width:3d}: matrix {1000 * seconds[1]:.0f} ms, {seconds[0] / seconds[1]:.1f}x the time "
-        f"for the first of a size; the walk takes {walk / seconds[1]:.0f}x the time of the matrix",
+        f"{height:3d} x {width:3d}: matrix {1000 * seconds[1]:.0f} ms, "
+        f"{seconds[0] / seconds[1]:.1f}x that for the first of a size, {walk / seconds[1]:.0f}x that for the walk",
         flush=True,
     )
 

@@ -176,8 +176,8 @@ def test_bf16_is_of_the_network_alone(product):
     results = {}
     for precision, dtype in ((None, torch.float32), ("bf16", torch.bfloat16)):
         method = Weighted()
-        config = InferenceConfig(scales=(1.0, 0.5), precision=precision)
-        result = predict(method, sample(), product, config)
+        config = InferenceConfig((1.0, 0.5), multi_scales=(1.0, 0.5), precision=precision)
+        result = predict(method, sample(40, 48), product, config)
         assert method.dtype == dtype
         results[precision] = result.scores if product == "seed" else result["ms"].numpy()
     assert results["bf16"].dtype == results[None].dtype
@@ -187,7 +187,7 @@ def test_bf16_is_of_the_network_alone(product):
 
 def test_a_published_readout_has_the_precision_of_the_configuration():
     method = Weighted()
-    published_probabilities(method, sample(), PublishedReadout(), InferenceConfig(precision="bf16"))
+    published_probabilities(method, sample(40, 48), PublishedReadout(), InferenceConfig(precision="bf16"))
     assert method.dtype == torch.bfloat16
 
 
