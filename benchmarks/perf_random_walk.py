@@ -74,7 +74,7 @@ def matrix(height: int, width: int) -> None:
     walk = time.process_time() - started
     print(
         f"{height:3d} x {width:3d}: matrix {1000 * seconds[1]:.0f} ms, "
-        f"{seconds[0] / seconds[1]:.1f}x that for the first of a size, {walk / seconds[1]:.0f}x that for the walk",
+        f"{seconds[0] / seconds[1]:.1f}x that for a new size, {walk / seconds[1]:.0f}x that for the walk",
         flush=True,
     )
 
