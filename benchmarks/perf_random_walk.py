@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from wsss_bench.refine.walk.affinity_pairs import padded_boundary_affinity, pair_offsets
+from wsss_bench.refine.walk.pair_matrix import all_pairs
 from wsss_bench.refine.walk.random_walk import boundary_transition_matrix, random_walk
 
 RADIUS, BETA, EXP_TIMES, CLASSES = 5, 10.0, 8, 2
@@ -55,6 +56,27 @@ def dense_walk(maps: Tensor, boundary_map: Tensor) -> Tensor:
     for _ in range(EXP_TIMES):
         matrix = matrix @ matrix
     return ((maps * (1 - boundary_map)).flatten(1) @ matrix).view(maps.shape)
+
+
+def matrix(height: int, width: int) -> None:
+    """Print the time of a matrix with and without the kept pattern of its size, and of the walk."""
+    torch.set_num_threads(1)
+    maps, boundary_map = scene(height, width)
+    seconds = []
+    for pattern_is_kept in (False, True):
+        if not pattern_is_kept:
+            all_pairs.cache_clear()
+        started = time.process_time()
+        transition = boundary_transition_matrix(boundary_map, RADIUS, BETA)
+        seconds.append(time.process_time() - started)
+    started = time.process_time()
+    random_walk(maps, transition, 2**EXP_TIMES)
+    walk = time.process_time() - started
+    print(
+        f"{height:3d} x {width:3d}: matrix {1000 * seconds[1]:.0f} ms, "
+        f"{seconds[0] / seconds[1]:.1f}x that for a new size, {walk / seconds[1]:.0f}x that for the walk",
+        flush=True,
+    )
 
 
 def measure(name: str, height: int, width: int, double: bool, pipe) -> None:
@@ -101,6 +123,7 @@ def main() -> None:
             f"{large / max(memory, 1):.0f}x the memory ({note})",
             flush=True,
         )
+    matrix(*SIZES[-1])
 
 
 if __name__ == "__main__":

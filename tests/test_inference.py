@@ -10,11 +10,13 @@ from wsss_bench.inference import (
     InferenceConfig,
     Predicts,
     normalize_peaks,
+    predict,
     seed_score_maps,
     segmentation_probabilities,
     slide,
 )
 from wsss_bench.placement import CroppedGrid, Stretched
+from wsss_bench.published_readout import PublishedReadout, published_probabilities
 from wsss_bench.types import InferenceSample
 
 GOLDEN = paths.GOLDEN / "clims"
@@ -155,6 +157,38 @@ def test_short_side_is_resized_and_the_map_comes_back_at_image_size():
     maps = seed_score_maps(method, sample(40, 80), InferenceConfig(scales=(1.0,), short_side=20, pad_to=4))
     assert method.shapes == [(2, 3, 20, 40)]
     assert maps.scores.shape == (2, 40, 80)
+
+
+class Weighted(Average):
+    """Averages with a convolution, and keeps the type that it computed in."""
+
+    def seed_maps(self, image, labels, references):
+        maps = F.conv2d(image, torch.ones(3, 3, 4, 4) / 48, stride=4)
+        self.dtype = maps.dtype
+        return maps
+
+    def segmentation_logits(self, image):
+        return torch.cat([torch.zeros_like(image[:, :1, ::4, ::4]), self.seed_maps(image, None, ())], dim=1)
+
+
+@pytest.mark.parametrize("product", ["seed", "segmentation"])
+def test_bf16_is_of_the_network_alone(product):
+    results = {}
+    for precision, dtype in ((None, torch.float32), ("bf16", torch.bfloat16)):
+        method = Weighted()
+        config = InferenceConfig((1.0, 0.5), multi_scales=(1.0, 0.5), precision=precision)
+        result = predict(method, sample(40, 48), product, config)
+        assert method.dtype == dtype
+        results[precision] = result.scores if product == "seed" else result["ms"].numpy()
+    assert results["bf16"].dtype == results[None].dtype
+    assert not np.array_equal(results["bf16"], results[None])
+    np.testing.assert_allclose(results["bf16"], results[None], atol=0.02)
+
+
+def test_a_published_readout_has_the_precision_of_the_configuration():
+    method = Weighted()
+    published_probabilities(method, sample(40, 48), PublishedReadout(), InferenceConfig(precision="bf16"))
+    assert method.dtype == torch.bfloat16
 
 
 def test_a_window_without_a_step_is_refused():

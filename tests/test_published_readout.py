@@ -195,7 +195,7 @@ def test_a_data_set_without_background_has_none():
     readout = PublishedReadout((1.0, 1.5), mirror="sum", fuse="max")
     config = InferenceConfig(pad_to=PATCH, background=False)
     found = published_probabilities(Patches(), sample(60, 80), readout, config)
-    assert np.all(found[0] == 0)
+    assert (found[0] == 0).all()
     np.testing.assert_allclose(found.sum(axis=0), 1, rtol=1e-5)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
 
 from wsss_bench.artifacts.disk import WatchedFolder
 from wsss_bench.artifacts.files import mask_path, write_mask
 from wsss_bench.artifacts.layout import readout_folder
 from wsss_bench.artifacts.run import StageRun
 from wsss_bench.artifacts.seeds import SeedShards
-from wsss_bench.crf.densecrf import CRFConfig, CRFPool
+from wsss_bench.crf.densecrf import CRFConfig, CRFPool, Unary
+from wsss_bench.crf.pool import WriterThread
 from wsss_bench.published_readout import PublishedReadout, crf_image
 from wsss_bench.types import InferenceSample, ScoreMaps
 
@@ -77,7 +79,7 @@ class PlainSignals(Callback):
 
 
 class ImageWriter(Callback):
-    """Base of the callbacks that write files of each image.
+    """Base of the callbacks that write files of each image, while the next one is computed.
 
     Args:
         folder: Folder of the files, in the folder of the stage.
@@ -85,17 +87,35 @@ class ImageWriter(Callback):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._exit = ExitStack()
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._stage = WatchedFolder(self.folder.parent)  # checked before each write
+        self._stage = WatchedFolder(self.folder.parent)
+        self._thread = self._exit.enter_context(WriterThread())
+
+    def write(self, image_id: str, write: Callable[..., None], *arguments: Any) -> None:
+        """Call `write(*arguments)`, which writes a file of the image, in the thread of the writer."""
+        self._thread.run(image_id, self._checked, write, *arguments)
+
+    def _checked(self, write: Callable[..., None], *arguments: Any) -> None:
+        self._stage.check()
+        write(*arguments)
+
+    def on_predict_end(self, trainer: Trainer, module: LightningModule) -> None:
+        self._exit.close()
+
+    def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
+        # with the error, so that images that are not under way yet are left out
+        self._exit.__exit__(type(exception), exception, exception.__traceback__)
 
 
 class SeedWriter(ImageWriter):
     """Writes the seed of each image as soon as it is predicted, into the shards of this rank."""
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # entered before the thread that writes to them, and so closed after it
+        self._seeds = self._exit.enter_context(SeedShards(self.folder, trainer.global_rank))
         super().on_predict_start(trainer, pl_module)
-        self._seeds = SeedShards(self.folder, trainer.global_rank)
 
     def on_predict_batch_end(
         self,
@@ -110,21 +130,15 @@ class SeedWriter(ImageWriter):
             raise ValueError(
                 f"the seeds of image {outputs.image_id!r} are not finite; the checkpoint has diverged"
             )
-        self._stage.check()
-        self._seeds.write(outputs)
-
-    def on_predict_end(self, trainer: Trainer, module: LightningModule) -> None:
-        self._seeds.close()
-
-    def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
-        self._seeds.close()
+        self.write(outputs.image_id, self._seeds.write, outputs)
 
 
 class MaskWriter(ImageWriter):
     """Writes the masks of each image: single-scale and multi-scale, each raw and with CRF; published ones.
 
-    The labels of the CRF are those that occur in the raw mask; a published read-out with a CRF has its own,
-    with all classes. CRFs run in a pool of processes.
+    The maximum over classes is taken on the device of the scores. The labels of the CRF are those that occur
+    in the raw mask, and their scores alone are moved; a published read-out with a CRF has its own, with all
+    classes. CRFs run in a pool of processes.
 
     Args:
         folder: Folder of `ss-raw/`, `ms-raw/` and, with a CRF, `ss-crf/`, `ms-crf/`; and of `own-<name>/` for
@@ -145,7 +159,6 @@ class MaskWriter(ImageWriter):
         self.crf = crf
         self.published = published
         self.workers = workers
-        self._exit = ExitStack()
         self._pool: CRFPool | None = None
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -157,40 +170,41 @@ class MaskWriter(ImageWriter):
         self,
         trainer: Trainer,
         module: LightningModule,
-        outputs: Any,
+        outputs: dict[str, Tensor],
         batch: InferenceSample,
         index: int,
         loader: int = 0,
     ) -> None:
         self._stage.check()
+        unaries: list[Unary] = []
         for scales, probabilities in outputs.items():
-            if not np.isfinite(probabilities).all():
+            best, index_of_best = probabilities.max(dim=0)  # (H, W), the first of equal maxima
+            if not best.isfinite().all():  # one NaN among the classes of a pixel is their maximum
                 raise ValueError(
                     f"the scores of image {batch.image_id!r} are not finite; the checkpoint has diverged"
                 )
+            mask = index_of_best.byte().cpu().numpy()
             if scales in self.published:
-                self._write_published(scales, probabilities, batch)
+                self._write_published(scales, probabilities, mask, batch)
                 continue
-            mask = probabilities.argmax(axis=0).astype(np.uint8)  # (H, W)
+            self.write(
+                batch.image_id, write_mask, self.folder / readout_folder(scales, "raw"), batch.image_id, mask
+            )
             if self._pool is not None:
-                present = np.unique(mask)
+                present = np.flatnonzero(np.bincount(mask.ravel()))
                 path = mask_path(self.folder / readout_folder(scales, "crf"), batch.image_id)
-                self._pool.submit(batch.image_id, batch.image, probabilities[present], present, path)
-            write_mask(self.folder / readout_folder(scales, "raw"), batch.image_id, mask)
+                unaries.append(Unary(probabilities[present].cpu().numpy(), present, path))
+        if self._pool is not None:
+            self._pool.submit(batch.image_id, batch.image, unaries)
 
-    def _write_published(self, folder: str, probabilities: np.ndarray, sample: InferenceSample) -> None:
+    def _write_published(
+        self, folder: str, probabilities: Tensor, mask: np.ndarray, sample: InferenceSample
+    ) -> None:
         readout = self.published[folder]
         if readout.crf is None:
-            write_mask(self.folder / folder, sample.image_id, probabilities.argmax(axis=0).astype(np.uint8))
+            self.write(sample.image_id, write_mask, self.folder / folder, sample.image_id, mask)
             return
         assert self._pool is not None
         values, path = np.arange(len(probabilities)), mask_path(self.folder / folder, sample.image_id)
-        image = crf_image(sample.image, readout)
-        self._pool.submit(sample.image_id, image, probabilities, values, path, readout.crf)
-
-    def on_predict_end(self, trainer: Trainer, module: LightningModule) -> None:
-        self._exit.close()
-
-    def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
-        # with the error, so that images that are not under way yet are left out
-        self._exit.__exit__(type(exception), exception, exception.__traceback__)
+        unary = Unary(probabilities.cpu().numpy(), values, path)
+        self._pool.submit(sample.image_id, crf_image(sample.image, readout), [unary], readout.crf)

@@ -31,6 +31,7 @@ from wsss_bench.inference import (
     logits_of,
     maps_of,
     placement_of,
+    precision_of,
     with_mirror,
     without_background,
 )
@@ -112,11 +113,11 @@ class PublishedReadout:
 
 def published_probabilities(
     method: Predicts, sample: InferenceSample, readout: PublishedReadout, config: InferenceConfig
-) -> np.ndarray:
+) -> Tensor:
     """Class probabilities of one image at full size under a published read-out, without its CRF.
 
     Returns:
-        `(1 + C, H, W)` float32, background first; the sum over classes is 1.
+        `(1 + C, H, W)` float32 on the device of the method, background first; the sum over classes is 1.
 
     Raises:
         ValueError: `tiles`, and no scale of the image is large enough for one.
@@ -128,21 +129,22 @@ def published_probabilities(
     for scale in readout.scales:
         view = _view(sample.image, scale, readout, config).to(method.device)
         views = with_mirror(view, readout.mirror != "none")
-        scores = _scores(partial(logits_of, method), placement, views, (height, width), readout, config)
+        with precision_of(method, config):
+            scores = _scores(partial(logits_of, method), placement, views, (height, width), readout, config)
         scores = scores[0] if len(scores) == 1 else _fuse(readout.mirror, scores[0], scores[1].flip(-1))
         fused = scores if fused is None else _fuse(over_scales, fused, scores)
     assert fused is not None
     if readout.fuse == "mean":
         fused = fused / len(readout.scales)
     if readout.scores == "logits":
-        return fused.softmax(dim=0).cpu().numpy()
+        return fused.softmax(dim=0)
     total = fused.sum(dim=0)
     if not total.any():
         raise ValueError(
             f"image {sample.image_id!r} of {height}x{width} pixels has no tile at any scale of the published "
             "read-out; leave this read-out out for images of that size"
         )
-    return (fused / total).cpu().numpy()
+    return fused / total
 
 
 def crf_image(image: np.ndarray, readout: PublishedReadout) -> np.ndarray:

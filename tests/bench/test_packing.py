@@ -145,6 +145,23 @@ def test_ranks_and_gpus_of_a_trainer(project, trainer, ranks, gpus):
     assert (ranks_of(stage, 4), gpus_of(stage, 4)) == (ranks, gpus)
 
 
+@pytest.mark.parametrize("accelerator", ["gpu", "cpu"])
+def test_a_refiner_that_can_use_a_gpu_gets_one_where_the_trainer_has_one(project, accelerator):
+    project.write("configs/refine/walk.yaml", {"refiner": {"class_path": "fake.Walk"}, "uses_gpu": True})
+    project.write("configs/trainer/special.yaml", {"trainer": {"accelerator": accelerator, "devices": 1}})
+    plan = make_plan(project.experiment(trainer="special", refiners=["threshold", "walk"]), project.runs)
+    stages = [stage for stage in plan.stages.values() if stage.kind == "refine"]
+    refines = {stage.config["refiner"]["class_path"]: stage for stage in stages}
+    walk = refines.pop("fake.Walk")
+    on_gpu = accelerator == "gpu"
+    assert (gpus_of(walk, 2), ranks_of(walk, 2), walk.config.get("accelerator")) == (
+        (1, 1, "gpu") if on_gpu else (0, 1, None)
+    )
+    for stage in refines.values():
+        assert gpus_of(stage, 2) == 0
+        assert "accelerator" not in stage.config
+
+
 def test_the_machine(project, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, 4")
     assert visible_gpus() == ["2", "4"]

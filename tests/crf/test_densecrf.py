@@ -5,10 +5,11 @@ import sys
 import numpy as np
 import paths
 import pytest
+from PIL import Image
 
 from wsss_bench.artifacts.files import read_mask
 from wsss_bench.crf import densecrf
-from wsss_bench.crf.densecrf import IRN_CRF, CRFConfig, CRFPool
+from wsss_bench.crf.densecrf import IRN_CRF, CRFConfig, CRFPool, ImageCRF, Unary
 
 GOLDEN = paths.GOLDEN / "clims"
 needs_crf = pytest.mark.skipif(not densecrf.available(), reason="pydensecrf is not installed (make crf)")
@@ -48,7 +49,7 @@ def test_scores_are_those_of_psa(golden, alpha):
 
 @needs_crf
 def test_a_class_map_gives_the_labels_of_irn(golden):
-    result = densecrf.crf_from_class_map(golden["image"], golden["hard_label_thr03"], 3, IRN_CRF)
+    result = ImageCRF(golden["image"], IRN_CRF).from_class_map(golden["hard_label_thr03"], 3)
     assert np.mean(result == golden["crf_label_thr03"]) > 0.995
 
 
@@ -57,9 +58,11 @@ def test_a_class_map_gives_the_labels_of_irn(golden):
 def test_two_class_maps_combine_to_the_confident_labels_of_irn(golden, foreground, background):
     mask_values = np.concatenate([[0], golden["keys_minus1"] + 1])
 
+    crf = ImageCRF(golden["image"], IRN_CRF)
+
     def run(level):
         scores = np.concatenate([np.full((1, *golden["high_res"].shape[1:]), level), golden["high_res"]])
-        return mask_values[densecrf.crf_from_class_map(golden["image"], scores.argmax(0), 3, IRN_CRF)]
+        return mask_values[crf.from_class_map(scores.argmax(0), 3)]
 
     with_high_background, with_low_background = run(foreground), run(background)
     combined = np.where(
@@ -77,10 +80,48 @@ def test_memory_layout_does_not_matter(golden):
 
 
 @needs_crf
+def test_scores_of_one_image_share_its_kernels_without_an_effect_on_each_other(monkeypatch):
+    image, rng = noisy_square(), np.random.default_rng(3)
+    scores = [rng.random((classes, 40, 48)).astype(np.float32) for classes in (3, 2, 3)]
+    expected = [densecrf.crf_inference(image, score, CRFConfig()) for score in scores]
+    made, with_kernels = [], ImageCRF._with_kernels
+    monkeypatch.setattr(ImageCRF, "_with_kernels", lambda crf, k: made.append(k) or with_kernels(crf, k))
+    crf = ImageCRF(image, CRFConfig())
+    for score, single in zip(scores, expected, strict=True):
+        np.testing.assert_array_equal(crf.from_probabilities(score), single)
+    assert made == [3, 2]
+
+
+@needs_crf
+@pytest.mark.parametrize("kind", ["read-only", "memory map", "view", "big endian", "PIL"])
+def test_arrays_of_any_kind_are_taken(golden, tmp_path, kind):
+    image, probabilities = golden["image"], golden["deeplab_prob"]
+    expected = densecrf.crf_inference(image, probabilities, CRFConfig())
+    if kind == "memory map":
+        for name, array in (("image", image), ("probabilities", probabilities)):
+            np.save(tmp_path / name, array)
+        image, probabilities = (
+            np.load(tmp_path / f"{n}.npy", mmap_mode="r") for n in ("image", "probabilities")
+        )
+    elif kind == "view":
+        image, probabilities = image[::-1][::-1], np.repeat(probabilities, 2, axis=2)[..., ::2]
+    elif kind == "big endian":
+        probabilities = probabilities.astype(">f4")
+    elif kind == "PIL":
+        image = np.asarray(Image.fromarray(image))
+    else:
+        image.flags.writeable = probabilities.flags.writeable = False
+    np.testing.assert_array_equal(densecrf.crf_inference(image, probabilities, CRFConfig()), expected)
+    class_map = probabilities.argmax(0)
+    class_map.flags.writeable = False
+    ImageCRF(image, CRFConfig()).from_class_map(class_map, len(probabilities))
+
+
+@needs_crf
 def test_a_single_class_needs_no_inference():
     image = noisy_square()
     assert (densecrf.crf_inference(image, np.ones((1, 40, 48), np.float32), CRFConfig()) == 1).all()
-    assert (densecrf.crf_from_class_map(image, np.zeros((40, 48), int), 1, CRFConfig()) == 0).all()
+    assert (ImageCRF(image, CRFConfig()).from_class_map(np.zeros((40, 48), int), 1) == 0).all()
 
 
 @needs_crf
@@ -90,7 +131,7 @@ def test_the_image_must_be_the_raw_one_of_the_same_size():
         with pytest.raises(ValueError, match="raw image"):
             densecrf.crf_inference(image, probabilities, CRFConfig())
     with pytest.raises(ValueError, match=r"expected 0\.\.1"):
-        densecrf.crf_from_class_map(np.zeros((4, 5, 3), np.uint8), np.full((4, 5), 2), 2, CRFConfig())
+        ImageCRF(np.zeros((4, 5, 3), np.uint8), CRFConfig()).from_class_map(np.full((4, 5), 2), 2)
 
 
 def test_settings_are_checked():
@@ -120,7 +161,8 @@ def test_the_pool_writes_masks_with_the_given_mask_values(tmp_path, workers):
     expected = mask_values[densecrf.crf_inference(image, probabilities, CRFConfig()).argmax(0)]
     with CRFPool(CRFConfig(), workers) as pool:
         for index in range(4):
-            pool.submit(f"i{index}", image, probabilities, mask_values, tmp_path / "ss-crf" / f"i{index}.png")
+            unary = Unary(probabilities, mask_values, tmp_path / "ss-crf" / f"i{index}.png")
+            pool.submit(f"i{index}", image, [unary])
     for index in range(4):
         np.testing.assert_array_equal(read_mask(tmp_path / "ss-crf" / f"i{index}.png"), expected)
 
@@ -133,8 +175,8 @@ def test_an_error_in_a_worker_names_the_image(tmp_path, workers):
     message = "image 'broken': ValueError: the CRF takes the raw image"
     with pytest.raises(ValueError, match=message):  # noqa: SIM117
         with CRFPool(CRFConfig(), workers) as pool:
-            pool.submit("broken", image, probabilities, np.array([0, 1]), tmp_path / "broken.png")
+            pool.submit("broken", image, [Unary(probabilities, np.array([0, 1]), tmp_path / "broken.png")])
     assert not list(tmp_path.iterdir())
     message = "2 probability maps for 3 mask values"
     with CRFPool(CRFConfig()) as pool, pytest.raises(ValueError, match=message):
-        pool.submit("broken", image, probabilities, np.arange(3), tmp_path / "broken.png")
+        pool.submit("broken", image, [Unary(probabilities, np.arange(3), tmp_path / "broken.png")])

@@ -3,11 +3,12 @@
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from wsss_bench.crf.pool import ImagePool, available_workers
+from wsss_bench.crf.pool import ImagePool, WriterThread, available_workers
 
 
 def test_a_worker_that_dies_is_reported_with_the_images_under_way():
@@ -31,6 +32,37 @@ def test_at_most_two_images_per_worker_are_under_way(tmp_path):
     assert len(list(tmp_path.iterdir())) == 6
 
 
+def test_a_worker_is_started_once_and_an_own_process_not_at_all(tmp_path):
+    for workers, lines in ((0, 0), (1, 1)):
+        log = tmp_path / f"{workers}"
+        log.touch()
+        with ImagePool(workers, partial(append, log)) as pool:
+            for index in range(3):
+                pool.run(str(index), Path.touch, tmp_path / "file")
+        assert len(log.read_text().splitlines()) == lines
+
+
+def append(log):
+    with open(log, "a") as file:
+        file.write("started\n")
+
+
+def test_a_writer_thread_keeps_the_order_and_raises_errors_as_they_are():
+    seen = []
+    with WriterThread() as thread:
+        for index in range(20):
+            thread.run(str(index), seen.append, index)
+            assert len(thread._pending) <= 4
+    assert seen == list(range(20))
+    with pytest.raises(OSError, match="disk full"), WriterThread() as thread:  # noqa: PT012
+        thread.run("a", fail)
+        thread.run("b", seen.append, 99)
+
+
+def fail():
+    raise OSError("disk full")
+
+
 def test_a_negative_number_of_workers_is_refused():
     with pytest.raises(ValueError, match="workers"):
         ImagePool(-1)
@@ -38,7 +70,8 @@ def test_a_negative_number_of_workers_is_refused():
 
 def test_workers_do_not_import_torch():
     code = (
-        "import sys, wsss_bench.refine.densecrf, wsss_bench.refine.threshold; print('torch' in sys.modules)"
+        "import sys, wsss_bench.refine.densecrf, wsss_bench.refine.threshold, wsss_bench.refine.process;"
+        "print('torch' in sys.modules)"
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "False"

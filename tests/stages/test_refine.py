@@ -16,9 +16,10 @@ from wsss_bench.crf import densecrf
 from wsss_bench.readout import threshold_mask
 from wsss_bench.refine.base import Refiner
 from wsss_bench.refine.densecrf import DenseCRFRefiner
+from wsss_bench.refine.pamr import PAMRRefiner
 from wsss_bench.refine.threshold import ThresholdRefiner
 from wsss_bench.stages.evaluate import evaluate
-from wsss_bench.stages.refine import main, parse, refine
+from wsss_bench.stages.refine import device_of, main, parse, refine
 
 
 class Dying(Refiner):
@@ -76,6 +77,59 @@ def test_masks_are_those_of_the_refiner_and_score_like_the_seeds(source, tmp_pat
     refined, seed = (json.loads((tmp_path / name / "metrics.json").read_text())["rows"][0] for name in "ab")
     assert refined["iou"] == seed["iou"]
     assert (refined["rule"], refined["post"], refined["headline"]) == ("na", "threshold", True)
+
+
+@pytest.mark.slow
+def test_a_worker_with_torch_writes_the_masks_of_this_process(source, tmp_path):
+    write_seeds(source, tmp_path / "seeds")
+    for workers in (0, 1):
+        refine(source, "val", tmp_path, PAMRRefiner(0.3), tmp_path / f"{workers}", workers, resolved={})
+    assert contents(tmp_path / "1" / "masks") == contents(tmp_path / "0" / "masks")
+
+
+class OnDevice(Refiner):
+    """Counts in a list the devices that it is asked to compute on; a list that no worker could share."""
+
+    uses_gpu = True
+
+    def __init__(self, devices):
+        self.devices = devices
+
+    def __call__(self, image, maps):
+        self.devices.append(self.device)
+        return threshold_mask(maps, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("present", "accelerator", "device"),
+    [
+        (True, "auto", "cuda"),
+        (True, "gpu", "cuda"),
+        (True, "cpu", "cpu"),
+        (False, "auto", "cpu"),
+        (False, "cpu", "cpu"),
+    ],
+)
+def test_a_refiner_computes_where_the_accelerator_says(monkeypatch, present, accelerator, device):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: present)
+    assert device_of(OnDevice([]), accelerator) == device
+    assert device_of(ThresholdRefiner(0.3), "auto") == "cpu"
+
+
+def test_on_a_gpu_there_are_no_workers(source, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    write_seeds(source, tmp_path / "seeds")
+    refiner = OnDevice([])
+    refine(source, "val", tmp_path, refiner, tmp_path / "out", 2, accelerator="gpu", resolved={})
+    assert refiner.devices == ["cuda"] * 7
+
+
+def test_a_gpu_that_is_not_there_or_not_used_is_refused(source, tmp_path):
+    write_seeds(source, tmp_path / "seeds")
+    for refiner, message in ((OnDevice([]), "finds no GPU"), (ThresholdRefiner(0.3), "CPU alone")):
+        with pytest.raises(ValueError, match=message):
+            refine(source, "val", tmp_path, refiner, tmp_path / "out", accelerator="gpu", resolved={})
+    assert not (tmp_path / "out").exists()
 
 
 def test_files_that_a_refiner_lacks_are_found_before_the_first_image(source, tmp_path):

@@ -32,6 +32,7 @@ from wsss_bench.artifacts.stage_files import check_file
 PLACES = ("out", "stage", *INPUTS)
 """Keys that hold paths of stage folders, or facts about the stage. They are not part of the fingerprint."""
 MAY_DIFFER = (
+    "accelerator",
     "bench",
     "config",
     "crf_workers",

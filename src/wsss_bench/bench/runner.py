@@ -307,8 +307,8 @@ def ranks_of(stage: Stage, gpus: int) -> int:
 
 
 def gpus_of(stage: Stage, gpus: int) -> int:
-    """Number of GPUs of this machine that a stage uses."""
-    trainer = stage.config.get("trainer") or {}
+    """Number of GPUs of this machine that a stage uses: as its trainer says, or one for a refiner."""
+    trainer = stage.config.get("trainer") or stage.config
     if trainer.get("accelerator") not in ("gpu", "cuda"):
         return 0
     return ranks_of(stage, gpus) // int(trainer.get("num_nodes", 1))

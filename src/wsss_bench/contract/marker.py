@@ -104,7 +104,7 @@ def error(
     with torch.no_grad():
         result = predict(method, sample, product, config)
     # all classes have equal maps
-    drawn = centre_of(result.scores[0] if product == "seed" else result["ss"][1])
+    drawn = centre_of(result.scores[0] if product == "seed" else result["ss"][1].numpy())
     expected = [drawn_at(rule, *one) for one in zip(centre, size, sides, strict=True)]
     return (np.array(drawn) - expected) / sides
 

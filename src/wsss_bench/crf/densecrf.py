@@ -12,9 +12,11 @@ values wrap around.)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -77,90 +79,127 @@ def require_crf() -> None:
         )
 
 
-def crf_inference(image: np.ndarray, probabilities: np.ndarray, config: CRFConfig) -> np.ndarray:
-    """Mean field inference from class probabilities (the CRF of DeepLab and of PSA).
+class ImageCRF:
+    """The CRF of one image, for all of its scores.
+
+    The kernels depend on the image alone, and cost about a third of an inference. They are made once for each
+    number of classes: where two sets of scores have equally many, the second one only brings its unary. The
+    result is that of a CRF of its own, bit for bit.
 
     Args:
-        image: `(H, W, 3)` uint8 RGB.
-        probabilities: `(K, H, W)` float32 in [0, 1], one map for background and each present class. The unary
-            is -log p; the sum over K need not be 1.
+        image: `(H, W, 3)` uint8 RGB; it may be read-only.
         config: Kernels and iterations.
 
-    Returns:
-        `(K, H, W)` float32 probabilities.
-
     Raises:
-        ValueError: image and probabilities differ in size, the image is not uint8, or the extension is
-            missing.
+        ValueError: the extension is missing, or the image is not uint8 RGB.
     """
-    _check(image, probabilities.shape[1:])
-    unary = -np.log(np.clip(probabilities, config.floor, 1.0))
-    return _mean_field(image, unary, config)
 
+    def __init__(self, image: np.ndarray, config: CRFConfig) -> None:
+        require_crf()
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise ValueError(
+                f"the CRF takes the raw image as (H, W, 3) uint8; got {image.shape} {image.dtype}"
+            )
+        self.image = _writable(image, np.uint8)
+        self.config = config
+        self._by_classes: dict[int, Any] = {}
 
-def crf_from_class_map(
-    image: np.ndarray, class_map: np.ndarray, num_classes: int, config: CRFConfig, confidence: float = 0.7
-) -> np.ndarray:
-    """Mean field inference from one class for each pixel, with equal confidence everywhere.
+    def from_probabilities(self, probabilities: np.ndarray) -> np.ndarray:
+        """Mean field inference from class probabilities (the CRF of DeepLab and of PSA).
 
-    This is IRN's `crf_inference_label`.
+        Args:
+            probabilities: `(K, H, W)` float32 in [0, 1], one map for background and each present class. The
+                unary is -log p; the sum over K need not be 1.
 
-    Args:
-        image: `(H, W, 3)` uint8 RGB.
-        class_map: `(H, W)` integers in {0..K-1}: 0 is background, k the k-th present class. These are
-            positions, not mask values, and 0 is a class, not "unknown".
-        num_classes: K, the number of present classes plus one for background.
-        config: Kernels and iterations; IRN uses (3, 3) / (50, 5, 10), 10 iterations.
-        confidence: Probability of the given class; the other K - 1 share the rest equally.
+        Returns:
+            `(K, H, W)` float32 probabilities.
 
-    Returns:
-        `(H, W)` int64, again in {0..K-1}.
+        Raises:
+            ValueError: the size is not that of the image.
+        """
+        self._check_size(probabilities.shape[1:])
+        return self._mean_field(-np.log(np.clip(probabilities, self.config.floor, 1.0)))
 
-    Raises:
-        ValueError: image and class map differ in size, a value is outside {0..K-1}, or the extension is
-            missing.
-    """
-    _check(image, class_map.shape)
-    if class_map.min() < 0 or class_map.max() >= num_classes:
-        raise ValueError(
-            f"the class map goes from {class_map.min()} to {class_map.max()}; expected 0..{num_classes - 1}"
+    def from_class_map(self, class_map: np.ndarray, num_classes: int, confidence: float = 0.7) -> np.ndarray:
+        """Mean field inference from one class for each pixel, with equal confidence everywhere.
+
+        This is IRN's `crf_inference_label`.
+
+        Args:
+            class_map: `(H, W)` integers in {0..K-1}: 0 is background, k the k-th present class. These are
+                positions, not mask values, and 0 is a class, not "unknown".
+            num_classes: K, the number of present classes plus one for background.
+            confidence: Probability of the given class; the other K - 1 share the rest equally.
+
+        Returns:
+            `(H, W)` int64, again in {0..K-1}.
+
+        Raises:
+            ValueError: the size is not that of the image, or a value is outside {0..K-1}.
+        """
+        self._check_size(class_map.shape)
+        if class_map.min() < 0 or class_map.max() >= num_classes:
+            raise ValueError(
+                f"the class map goes from {class_map.min()} to {class_map.max()}; "
+                f"expected 0..{num_classes - 1}"
+            )
+        if num_classes == 1:
+            return np.zeros(class_map.shape, np.int64)
+        given = np.arange(num_classes)[:, None, None] == class_map  # (K, H, W)
+        unary = np.where(given, -np.log(confidence), -np.log((1 - confidence) / (num_classes - 1)))
+        return self._mean_field(unary).argmax(axis=0)
+
+    def _mean_field(self, unary: np.ndarray) -> np.ndarray:
+        num_classes = len(unary)
+        if num_classes == 1:
+            return np.ones(unary.shape, np.float32)
+        if num_classes not in self._by_classes:
+            self._by_classes[num_classes] = self._with_kernels(num_classes)
+        crf = self._by_classes[num_classes]
+        crf.setUnaryEnergy(_writable(unary.reshape(num_classes, -1), np.float32))
+        return np.array(crf.inference(self.config.iterations), np.float32).reshape(unary.shape)
+
+    def _with_kernels(self, num_classes: int) -> Any:
+        from pydensecrf.densecrf import DenseCRF2D
+
+        height, width = self.image.shape[:2]
+        crf = DenseCRF2D(width, height, num_classes)
+        crf.addPairwiseGaussian(sxy=self.config.gaussian_sxy, compat=self.config.gaussian_compat)
+        crf.addPairwiseBilateral(
+            sxy=self.config.bilateral_sxy,
+            srgb=self.config.bilateral_srgb,
+            rgbim=self.image,
+            compat=self.config.bilateral_compat,
         )
-    if num_classes == 1:
-        return np.zeros(class_map.shape, np.int64)
-    given = np.arange(num_classes)[:, None, None] == class_map  # (K, H, W)
-    unary = np.where(given, -np.log(confidence), -np.log((1 - confidence) / (num_classes - 1)))
-    return _mean_field(image, unary, config).argmax(axis=0)
+        return crf
+
+    def _check_size(self, size: tuple[int, ...]) -> None:
+        if self.image.shape[:2] != size:
+            raise ValueError(
+                f"the CRF takes the raw image at the size of the scores {size}; got {self.image.shape[:2]}"
+            )
 
 
-def _mean_field(image: np.ndarray, unary: np.ndarray, config: CRFConfig) -> np.ndarray:
-    require_crf()
-    from pydensecrf.densecrf import DenseCRF2D
-
-    num_classes, height, width = unary.shape
-    if num_classes == 1:
-        return np.ones(unary.shape, np.float32)
-    crf = DenseCRF2D(width, height, num_classes)
-    crf.setUnaryEnergy(np.ascontiguousarray(unary.reshape(num_classes, -1), np.float32))
-    crf.addPairwiseGaussian(sxy=config.gaussian_sxy, compat=config.gaussian_compat)
-    crf.addPairwiseBilateral(
-        sxy=config.bilateral_sxy,
-        srgb=config.bilateral_srgb,
-        rgbim=np.ascontiguousarray(image),
-        compat=config.bilateral_compat,
-    )
-    return np.array(crf.inference(config.iterations), np.float32).reshape(unary.shape)
+def _writable(array: np.ndarray, dtype: type) -> np.ndarray:
+    """The array in rows and of a type; a copy if it is read-only, which the extension refuses."""
+    return np.require(array, dtype, ["C_CONTIGUOUS", "ALIGNED", "WRITEABLE"])
 
 
-def _check(image: np.ndarray, size: tuple[int, ...]) -> None:
-    if image.dtype != np.uint8 or image.shape != (*size, 3):
-        raise ValueError(
-            f"the CRF takes the raw image as (H, W, 3) uint8 at the size of the scores {size}; "
-            f"got {image.shape} {image.dtype}"
-        )
+def crf_inference(image: np.ndarray, probabilities: np.ndarray, config: CRFConfig) -> np.ndarray:
+    """`ImageCRF.from_probabilities` of one image with one set of scores."""
+    return ImageCRF(image, config).from_probabilities(probabilities)
+
+
+class Unary(NamedTuple):
+    """Scores of an image and the mask that is made of them."""
+
+    probabilities: np.ndarray  # (K, H, W) float32, one map for each present class (background included)
+    mask_values: np.ndarray  # (K,) in {0..C}: the mask value of each map, 0 for background, c + 1 for class c
+    path: Path  # PNG file to write, atomically
 
 
 class CRFPool(ImagePool):
-    """A process pool that runs `crf_inference` on many images and writes their masks.
+    """A process pool that runs the CRF of many images and writes their masks.
 
     Args:
         config: Kernels and iterations, the same for all images that do not bring their own.
@@ -175,43 +214,32 @@ class CRFPool(ImagePool):
         super().__init__(workers)
         self.config = config
 
-    def __enter__(self) -> CRFPool:
-        return self
-
     def submit(
-        self,
-        image_id: str,
-        image: np.ndarray,
-        probabilities: np.ndarray,
-        mask_values: np.ndarray,
-        path: Path | str,
-        config: CRFConfig | None = None,
+        self, image_id: str, image: np.ndarray, unaries: Sequence[Unary], config: CRFConfig | None = None
     ) -> None:
         """Queue one image.
 
         Args:
             image_id: Named in error messages.
             image: `(H, W, 3)` uint8 RGB.
-            probabilities: `(K, H, W)` float32, one map for each present class (background included).
-            mask_values: `(K,)` in {0..C}: the mask value of each map, 0 for background, c + 1 for class c.
-            path: PNG file to write, atomically.
+            unaries: Its scores, one set for each mask.
             config: Kernels and iterations of this image; None: those of the pool.
 
         Raises:
-            ValueError: no map, or not one mask value for each map.
+            ValueError: scores without a map, or without one mask value for each map.
         """
-        if len(probabilities) != len(mask_values) or len(mask_values) == 0:
-            raise ValueError(
-                f"image {image_id!r} has {len(probabilities)} probability maps for "
-                f"{len(mask_values)} mask values"
-            )
-        config = config or self.config
-        self.run(image_id, write_crf_mask, image, probabilities, mask_values, config, Path(path))
+        for unary in unaries:
+            if len(unary.probabilities) != len(unary.mask_values) or len(unary.mask_values) == 0:
+                raise ValueError(
+                    f"image {image_id!r} has {len(unary.probabilities)} probability maps for "
+                    f"{len(unary.mask_values)} mask values"
+                )
+        self.run(image_id, write_crf_masks, image, unaries, config or self.config)
 
 
-def write_crf_mask(
-    image: np.ndarray, probabilities: np.ndarray, mask_values: np.ndarray, config: CRFConfig, path: Path
-) -> None:
-    """`crf_inference`, argmax, and the mask `(H, W)` with values out of `mask_values` written to `path`."""
-    best = crf_inference(image, probabilities, config).argmax(axis=0)
-    write_mask(path.parent, path.stem, np.asarray(mask_values, np.uint8)[best])
+def write_crf_masks(image: np.ndarray, unaries: Sequence[Unary], config: CRFConfig) -> None:
+    """For each unary: mean field inference, argmax, and the mask `(H, W)` of `mask_values` as a file."""
+    crf = ImageCRF(image, config)
+    for probabilities, mask_values, path in unaries:
+        best = crf.from_probabilities(probabilities).argmax(axis=0)
+        write_mask(path.parent, path.stem, np.asarray(mask_values, np.uint8)[best])

@@ -1,20 +1,26 @@
-"""A process pool for functions that compute one image and write the result to a file.
+"""Pools for functions that compute one image and write the result to a file.
 
-Workers are started with the method "spawn", which is safe in a process that has loaded torch and runs its
-threads. A worker imports only the module of the function that it runs.
+`ImagePool` has processes, for work that keeps a core busy. Workers are started with the method "spawn", which
+is safe in a process that has loaded torch and runs its threads. A worker imports only the module of the
+function that it runs. `WriterThread` is one thread, for files that are written while the next image is
+computed.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import sys
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wsss_bench.processes import end_with_parent, share_of_cores
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 def available_workers() -> int:
@@ -39,23 +45,26 @@ class ImagePool:
     Args:
         workers: Number of processes; 0 runs each function at once in this process; None takes
             `available_workers()`.
+        start: Called once in each worker, before its first image; not called if there are no workers.
 
     Raises:
         ValueError: `workers` is negative.
     """
 
-    def __init__(self, workers: int | None = None) -> None:
+    def __init__(self, workers: int | None = None, start: Callable[[], None] | None = None) -> None:
         workers = available_workers() if workers is None else workers
         if workers < 0:
             raise ValueError(f"workers is 0 (this process) or a number of processes, got {workers}")
         self._limit = 2 * workers
         self._pending: deque[tuple[str, Future[None]]] = deque()
-        context = multiprocessing.get_context("spawn")
-        self._executor = (
-            ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent) if workers else None
-        )
+        self._executor: Executor | None = None
+        if workers:
+            context = multiprocessing.get_context("spawn")
+            self._executor = ProcessPoolExecutor(
+                workers, mp_context=context, initializer=_start_worker, initargs=(start,)
+            )
 
-    def __enter__(self) -> ImagePool:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -101,7 +110,36 @@ class ImagePool:
                 "use fewer workers and run the stage again"
             ) from error
         except Exception as error:
-            raise _named(image_id, error) from error
+            raise self._reported(image_id, error) from error
+
+    def _reported(self, image_id: str, error: Exception) -> Exception:
+        """The error that is raised for the error of an image."""
+        return _named(image_id, error)
+
+
+class WriterThread(ImagePool):
+    """Runs a function for each image in one thread, in the order of the calls.
+
+    Compressing and writing files leaves the interpreter to other threads, so that a GPU goes on meanwhile. At
+    most four images wait or are being written. Errors are raised as they are.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self._limit = 4
+        self._executor = ThreadPoolExecutor(1, "writer")
+
+    def _reported(self, image_id: str, error: Exception) -> Exception:
+        return error
+
+
+def _start_worker(start: Callable[[], None] | None) -> None:
+    """Set up a worker: it ends with its parent and, where it has torch, computes in one thread."""
+    end_with_parent()
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
+    if start is not None:
+        start()
 
 
 def _named(image_id: str, error: Exception) -> ValueError:

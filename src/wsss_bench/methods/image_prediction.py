@@ -119,9 +119,8 @@ def predict_image(
             mask, names = threshold_mask(maps, limit), [method.class_names[c - 1] for c in maps.classes]
             arrays = full_size_scores(maps)
         else:
-            arrays = predict(checked, InferenceSample(name, pixels, None), product, settings.inference)[
-                scales
-            ]
+            probabilities = predict(checked, InferenceSample(name, pixels, None), product, settings.inference)
+            arrays = probabilities[scales].cpu().numpy()
             mask, names = arrays.argmax(axis=0).astype(np.uint8), [BACKGROUND, *method.class_names]
     return ImagePrediction(mask, dict(zip(names, arrays, strict=True)), method.class_names)
 

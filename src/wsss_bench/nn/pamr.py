@@ -40,7 +40,7 @@ def pamr(image: Tensor, masks: Tensor, iterations: int = 10, dilations: Sequence
     masks = F.interpolate(masks, image.shape[-2:], mode="bilinear", align_corners=True)
     for _ in range(iterations):
         refined = torch.zeros_like(masks)
-        for weight, neighbour in zip(weights.unbind(dim=1), _neighbours(masks, dilations), strict=True):
+        for weight, neighbour in zip(weights.unbind(dim=1), neighbours(masks, dilations), strict=True):
             refined.addcmul_(neighbour, weight[:, None])
         masks = refined
     return masks
@@ -63,7 +63,7 @@ def pamr_weights(image: Tensor, dilations: Sequence[int] = DILATIONS) -> Tensor:
     """
     scale = 1e-8 + 0.1 * local_deviation(image, dilations)
     distances = [
-        ((image - neighbour).abs() / scale).mean(dim=1) for neighbour in _neighbours(image, dilations)
+        ((image - neighbour).abs() / scale).mean(dim=1) for neighbour in neighbours(image, dilations)
     ]
     return torch.stack(distances, dim=1).neg_().softmax(dim=1)
 
@@ -72,13 +72,16 @@ def local_deviation(image: Tensor, dilations: Sequence[int] = DILATIONS) -> Tens
     """Unbiased standard deviation of `(B, 3, H, W)` over the 3x3 windows of all dilations together."""
     centres = len(dilations)  # the pixel itself belongs to each of the windows
     count = 9 * centres
-    mean = (sum(_neighbours(image, dilations)) + centres * image) / count
-    squares = sum((neighbour - mean).square() for neighbour in _neighbours(image, dilations))
+    mean = (sum(neighbours(image, dilations)) + centres * image) / count
+    squares = sum((neighbour - mean).square() for neighbour in neighbours(image, dilations))
     return ((squares + centres * (image - mean).square()) / (count - 1)).sqrt()
 
 
-def _neighbours(maps: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:
-    """The eight neighbours of each dilation as views of `maps` `(B, K, H, W)`, with replicate padding."""
+def neighbours(maps: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:
+    """The eight neighbours of each dilation as views of `maps` `(B, K, H, W)`, with replicate padding.
+
+    By dilation, and in each from the top left to the bottom right.
+    """
     height, width = maps.shape[-2:]
     reach = max(dilations)
     padded = F.pad(maps, (reach,) * 4, mode="replicate")

@@ -247,6 +247,8 @@ class RefinerFile:
         network: The network of a refiner that trains one (IRNet, AffinityNet).
         requires: Modules that must be installed. If one is not, the cells of this refiner say so in the
             table, and everything else runs.
+        uses_gpu: Whether the class computes on a GPU (its attribute of this name), so that the bench gives it
+            one where the trainer has one.
         scored: False for masks that hold 255 (undecided pixels): a segmenter can be trained on them, but they
             are not a prediction.
         extra: What the masks were made with beyond the seeds, for the column `extra` of these masks and of a
@@ -257,6 +259,7 @@ class RefinerFile:
     affinity_labels: ClassSpec | None = None
     network: NetworkSpec | None = None
     requires: list[str] = field(default_factory=list)
+    uses_gpu: bool = False
     scored: bool = True
     extra: list[Extra] = field(default_factory=list)
 

@@ -85,7 +85,10 @@ class MultiStage:
             labels = _refine(table, configs, seed, refiner.affinity_labels, f"{name}-labels", trained_on=True)
             network = _fit(table, configs, "affinity", refiner.network, labels, name)
         trained_on = name == self.pseudo_masks
-        masks = _refine(table, configs, seed, refiner.refiner, name, network, trained_on=trained_on)
+        on_gpu = refiner.uses_gpu and configs.cell.content.trainer.get("accelerator") in ("gpu", "cuda")
+        masks = _refine(
+            table, configs, seed, refiner.refiner, name, network, trained_on=trained_on, on_gpu=on_gpu
+        )
         if not refiner.scored:
             return masks, ScoredProduct(configs.cell, "pseudo_mask", split, name, None, "partial", extra)
         post = named_with_changes(name, self.usual[name], refiner)
@@ -155,6 +158,7 @@ def _refine(
     network: Stage | None = None,
     *,
     trained_on: bool,
+    on_gpu: bool = False,
 ) -> Stage:
     """Masks of all training images if a network is trained on them, else of the scored images only."""
     arguments = dict(refiner.init_args)
@@ -168,6 +172,8 @@ def _refine(
     }
     if network is not None:
         config["network"] = str(network.path)
+    if on_gpu:
+        config["accelerator"] = "gpu"
     return table.stage("refine", configs.title(suffix), config, {"seeds": seed, "network": network})
 
 

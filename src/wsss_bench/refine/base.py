@@ -16,11 +16,14 @@ from wsss_bench.types import ScoreMaps
 class Refiner(ABC):
     """Refines one image at a time and keeps no state between images.
 
-    Images may therefore be refined in any order and in several processes.
+    Images may therefore be refined in any order and in several processes. Each process gets a copy of the
+    refiner, so that it must be possible to pickle it.
     """
 
-    in_pool: ClassVar[bool] = True
-    """Whether images may be shared among processes; False if the refiner runs torch on the stage's device."""
+    uses_gpu: ClassVar[bool] = False
+    """Whether it computes on `device`, so that the stage takes a GPU where there is one."""
+    device: str = "cpu"
+    """`cpu` or `cuda`; the stage sets it before it loads a network and refines the first image."""
 
     seed_parts: ClassVar[Sequence[str]] = PARTS
     """The maps of a seed that are read for it (`artifacts.seeds`)."""
@@ -48,11 +51,11 @@ class Refiner(ABC):
 class NetworkRefiner(Refiner):
     """A refiner with a network, which an earlier stage trained (`network` in the YAML of the refiner)."""
 
-    in_pool = False
+    uses_gpu = True
 
     @abstractmethod
     def load(self, stage: Path) -> None:
-        """Load the network from the folder of its train stage.
+        """Load the network from the folder of its train stage onto `device`.
 
         Args:
             stage: Complete train stage: weights in `checkpoints/last.ckpt`, arguments in `stage.json`.

@@ -24,8 +24,7 @@ class PAMRRefiner(Refiner):
     """Seeds -> PAMR -> argmax.
 
     The background is a map with the constant value `threshold`, which PAMR does not change: with 0 iterations
-    the mask is that of the threshold alone. Memory is 4 bytes per pixel and neighbour (`nn.pamr`). Runs on a
-    GPU if there is one.
+    the mask is that of the threshold alone. Memory is 4 bytes per pixel and neighbour (`nn.pamr`).
 
     Args:
         threshold: Background level in [0, 1].
@@ -37,7 +36,7 @@ class PAMRRefiner(Refiner):
     """
 
     seed_parts = ("scores",)
-    in_pool = False
+    uses_gpu = True
 
     def __init__(self, threshold: float, iterations: int = 10, dilations: Sequence[int] = DILATIONS) -> None:
         check_range("refiner.init_args.threshold", threshold, 0, 1)
@@ -46,7 +45,6 @@ class PAMRRefiner(Refiner):
         self.threshold = threshold
         self.iterations = iterations
         self.dilations = tuple(dilations)
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     def __call__(self, image: np.ndarray, maps: ScoreMaps) -> np.ndarray:
         if len(maps.classes) == 0:

@@ -17,7 +17,7 @@ from wsss_bench.artifacts.pruning import pruned_folder
 from wsss_bench.artifacts.run import StageInfo
 
 Config = dict[str, Any]
-STRICTLY = ("trainer.accelerator", "trainer.strategy")
+STRICTLY = ("accelerator", "trainer.accelerator", "trainer.strategy")
 """Keys that an interrupted stage may change, and a planned one may not: the fingerprint holds them."""
 
 

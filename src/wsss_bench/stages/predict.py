@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser
+from torch import Tensor
 
 from wsss_bench.artifacts.data_reads import data_reads
 from wsss_bench.artifacts.files import is_whole, mask_path, read_mask, write_json
@@ -74,7 +74,7 @@ class Prediction(LightningModule):
         self.method.on_load_checkpoint(checkpoint)
         load_state(self.method, checkpoint["state_dict"], path)
 
-    def predict_step(self, sample: InferenceSample, batch_index: int) -> ScoreMaps | dict[str, np.ndarray]:
+    def predict_step(self, sample: InferenceSample, batch_index: int) -> ScoreMaps | dict[str, Tensor]:
         """Seeds of one image, or its segmentation probabilities: those of `predict` and of each read-out."""
         method = self._first or self.method
         outputs = predict(method, sample, self.product, self.inference)

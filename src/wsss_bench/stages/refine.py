@@ -1,24 +1,28 @@
 """The refine stage: `wsss-bench refine --config FILE` turns the seeds of a split into pseudo masks.
 
-Masks that exist, are readable and have the size of their image are not computed again.
+Masks that exist, are readable and have the size of their image are not computed again. Images are shared
+among processes, one on each core; a refiner that computes on a GPU has one process.
 """
 
 from __future__ import annotations
 
+from copy import copy
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
+import torch
 
 from wsss_bench.artifacts.data_reads import data_reads
-from wsss_bench.artifacts.files import mask_path, read_mask, write_mask
+from wsss_bench.artifacts.files import mask_path, read_mask
 from wsss_bench.artifacts.layout import MASKS, require_files, seed_folder
 from wsss_bench.artifacts.run import StageInfo, open_stage
 from wsss_bench.artifacts.seeds import read_seed, seed_ids
 from wsss_bench.crf.pool import ImagePool
 from wsss_bench.data.listing import checked_digests
 from wsss_bench.data.sources.base import Source
-from wsss_bench.refine.base import NetworkRefiner, Refiner
+from wsss_bench.refine.base import Refiner
+from wsss_bench.refine.process import use, write_refined
 from wsss_bench.stages.parser import BY_HAND, FunctionParser, Instantiators
 from wsss_bench.types import ScoreMaps
 
@@ -31,6 +35,7 @@ def refine(
     out: Path,
     workers: int | None = None,
     network: Path | None = None,
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto",
     stage: StageInfo = BY_HAND,
     *,
     resolved: dict[str, Any],
@@ -44,7 +49,9 @@ def refine(
         refiner: Refiner that makes a mask from the seeds of an image.
         out: Stage folder to write: masks/<id>.png.
         workers: Number of processes; 0 works in this one; null takes `WSSS_WORKERS`, or all available cores.
+            On a GPU there are none.
         network: Train stage of the network of the refiner, if it has one.
+        accelerator: Where a refiner with torch computes; `auto`: on a GPU if there is one.
         stage: Facts of the stage from the plan.
         resolved: These options, for the manifest.
     """
@@ -53,11 +60,16 @@ def refine(
     present = seed_ids(folder)
     require_files([image_id for image_id in ids if image_id not in present], "seed", folder, split)
     masks = Path(out) / MASKS
-    load_network(refiner, network)
     require_inputs(refiner, ids, split)
-    workers = workers if refiner.in_pool else 0
+    refiner.device = device_of(refiner, accelerator)
+    workers = workers if refiner.device == "cpu" else 0
+    # a network that cannot be loaded is found here; each worker loads its own
+    use(copy(refiner), network)
     data = checked_digests(source, data_reads("refine", resolved), stage.data, out)
-    with open_stage(out, "refine", resolved, stage, data) as run, ImagePool(workers) as pool:
+    with (
+        open_stage(out, "refine", resolved, stage, data) as run,
+        ImagePool(workers, partial(use, refiner, network)) as pool,
+    ):
         for index, image_id in enumerate(ids):
             maps = read_seed(folder, image_id, refiner.seed_parts)
             check_seed(maps, len(source.class_names))
@@ -68,26 +80,23 @@ def refine(
                         f"seed of image {image_id!r} is for {maps.size} (height, width), the image is "
                         f"{image.shape[:2]}; make the seeds from the same images"
                     )
-                pool.run(image_id, write_refined, refiner, image, maps, masks)
+                pool.run(image_id, write_refined, image, maps, masks)
             run.progress(index + 1, len(ids), "images")
         run.record(image_count=len(ids))
 
 
-def load_network(refiner: Refiner, network: Path | None) -> None:
-    """Load the trained network of a refiner.
+def device_of(refiner: Refiner, accelerator: Literal["auto", "cpu", "gpu"]) -> str:
+    """The device that a refiner computes on: `cpu` or `cuda`.
 
     Raises:
-        ValueError: a network is given for a refiner without one, or missing for a refiner that needs it.
+        ValueError: a GPU is asked for and there is none, or the refiner uses none.
     """
-    if isinstance(refiner, NetworkRefiner) != (network is not None):
-        name = type(refiner).__name__
-        raise ValueError(
-            f"refiner {name} has no network; leave out --network"
-            if network is not None
-            else f"refiner {name} needs --network, the folder of the stage that trained its network"
-        )
-    if isinstance(refiner, NetworkRefiner) and network is not None:
-        refiner.load(network)
+    name = type(refiner).__name__
+    if accelerator == "gpu" and not refiner.uses_gpu:
+        raise ValueError(f"accelerator is gpu, but refiner {name} computes on the CPU alone; leave it out")
+    if accelerator == "gpu" and not torch.cuda.is_available():
+        raise ValueError(f"accelerator is gpu, but refiner {name} finds no GPU; set accelerator: cpu")
+    return "cuda" if refiner.uses_gpu and accelerator != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 def require_inputs(refiner: Refiner, image_ids: list[str], split: str) -> None:
@@ -103,11 +112,6 @@ def require_inputs(refiner: Refiner, image_ids: list[str], split: str) -> None:
             f"of split {split!r}, the first {missing[0]}; make one for every image of the split, or use "
             "another refiner"
         )
-
-
-def write_refined(refiner: Refiner, image: np.ndarray, maps: ScoreMaps, folder: Path) -> None:
-    """Refine one image and write its mask."""
-    write_mask(folder, maps.image_id, refiner(image, maps))
 
 
 def check_seed(maps: ScoreMaps, num_classes: int) -> None:

@@ -203,6 +203,11 @@ def test_the_three_stages_run_and_a_second_run_skips_existing_masks(name, tmp_pa
     hits = [(mask == voc.mask(image_id)).mean() for image_id, mask in masks.items()]
     assert np.mean(hits) > 0.6
     assert read_manifest(tmp_path / "out")["image_count"] == len(ids)
+    workers = {"irn": 1, "psa": 0}[name]  # a worker loads its own network
+    inputs = {**common, "refiner": refiner, "network": str(tmp_path / "network"), "workers": workers}
+    run(refine, tmp_path, "again", inputs)
+    for image_id, mask in masks.items():
+        np.testing.assert_array_equal(read_mask(mask_path(tmp_path / "again" / "masks", image_id)), mask)
     changed = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "masks").iterdir()}
     mask_path(tmp_path / "out" / "masks", ids[1]).unlink()
     (tmp_path / "out" / "stage.json").unlink()

@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wsss_bench.nn.pamr import neighbours
+
 DIRECTIONS = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx)
 
 
@@ -40,10 +42,9 @@ class PAR(nn.Module):
     ) -> None:
         super().__init__()
         self.iterations = iterations
-        self.offsets = [(dy * d, dx * d) for d in dilations for dy, dx in DIRECTIONS]
-        self.margin = max(dilations)
+        self.dilations = tuple(dilations)
         self.width = width
-        distance = torch.tensor([math.hypot(dy, dx) for dy, dx in self.offsets])
+        distance = torch.tensor([d * math.hypot(dy, dx) for d in dilations for dy, dx in DIRECTIONS])
         position = -((distance / ((distance.std() + 1e-8) * width)) ** 2)
         position = position_weight * position.softmax(0)  # (J,)
         self.register_buffer("position_affinity", position, persistent=False)
@@ -61,28 +62,30 @@ class PAR(nn.Module):
         affinity = self.affinity(image.float())
         for _ in range(self.iterations):
             refined = torch.zeros_like(masks)
-            for j, neighbour in enumerate(self._neighbours(masks)):
-                refined.addcmul_(affinity[:, j : j + 1], neighbour)
+            for own, neighbour in zip(affinity.unbind(1), neighbours(masks, self.dilations), strict=True):
+                refined.addcmul_(own[:, None], neighbour)
             masks = refined
         return masks
 
     def affinity(self, image: Tensor) -> Tensor:
-        """Affinities `(B, J, H, W)` of each pixel of `(B, 3, H, W)` to its J neighbours; they sum to 1.01."""
-        neighbours = torch.stack(list(self._neighbours(image)), dim=2)  # (B, 3, J, H, W)
-        deviation = neighbours.std(dim=2, keepdim=True) + 1e-8
-        difference = (image[:, :, None] - neighbours).abs() / (deviation * self.width)
-        colour = -(difference**2).mean(dim=1)  # (B, J, H, W)
-        return colour.softmax(dim=1) + self.position_affinity[:, None, None]
+        """Affinities `(B, J, H, W)` of each pixel of `(B, 3, H, W)` to its J neighbours; they sum to 1.01.
 
-    def _neighbours(self, maps: Tensor) -> list[Tensor]:
-        """J views `(B, K, H, W)`: the maps shifted by each offset, with replicate padding."""
-        height, width = maps.shape[-2:]
-        padded = F.pad(maps, [self.margin] * 4, mode="replicate")
-        return [
-            padded[
-                ...,
-                self.margin + dy : self.margin + dy + height,
-                self.margin + dx : self.margin + dx + width,
-            ]
-            for dy, dx in self.offsets
-        ]
+        Neighbours are taken one at a time: all of them together would be J copies of the image.
+        """
+        scale = (self._deviation(image) + 1e-8) * self.width
+        colour = torch.stack(
+            [
+                ((image - neighbour) / scale).square_().mean(dim=1)
+                for neighbour in neighbours(image, self.dilations)
+            ],
+            dim=1,
+        )  # (B, J, H, W)
+        return colour.neg_().softmax(dim=1) + self.position_affinity[:, None, None]
+
+    def _deviation(self, image: Tensor) -> Tensor:
+        """Unbiased standard deviation `(B, 3, H, W)` of the neighbours of each pixel, without the pixel."""
+        count = len(self.position_affinity)
+        zero = torch.zeros_like(image)
+        mean = sum(neighbours(image, self.dilations), zero) / count
+        squares = sum(((neighbour - mean).square() for neighbour in neighbours(image, self.dilations)), zero)
+        return (squares / (count - 1)).sqrt()

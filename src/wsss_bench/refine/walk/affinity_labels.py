@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from wsss_bench.crf.densecrf import IRN_CRF, CRFConfig, crf_from_class_map, crf_inference, require_crf
+from wsss_bench.crf.densecrf import IRN_CRF, CRFConfig, ImageCRF, require_crf
 from wsss_bench.ranges import check_range
 from wsss_bench.readout import full_size_scores
 from wsss_bench.refine.base import Refiner
@@ -56,18 +56,20 @@ class IRNAffinityLabels(Refiner):
         if len(maps.classes) == 0:
             return np.zeros(maps.size, np.uint8)
         scores = full_size_scores(maps).astype(np.float32)
+        crf = ImageCRF(image, self.crf)
         with_high_level, with_low_level = (
-            self._class_map(image, scores, level) for level in (self.foreground, self.background)
+            _class_map(crf, scores, level) for level in (self.foreground, self.background)
         )
         mask_values = np.concatenate([[0], maps.classes]).astype(np.uint8)
         mask = np.where(with_high_level > 0, mask_values[with_high_level], np.uint8(IGNORE))
         mask[(with_high_level == 0) & (with_low_level == 0)] = 0
         return mask
 
-    def _class_map(self, image: np.ndarray, scores: np.ndarray, level: float) -> np.ndarray:
-        """`(K, H, W)` scores -> `(H, W)` in {0..K}: argmax against the level, then the CRF."""
-        with_background = np.concatenate([np.full_like(scores[:1], level), scores])
-        return crf_from_class_map(image, with_background.argmax(axis=0), len(with_background), self.crf)
+
+def _class_map(crf: ImageCRF, scores: np.ndarray, level: float) -> np.ndarray:
+    """`(K, H, W)` scores -> `(H, W)` in {0..K}: argmax against the level, then the CRF."""
+    with_background = np.concatenate([np.full_like(scores[:1], level), scores])
+    return crf.from_class_map(with_background.argmax(axis=0), len(with_background))
 
 
 class PSAAffinityLabels(Refiner):
@@ -104,8 +106,9 @@ class PSAAffinityLabels(Refiner):
         if len(maps.classes) == 0:
             return np.zeros(maps.size, np.uint8)
         scores = full_size_scores(maps)
+        crf = ImageCRF(image, self.crf)
         with_low_alpha, with_high_alpha = (
-            crf_inference(image, scores_with_background(scores, alpha), self.crf).argmax(axis=0)
+            crf.from_probabilities(scores_with_background(scores, alpha)).argmax(axis=0)
             for alpha in (self.low_alpha, self.high_alpha)
         )
         mask_values = np.concatenate([[0], maps.classes]).astype(np.uint8)

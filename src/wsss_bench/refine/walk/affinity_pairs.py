@@ -126,8 +126,16 @@ def padded_boundary_affinity(boundary_map: Tensor, radius: int) -> Tensor:
     Returns:
         `(D, h * w)` in [0, 1]; sources are all pixels, row by row.
     """
+    height, width = boundary_map.shape
     reach = radius - 1
-    return boundary_affinity(F.pad(boundary_map[None], (reach, reach, 0, reach), value=1.0), radius)[0]
+    padded = F.pad(boundary_map[None], (reach, reach, 0, reach), value=1.0)[0]
+    highest = boundary_map.new_empty(len(pair_offsets(radius)), height, width)
+    for result, offset in zip(highest, pair_offsets(radius), strict=True):
+        result.copy_(boundary_map)
+        for dy, dx in path_pixels(offset):
+            # a path of shifted views; an index for each pixel of each path would take ten times as long
+            torch.maximum(result, padded[dy : dy + height, reach + dx : reach + dx + width], out=result)
+    return 1 - highest.flatten(1)
 
 
 def feature_affinity(features: Tensor, radius: int) -> Tensor:

@@ -78,7 +78,7 @@ class IRNRefiner(NetworkRefiner):
         self.network: IRNet | None = None
 
     def load(self, stage: Path) -> None:
-        self.network = load_trained_network(IRNet, stage)
+        self.network = load_trained_network(IRNet, stage, self.device)
 
     @torch.no_grad()
     def __call__(self, image: np.ndarray, maps: ScoreMaps) -> np.ndarray:

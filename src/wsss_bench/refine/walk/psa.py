@@ -52,7 +52,7 @@ class PSARefiner(NetworkRefiner):
         self.network: AffinityNet | None = None
 
     def load(self, stage: Path) -> None:
-        self.network = load_trained_network(AffinityNet, stage)
+        self.network = load_trained_network(AffinityNet, stage, self.device)
 
     @torch.no_grad()
     def __call__(self, image: np.ndarray, maps: ScoreMaps) -> np.ndarray:

@@ -12,18 +12,10 @@ another order, equal up to rounding.
 
 from __future__ import annotations
 
-import warnings
-
-import torch
 from torch import Tensor
 
-from wsss_bench.refine.walk.affinity_pairs import (
-    flat_index_offsets,
-    padded_boundary_affinity,
-    pair_offsets,
-    source_indices,
-    target_indices,
-)
+from wsss_bench.refine.walk.affinity_pairs import padded_boundary_affinity
+from wsss_bench.refine.walk.pair_matrix import all_pairs, inner_pairs
 
 MAX_DOUBLINGS = 16
 """Largest binary logarithm of the number of steps of a walk; more steps only take time."""
@@ -40,16 +32,9 @@ def boundary_transition_matrix(boundary_map: Tensor, radius: int, beta: float) -
     Returns:
         `(n, n)` sparse CSR, n = h * w; rows sum to 1.
     """
-    height, width = boundary_map.shape
     affinity = padded_boundary_affinity(boundary_map, radius)  # (D, n)
-    offsets = flat_index_offsets(pair_offsets(radius), width, boundary_map.device)
-    source = torch.arange(height * width, device=boundary_map.device)
-    # pairs whose target lies outside the map have affinity 0
-    kept = affinity > 0
-    target = (source + offsets[:, None])[kept]
-    return _transition_matrix(
-        source.expand_as(affinity)[kept], target, affinity[kept] ** beta, height * width
-    )
+    height, width = boundary_map.shape
+    return all_pairs((height, width), radius, boundary_map.device).transition(affinity, beta)
 
 
 def feature_transition_matrix(affinity: Tensor, size: tuple[int, int], radius: int, beta: float) -> Tensor:
@@ -65,11 +50,7 @@ def feature_transition_matrix(affinity: Tensor, size: tuple[int, int], radius: i
         `(n, n)` sparse CSR, n = h * w; rows sum to 1. Pixels near the border are no sources and so have fewer
         pairs, as published.
     """
-    source = source_indices(size, radius, affinity.device).expand_as(affinity)
-    target = target_indices(size, radius, affinity.device)
-    return _transition_matrix(
-        source.flatten(), target.flatten(), affinity.flatten() ** beta, size[0] * size[1]
-    )
+    return inner_pairs(size, radius, affinity.device).transition(affinity, beta)
 
 
 def random_walk(maps: Tensor, transition: Tensor, steps: int) -> Tensor:
@@ -87,24 +68,3 @@ def random_walk(maps: Tensor, transition: Tensor, steps: int) -> Tensor:
     for _ in range(steps):
         scores = transition @ scores
     return scores.t().reshape(maps.shape)
-
-
-def _transition_matrix(source: Tensor, target: Tensor, weight: Tensor, pixels: int) -> Tensor:
-    """Symmetric matrix of the weighted pairs with 1 on the diagonal, each row divided by its sum."""
-    diagonal = torch.arange(pixels, device=source.device)
-    rows = torch.cat([source, target, diagonal])
-    columns = torch.cat([target, source, diagonal])
-    values = torch.cat([weight, weight, torch.ones_like(diagonal, dtype=weight.dtype)])
-    order = torch.argsort(rows * pixels + columns)
-    rows, columns, values = rows[order], columns[order], values[order].double()
-    # in double precision: over hundreds of steps the error of a row sum is multiplied
-    sums = torch.zeros(pixels, dtype=torch.double, device=values.device).index_add_(0, rows, values)
-    values = (values / sums[rows]).to(weight.dtype)
-    starts = torch.zeros(pixels + 1, dtype=torch.int32, device=rows.device)
-    starts[1:] = torch.bincount(rows, minlength=pixels).cumsum(0)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        # 32 bit indices: half the memory, and a faster product
-        return torch.sparse_csr_tensor(
-            starts, columns.int(), values, (pixels, pixels), check_invariants=False
-        )

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeVar
 
-import torch
-
 from wsss_bench.artifacts.files import read_manifest
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.loading import load_method
@@ -14,20 +12,20 @@ from wsss_bench.methods.loading import load_method
 Network = TypeVar("Network", bound=Method)
 
 
-def load_trained_network(network_class: type[Network], stage: Path) -> Network:
+def load_trained_network(network_class: type[Network], stage: Path, device: str) -> Network:
     """Build the network and load its weights.
 
     Args:
         network_class: Class that the stage must have trained.
         stage: Folder of a complete train stage.
+        device: `cpu` or `cuda`.
 
     Returns:
-        The network in evaluation mode, without gradients, on a GPU if there is one.
+        The network in evaluation mode, without gradients.
 
     Raises:
         FileNotFoundError: the stage did not complete.
         ValueError: the stage trained another class, or its checkpoint is damaged.
     """
     read_manifest(stage)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     return load_method(stage, network_class, device).requires_grad_(False)
