@@ -69,7 +69,7 @@ def test_batch_norm_statistics_and_affine_parameters_are_frozen(segmenter):
 )
 def test_deeplab_sums_the_losses_of_three_scales_and_their_maximum(name, loss):
     method = DeepLabV2(("a", "b"), loss=name, **TINY).eval()
-    normalized = method.normalize(batch().image)
+    normalized = method.backbone.normalize(batch().image)
     maps = []
     for size in ((32, 40), (16, 20), (24, 30)):
         image = F.interpolate(normalized, size, mode="bilinear", align_corners=False)

@@ -11,8 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
 from wsss_bench.artifacts.data_reads import data_reads
 from wsss_bench.artifacts.files import mask_path, read_mask
 from wsss_bench.artifacts.layout import MASKS, require_files, seed_folder
@@ -94,9 +92,13 @@ def device_of(refiner: Refiner, accelerator: Literal["auto", "cpu", "gpu"]) -> s
     name = type(refiner).__name__
     if accelerator == "gpu" and not refiner.uses_gpu:
         raise ValueError(f"accelerator is gpu, but refiner {name} computes on the CPU alone; leave it out")
+    if not refiner.uses_gpu or accelerator == "cpu":
+        return "cpu"
+    import torch  # which such a refiner has imported
+
     if accelerator == "gpu" and not torch.cuda.is_available():
         raise ValueError(f"accelerator is gpu, but refiner {name} finds no GPU; set accelerator: cpu")
-    return "cuda" if refiner.uses_gpu and accelerator != "cpu" and torch.cuda.is_available() else "cpu"
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def require_inputs(refiner: Refiner, image_ids: list[str], split: str) -> None:
