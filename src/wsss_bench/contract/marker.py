@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from wsss_bench.inference import InferenceConfig, Product, logits_of, predict, seeds_of
 from wsss_bench.methods.base import Method
-from wsss_bench.nn.normalize import ImageNetNormalize
+from wsss_bench.nn.normalize import Normalize
 from wsss_bench.types import InferenceSample
 
 Rule = Literal["IRN", "Caffe", "stretched", "patches"]
@@ -62,7 +62,7 @@ def sampling(method: Method) -> Method:
 
 def _only_sample(module: nn.Module) -> None:
     for name, child in list(module.named_children()):
-        if isinstance(child, nn.LayerNorm | nn.GroupNorm | ImageNetNormalize):
+        if isinstance(child, nn.LayerNorm | nn.GroupNorm | Normalize):
             setattr(module, name, nn.Identity())
         elif type(child).__name__ == "Block":
             setattr(module, name, Unchanged())
