@@ -58,7 +58,9 @@ class Maps:
         return maps
 
 
-def measure_images(folder: ConfigFolder, worlds: dict[str, tuple[str, tuple[int, int]]]) -> list[dict[str, Any]]:
+def measure_images(
+    folder: ConfigFolder, worlds: dict[str, tuple[str, tuple[int, int]]]
+) -> list[dict[str, Any]]:
     """Seconds of one image on one core: what is done, on how many pixels and classes."""
     rows = []
     for dataset, (vocabulary, size) in worlds.items():
@@ -101,7 +103,9 @@ def _works(folder: ConfigFolder, dataset: str, source: Noise, out: Path) -> Any:
                 refiner = _refiner(spec, file)
 
                 def refine(refiner: Any = refiner) -> None:
-                    write_mask(out / "refined", "val0", refiner(sample.image, read_seed(out / "seeds", "val0")))
+                    write_mask(
+                        out / "refined", "val0", refiner(sample.image, read_seed(out / "seeds", "val0"))
+                    )
 
                 yield f"refine {spec.class_path}", _seconds(refine)
     for kind, arguments in (("seeds", ["--threshold=0.3", "--holdout=4"]), ("masks", [])):
@@ -109,8 +113,13 @@ def _works(folder: ConfigFolder, dataset: str, source: Noise, out: Path) -> Any:
         yield f"evaluate {kind}", (many - few) / (MANY - FEW)
 
 
-def _evaluation(source: Noise, dataset: str, out: Path, kind: str, arguments: list[str], images: int) -> float:
-    options = ["--source.class_path=noise.Noise", f"--source.init_args.size=[{source.size[0]},{source.size[1]}]"]
+def _evaluation(
+    source: Noise, dataset: str, out: Path, kind: str, arguments: list[str], images: int
+) -> float:
+    options = [
+        "--source.class_path=noise.Noise",
+        f"--source.init_args.size=[{source.size[0]},{source.size[1]}]",
+    ]
     options += [f"--source.init_args.classes={dataset}", f"--source.init_args.images={images}"]
     with redirect_stdout(StringIO()):
         return _seconds(lambda: evaluate([*options, "--split=val", f"--{kind}={out / kind}", *arguments]))

@@ -1,7 +1,8 @@
 """Measures what networks and images cost and writes `src/wsss_bench/plan/costs/measured.json`.
 
-`python benchmarks/costs/measure.py` refreshes the file: some minutes on one core, no data, weights or network.
-`--only TEXT` prints the networks of the files whose name contains the text, and writes nothing.
+`python benchmarks/costs/measure.py` refreshes the file in some minutes on one core, without data, weights or
+network.
+`--only TEXT` measures the networks of the files whose names contain the text, and keeps the others.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import datetime
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 os.environ |= {"OMP_NUM_THREADS": "1", "WANDB_MODE": "disabled", "NO_ALBUMENTATIONS_UPDATE": "1"}
 
@@ -18,7 +20,7 @@ import torch
 from images import measure_images
 from networks import WORLDS, measure_networks
 
-from wsss_bench.artifacts.files import write_json
+from wsss_bench.artifacts.files import read_json, write_json
 from wsss_bench.plan.reader import read_configs
 
 ROOT = Path(__file__).parents[2]
@@ -26,26 +28,27 @@ FILE = ROOT / "src" / "wsss_bench" / "plan" / "costs" / "measured.json"
 
 
 def main() -> None:
-    """Measure, and write or print."""
+    """Measure, and write the file."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default="", metavar="TEXT")
+    parser.add_argument("--only", default="", metavar="TEXT", help="part of the names of configuration files")
     only = parser.parse_args().only
     torch.set_num_threads(1)
     folder = read_configs(ROOT / "configs")
     networks = measure_networks(folder, folder.trainer("cpu"), only)
     if only:
-        print(json.dumps(networks, indent=1))
-        return
-    write_json(
-        FILE,
-        {
-            "command": "python benchmarks/costs/measure.py",
-            "torch": torch.__version__,
-            "date": datetime.date.today().isoformat(),
-            "networks": networks,
-            "images": measure_images(folder, {name: WORLDS[name] for name in ("voc", "mini")}),
-        },
-    )
+        content = read_json(FILE)
+        new = [_key(entry) for entry in networks]
+        networks = [entry for entry in content["networks"] if _key(entry) not in new] + networks
+        images = content["images"]
+    else:
+        images = measure_images(folder, {name: WORLDS[name] for name in ("voc", "mini")})
+    facts = {"torch": torch.__version__, "date": datetime.date.today().isoformat()}
+    content = {"command": "python benchmarks/costs/measure.py", **facts}
+    write_json(FILE, {**content, "networks": networks, "images": images})
+
+
+def _key(entry: dict[str, Any]) -> str:
+    return json.dumps([entry["class_path"], entry["settings"]], sort_keys=True)
 
 
 if __name__ == "__main__":

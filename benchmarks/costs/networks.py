@@ -7,7 +7,7 @@ import inspect
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,9 @@ from wsss_bench.stages.fit import FitCLI
 
 WORLDS = {"voc": ("voc", (375, 500)), "coco": ("coco", (480, 640)), "mini": ("mini", (96, 96))}
 """Vocabulary and picture size of the data sets whose overlays are measured."""
-BATCHES = (2, 4)
+IMAGES = 1
+PAIRED = (2, 4)
+"""Images of the measured batches; captions are compared with each other, so that two sizes are measured."""
 LATE = 0.9
 """Share of the training that is done when a step is measured: all of its losses are switched on."""
 
@@ -77,7 +79,7 @@ def measure_networks(folder: ConfigFolder, trainer: dict[str, Any], only: str = 
         if first or (dataset == "coco" and len({classes for _, _, classes, _ in subject.points}) == 1):
             try:
                 _measure(subject, config, whole=first)
-            except Exception as error:
+            except Exception:
                 import traceback
 
                 traceback.print_exc()
@@ -106,23 +108,26 @@ def _config(dataset: str, content: Any) -> dict[str, Any]:
 
 def _measure(subject: Subject, config: dict[str, Any], whole: bool) -> None:
     method, data = _build(config)
+    crop = data.transform.crop_size
     # small crops are quick; those of the single-stage methods hold the local crops of their losses
     sides = (96, 128, 160) if ".single_stage." in config["model"]["class_path"] else (64, 96, 128)
     classes = len(method.class_names)
-    runs = [(BATCHES[0], sides[0])]
+    images = PAIRED[0] if data.view == "caption" else IMAGES
+    runs = [(images, sides[0])]
     if whole:
-        runs += [(BATCHES[0], side) for side in sides[1:]] + [(BATCHES[1], sides[0])]
+        runs += [(images, side) for side in sides[1:]]
+        runs += [(PAIRED[1], sides[0])] if data.view == "caption" else []
         _facts(subject, method, data)
     kept = [*method.parameters(), *method.buffers()]
     if method.batch_type is not None:
-        for images, side in runs:
-            batch = _batch(config, images, side)
+        for number, side in runs:
+            batch = _batch(data, number, side)
             cost = count(lambda batch=batch: _step(method, batch), kept)
-            subject.points.append((images, (side / 1000) ** 2, classes, cost))
+            subject.points.append((number, (side / 1000) ** 2, classes, cost))
     if not whole:
         return
     if method.batch_type is not None:
-        subject.facts["bf16_share"] = _bf16_share(method, config, subject.points[:2], sides[:2], kept)
+        subject.facts["bf16_share"] = _bf16_share(method, data, subject.points[:2], sides[:2], kept)
     method.eval()
     references = _references(config, data) if config["model"]["class_path"].find("mcis") >= 0 else ()
     labels = torch.zeros(1, classes)
@@ -139,16 +144,16 @@ def _measure(subject: Subject, config: dict[str, Any], whole: bool) -> None:
                     else (lambda image=image: logits_of(method, image))
                 )
                 subject.forward.setdefault(product, []).append((2, (side / 1000) ** 2, count(run, kept)))
-    _rates(subject, method, config, sides[-1])
+    _rates(subject, method, data, crop, sides[-1])
 
 
 def _bf16_share(
-    method: Method, config: dict[str, Any], points: list[Any], sides: Sequence[int], kept: list[Any]
+    method: Method, data: WSSSDataModule, points: list[Any], sides: Sequence[int], kept: list[Any]
 ) -> float:
     """Saved bytes in bf16 relative to float32, without the copies of the weights, which all sizes share."""
     saved = []
     for side in sides:
-        batch = _batch(config, BATCHES[0], side)
+        batch = _batch(data, points[0][0], side)
         with torch.autocast("cpu", torch.bfloat16):  # no backward pass: slow on many CPUs
             saved.append(count(lambda batch=batch: method.training_loss(batch), kept).bytes)
     grown = points[1][3].bytes - points[0][3].bytes
@@ -167,11 +172,10 @@ def _build(config: dict[str, Any]) -> tuple[Method, WSSSDataModule]:
     return method, cli.datamodule
 
 
-def _batch(config: dict[str, Any], images: int, side: int) -> Any:
-    own = copy.deepcopy(config)
-    own["data"]["global_batch_size"] = images
-    own["data"].setdefault("transform", {})["crop_size"] = side
-    _, data = _build(own)
+def _batch(data: WSSSDataModule, images: int, side: int) -> Any:
+    """A training batch of another size."""
+    data.transform, data.global_batch_size = replace(data.transform, crop_size=side), images
+    data.__dict__.pop("_train_view", None)  # it was built for the size before
     return next(iter(data.train_dataloader()))
 
 
@@ -200,7 +204,7 @@ def _facts(subject: Subject, method: Method, data: WSSSDataModule) -> None:
     subject.facts["loading"] = {"seconds": round(seconds, 5), "side": data.transform.crop_size}
 
 
-def _rates(subject: Subject, method: Method, config: dict[str, Any], side: int) -> None:
+def _rates(subject: Subject, method: Method, data: WSSSDataModule, crop: int, side: int) -> None:
     """CPU rate of one thread: of a training step, or of a forward pass where nothing is trained."""
     if method.batch_type is None:
         cost = subject.forward["seed"][-1][2]
@@ -213,13 +217,13 @@ def _rates(subject: Subject, method: Method, config: dict[str, Any], side: int) 
         return
     method.train()
     # the rate of a tiny network depends on the size of the batch
-    images = 16 if config["data"]["transform"]["crop_size"] < 128 else BATCHES[0]
-    batch = _batch(config, images, side)
+    measured, _, _, cost = subject.points[2]
+    images = 16 if crop < 128 else measured
+    batch = _batch(data, images, side)
     started = time.process_time()
     _step(method, batch)
     seconds = time.process_time() - started
-    flop = subject.points[2][3].flop * images / BATCHES[0]
-    subject.facts["cpu_rate"] = round(flop / seconds)
+    subject.facts["cpu_rate"] = round(cost.flop * images / measured / seconds)
 
 
 TERMS = ("image", "pixel", "pixel2", "pair_pixel", "class_pixel")
@@ -242,7 +246,9 @@ def _fit(points: list[tuple[int, float, int, float]]) -> dict[str, float]:
     scale = rows.max(axis=0) + (rows.max(axis=0) == 0)
     found = nnls(rows / scale / target[:, None], np.ones(len(target)))[0] / scale
     counts = found * rows.max(axis=0) > 1e-4 * target.max()
-    return {name: float(f"{value:.6g}") for name, value, used in zip(TERMS, found, counts, strict=True) if used}
+    return {
+        name: float(f"{value:.6g}") for name, value, used in zip(TERMS, found, counts, strict=True) if used
+    }
 
 
 def _entry(subject: Subject) -> dict[str, Any]:

@@ -23,10 +23,10 @@ from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
 from wsss_bench import vocabulary
 from wsss_bench.data.sources.base import Source
+from wsss_bench.methods.text_grounding.nouns import plural
 from wsss_bench.nn import clip
 from wsss_bench.nn.weights import locate
 from wsss_bench.shipped import PACKAGE
-
 
 START, END = 49406, 49407
 """Token ids of OpenAI's CLIP."""
@@ -62,7 +62,9 @@ class Noise(Source):
         """Background with a rectangle of each class and an undecided column."""
         (height, width), mask = self.size, np.zeros(self.size, np.uint8)
         for slot, label in enumerate(self._present(image_id)):
-            mask[height // 4 : height // 2, (1 + 4 * slot) * width // 8 : (3 + 4 * slot) * width // 8] = label + 1
+            mask[height // 4 : height // 2, (1 + 4 * slot) * width // 8 : (3 + 4 * slot) * width // 8] = (
+                label + 1
+            )
         mask[:, width // 2] = 255
         return mask
 
@@ -87,7 +89,8 @@ def _jpeg(size: tuple[int, int]) -> bytes:
 def _tokenizer() -> PreTrainedTokenizerFast:
     """One token for each word of the package's YAML files."""
     texts = [path.read_text() for path in PACKAGE.rglob("*.yaml")]
-    words = sorted({word for text in texts for word in re.findall(r"\w+|[^\w\s]+", text.lower())})
+    found = {word for text in texts for word in re.findall(r"\w+|[^\w\s]+", text.lower())}
+    words = sorted(found | {plural(word) for word in found})
     start, end = "<|startoftext|>", "<|endoftext|>"
     known = {word: number for number, word in enumerate(words)} | {start: START, end: END}
     tokenizer = Tokenizer(models.WordLevel(known, unk_token=end))

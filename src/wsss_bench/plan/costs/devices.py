@@ -64,7 +64,7 @@ class Device:
 
 CPU = Device("CPU, one core")
 GPUS = {
-    # NVIDIA A100, H100 and H200 Tensor Core GPU data sheets (SXM; dense rates are half of those with sparsity)
+    # NVIDIA A100, H100 and H200 Tensor Core GPU data sheets (SXM; dense: half of the rates with sparsity)
     "a100": Device("A100", 40, 312e12, 19.5e12, CORES_OF_A_GPU),
     "a100-80": Device("A100 80GB", 80, 312e12, 19.5e12, CORES_OF_A_GPU),
     "h100": Device("H100", 80, 989e12, 67e12, CORES_OF_A_GPU),
@@ -90,7 +90,7 @@ def named_device(name: str) -> Device:
 
 
 def gpu_of_this_machine() -> Device | None:
-    """The first GPU, if its name is known; with the memory and the cores of this machine. CUDA is not touched."""
+    """The first GPU, if its name is known; with memory and cores of this machine. CUDA is not used."""
     query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
     try:
         lines = subprocess.run(query, capture_output=True, text=True, check=True, timeout=30).stdout
