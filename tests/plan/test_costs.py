@@ -1,4 +1,4 @@
-"""What a plan says about costs: the arithmetic on planted numbers, and that all that is shipped was measured."""
+"""What a plan says about costs: its arithmetic on planted numbers, and that all that ships was measured."""
 
 from __future__ import annotations
 

@@ -53,8 +53,9 @@ class PlannedCosts:
         """What the user should know about the costs of the stages that will run."""
         if self._assumed and stages:
             yield (
-                f"no GPU of a known kind is visible: times by the model are those of one {self._device.name}, "
-                f"memory is compared with {self._limit:g} GiB; --on and --memory name another, --calibrate measures"
+                "no GPU of a known kind is visible: times by the model are those of one "
+                f"{self._device.name}, memory is compared with {self._limit:g} GiB; --on and --memory name "
+                "another, --calibrate measures"
             )
         yield from self.estimates.too_large({stage.fingerprint: stage for stage in stages}, self._limit)
 
