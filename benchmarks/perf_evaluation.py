@@ -9,15 +9,17 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("WANDB_MODE", "disabled")
+os.environ.setdefault("WANDB_MODE", "offline")  # as users run it
 
 import contextlib
 import io
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import cv2
@@ -33,6 +35,7 @@ from wsss_bench.types import IGNORE
 
 SIZE = (375, 500)
 VOC_CLASSES = 20
+FEW = 60
 THRESHOLDS = np.arange(1, 101) / 101
 
 
@@ -173,9 +176,10 @@ def measure_evaluation() -> None:
                 readout = ("ss", "raw")
                 score_masks(source, source.names, {readout: masks}, readout, writer, lambda done, total: None)
 
-        def stage() -> None:
+        def stage(images: int = number) -> None:
+            shutil.rmtree(out, ignore_errors=True)
             with contextlib.redirect_stdout(io.StringIO()):
-                evaluate(source, "val", masks=masks, out=out, resolved={})
+                evaluate(PNGFolder(truth, images), "val", masks=masks, out=out, resolved={})
 
         # both count the same
         for image_id in source.names[:5]:
@@ -184,14 +188,20 @@ def measure_evaluation() -> None:
             plain = np.bincount(code.ravel(), minlength=65536).reshape(256, 256)[:21, :21]
             if not np.array_equal(confusion(prediction, target, 21), plain):
                 raise SystemExit("the confusion matrices differ")
+        import_module("wandb.sdk.launch.inputs.internal")  # as in the bench, whose stages are forked
         alone, counted, whole = (best(function, 3) for function in (decoding, loop, stage))
-        for name, seconds in (("decode, count, store", counted), ("whole stage, 1449 images", whole)):
+        few = best(lambda: stage(FEW), 3) * number / FEW
+        for name, seconds in (
+            ("decode, count, store", counted),
+            (f"whole stage, {number} images", whole),
+            (f"whole stage, {FEW} images", few),
+        ):
             row(
                 f"evaluation: {name}",
                 f"{1e3 * seconds / number:.2f} ms",
                 f"{1e3 * alone / number:.2f} ms",
                 f"{seconds / alone:.2f}x",
-                "<= 1.5x decoding the masks",
+                "<= 1.5x decoding the masks" if seconds is not few else "what each stage costs counts here",
             )
 
 

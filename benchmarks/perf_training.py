@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-os.environ.setdefault("WANDB_MODE", "disabled")
+os.environ.setdefault("WANDB_MODE", "offline")  # as users run it
 
 import numpy as np
 import torch

@@ -101,6 +101,8 @@ WITHOUT_TORCH = [
     "wsss_bench.report.command",
     "wsss_bench.data.command",
     "wsss_bench.new_method.command",
+    "wsss_bench.stages.evaluate",
+    "wsss_bench.tracking",
 ]
 
 

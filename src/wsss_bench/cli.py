@@ -25,6 +25,7 @@ COMMANDS = {
     "refine": ("wsss_bench.stages.refine", "turn seeds into pseudo masks"),
     "evaluate": ("wsss_bench.stages.evaluate", "score seeds or masks under a protocol"),
     "bench": ("wsss_bench.bench.command", "run a benchmark matrix and print its table"),
+    "weights": ("wsss_bench.bench.weights", "fetch the pretrained weights of an experiment"),
     "contract": ("wsss_bench.contract.command", "check a method of your own on the small mini world"),
     "schema": ("wsss_bench.json_schema.command", "print JSON schemas of the YAML files, for editors"),
     "table": ("wsss_bench.report.command", "print the table of what is done"),

@@ -19,6 +19,24 @@ PR_SET_PDEATHSIG = 1
 FIRST_RANK = "WSSS_FIRST_RANK"
 """Environment variable with the process id of rank 0, for the ranks that it starts."""
 
+WORKERS_VARIABLE = "WSSS_WORKERS"
+"""Environment variable with the share of the cores of each process; the bench sets it for its stages."""
+
+
+def share_of_cores(processes: int = 1) -> int:
+    """The number of cores that this process may keep busy: `WSSS_WORKERS` if it is set.
+
+    Args:
+        processes: Processes of this stage on this machine, that share all cores where it is not set.
+
+    Raises:
+        ValueError: `WSSS_WORKERS` is not a number.
+    """
+    given = os.environ.get(WORKERS_VARIABLE, "")
+    if given and not given.isdigit():
+        raise ValueError(f"{WORKERS_VARIABLE} is a number of processes, got {given!r}")
+    return int(given) if given else max(1, len(os.sched_getaffinity(0)) // processes)
+
 
 def end_with_parent(parent: int | None = None) -> None:
     """Make the kernel kill this process when the thread that started it ends.

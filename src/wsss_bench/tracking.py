@@ -20,6 +20,10 @@ CONSOLE = "wrap"
 """How W&B copies the output of a stage. Its default puts a terminal of its own in the place of a log file or
 pipe, so that other packages print colours and progress bars there."""
 
+FAST: dict[str, Any] = {"x_save_requirements": False}
+"""Settings of every run. W&B would list all installed packages at each start, which takes longer than to
+score 60 masks; `stage.json` has the versions of those that can change a result."""
+
 
 def mode() -> str:
     """`offline`, `online` or `disabled`, from `WANDB_MODE`."""
@@ -64,7 +68,7 @@ def tracked_training(out: Path, info: StageInfo, config: dict[str, Any]) -> Iter
             save_dir=arguments.pop("dir"),
             offline=arguments.pop("mode") == "offline",
             log_model=False,
-            settings=wandb.Settings(quiet=True, console=CONSOLE),
+            settings=wandb.Settings(quiet=True, console=CONSOLE, **FAST),
             **arguments,
         )
         status = 0
@@ -87,7 +91,8 @@ def log_evaluation(out: Path, info: StageInfo, config: dict[str, Any], metrics: 
     import wandb
 
     arguments = run_arguments(out, "evaluate", info, config)
-    with wandb.init(**arguments, settings=wandb.Settings(silent=True, console=CONSOLE)) as run:
+    settings = wandb.Settings(silent=True, console=CONSOLE, x_disable_stats=True, **FAST)
+    with wandb.init(**arguments, settings=settings) as run:
         table = wandb.Table(columns=["protocol", "class", "iou"])
         names = ("background", *metrics.class_names)
         for row in metrics.rows:

@@ -1,7 +1,10 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from lightning import LightningModule, Trainer
+from lightning.pytorch.accelerators import CPUAccelerator, CUDAAccelerator
 
 from wsss_bench.data.datamodule import WSSSDataModule
 from wsss_bench.data.samplers import GlobalBatchSampler, ShardSampler
@@ -103,6 +106,37 @@ def test_batches_are_identical_with_and_without_workers(source):
         assert torch.equal(here.image, there.image)
 
 
+@pytest.mark.parametrize(
+    ("accelerator", "share", "devices", "given", "workers"),
+    [
+        (CUDAAccelerator, "3", 2, None, 3),
+        (CUDAAccelerator, "64", 1, None, 8),
+        (CUDAAccelerator, "", 2, None, 4),  # by hand: of 8 cores
+        (CUDAAccelerator, "", 16, None, 1),
+        (CUDAAccelerator, "4", 1, 0, 0),
+        (CPUAccelerator, "4", 1, None, 0),
+        (CPUAccelerator, "1", 1, 2, 2),
+    ],
+)
+def test_loading_processes_by_the_share_of_the_cores(
+    source, monkeypatch, accelerator, share, devices, given, workers
+):
+    monkeypatch.setenv("WSSS_WORKERS", share)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: range(8))
+    data = WSSSDataModule(source, transform=SMALL, global_batch_size=16, num_workers=given, drop_last=False)
+    data.trainer = SimpleNamespace(
+        accelerator=accelerator(), num_devices=devices, global_rank=0, world_size=1
+    )
+    loader = data.val_dataloader()
+    assert loader.num_workers == workers
+    assert loader.persistent_workers == (workers > 0)
+    assert loader.pin_memory == (accelerator is CUDAAccelerator)
+
+
+def test_no_loading_process_without_a_trainer(source):
+    assert WSSSDataModule(source).val_dataloader().num_workers == 0
+
+
 @pytest.mark.parametrize("transform", [SMALL, FILLED])
 def test_validation_uses_whole_images_in_order(source, transform):
     batches = list(WSSSDataModule(source, transform=transform, global_batch_size=2).val_dataloader())
@@ -183,14 +217,15 @@ def trainer(**arguments):
 
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
-def test_a_resumed_training_sees_what_the_uninterrupted_one_saw(source, tmp_path):
-    def data():
-        module = WSSSDataModule(source, transform=SMALL, global_batch_size=4)
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_resumed_training_sees_what_the_uninterrupted_one_saw(source, tmp_path, workers):
+    def data(num_workers=workers):
+        module = WSSSDataModule(source, transform=SMALL, global_batch_size=4, num_workers=num_workers)
         module.predict_on("val", labelled=False)
         return module
 
     whole, start, rest = Recorder(), Recorder(), Recorder()
-    trainer(max_epochs=3, enable_checkpointing=False).fit(whole, data())
+    trainer(max_epochs=3, enable_checkpointing=False).fit(whole, data(num_workers=0))
     begun = trainer(max_epochs=1, default_root_dir=tmp_path)
     begun.fit(start, data())
     begun.save_checkpoint(tmp_path / "last.ckpt")

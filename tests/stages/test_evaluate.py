@@ -1,6 +1,9 @@
 """The evaluate stage against plain counts of pixels, and on input that it must refuse."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -255,6 +258,36 @@ def test_a_wrong_option_ends_in_one_line(capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+def test_masks_are_scored_without_torch_and_in_little_memory(voc_root, tmp_path):
+    """torch alone would take 500 MB, and longer than to score VOC val."""
+    code = (
+        "import resource, sys; from wsss_bench.cli import main; status = main(sys.argv[1:]);"
+        "print(status, 'torch' in sys.modules, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+    )
+    arguments = [
+        "--source.class_path",
+        "VOC",
+        "--source.init_args",
+        f"{{root: {voc_root}, vocabulary: mini}}",
+    ]
+    arguments += [
+        "--masks",
+        str(voc_root / "SegmentationClass"),
+        "--split",
+        "val",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", code, "evaluate", *arguments],
+        capture_output=True, text=True, check=True, env={**os.environ, "WANDB_MODE": "offline"},
+    )  # fmt: skip
+    status, torch, megabytes = done.stdout.split()[-3:]
+    assert (status, torch) == ("0", "False")
+    assert int(megabytes) < 200
+
+
 def test_wandb_gets_scores_classes_and_panels(source, tmp_path, monkeypatch):
     write_masks(source, tmp_path / "masks")
     out = tmp_path / "evaluate-fake"

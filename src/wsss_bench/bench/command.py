@@ -19,8 +19,10 @@ from wsss_bench.arguments import LineParser, add_matrix_arguments
 from wsss_bench.artifacts.disk import naming_full_disk
 from wsss_bench.artifacts.layout import LOG_FILE
 from wsss_bench.artifacts.stage_files import damaged_files, remove_stage, reopen, sweep
+from wsss_bench.bench.batches import check_batches
 from wsss_bench.bench.calibrate import calibrate
 from wsss_bench.bench.data_digests import look_at_data
+from wsss_bench.bench.disk_space import check_space, size_of
 from wsss_bench.bench.launchers import Launcher, LocalLauncher, visible_gpus
 from wsss_bench.bench.planned_costs import PlannedCosts
 from wsss_bench.bench.progress import LiveReporter, PlainReporter
@@ -111,7 +113,9 @@ def main(argv: list[str]) -> int:
         print_plan(plan, options.runs, states, renewed, costs)
         if options.calibrate:
             return 0
-        check_stages_to_run(stages_to_run(plan, states, renewed), depth_of_dry_run(plan), methods_of(plan))
+        missing = stages_to_run(plan, states, renewed)
+        print_space(missing, options.runs)
+        check_stages_to_run(missing, depth_of_dry_run(plan), methods_of(plan))
         return 0
     return run_bench(
         plan, options.runs, options.jobs, again=options.again, stalled_minutes=options.stalled, costs=costs
@@ -172,6 +176,7 @@ def run_bench(
             print_plan(plan, runs, states, renewed, costs)
             missing = stages_to_run(plan, states, renewed)
             if missing:
+                print_space(missing, runs)
                 machine = find_machine(plan, jobs or plan.jobs)
                 if launcher is None:
                     launcher = LocalLauncher()
@@ -209,6 +214,12 @@ def stages_to_run(plan: Plan, states: Mapping[str, StageState], renewed: Sequenc
     ]
 
 
+def print_space(stages: Sequence[Stage], runs: Path) -> None:
+    """Print what the stages take on the disk; `ValueError` if it is more than is free."""
+    if stages:
+        print(f"note: {check_space(size_of(stages), runs)}", flush=True)
+
+
 def check_stages_to_run(
     stages: Sequence[Stage],
     depth: Callable[[Stage], Depth] = lambda stage: "build",
@@ -223,7 +234,9 @@ def check_stages_to_run(
 
     Raises:
         ValueError: all messages of all stages.
+        ConfigError: trainings whose batches the ranks cannot share.
     """
+    check_batches(stages, len(visible_gpus()))
     if stages:
         print("loading packages, checking the configurations (about 20 s) ...", flush=True)
         validate(distinct(stages), LocalLauncher(check_stages), depth, methods)

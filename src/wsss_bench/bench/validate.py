@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +34,7 @@ def check_stages(arguments: list[str]) -> int:
         arguments: The file to read and the file to write.
     """
     from wsss_bench.stages.check import TryOut, check, check_class  # imports torch
+    from wsss_bench.stages.hub_weights import missing_weights
 
     stages = read_json(arguments[0])
     try_out = TryOut()
@@ -43,6 +44,7 @@ def check_stages(arguments: list[str]) -> int:
             [stage for stage in stages if stage["method"]],
             lambda stage: check_class(stage["config"], **stage["method"]),
         )
+        or _for_stages((sentence, s["name"]) for s in stages for sentence in missing_weights(s["config"]))
         or _complaints(
             [stage for stage in stages if _can_be_built(stage)],
             lambda stage: try_out(stage["command"], stage["config"]),
@@ -54,15 +56,23 @@ def check_stages(arguments: list[str]) -> int:
 
 def _complaints(stages: list[dict[str, Any]], check: Callable[[dict[str, Any]], None]) -> list[str]:
     """What is wrong, with the stages that it is wrong with."""
-    found: dict[str, list[str]] = {}
+    found: list[tuple[str, str]] = []
     for stage in stages:
         try:
             check(copy.deepcopy(stage))
         except Exception as error:  # noqa: PERF203 (each check costs far more)
             # a bug, perhaps of an own class, keeps its traceback
             sentence = explain(error) or f"unexpected error\n{traceback.format_exc()}"
-            found.setdefault(sentence, []).append(stage["name"])
-    return [f"{_listed(names)}: {sentence}" for sentence, names in found.items()]
+            found.append((sentence, stage["name"]))
+    return _for_stages(found)
+
+
+def _for_stages(found: Iterable[tuple[str, str]]) -> list[str]:
+    """Each sentence once, with the names of the stages that it is about."""
+    stages: dict[str, list[str]] = {}
+    for sentence, name in found:
+        stages.setdefault(sentence, []).append(name)
+    return [f"{_listed(names)}: {sentence}" for sentence, names in stages.items()]
 
 
 def _listed(names: list[str]) -> str:

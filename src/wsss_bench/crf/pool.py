@@ -7,7 +7,6 @@ threads. A worker imports only the module of the function that it runs.
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -15,9 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 from typing import Any
 
-from wsss_bench.processes import end_with_parent
-
-WORKERS_VARIABLE = "WSSS_WORKERS"
+from wsss_bench.processes import end_with_parent, share_of_cores
 
 
 def available_workers() -> int:
@@ -29,10 +26,7 @@ def available_workers() -> int:
     Raises:
         ValueError: `WSSS_WORKERS` is not a number.
     """
-    given = os.environ.get(WORKERS_VARIABLE, "")
-    if given and not given.isdigit():
-        raise ValueError(f"{WORKERS_VARIABLE} is a number of processes, got {given!r}")
-    workers = int(given) if given else len(os.sched_getaffinity(0))
+    workers = share_of_cores()
     return workers if workers > 1 else 0
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from lightning import LightningDataModule
+from lightning.pytorch.accelerators import CUDAAccelerator
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 from torch.utils.data import DataLoader, Sampler
@@ -30,12 +30,14 @@ from wsss_bench.data.views import (
     View,
     view_class,
 )
-from wsss_bench.processes import end_with_parent
+from wsss_bench.processes import end_with_parent, share_of_cores
 from wsss_bench.ranges import check_range
 from wsss_bench.types import ViewName
 
 MAX_RANDOM_SEED = 2**32 - 1
 """Largest random seed of numpy."""
+MOST_WORKERS = 8
+"""Loading processes of a rank, where the number is not given: more would wait for the GPU."""
 
 
 class WSSSDataModule(LightningDataModule):
@@ -56,7 +58,9 @@ class WSSSDataModule(LightningDataModule):
         drop_last: Leave out the incomplete batch at the end of an epoch.
         epoch_length: Optimiser steps of an epoch; None for one pass over the split. Checkpoints are written
             at the end of epochs, so a short epoch lets a long pass be resumed in the middle.
-        num_workers: Data loading processes of each rank.
+        num_workers: Data loading processes of each rank. None: where a GPU is used, the rank's share of the
+            cores, at most 8; else 0, since the network keeps the cores busy itself. Batches are the same for
+            any number.
         extra_images: Further images that join the training split, by name (`sources.combined`).
         random_seed: Random seed of order, augmentation, pairs, references and captions.
     """
@@ -73,7 +77,7 @@ class WSSSDataModule(LightningDataModule):
         global_batch_size: int = 16,
         drop_last: bool = True,
         epoch_length: int | None = None,
-        num_workers: int = 0,
+        num_workers: int | None = None,
         extra_images: dict[str, ExtraImages] | None = None,
         random_seed: int = 0,
     ) -> None:
@@ -191,6 +195,8 @@ class WSSSDataModule(LightningDataModule):
             self.random_seed,
             self.epoch_length,
         )
+        if self.trainer is not None:  # loading processes draw the first keys before Lightning tells the epoch
+            sampler.set_epoch(self.trainer.current_epoch)
         return self._loader(dataset, sampler, self.global_batch_size // world_size)
 
     def teardown(self, stage: str) -> None:
@@ -275,14 +281,19 @@ class WSSSDataModule(LightningDataModule):
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
     def _loader(self, dataset: Any, sampler: Sampler[Key], batch_size: int) -> DataLoader:
+        on_gpu = self.trainer is not None and isinstance(self.trainer.accelerator, CUDAAccelerator)
+        workers = self.num_workers
+        if workers is None:
+            ranks = self.trainer.num_devices if self.trainer is not None else 1  # of this machine
+            workers = min(MOST_WORKERS, share_of_cores(ranks)) if on_gpu else 0
         return DataLoader(
             dataset,
             batch_size=batch_size,
             sampler=sampler,
-            num_workers=self.num_workers,
+            num_workers=workers,
             collate_fn=dataset.collate,
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=self.num_workers > 0,
+            pin_memory=on_gpu,
+            persistent_workers=workers > 0,
             worker_init_fn=_start_worker,
         )
 

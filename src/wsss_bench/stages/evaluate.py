@@ -1,6 +1,7 @@
 """The evaluate stage: `wsss-bench evaluate --config FILE` scores seeds or masks under a protocol.
 
-Every reported score is made here. It also scores any folder of indexed PNGs:
+Every reported score is made here, without torch, whose import takes longer than scoring VOC val and more
+memory than all images of COCO. It also scores any folder of indexed PNGs:
 `wsss-bench evaluate --masks DIR --source.class_path ... --split val` prints the scores, and writes them where
 `--out` is given.
 """
@@ -18,11 +19,14 @@ from wsss_bench.artifacts.run import StageInfo, StageRun, open_stage
 from wsss_bench.data.listing import checked_digests
 from wsss_bench.data.sources.base import Source
 from wsss_bench.data.sources.class_lists import check_class_names
+from wsss_bench.metrics.per_image import ConfusionWriter
 from wsss_bench.ranges import check_range
 from wsss_bench.stages.panels import write_panels
 from wsss_bench.stages.parser import BY_HAND, FunctionParser, Instantiators
 from wsss_bench.stages.plausible import check_numbering, check_truth
+from wsss_bench.stages.protocol import EvaluationProtocol
 from wsss_bench.stages.score_table import score_table
+from wsss_bench.stages.scored_files import ScoredFiles, ScoredMasks, ScoredSeeds
 from wsss_bench.tracking import log_evaluation
 
 
@@ -67,11 +71,6 @@ def evaluate(
         stage: What the plan records about the stage.
         resolved: These options, for the manifest.
     """
-    # they import torch; here, so that a wrong option and `--help` are answered at once
-    from wsss_bench.metrics.per_image import ConfusionWriter
-    from wsss_bench.stages.protocol import EvaluationProtocol
-    from wsss_bench.stages.scored_files import ScoredFiles, ScoredMasks, ScoredSeeds
-
     _check_options(seeds, masks, threshold)
     check_class_names(source.class_names, f"class_names of {type(source).__name__}")
     ids = _ids_of(source, split, count, holdout)
@@ -92,7 +91,7 @@ def evaluate(
         on_progress = partial(run.progress, unit="images") if run is not None else _no_progress
         with ConfusionWriter(files.n_rows, out) as writer:
             scores, curve = files.score(source, ids, writer, on_progress)
-            matrix = scores[0].metric.confusion.numpy()
+            matrix = scores[0].matrix
             check_truth(matrix, source, ids, split)
             check_numbering(matrix, source.class_names)
             rows = tuple(protocol.row(score, source) for score in scores)

@@ -49,9 +49,8 @@ class EvaluationProtocol:
 
     def row(self, score: Score, source: Source) -> ScoredRow:
         """The row of `metrics.json`. Both background rates are None on a data set without background."""
-        result = score.metric.compute()
-        matrix = result["confusion"].cpu().numpy()
-        iou = tuple(_or_none(value) for value in result["iou"].tolist())
+        matrix = score.matrix
+        iou = tuple(_or_none(value) for value in functional.iou(matrix).tolist())
         named = list(zip(("background", *source.class_names), iou, strict=True))
         background = source.has_background
         false_positive = functional.false_positive_background(matrix) if background else np.nan
@@ -65,7 +64,7 @@ class EvaluationProtocol:
             threshold=score.threshold,
             checkpoint=self.checkpoint_rule,
             n_images=score.n_images,
-            miou=_or_none(float(result["miou"])),
+            miou=_or_none(float(functional.mean_iou(matrix))),
             iou=iou,
             false_positive_background=_or_none(false_positive),
             false_negative_background=_or_none(false_negative),

@@ -14,7 +14,6 @@ import numpy as np
 from wsss_bench.artifacts.files import mask_path, read_mask, read_seed
 from wsss_bench.data.sources.base import Source
 from wsss_bench.metrics import functional
-from wsss_bench.metrics.miou import MeanIoU
 from wsss_bench.metrics.per_image import ConfusionWriter
 from wsss_bench.metrics.sweep import ImageCounts, ThresholdSweep
 from wsss_bench.readout import full_size_scores
@@ -39,7 +38,7 @@ class Score:
         threshold: Background threshold in [0, 1]; None for masks.
         n_images: Images counted.
         headline: Whether the leaderboard ranks by this score.
-        metric: The counts.
+        matrix: `(K, K)` int64 confusion matrix over these images, rows are the truth.
         own_background: Whether the seeds hold a background score of the method, besides the threshold.
     """
 
@@ -48,7 +47,7 @@ class Score:
     threshold: float | None
     n_images: int
     headline: bool
-    metric: MeanIoU
+    matrix: np.ndarray
     own_background: bool = False
 
 
@@ -75,7 +74,10 @@ def score_masks(
             background although the data set has none.
     """
     classes = 1 + len(source.class_names)
-    scores = [Score(key, "na", None, len(ids), key == headline, MeanIoU(classes)) for key in folders]
+    scores = [
+        Score(key, "na", None, len(ids), key == headline, np.zeros((classes, classes), np.int64))
+        for key in folders
+    ]
     for index, image_id in enumerate(ids):
         target = source.mask(image_id)
         for position, (score, folder) in enumerate(zip(scores, folders.values(), strict=True)):
@@ -86,7 +88,7 @@ def score_masks(
                     f"prediction of image {image_id!r} holds background (0) on {matrix[:, 0].sum()} pixels "
                     "that count, but the data set has none; every pixel needs a class 1..C there"
                 )
-            score.metric.update_confusion(matrix)
+            np.add(score.matrix, matrix, out=score.matrix)
             writer.add(position, index, matrix)
         on_progress(index + 1, len(ids))
     return scores
@@ -166,11 +168,9 @@ class _Choice(NamedTuple):
     left_out: frozenset[str]  # images that are not counted
 
     def score(self, readout: Readout, thresholds: Sequence[float], n_ids: int, own_background: bool) -> Score:
-        metric = MeanIoU(len(self.matrix))
-        metric.update_confusion(self.matrix)
         n_images = n_ids - len(self.left_out)
         threshold, ranks = thresholds[self.position], self.rule == "fixed"
-        return Score(readout, self.rule, threshold, n_images, ranks, metric, own_background)
+        return Score(readout, self.rule, threshold, n_images, ranks, self.matrix, own_background)
 
 
 def _choose(

@@ -10,15 +10,18 @@ on top.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Sequence
+from functools import partial
 from glob import escape
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from wsss_bench.artifacts.files import file_names
 from wsss_bench.artifacts.images import Unreadable, image_size, read_image
+from wsss_bench.data.sources.annotation_index import index_of
 from wsss_bench.data.sources.base import (
     Source,
     expand_root,
@@ -28,14 +31,8 @@ from wsss_bench.data.sources.base import (
     require_ids,
 )
 from wsss_bench.data.sources.class_lists import load_classes, own_list
-from wsss_bench.data.sources.coco_json import (
-    Picture,
-    category_names,
-    image_id_of,
-    pictures_of,
-    read_content,
-    sorted_by_id,
-)
+from wsss_bench.data.sources.coco_instances import Instances, Picture
+from wsss_bench.data.sources.coco_json import parse_captions, require_json
 from wsss_bench.data.sources.coco_segmentation import decode
 from wsss_bench.data.sources.files import FileSet, by_size
 from wsss_bench.types import IGNORE
@@ -48,8 +45,8 @@ class COCO(Source):
     """Images and annotations in the published layout of COCO.
 
     On disk: `<split><year>/*.jpg`, `annotations/instances_<split><year>.json` and, for captions,
-    `annotations/captions_<split><year>.json`. An image id is `file_name` without suffix. A json is read once,
-    when its split is first needed, checked (`coco_json`), and kept in a compact form.
+    `annotations/captions_<split><year>.json`. An image id is `file_name` without suffix. A json is parsed and
+    checked once (`coco_json`), and then read from its index (`annotation_index`).
 
     Args:
         root: Folder that contains `annotations`; environment variables are expanded.
@@ -90,62 +87,67 @@ class COCO(Source):
         self.left_out: list[
             str
         ] = []  # sentences for `data check`: categories and objects that give no pixels
-        self._splits: dict[str, dict[str, Picture]] = {}
-        self._captions: dict[str, dict[str, list[str]]] = {}
+        self._splits: dict[str, Instances] = {}
+        self._values: dict[str, np.ndarray] = {}  # mask value of each category of a split, uint8
+        self._captions: dict[str, _Captions] = {}
 
     def ids(self, split: str) -> list[str]:
-        pictures = self._split(split)
-        folder = self.root / f"{split}{self.year}"
-        on_disk = file_names(folder)
-        ids = [i for i, picture in pictures.items() if not self.labelled_only or _has_label(picture)]
-        if pictures and not ids:
+        instances = self._split(split)
+        ids = list(instances)
+        if self.labelled_only:
+            ids = instances.with_object(_is_class(self._values[split]))
+        if len(instances) and not ids:
             raise ValueError(
-                f"split {split!r} is empty: none of the {len(pictures)} images of "
-                f"{self._json('instances', split)} has an object of a class (crowd regions give no label); "
+                f"split {split!r} is empty: none of the {len(instances)} images of "
+                f"{instances.path} has an object of a class (crowd regions give no label); "
                 "correct the annotations, or keep such images with `labelled_only: false`"
             )
-        absent = [i for i in ids if pictures[i].path.relative_to(folder).as_posix() not in on_disk]
+        on_disk = file_names(instances.folder)
+        absent = [i for i in ids if instances.name(i) not in on_disk]
         if absent:
             raise ValueError(
-                f"{self._json('instances', split)} lists {len(absent)} of {len(ids)} images that are not in "
-                f"{folder}, first {pictures[absent[0]].path.relative_to(folder).as_posix()!r}; complete "
-                "the images"
+                f"{instances.path} lists {len(absent)} of {len(ids)} images that are not in "
+                f"{instances.folder}, first {instances.name(absent[0])!r}; complete the images, or use the "
+                "json of this split and year"
             )
         for image_id in ids[:: max(1, len(ids) // CHECKED_SIZES)]:
             try:
-                self._check_size(pictures[image_id], split)
+                self._check_size(instances[image_id], instances.path)
             except Unreadable:  # noqa: PERF203 (reading the headers costs far more)
                 continue  # `image` says so, if it is needed
-        return require_ids(ids, split, self._json("instances", split))
+        return require_ids(ids, split, instances.path)
 
     def image(self, image_id: str) -> np.ndarray:
         return read_image(self._picture(image_id).path)
 
     def labels(self, image_id: str) -> np.ndarray:
         labels = np.zeros(len(self.class_names), np.float32)
-        for item in self._picture(image_id).objects:
-            if 0 < item.value < IGNORE:  # crowds are ignored in masks, so they are no labels either
-                labels[item.value - 1] = 1.0
+        values = self._object_values(self._split_of(image_id), image_id)
+        labels[values[_is_class(values)] - 1] = (
+            1.0  # crowds are ignored in masks, so they are no labels either
+        )
         return labels
 
     def mask(self, image_id: str) -> np.ndarray:
-        picture = self._picture(image_id)
+        split = self._split_of(image_id)
+        instances = self._split(split)
+        picture = instances[image_id]
         if self.masks is not None:
             return read_checked_mask(self.masks / f"{image_id}.png", picture.path, len(self.class_names))
-        self._check_size(picture, self._split_of(image_id))
-        return _paint(picture)
+        self._check_size(picture, instances.path)
+        return _paint(picture, self._object_values(split, image_id), instances.segmentations(picture))
 
     def captions(self, image_id: str) -> tuple[str, ...]:
         split = self._split_of(image_id)
         if split not in self._captions:
-            self._captions[split] = self._read_captions(split)
-        found = self._captions[split].get(image_id)
+            self._captions[split] = _Captions(self._json("captions", split))
+        found = self._captions[split].of(image_id)
         if not found:
             raise ValueError(
                 f"{self._json('captions', split)} has no caption for image {image_id!r}; remove it "
                 "from the split"
             )
-        return tuple(found)
+        return found
 
     def files(self, split: str, part: str) -> list[FileSet]:
         """All pictures and masks of a split count; to read from the json which are listed takes too long."""
@@ -171,9 +173,16 @@ class COCO(Source):
     def _picture(self, image_id: str) -> Picture:
         return self._split(self._split_of(image_id))[image_id]
 
+    def _object_values(self, split: str, image_id: str) -> np.ndarray:
+        """Mask values of the objects of an image: 1..C, 255 (crowds, and other categories that are ignored),
+        0 (other categories).
+        """
+        picture = self._splits[split][image_id]
+        return np.where(picture.crowd, np.uint8(IGNORE), self._values[split][picture.category])
+
     def _split_of(self, image_id: str) -> str:
-        for split, pictures in self._splits.items():
-            if image_id in pictures:
+        for split, instances in self._splits.items():
+            if image_id in instances:
                 return split
         # read only the json of the folder that contains the file
         for folder in sorted(self.root.glob(f"*{self.year}")):
@@ -184,38 +193,51 @@ class COCO(Source):
             f"no image {image_id!r} in {self.root}; ids are file names of <split>{self.year}/ without suffix"
         )
 
-    def _split(self, split: str) -> dict[str, Picture]:
+    def _split(self, split: str) -> Instances:
         if split not in self._splits:
-            self._splits[split] = self._read_instances(split)
+            path, folder = self._json("instances", split), self.root / f"{split}{self.year}"
+            instances = Instances(path, folder, with_masks=self.masks is None)
+            values = self._mask_values(instances.categories, path)
+            self.left_out += [f"{path}: {sentence}" for sentence in instances.without_pixels]
+            self._values[split] = values
+            self._splits[split] = instances
+            self._check_shared_ids(split)
         return self._splits[split]
 
-    def _read_instances(self, split: str) -> dict[str, Picture]:
-        path = self._json("instances", split)
-        content = read_content(path, "images", "annotations", "categories")
-        value = self._mask_values(category_names(content, path), path)
-        folder = self.root / f"{split}{self.year}"
-        pictures, without_pixels = pictures_of(content, path, folder, value, with_masks=self.masks is None)
-        self.left_out += [f"{path}: {sentence}" for sentence in without_pixels]
-        for other, known in self._splits.items():
-            for image_id in pictures.keys() & known.keys():
-                if not _same(pictures[image_id], known[image_id]):
+    def _check_shared_ids(self, split: str) -> None:
+        """Raise `ValueError` if an id of this split names another image in another split."""
+        for other in self._splits.keys() - {split}:
+            for image_id in filter(self._splits[split].__contains__, self._splits[other]):
+                if not self._is_same(image_id, split, other):
+                    del self._splits[split]
                     raise ValueError(
                         f"the image id {image_id!r} is in the splits {split!r} and {other!r} of {self.root} "
                         "with different annotations; an id names one image, so rename one"
                     )
-        return pictures
 
-    def _mask_values(self, categories: Mapping[Any, str], path: Path) -> dict[Any, int]:
-        """Mask value of each category."""
-        missing = [name for name in self.class_names if name not in categories.values()]
+    def _is_same(self, image_id: str, *splits: str) -> bool:
+        """Whether two splits list the same image: of the same size, with the same objects."""
+        one, other = (self._splits[split][image_id] for split in splits)
+        return (
+            (one.height, one.width) == (other.height, other.width)
+            and np.array_equal(
+                self._object_values(splits[0], image_id), self._object_values(splits[1], image_id)
+            )
+            and np.array_equal(one.area, other.area)
+            and np.array_equal(one.crowd, other.crowd)
+        )
+
+    def _mask_values(self, categories: Sequence[str], path: Path) -> np.ndarray:
+        """Mask value of each category, uint8."""
+        missing = [name for name in self.class_names if name not in categories]
         if missing:
             raise ValueError(
                 f"the {len(categories)} categories of {path} are not the {len(self.class_names)} classes of "
                 f"vocabulary {self.vocabulary!r}: {len(missing)} classes are missing, first {missing[0]!r} "
-                f"({nearest_names(missing[0], tuple(categories.values()))}); set `vocabulary` to the one of "
+                f"({nearest_names(missing[0], tuple(categories))}); set `vocabulary` to the one of "
                 "this data, or to the path of a list of its classes"
             )
-        others = [name for name in categories.values() if name not in self.class_names]
+        others = [name for name in categories if name not in self.class_names]
         if others:
             shown = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
             self.left_out.append(
@@ -224,9 +246,9 @@ class COCO(Source):
             )
         index = {name: c for c, name in enumerate(self.class_names)}
         other = IGNORE if self.other_categories == "ignored" else 0
-        return {number: index[name] + 1 if name in index else other for number, name in categories.items()}
+        return np.array([index[name] + 1 if name in index else other for name in categories], np.uint8)
 
-    def _check_size(self, picture: Picture, split: str) -> None:
+    def _check_size(self, picture: Picture, path: Path) -> None:
         """Compare the size in the json with that of the picture.
 
         Raises:
@@ -237,44 +259,34 @@ class COCO(Source):
         if (picture.height, picture.width) != expected:
             turned = " (height and width exchanged)" if (picture.width, picture.height) == expected else ""
             raise ValueError(
-                f"{self._json('instances', split)} says that {picture.path.name!r} is "
+                f"{path} says that {picture.path.name!r} is "
                 f"{picture.height}x{picture.width} (height x width), the picture is "
                 f"{expected[0]}x{expected[1]}"
                 f"{turned}; correct the json, or use the pictures that were annotated"
             )
 
-    def _read_captions(self, split: str) -> dict[str, list[str]]:
-        path = self._json("captions", split)
-        content = read_content(path, "images", "annotations")
-        image_ids = {
-            entry["id"]: image_id_of(entry, path) for entry in sorted_by_id(content["images"], "image", path)
-        }
-        captions: dict[str, list[str]] = {}
-        for entry in sorted_by_id(content["annotations"], "annotation", path):
-            caption, image_id = entry.get("caption"), image_ids.get(entry.get("image_id"))
-            if image_id is None or not isinstance(caption, str) or not caption.strip():
-                raise ValueError(
-                    f"{path}: annotation {entry['id']!r} has the image_id {entry.get('image_id')!r} and the "
-                    f"caption {caption!r}; expected a listed image and a text"
-                )
-            captions.setdefault(image_id, []).append(" ".join(caption.split()))
-        return captions
+
+class _Captions:
+    """The captions of an annotation file, from its index."""
+
+    def __init__(self, path: Path) -> None:
+        require_json(path)
+        self._index = index_of(path, "captions", partial(parse_captions, path))
+        self._positions = {image_id: index for index, image_id in enumerate(self._index.header["ids"])}
+
+    def of(self, image_id: str) -> tuple[str, ...]:
+        """The captions of an image; none if the file has none."""
+        position = self._positions.get(image_id)
+        return () if position is None else tuple(json.loads(self._index.piece(position)))
 
 
-def _has_label(picture: Picture) -> bool:
-    return any(0 < item.value < IGNORE for item in picture.objects)
+def _is_class(values: np.ndarray) -> np.ndarray:
+    return (values > 0) & (values != IGNORE)
 
 
-def _same(one: Picture, other: Picture) -> bool:
-    """Whether two splits list the same image: of the same size, with the same objects."""
-    objects = [(item.value, item.area, item.crowd) for item in one.objects]
-    others = [(item.value, item.area, item.crowd) for item in other.objects]
-    return (one.height, one.width, objects) == (other.height, other.width, others)
-
-
-def _paint(picture: Picture) -> np.ndarray:
+def _paint(picture: Picture, values: np.ndarray, segmentations: Sequence[object]) -> np.ndarray:
     """Paint crowds, then objects from the largest to the smallest; equal areas in order of annotation id."""
-    mask = np.zeros((picture.height, picture.width), np.uint8)
-    for item in sorted(picture.objects, key=lambda item: (not item.crowd, -item.area)):
-        mask[decode(item.segmentation, picture.height, picture.width)] = item.value
-    return mask
+    columns = np.zeros((picture.width, picture.height), np.uint8)  # as objects are decoded
+    for index in np.lexsort((-picture.area, ~picture.crowd)):  # stable
+        columns[decode(segmentations[index], picture.height, picture.width).T] = values[index]
+    return np.ascontiguousarray(columns.T)

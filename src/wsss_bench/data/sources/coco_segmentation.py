@@ -1,9 +1,9 @@
-"""Segmentations of COCO annotations, polygons or run lengths: what is wrong with one, its area, its "
-"pixels."""
+"""Segmentations of COCO annotations, polygons or run lengths: what is wrong, the area, the pixels."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -78,16 +78,38 @@ def area_of(segmentation: Any) -> float:
 
 
 def decode(segmentation: Any, height: int, width: int) -> np.ndarray:
-    """Pixels `(H, W)` bool of a segmentation without fault."""
+    """Pixels `(H, W)` bool of a segmentation without fault, column by column in memory."""
     if isinstance(segmentation, list):
         if not segmentation:
-            return np.zeros((height, width), bool)
+            return np.zeros((height, width), bool, order="F")
         encoded = rle.merge(rle.frPyObjects(segmentation, height, width))
     elif isinstance(segmentation["counts"], list):
         encoded = rle.frPyObjects(segmentation, height, width)
     else:
         encoded = segmentation
-    return rle.decode(encoded).astype(bool)
+    return rle.decode(encoded).view(bool)
+
+
+def packed(segmentation: Any, height: int, width: int) -> tuple[list[int], bytes]:
+    """A segmentation without fault as bytes, from which `unpacked` makes one with the same pixels.
+
+    Returns:
+        The number of bytes of each polygon (none for run lengths), and the bytes.
+    """
+    if isinstance(segmentation, list):
+        return [polygon.nbytes for polygon in segmentation], b"".join(p.tobytes() for p in segmentation)
+    counts = segmentation["counts"]
+    if isinstance(counts, list):
+        counts = rle.frPyObjects(segmentation, height, width)["counts"]
+    return [], counts.encode() if isinstance(counts, str) else counts
+
+
+def unpacked(polygons: Iterable[int], content: bytes, height: int, width: int) -> Any:
+    """The segmentation of `packed`."""
+    ends = np.cumsum(list(polygons), dtype=np.int64)
+    if len(ends):
+        return np.split(np.frombuffer(content, np.float64), ends[:-1] // 8)
+    return {"size": [height, width], "counts": content} if content else []
 
 
 def _shoelace(x: np.ndarray, y: np.ndarray) -> float:

@@ -75,22 +75,38 @@ class DigestCache:
             return ABSENT
         if compute is by_size:
             return str(stat.st_size)
-        key = f"{compute.__name__} {path.absolute()}"
-        version = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
-        known = self._known.get(key)
-        if known is not None and known[1:] == version:
-            return str(known[0])
-        digest = compute(path)
+        found = self._find(path, compute, stat)
+        if found is None:
+            found = compute(path)
+            self._keep(path, compute, stat, found)
+        return found
+
+    def known(self, path: Path, compute: FileDigest) -> str | None:
+        """The digest of a file that exists; None if it is not known."""
+        return self._find(path, compute, path.stat())
+
+    def _find(self, path: Path, compute: FileDigest, stat: os.stat_result) -> str | None:
+        known = self._known.get(_key(path, compute))
+        return str(known[0]) if known is not None and known[1:] == _version(stat) else None
+
+    def _keep(self, path: Path, compute: FileDigest, stat: os.stat_result, digest: str) -> None:
         if time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) > RACY_NANOSECONDS:
-            self._known[key] = [digest, *version]
+            self._known[_key(path, compute)] = [digest, *_version(stat)]
             self._changed = True
-        return digest
 
     def save(self) -> None:
         """Write the cache file, if something is new."""
         if self._changed and self._file is not None:
             write_json(self._file, self._known)
             self._changed = False
+
+
+def _key(path: Path, compute: FileDigest) -> str:
+    return f"{compute.__name__} {path.absolute()}"
+
+
+def _version(stat: os.stat_result) -> list[object]:
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
 
 
 def listing_files(sets: Sequence[FileSet], cache: DigestCache) -> dict[str, str]:

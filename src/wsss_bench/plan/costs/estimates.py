@@ -12,6 +12,7 @@ from wsss_bench.plan.costs.data_facts import DataFacts, facts_of
 from wsss_bench.plan.costs.devices import CPU, Device
 from wsss_bench.plan.costs.model import Run
 from wsss_bench.plan.plan import Plan, Stage, StageFolder
+from wsss_bench.plan.sizes import stage_size
 
 Origin = Literal["recorded", "calibrated", "model", ""]
 GIB = 2**30
@@ -67,20 +68,24 @@ class Estimates:
 
     def cost(self, stage: Stage) -> StageCost:
         """The cost of a stage. With values that its command refuses, it is unknown."""
-        recorded = self._folder.recorded(stage)
-        disk, files = (None, None) if recorded is None else (recorded.bytes, recorded.files)
         try:
             data = facts_of(stage.config, self._datasets)
+            disk, files = self._size(stage, data)
             memory = self.memory(stage, data)
             seconds, origin = self._seconds(stage, data)
-        except (
-            TypeError,
-            ValueError,
-            KeyError,
-            AttributeError,
-        ):  # the check of the stages says what is wrong
-            return StageCost(None, disk=disk, files=files)
+        except (TypeError, ValueError, KeyError, AttributeError):  # the check of the stages says what is wrong
+            return StageCost(None)
         return StageCost(seconds, origin, memory, disk, files)
+
+    def _size(self, stage: Stage, data: DataFacts | None) -> tuple[int | None, int | None]:
+        recorded = self._folder.recorded(stage)
+        if recorded is not None and recorded.bytes is not None:
+            return recorded.bytes, recorded.files
+        split = stage.config.get("split")
+        images = data.counts.get(str(split), 0) if data is not None else 0
+        if split is not None and not images:
+            return None, None
+        return stage_size(stage, images, 1e6 * data.megapixels if data is not None else 0.0)
 
     def _seconds(self, stage: Stage, data: DataFacts | None) -> tuple[float | None, Origin]:
         recorded = None if self._named else self._folder.estimate(stage)

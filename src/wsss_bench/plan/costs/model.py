@@ -14,11 +14,12 @@ from wsss_bench.plan.costs.schedule import passes_of, schedule_of
 
 FIXED_SECONDS = 2.0
 """Start and end of a stage in the local launcher."""
+MOST_WORKERS = 8
+"""Loading processes of a rank (`data.datamodule`)."""
+USUAL_CROP = 512
+"""The default of `TransformConfig.crop_size`."""
 CONTEXT_BYTES = 0.7 * 2**30
 """What CUDA and its libraries hold on a GPU: an assumption."""
-LOADED = "seed"
-"""The work whose measured seconds include reading an image."""
-
 
 @dataclass(frozen=True)
 class Run:
@@ -57,7 +58,9 @@ def step_seconds(config: Mapping[str, Any], data: DataFacts, run: Run) -> float 
     images, side = images_of_step(config, run.ranks), crop_of(config)
     computing = compute_seconds(network, network.step, run, images, (side / 1000) ** 2, data.classes)
     loading = images * network.loading.scaled(side)
-    workers = config["data"].get("num_workers", 0)
+    workers = config["data"].get("num_workers")
+    if workers is None:  # as the data module chooses
+        workers = min(MOST_WORKERS, run.device.cores) if run.device.is_gpu else 0
     return max(loading / workers, computing) if workers else loading + computing
 
 
@@ -93,10 +96,6 @@ def images_of_step(config: Mapping[str, Any], ranks: int) -> float:
 def crop_of(config: Mapping[str, Any]) -> int:
     """Side of the training crop in pixels."""
     return int((config["data"].get("transform") or {}).get("crop_size", USUAL_CROP))
-
-
-USUAL_CROP = 512
-"""The default of `TransformConfig.crop_size`."""
 
 
 def compute_seconds(
