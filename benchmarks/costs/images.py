@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from noise import Noise
+from PIL import Image
 from torch import Tensor
 
 from wsss_bench.artifacts.files import read_seed, write_mask, write_seed
@@ -96,11 +97,15 @@ def _works(folder: ConfigFolder, dataset: str, source: Noise, out: Path) -> Any:
     for image_id in source.ids("val")[:MANY]:
         write_seed(out / "seeds", predict(maps, sample._replace(image_id=image_id), "seed", config))
         write_mask(out / "masks", image_id, source.mask(image_id) % 255)
+    (out / "saliency").mkdir()
+    Image.fromarray(np.where(source.mask("val0") > 0, 255, 0).astype(np.uint8)).save(
+        out / "saliency" / "val0.png"
+    )
     for name in folder.names(REFINE):
         file = folder.refiner(name, dataset, {})
         for spec in (file.refiner, file.affinity_labels):
-            if spec is not None and "folder" not in spec.init_args:  # reads saliency maps
-                refiner = _refiner(spec, file)
+            if spec is not None:
+                refiner = _refiner(spec, file, out / "saliency")
 
                 def refine(refiner: Any = refiner) -> None:
                     write_mask(
@@ -125,8 +130,10 @@ def _evaluation(
         return _seconds(lambda: evaluate([*options, "--split=val", f"--{kind}={out / kind}", *arguments]))
 
 
-def _refiner(spec: Any, file: Any) -> Any:
+def _refiner(spec: Any, file: Any, saliency: Path) -> Any:
     arguments = {**spec.init_args}
+    if "folder" in arguments:
+        arguments["folder"] = str(saliency)
     if "threshold" in arguments and arguments["threshold"] is None:
         arguments["threshold"] = 0.3
     if "crf" in arguments:

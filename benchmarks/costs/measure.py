@@ -34,14 +34,17 @@ def main() -> None:
     only = parser.parse_args().only
     torch.set_num_threads(1)
     folder = read_configs(ROOT / "configs")
-    networks = measure_networks(folder, folder.trainer("cpu"), only)
-    if only:
-        content = read_json(FILE)
-        new = [_key(entry) for entry in networks]
-        networks = [entry for entry in content["networks"] if _key(entry) not in new] + networks
-        images = content["images"]
-    else:
-        images = measure_images(folder, {name: WORLDS[name] for name in ("voc", "mini")})
+    before = read_json(FILE) if FILE.is_file() else {"networks": [], "images": []}
+    new = measure_networks(folder, folder.trainer("cpu"), only)
+    measured = [_key(entry) for entry in new]
+    kept = [entry for entry in before["networks"] if only and _key(entry) not in measured]
+    write([*kept, *new], before["images"])
+    if not only:
+        write(new, measure_images(folder, {name: WORLDS[name] for name in ("voc", "mini")}))
+
+
+def write(networks: list[dict[str, Any]], images: list[dict[str, Any]]) -> None:
+    """Write the file, with the version of torch and the date."""
     facts = {"torch": torch.__version__, "date": datetime.date.today().isoformat()}
     content = {"command": "python benchmarks/costs/measure.py", **facts}
     write_json(FILE, {**content, "networks": networks, "images": images})

@@ -29,6 +29,7 @@ WORLDS = {"voc": ("voc", (375, 500)), "coco": ("coco", (480, 640)), "mini": ("mi
 IMAGES = 1
 PAIRED = (2, 4)
 """Images of the measured batches; captions are compared with each other, so that two sizes are measured."""
+NEED_LARGE = (".single_stage.", ".walk.")
 LATE = 0.9
 """Share of the training that is done when a step is measured: all of its losses are switched on."""
 
@@ -79,10 +80,10 @@ def measure_networks(folder: ConfigFolder, trainer: dict[str, Any], only: str = 
         if first or (dataset == "coco" and len({classes for _, _, classes, _ in subject.points}) == 1):
             try:
                 _measure(subject, config, whole=first)
-            except Exception:
-                import traceback
-
-                traceback.print_exc()
+            except ValueError as error:
+                if first:
+                    raise
+                print(f"{file} has no settings for {dataset}: {error.__cause__ or error}"[:200], flush=True)
             print(f"{file} on {dataset}: {time.process_time() - started:.0f} s", flush=True)
     return [_entry(subject) for subject in subjects.values()]
 
@@ -109,8 +110,9 @@ def _config(dataset: str, content: Any) -> dict[str, Any]:
 def _measure(subject: Subject, config: dict[str, Any], whole: bool) -> None:
     method, data = _build(config)
     crop = data.transform.crop_size
-    # small crops are quick; those of the single-stage methods hold the local crops of their losses
-    sides = (96, 128, 160) if ".single_stage." in config["model"]["class_path"] else (64, 96, 128)
+    # small crops are quick; some hold the local crops of their losses, or the radius of their pairs
+    is_large = any(part in config["model"]["class_path"] for part in NEED_LARGE)
+    sides = (128, 160, 192) if is_large else (64, 96, 128)
     classes = len(method.class_names)
     images = PAIRED[0] if data.view == "caption" else IMAGES
     runs = [(images, sides[0])]

@@ -51,7 +51,7 @@ class Noise(Source):
 
     def image(self, image_id: str) -> np.ndarray:
         # decoded each time, as from a disk
-        return np.asarray(Image.open(io.BytesIO(_jpeg(self.size))).convert("RGB"))
+        return np.array(Image.open(io.BytesIO(_jpeg(self.size))).convert("RGB"))
 
     def labels(self, image_id: str) -> np.ndarray:
         labels = np.zeros(len(self.class_names), np.float32)

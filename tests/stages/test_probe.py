@@ -43,7 +43,12 @@ def test_trainings_are_probed_before_their_inputs_exist(mini_data, tmp_path, mon
     masks = training(segmenter, masks="runs/stages/refine-later")
     masks["data"]["view"] = "mask"
     trainings = [
-        {"key": "cam", "name": "train cam", "config": training(cam, warm_start="runs/stages/before"), "ranks": 2},
+        {
+            "key": "cam",
+            "name": "train cam",
+            "config": training(cam, warm_start="runs/stages/before"),
+            "ranks": 2,
+        },
         {"key": "lost", "name": "train lost", "config": training(lost), "ranks": 1},
         {"key": "masks", "name": "segment cam", "config": masks, "ranks": 1},
     ]

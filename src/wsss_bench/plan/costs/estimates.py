@@ -73,7 +73,12 @@ class Estimates:
             disk, files = self._size(stage, data)
             memory = self.memory(stage, data)
             seconds, origin = self._seconds(stage, data)
-        except (TypeError, ValueError, KeyError, AttributeError):  # the check of the stages says what is wrong
+        except (
+            TypeError,
+            ValueError,
+            KeyError,
+            AttributeError,
+        ):  # the check of the stages says what is wrong
             return StageCost(None)
         return StageCost(seconds, origin, memory, disk, files)
 

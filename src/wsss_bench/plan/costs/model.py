@@ -12,7 +12,7 @@ from wsss_bench.plan.costs.images import seconds_of
 from wsss_bench.plan.costs.networks import Network, Pass, network_of
 from wsss_bench.plan.costs.schedule import passes_of, schedule_of
 
-FIXED_SECONDS = 2.0
+FIXED_SECONDS = 1.0
 """Start and end of a stage in the local launcher."""
 MOST_WORKERS = 8
 """Loading processes of a rank (`data.datamodule`)."""
@@ -20,6 +20,7 @@ USUAL_CROP = 512
 """The default of `TransformConfig.crop_size`."""
 CONTEXT_BYTES = 0.7 * 2**30
 """What CUDA and its libraries hold on a GPU: an assumption."""
+
 
 @dataclass(frozen=True)
 class Run:
