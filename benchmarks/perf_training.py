@@ -56,10 +56,11 @@ def suite_seconds(out: Path) -> float:
 def bare_seconds(out: Path) -> float:
     """CPU seconds per training step in a plain loop over the same batches."""
     cli = FitCLI(config_of(out))
+    started, steps = time.process_time(), 0
+    # the lists and labels of the images are read here on both sides
     method, loader = cli.model.train(), cli.datamodule.train_dataloader()
     optimizer = build_optimizer(method.parameter_groups(), method.optim)
     schedule = build_schedule(optimizer, method.optim, EPOCHS * len(loader))
-    started, steps = time.process_time(), 0
     for epoch in range(EPOCHS):
         loader.sampler.set_epoch(epoch)
         for batch in loader:

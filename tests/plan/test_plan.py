@@ -380,12 +380,13 @@ def test_description_has_states_and_estimated_times(project):
     lines = list(describe(make_plan(file, project.runs), StageFolder(project.runs)))
     assert lines[0].endswith("complete, skipped")
     assert lines[1].endswith("interrupted, resumes")
-    assert lines[2].endswith("?  new")
-    assert lines[-1] == "5 stages: 1 complete, 4 to run, stage time 4 of unknown length (?)"
+    assert " ?  new" in next(line for line in lines if "refine" in line)  # an unknown refiner
+    assert lines[-1].startswith("5 stages: 1 complete, 4 to run, stage time ")
+    assert "+ 2 of unknown length (?) (2 model)" in lines[-1]  # what is scored has a known cost
     plan = make_plan(project.experiment(methods=["cam"], random_seeds=[7]), project.runs)
     lines = list(describe(plan, StageFolder(project.runs)))
     assert "1 min 15 s  new" in lines[0]  # from the run with another seed
-    assert lines[-1].endswith("stage time 1 min 15 s + 4 of unknown length (?)")
+    assert "(1 recorded, " in lines[-1]
 
 
 def test_a_folder_named_by_another_row_is_found(project):

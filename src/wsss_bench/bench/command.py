@@ -20,15 +20,18 @@ from wsss_bench.artifacts.disk import naming_full_disk
 from wsss_bench.artifacts.layout import LOG_FILE
 from wsss_bench.artifacts.stage_files import damaged_files, remove_stage, reopen, sweep
 from wsss_bench.bench.batches import check_batches
+from wsss_bench.bench.calibrate import calibrate
 from wsss_bench.bench.data_digests import look_at_data
 from wsss_bench.bench.disk_space import check_space, size_of
 from wsss_bench.bench.launchers import Launcher, LocalLauncher, visible_gpus
+from wsss_bench.bench.planned_costs import PlannedCosts
 from wsss_bench.bench.progress import LiveReporter, PlainReporter
 from wsss_bench.bench.runner import Failure, Machine, Reporter, Runner, gpus_of, locked
 from wsss_bench.bench.signals import Stopped, stop_signals
 from wsss_bench.bench.stalls import STALLED_MINUTES
 from wsss_bench.bench.validate import Depth, check_stages, methods_of, source_of, validate
 from wsss_bench.plan.again import stages_to_run_again, with_pruned_inputs
+from wsss_bench.plan.costs.devices import GPUS, named_device
 from wsss_bench.plan.description import describe
 from wsss_bench.plan.plan import Plan, Stage, StageFolder, distinct
 from wsss_bench.plan.plan_record import write_plan_record
@@ -48,6 +51,23 @@ def main(argv: list[str]) -> int:
     add_matrix_arguments(parser)
     parser.add_argument(
         "--dry-run", action="store_true", help="print the plan with the estimated time and stop"
+    )
+    parser.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="train 20 steps of each distinct training on this machine, print the plan with what they took, "
+        "and stop; later plans use them",
+    )
+    parser.add_argument(
+        "--on",
+        metavar="DEVICE",
+        help=f"print the plan for another device: cpu, {', '.join(GPUS)}",
+    )
+    parser.add_argument(
+        "--memory",
+        type=float,
+        metavar="GIB",
+        help="GPU memory that trainings are compared with (default: that of the device; 24 if it is unknown)",
     )
     parser.add_argument(
         "--jobs", type=int, default=None, help="stages at a time (default: one per core, or one per GPU)"
@@ -71,8 +91,11 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     if options.jobs is not None and options.jobs < 1:
         parser.error(f"--jobs: expected 1 or more, got {options.jobs}")
+    if options.memory is not None and not 0 < options.memory < math.inf:
+        parser.error(f"--memory: expected a number of GiB above 0, got {options.memory:g}")
     if not 0 < options.stalled < math.inf:
         parser.error(f"--stalled: expected a number of minutes above 0, got {options.stalled:g}")
+    device = named_device(options.on) if options.on else None
     tracking.mode()
     plan = make_plan(options.experiment, options.runs, options.configs, options.methods, options.set)
     try:
@@ -80,26 +103,41 @@ def main(argv: list[str]) -> int:
             if not options.dry_run:
                 prepare(plan)
             plan = look_at_data(plan, options.runs, record=not options.dry_run)
+            if options.calibrate:
+                calibrate(plan, options.runs)
     except KeyboardInterrupt as stop:
         return stopped(stop)
-    if options.dry_run:
+    costs = PlannedCosts(plan, options.runs, device, options.memory)
+    if options.dry_run or options.calibrate:
         states = states_of(plan)
         renewed = stages_to_run_again(plan, options.again, states)
         states = with_pruned_inputs(plan, states, renewed)
-        print_plan(plan, options.runs, states, renewed)
+        print_plan(plan, options.runs, states, renewed, costs)
+        if options.calibrate:
+            return 0
         missing = stages_to_run(plan, states, renewed)
         print_space(missing, options.runs)
         check_stages_to_run(missing, depth_of_dry_run(plan), methods_of(plan))
         return 0
-    return run_bench(plan, options.runs, options.jobs, again=options.again, stalled_minutes=options.stalled)
+    return run_bench(
+        plan, options.runs, options.jobs, again=options.again, stalled_minutes=options.stalled, costs=costs
+    )
 
 
-def print_plan(plan: Plan, runs: Path, states: Mapping[str, StageState], again: Sequence[Stage]) -> None:
-    """Print the stages of a plan with their states and estimated times; `again` are run again on request."""
+def print_plan(
+    plan: Plan,
+    runs: Path,
+    states: Mapping[str, StageState],
+    again: Sequence[Stage],
+    costs: PlannedCosts | None = None,
+) -> None:
+    """Print the stages of a plan with their states and costs; `again` are run again on request."""
+    costs = costs or PlannedCosts(plan, runs)
+    wanted = {stage.fingerprint for stage in again}
     print(f"plan of {plan.experiment} in {runs}/stages:")
-    for line in describe(plan, StageFolder(runs), states, {stage.fingerprint for stage in again}):
+    for line in describe(plan, StageFolder(runs), states, wanted, costs.estimates):
         print(line)
-    for note in plan.notes:
+    for note in [*plan.notes, *costs.notes(stages_to_run(plan, states, again))]:
         print(f"note: {note}")
     sys.stdout.flush()
 
@@ -111,6 +149,7 @@ def run_bench(
     launcher: Launcher | None = None,
     again: Sequence[str] = (),
     stalled_minutes: float = STALLED_MINUTES,
+    costs: PlannedCosts | None = None,
 ) -> int:
     """Run the missing and damaged stages of `plan`, then write and print the table.
 
@@ -122,6 +161,7 @@ def run_bench(
             checked then.
         again: Rows and stages to run again (`plan.again`).
         stalled_minutes: Minutes without progress after which a running stage is reported.
+        costs: What the printed plan says about costs; by default those on this machine.
 
     Returns:
         The exit status, as of `main`.
@@ -137,7 +177,7 @@ def run_bench(
             renewed = stages_to_run_again(plan, again, states)
             states = with_pruned_inputs(plan, states, renewed)
             write_plan_record(plan, runs)
-            print_plan(plan, runs, states, renewed)
+            print_plan(plan, runs, states, renewed, costs)
             missing = stages_to_run(plan, states, renewed)
             if missing:
                 print_space(missing, runs)

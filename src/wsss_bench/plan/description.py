@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Iterator, Mapping
 
 from wsss_bench.artifacts.layout import shortened
+from wsss_bench.plan.costs.estimates import GIB, Estimates, StageCost
 from wsss_bench.plan.plan import Plan, StageFolder, clock
 from wsss_bench.plan.state import CODE_UNKNOWN, STALE, StageState, states_of
 
@@ -21,38 +23,77 @@ def describe(
     folder: StageFolder,
     states: Mapping[str, StageState] | None = None,
     again: Container[str] = (),
+    estimates: Estimates | None = None,
 ) -> Iterator[str]:
-    """The plan as text: one line per stage with its state and its time in an earlier run, notes, the total.
+    """The plan as text: a line for each stage with its state and what it will cost, notes, the total.
 
     Args:
         plan: The plan.
         folder: Earlier runs, for the times.
         states: States of the stages; read now by default.
         again: Fingerprints of the stages that are run again on request.
+        estimates: Costs of the stages; by default those on the CPU.
     """
     states = states_of(plan) if states is None else states
-    estimates = []
+    estimates = estimates or Estimates(plan, folder)
+    costs = []
     for key, stage in plan.stages.items():
         state = states[key]
-        runs = state.progress != "complete" or key in again
-        seconds = folder.estimate(stage) if runs else None
-        if runs:
-            estimates.append(seconds)
-        duration = "" if not runs else "?" if seconds is None else clock(seconds)
+        cost = None
+        if state.progress != "complete" or key in again:
+            cost = estimates.cost(stage)
+            costs.append(cost)
         why = _in_words(state, key in again)
-        yield f"  {stage.kind:<9}{stage.title:<36} {key[:8]}  {duration:>8}  {why}"
+        yield f"  {stage.kind:<9}{stage.title:<36} {key[:8]}  {_cost(cost)}  {why}"
     kept = [states[key] for key in plan.stages if key not in again]
     yield from _notes(kept)
-    known = [seconds for seconds in estimates if seconds is not None]
-    unknown = len(estimates) - len(known)
-    total = [clock(sum(known))] if known else []
-    total += [f"{unknown} of unknown length (?)"] if unknown else []
-    done = len(plan.stages) - len(estimates)
-    summary = f"{len(plan.stages)} stages: {done} complete, {len(estimates)} to run"
+    done = len(plan.stages) - len(costs)
+    summary = f"{len(plan.stages)} stages: {done} complete, {len(costs)} to run"
     for change in STALE:
         number = sum(change in state.changes for state in kept)
         summary += f", {number} {change}" if number else ""
-    yield f"{summary}, stage time {' + '.join(total)}" if total else summary
+    yield f"{summary}{_total(costs)}"
+
+
+def _cost(cost: StageCost | None) -> str:
+    """The columns of a stage: disk, files, GPU memory, where its time is from, and its time."""
+    if cost is None:
+        return f"{'':>9} {'':>12} {'':>8} {'':>10} {'':>12}"
+    disk = "" if cost.disk is None else in_bytes(cost.disk)
+    files = "" if cost.files is None else f"{cost.files} files"
+    memory = "" if cost.memory is None else f"{cost.memory / GIB:.1f} GiB"
+    duration = "?" if cost.seconds is None else clock(cost.seconds)
+    return f"{disk:>9} {files:>12} {memory:>8} {cost.origin:>10} {duration:>12}"
+
+
+def in_bytes(number: float) -> str:
+    """`340 MB`, `1.2 GB`: decimal units, as disks have them."""
+    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if number >= size:
+            return f"{number / size:.1f} {unit}"
+    return f"{number / 1e3:.0f} kB"
+
+
+def _total(costs: list[StageCost]) -> str:
+    """Time of all stages that will run, and how many of them are known from where."""
+    known = [cost.seconds for cost in costs if cost.seconds is not None]
+    unknown = len(costs) - len(known)
+    parts = [clock(sum(known))] if known else []
+    parts += [f"{unknown} of unknown length (?)"] if unknown else []
+    if not parts:
+        return ""
+    origins = Counter(cost.origin for cost in costs if cost.origin)
+    said = f" ({', '.join(f'{number} {origin}' for origin, number in origins.items())})" if origins else ""
+    return f", stage time {' + '.join(parts)}{said}{_total_size(costs)}"
+
+
+def _total_size(costs: list[StageCost]) -> str:
+    disk = [cost.disk for cost in costs if cost.disk is not None]
+    if not disk:
+        return ""
+    files = sum(cost.files or 0 for cost in costs)
+    of = "" if len(disk) == len(costs) else f" of {len(disk)} stages, the others unknown"
+    return f", {in_bytes(sum(disk))} in {files} files{of}"
 
 
 def _in_words(state: StageState, again: bool) -> str:

@@ -161,6 +161,21 @@ class Plan:
         return [stage for key, stage in self.stages.items() if key in found]
 
 
+@dataclass(frozen=True)
+class Recorded:
+    """What a complete stage took.
+
+    Args:
+        seconds: Wall seconds of all attempts.
+        bytes: Of the files that it wrote; None if an earlier version made it.
+        files: Number of them.
+    """
+
+    seconds: float
+    bytes: int | None = None
+    files: int | None = None
+
+
 class StageFolder:
     """`runs/stages` with the stage folders of earlier runs, listed once.
 
@@ -196,18 +211,26 @@ class StageFolder:
                 )
 
     @cached_property
-    def _seconds(self) -> dict[tuple[str, str], float]:
-        found: dict[tuple[str, str], tuple[str, float]] = {}
+    def _recorded(self) -> dict[tuple[str, str], Recorded]:
+        found: dict[tuple[str, str], tuple[str, Recorded]] = {}
         for path in self._by_key.values():
             if manifest := find_manifest(path):
                 key = (str(manifest.get("kind")), _without_random_seed(str(manifest.get("title"))))
-                entry = (str(manifest.get("finished", "")), float(manifest.get("wall_seconds", 0.0)))
-                found[key] = max(found.get(key, entry), entry)
-        return {key: seconds for key, (_, seconds) in found.items()}
+                finished, files = str(manifest.get("finished", "")), manifest.get("files") or {}
+                seconds = float(manifest.get("wall_seconds", 0.0))
+                record = Recorded(seconds, files.get("bytes"), files.get("count"))
+                if key not in found or finished >= found[key][0]:
+                    found[key] = (finished, record)
+        return {key: record for key, (_, record) in found.items()}
+
+    def recorded(self, stage: Stage) -> Recorded | None:
+        """What the latest run of this kind, row and data set with any random seed took, if any."""
+        return self._recorded.get((stage.kind, _without_random_seed(stage.title)))
 
     def estimate(self, stage: Stage) -> float | None:
-        """Wall seconds of the latest run of this kind, row and data set with any random seed, if any."""
-        return self._seconds.get((stage.kind, _without_random_seed(stage.title)))
+        """Its wall seconds."""
+        record = self.recorded(stage)
+        return None if record is None else record.seconds
 
 
 def _without_random_seed(title: str) -> str:

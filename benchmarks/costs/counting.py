@@ -1,0 +1,77 @@
+"""Counts what a computation costs, with the counters of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
+from torch.utils.flop_counter import FlopCounterMode
+
+
+@dataclass(frozen=True)
+class Count:
+    """Cost of a computation.
+
+    Args:
+        flop: Floating point operations of matrix products and convolutions; a multiply-add is two.
+        bytes: Memory of the tensors that autograd saves for the backward pass, each storage once, without
+            those of `kept`.
+        calls: Operators that run, each of them one or a few kernels on a GPU.
+    """
+
+    flop: int
+    bytes: int
+    calls: int
+
+
+PRODUCTS = {
+    torch.ops.aten.convolution.default,
+    torch.ops.aten.convolution_backward.default,
+    torch.ops.aten.mm.default,
+    torch.ops.aten.addmm.default,
+    torch.ops.aten.bmm.default,
+    torch.ops.aten.baddbmm.default,
+}
+
+
+class _Calls(TorchDispatchMode):
+    """Counts operators; products and convolutions give random numbers of the right shape, which is quick."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.number = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.number += not getattr(func, "is_view", False)
+        if func not in PRODUCTS:
+            return func(*args, **(kwargs or {}))
+        shapes = tree_map_only(Tensor, lambda tensor: tensor.to("meta"), (args, kwargs or {}))
+        results = func(*shapes[0], **shapes[1])
+        return tree_map_only(Tensor, lambda tensor: torch.randn_like(tensor, device="cpu"), results)
+
+
+def count(run: Callable[[], Any], kept: list[Tensor]) -> Count:
+    """Run once, without computing its products, and count.
+
+    Args:
+        run: The computation; a training step includes its backward pass.
+        kept: Tensors that are in memory anyway: parameters and buffers.
+    """
+    known = {tensor.untyped_storage().data_ptr() for tensor in kept}
+    saved: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known:
+            saved[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
+    with hooks, _Calls() as calls, FlopCounterMode(display=False) as flop:
+        run()
+    return Count(flop.get_total_flops(), sum(saved.values()), calls.number)
