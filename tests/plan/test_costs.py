@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from project import DATA
 
 from wsss_bench.artifacts.files import write_manifest
 from wsss_bench.bench.planned_costs import PlannedCosts
@@ -237,7 +236,9 @@ def test_recorded_seconds_win_over_probes_and_these_over_the_model(toy):
     assert "? new" in line_of(lines, "train full")
     assert "of unknown length (?)" in lines[-1]
     assert "model)" in lines[-1]
-    assert len(DATA["protocol"]["counts"]) == 3
+    (note,) = PlannedCosts(plan, toy.runs).notes(list(plan.stages.values()))
+    assert note.startswith("the cost of 1 training(s) (?) is unknown, the first train full-toy-s0: ")
+    assert "--calibrate" in note
 
     add_probes(toy.runs, "some GPU", {probe_key(train.config): Probe(1.5, 2 * 2**30)})
     probes = read_probes(toy.runs, "some GPU")

@@ -57,6 +57,13 @@ class PlannedCosts:
                 f"{self._device.name}, memory is compared with {self._limit:g} GiB; --on and --memory name "
                 "another, --calibrate measures"
             )
+        trainings = [stage for stage in stages if stage.command == "fit"]
+        unknown = [stage.name for stage in trainings if self.estimates.cost(stage).seconds is None]
+        if unknown:
+            yield (
+                f"the cost of {len(unknown)} training(s) (?) is unknown, the first {unknown[0]}: own methods "
+                "and other architectures; --calibrate measures a step of them"
+            )
         yield from self.estimates.too_large({stage.fingerprint: stage for stage in stages}, self._limit)
 
     @property
