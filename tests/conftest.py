@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from wsss_bench.artifacts.files import write_mask
+from wsss_bench.cli import main
 from wsss_bench.contract.rank_pair import RankPair
 
 # before torch, OpenMP and the hubs are imported: one thread a process, no network
@@ -222,3 +223,19 @@ def mini_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (lists / f"{name}.txt").write_text("\n".join(image_ids[:count]))
     os.environ["WSSS_DATA"] = str(data)
     return data
+
+
+@pytest.fixture
+def prepare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run `wsss-bench data <name>` on `<tmp>/archives` and `<tmp>/root`; returns status, stdout and stderr.
+
+    The md5 sums of tiny archives are not the official ones, so `--no-md5` is given unless `md5` is True.
+    """
+
+    def run(name: str, *options: str, md5: bool = False) -> tuple[int, str, str]:
+        places = ["--archives", str(tmp_path / "archives"), "--root", str(tmp_path / "root")]
+        status = main(["data", name, *places, *([] if md5 else ["--no-md5"]), *options])
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err
+
+    return run
