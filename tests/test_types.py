@@ -4,7 +4,7 @@ import pytest
 import torch
 from lightning.fabric.utilities import move_data_to_device
 
-from wsss_bench.data.views import VIEWS
+from wsss_bench.data.view_names import VIEWS
 from wsss_bench.types import CaptionBatch, GroupBatch, ImageBatch, MaskBatch, PairBatch, view_of
 
 

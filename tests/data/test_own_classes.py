@@ -17,7 +17,8 @@ from wsss_bench.artifacts.source_code import roots_of
 from wsss_bench.data.datamodule import WSSSDataModule
 from wsss_bench.data.sources.voc import VOC
 from wsss_bench.data.transforms import OwnTransform, Transform, TransformConfig, steps_of
-from wsss_bench.data.views import ImageView, MaskView, OwnView, PairView, View
+from wsss_bench.data.view_names import OwnView
+from wsss_bench.data.views import ImageView, MaskView, PairView, View
 from wsss_bench.errors import explain
 from wsss_bench.methods import CAM
 from wsss_bench.stages import fit

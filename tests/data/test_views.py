@@ -5,6 +5,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from wsss_bench.artifacts.files import write_mask
+from wsss_bench.data.inference_view import InferenceView
 from wsss_bench.data.references import ReferenceImages
 from wsss_bench.data.samplers import GlobalBatchSampler
 from wsss_bench.data.sources.base import Source
@@ -12,7 +13,7 @@ from wsss_bench.data.sources.coco import COCO
 from wsss_bench.data.sources.folder import Folder
 from wsss_bench.data.sources.voc import VOC
 from wsss_bench.data.transforms import Transform, TransformConfig
-from wsss_bench.data.views import CaptionView, GroupView, ImageView, InferenceView, MaskView, PairView
+from wsss_bench.data.views import CaptionView, GroupView, ImageView, MaskView, PairView
 from wsss_bench.types import CaptionBatch, GroupBatch, ImageBatch, MaskBatch, PairBatch
 
 GOLDEN = paths.GOLDEN / "mcis"

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten
 from torch.utils.data import DataLoader, Sampler
 
+from wsss_bench.data.inference_view import InferenceView
 from wsss_bench.data.references import ReferenceImages, ReferenceTable
 from wsss_bench.data.samplers import GlobalBatchSampler, ShardSampler
 from wsss_bench.data.sources.base import Source
@@ -21,16 +22,8 @@ from wsss_bench.data.sources.class_lists import check_class_names
 from wsss_bench.data.sources.combined import CombinedSource, ExtraImages
 from wsss_bench.data.transforms import OwnTransform, TransformConfig, build_transform
 from wsss_bench.data.truth import require_masks
-from wsss_bench.data.views import (
-    CaptionView,
-    InferenceView,
-    Key,
-    MaskView,
-    OwnView,
-    PairView,
-    View,
-    view_class,
-)
+from wsss_bench.data.view_names import OwnView, view_class
+from wsss_bench.data.views import CaptionView, Key, MaskView, PairView, View
 from wsss_bench.processes import end_with_parent, share_of_cores
 from wsss_bench.ranges import check_range
 from wsss_bench.types import ViewName

@@ -4,17 +4,18 @@ An item is indexed by a key `(epoch, index)` and depends on the key and the rand
 state that changes between epochs, so worker processes can be kept for a whole training, and a resumed run
 gets the same items as an uninterrupted one. Of these views, only `MaskView` reads masks.
 
-A view of your own derives from `View` or from another one here (docs/recipes.md).
+A view of your own derives from `View` or from another one here (docs/recipes.md). `view_names` says which of
+them `data.view` names; images are predicted from `inference_view`.
 """
 
 from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from multiprocessing import Value
 from pathlib import Path
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -23,8 +24,7 @@ from torch.utils.data import Dataset
 
 from wsss_bench.artifacts.files import file_names, mask_path, read_mask
 from wsss_bench.artifacts.images import Unreadable
-from wsss_bench.data.own_class import OwnClass, readable
-from wsss_bench.data.references import ReferenceImages, members
+from wsss_bench.data.references import members
 from wsss_bench.data.sources.base import Source, unknown_values
 from wsss_bench.data.transforms import Transform
 from wsss_bench.types import (
@@ -32,11 +32,8 @@ from wsss_bench.types import (
     CaptionBatch,
     GroupBatch,
     ImageBatch,
-    InferenceSample,
     MaskBatch,
     PairBatch,
-    Reference,
-    ViewName,
 )
 
 Key = tuple[int, int]
@@ -342,79 +339,3 @@ class MaskView(View):
                 f"{image.shape[:2]}, the size of its image, and values 0..{len(self.source.class_names)}, 255"
             )
         return mask
-
-
-VIEWS: dict[ViewName, type[View]] = {
-    "image": ImageView,
-    "pair": PairView,
-    "group": GroupView,
-    "caption": CaptionView,
-    "mask": MaskView,
-}
-"""The views of this package by their name in `data.view`."""
-
-
-@readable
-class OwnView(OwnClass):
-    """A view of a user's own, as `data.view` names it."""
-
-    word = "view"
-    names = get_args(ViewName)
-    given = ("source", "ids", "transform", "random_seed", "partners", "masks")
-
-    def __init__(self, class_path: str, init_args: Mapping[str, Any] | None = None) -> None:
-        super().__init__(class_path, init_args)
-        if not hasattr(self.kind, "batch_type"):
-            raise ValueError(f"{class_path} does not set batch_type; name the type of what collate returns")
-
-    @staticmethod
-    def base() -> type:
-        return View
-
-
-def view_class(view: ViewName | OwnView) -> type[View]:
-    """The class that `data.view` names."""
-    return view.kind if isinstance(view, OwnView) else VIEWS[view]
-
-
-class InferenceView(Dataset):
-    """Images at their original size, one at a time.
-
-    Args:
-        source: The data set.
-        ids: Ids of the images.
-        labelled: Whether samples have image labels; False hides them from the method.
-        references: Draws the reference images of the labelled classes; None for no references.
-    """
-
-    def __init__(
-        self, source: Source, ids: list[str], labelled: bool, references: ReferenceImages | None = None
-    ) -> None:
-        self.references = references
-        self.source = source
-        self.image_ids = ids
-        self.labelled = labelled
-
-    def __len__(self) -> int:
-        return len(self.image_ids)
-
-    def __getitem__(self, key: Key) -> InferenceSample:
-        image_id = self.image_ids[key[1]]
-        labels = self.source.labels(image_id) if self.labelled else None
-        references = () if labels is None else self._references_of(image_id, labels)
-        return InferenceSample(image_id, self.source.image(image_id), labels, references)
-
-    @staticmethod
-    def collate(items: list[InferenceSample]) -> InferenceSample:
-        """The only sample of a batch."""
-        (sample,) = items
-        return sample
-
-    def _references_of(self, image_id: str, labels: np.ndarray) -> tuple[Reference, ...]:
-        if self.references is None:
-            return ()
-        return tuple(
-            Reference(reference, self.source.image(reference), self.source.labels(reference), c)
-            for c, drawn in self.references.draw(image_id, labels).items()
-            for reference in drawn
-        )

@@ -9,7 +9,7 @@ from jsonargparse import ArgumentError
 
 from wsss_bench.cli import COMMANDS
 from wsss_bench.data.sources.base import Source
-from wsss_bench.data.views import OwnView
+from wsss_bench.data.view_names import OwnView
 from wsss_bench.errors import explain
 from wsss_bench.methods.base import Method
 from wsss_bench.own_modules import import_class

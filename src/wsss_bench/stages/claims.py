@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from wsss_bench.data.views import OwnView, view_class
+from wsss_bench.data.view_names import OwnView, view_class
 from wsss_bench.inference import Product
 from wsss_bench.methods.base import MAKERS, Method
 from wsss_bench.types import ViewName, view_of
