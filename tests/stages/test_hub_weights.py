@@ -81,3 +81,13 @@ def test_a_file_and_a_folder_are_here(tmp_path):
     (tmp_path / "w.pth").touch()
     assert missing_weights(model(CAM, weights=str(tmp_path / "w.pth"))) == []
     assert Weights("CLIP", str(tmp_path)).is_here
+
+
+def test_paths_with_variables_are_read_as_the_stage_reads_them(tmp_path, monkeypatch):
+    (tmp_path / "w.pth").touch()
+    config = model(CAM, weights="${OWN_WEIGHTS}/w.pth")
+    monkeypatch.setenv("OWN_WEIGHTS", str(tmp_path))
+    assert missing_weights(config) == []
+    monkeypatch.delenv("OWN_WEIGHTS")
+    (sentence,) = missing_weights(config)
+    assert "the environment variable OWN_WEIGHTS, which is not set" in sentence

@@ -19,6 +19,7 @@ from huggingface_hub import constants, try_to_load_from_cache
 from wsss_bench.artifacts.layout import ASSET_PREFIX
 from wsss_bench.nn.clip import CLIP
 from wsss_bench.nn.timm_models import build_timm, read_recipe
+from wsss_bench.nn.weights import locate
 from wsss_bench.own_modules import import_class
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -88,8 +89,12 @@ def missing_weights(config: Mapping[str, Any]) -> list[str]:
 
     Weights of a hub count if the network is forbidden (`HF_HUB_OFFLINE`) and the cache does not have them.
     """
+    try:
+        named = dict.fromkeys(weights_of(config.get("model")))
+    except ValueError as error:  # an environment variable that is not set
+        return [f"weights: {error}"]
     found = []
-    for weights in dict.fromkeys(weights_of(config.get("model"))):
+    for weights in named:
         if weights.is_here:
             continue
         if weights.kind == "file":
@@ -119,11 +124,11 @@ def _of_arguments(arguments: Mapping[str, Any]) -> Iterator[Weights]:
     backbone, weights = arguments.get("backbone"), arguments.get("weights")
     if isinstance(backbone, str) and isinstance(weights, str) and not weights.startswith(ASSET_PREFIX):
         hub = weights == "imagenet"
-        yield Weights("timm", read_recipe(backbone)[0]) if hub else Weights("file", weights)
+        yield Weights("timm", read_recipe(backbone)[0]) if hub else Weights("file", locate(weights))
     text = arguments.get("text")
     for name in (arguments.get("clip"), text.get("model") if isinstance(text, Mapping) else None):
         if isinstance(name, str) and "/" in name and not name.startswith(ASSET_PREFIX):
-            yield Weights("CLIP", name)
+            yield Weights("CLIP", locate(name))
 
 
 def _is_cached(repository: str, *files: str) -> bool:
