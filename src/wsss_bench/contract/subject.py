@@ -48,7 +48,7 @@ class Subject:
             "init_args": {"root": str(self.world / "voc"), "vocabulary": "mini"},
         }
         model = self.content.model
-        short = {"max_epochs": 1, "limit_train_batches": 2, "limit_val_batches": 2}
+        short = {"max_epochs": 1, "limit_train_batches": 2, "limit_val_batches": 2, "log_every_n_steps": 1}
         return {
             "seed_everything": 0,
             "model": {"class_path": model.class_path, "init_args": model.init_args},
