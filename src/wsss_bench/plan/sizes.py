@@ -5,11 +5,12 @@ The figures were measured on the mini world (96 x 96 pixels) and on VOC-sized im
 
 from __future__ import annotations
 
-import json
 from typing import NamedTuple
 
-from wsss_bench.artifacts.layout import ASSET_PREFIX, READOUTS
+from wsss_bench.artifacts.layout import READOUTS
 from wsss_bench.artifacts.seeds import seed_bytes
+from wsss_bench.plan.costs.model import state_bytes
+from wsss_bench.plan.costs.networks import network_of
 from wsss_bench.plan.plan import Stage
 
 CLASSES_PER_IMAGE = 1.5
@@ -21,9 +22,7 @@ MASK_BYTES_PER_SIDE = 12.0
 CONFUSION_BYTES = 100
 """Pixel counts of one image and read-out in `confusions.npz`."""
 CHECKPOINT_BYTES = 500_000_000
-"""A ResNet-101 with momentum (0.35 GB), a ViT-B with the two moments of AdamW (1 GB)."""
-SHIPPED_CHECKPOINT_BYTES = 10_000_000
-"""Networks whose weights ship with the package are small."""
+"""Of a network that was not measured: a ResNet-101 with momentum has 0.35 GB, a ViT-B with AdamW 1 GB."""
 OTHER_FILES = 30
 """Manifest, plan, log, W&B and the like, of each stage."""
 OTHER_BYTES = 500_000
@@ -49,8 +48,7 @@ def stage_size(stage: Stage, images: int, pixels: float) -> Size:
     """
     mask = MASK_BYTES_PER_SIDE * pixels**0.5
     readouts = len(READOUTS) + len(stage.config.get("readouts") or {})
-    shipped = f'"{ASSET_PREFIX}' in json.dumps(stage.config.get("model"))
-    training = (SHIPPED_CHECKPOINT_BYTES if shipped else CHECKPOINT_BYTES, 0)
+    training = (_checkpoint_bytes(stage), 0)
     found, files = {
         "train": training,
         "affinity": training,
@@ -61,3 +59,11 @@ def stage_size(stage: Stage, images: int, pixels: float) -> Size:
         "evaluate": (images * CONFUSION_BYTES * readouts, 0),
     }[stage.kind]
     return Size(round(found) + OTHER_BYTES, files + OTHER_FILES)
+
+
+def _checkpoint_bytes(stage: Stage) -> int:
+    """Parameters, and what the optimiser keeps of those that are trained."""
+    network = network_of(stage.config.get("model") or {})
+    if network is None:
+        return CHECKPOINT_BYTES
+    return 4 * network.parameters + state_bytes(stage.config) * network.trained

@@ -83,7 +83,7 @@ def training_memory(config: Mapping[str, Any], data: DataFacts, run: Run) -> flo
         return None
     images, pixels = images_of_step(config, run.ranks), (crop_of(config) / 1000) ** 2
     saved = network.step.saved_bytes(images, pixels, data.classes)
-    weights = 4 * network.parameters + (4 + _state_bytes(config)) * network.trained
+    weights = 4 * network.parameters + (4 + state_bytes(config)) * network.trained
     if run.is_mixed:
         saved, weights = saved * network.bf16_share, weights + 2 * network.parameters
     return weights + saved + CONTEXT_BYTES
@@ -169,7 +169,7 @@ def _batch(config: Mapping[str, Any]) -> int:
     return int(config["data"].get("global_batch_size", 16))
 
 
-def _state_bytes(config: Mapping[str, Any]) -> int:
+def state_bytes(config: Mapping[str, Any]) -> int:
     """Bytes that the optimiser keeps for each trained parameter."""
     optim = config["model"]["init_args"].get("optim") or {}
     if optim.get("name", "sgd") == "adamw":
