@@ -71,7 +71,16 @@ MAY_IMPORT = {
     "exchange": {"artifacts", "types", "data", "plan", "stages", "arguments", "short_names", "vocabulary"},
     "contract": METHODS | {"data", "mini", "plan", "stages", "arguments", "errors"},
     # vocabulary: the number of classes, which costs depend on
-    "plan": {"artifacts", "renamed", "ranges", "own_modules", "shipped", "short_names", "vocabulary"},
+    "plan": {
+        "artifacts",
+        "processes",
+        "renamed",
+        "ranges",
+        "own_modules",
+        "shipped",
+        "short_names",
+        "vocabulary",
+    },
     "json_schema": {
         "artifacts",
         "plan",

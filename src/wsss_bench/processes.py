@@ -21,6 +21,8 @@ FIRST_RANK = "WSSS_FIRST_RANK"
 
 WORKERS_VARIABLE = "WSSS_WORKERS"
 """Environment variable with the share of the cores of each process; the bench sets it for its stages."""
+MOST_LOADERS = 8
+"""Loading processes of a rank, where the number is not given: more would wait for the GPU."""
 
 
 def share_of_cores(processes: int = 1) -> int:

@@ -61,7 +61,7 @@ def test_images_are_counted_in_the_data(voc_root):
 @pytest.mark.parametrize(
     ("size", "message"),
     [
-        (Size(3_000_000_000, 10), r"about 3\.0 GB in 10 files, and .*runs has 2\.0 GB free; free some"),
+        (Size(3_000_000_000, 10), r"about 3\.00 GB in 10 files, and .*runs has 2\.00 GB free; free some"),
         (Size(10, 5000), r"in 5000 files, and the disk of .*runs has room for 1000 files"),
     ],
 )
@@ -72,7 +72,7 @@ def test_a_disk_without_room_is_refused(tmp_path, monkeypatch, size, message):
         check_space(size, tmp_path / "not" / "yet" / "runs")
     assert (
         check_space(Size(10**9, 10), tmp_path)
-        == "the new stages take about 1.0 GB in 10 files; 2.0 GB are free"
+        == "the new stages take about 1.00 GB in 10 files, 2.00 GB free"
     )
     free.f_files, free.f_favail = 0, 0  # no limit
     assert check_space(Size(10, 5000), tmp_path)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from wsss_bench.artifacts.layout import ASSET_PREFIX, INPUTS
 
 COMBINED = "wsss_bench.data.sources.combined.CombinedSource"
-VIEW, TRAIN_SPLIT, VAL_SPLIT = "image", "train", "val"
+VIEW, TRAIN_SPLIT, VAL_SPLIT, BATCH_SIZE, CROP_SIZE = "image", "train", "val", 16, 512
 """Defaults of the data module, for configurations that leave them out."""
 PART_OF_VIEW = {
     "image": "labels",

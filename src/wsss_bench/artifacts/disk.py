@@ -1,4 +1,4 @@
-"""What can happen to the disk below a running stage: it is full, or the folder is deleted."""
+"""The disk: the room that it has, and what happens below a running stage: it is full, the folder is gone."""
 
 from __future__ import annotations
 
@@ -94,3 +94,36 @@ def _sentence(what: str, folder: Path) -> str:
     existing = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
     free = shutil.disk_usage(existing).free / 2**20
     return f"{what}: {folder} has {free:.0f} MB free; free some space and run the same command again"
+
+
+def size_text(size: float) -> str:
+    """`1.42 GB`, `23.5 MB`, `12 kB`: decimal units, as disks have them."""
+    for unit, name, digits in ((10**12, "TB", 2), (10**9, "GB", 2), (10**6, "MB", 1)):
+        if size >= unit:
+            return f"{size / unit:.{digits}f} {name}"
+    return f"{size / 1000:.0f} kB"
+
+
+def require_room(needed: int, files: int, folder: Path, what: str, remedy: str) -> str:
+    """The free space of a folder in words.
+
+    Args:
+        needed: Bytes that are going to be written.
+        files: Number of files.
+        folder: The folder, which may not exist yet.
+        what: What needs them, as the beginning of a sentence.
+        remedy: What else to do than to free some space.
+
+    Raises:
+        ValueError: there is less.
+    """
+    disk = os.statvfs(next(path for path in (folder, *folder.absolute().parents) if path.is_dir()))
+    free = disk.f_bavail * disk.f_frsize
+    if needed > free:
+        raise ValueError(f"{what}, and {folder} has {size_text(free)} free; free some space, or {remedy}")
+    if disk.f_files and files > disk.f_favail:  # some file systems have no limit, and say 0
+        raise ValueError(
+            f"{what}, and the disk of {folder} has room for {disk.f_favail} files (inodes); remove some, or "
+            f"{remedy}"
+        )
+    return f"{size_text(free)} free"

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from wsss_bench.artifacts.data_reads import BATCH_SIZE
 from wsss_bench.artifacts.layout import shortened
 from wsss_bench.bench.runner import ranks_of
 from wsss_bench.plan.plan import Stage
 from wsss_bench.plan.schema import ConfigError
-
-DEFAULT_BATCH_SIZE = 16
-"""Of the data module, for configurations that leave it out."""
 
 
 def check_batches(stages: Iterable[Stage], gpus: int) -> None:
@@ -26,7 +24,7 @@ def check_batches(stages: Iterable[Stage], gpus: int) -> None:
     found: dict[tuple[int, int], list[str]] = {}
     for stage in stages:
         if stage.command == "fit":
-            size = int(stage.config["data"].get("global_batch_size", DEFAULT_BATCH_SIZE))
+            size = int(stage.config["data"].get("global_batch_size", BATCH_SIZE))
             ranks = ranks_of(stage, gpus)
             if size % ranks:
                 found.setdefault((size, ranks), []).append(stage.name)

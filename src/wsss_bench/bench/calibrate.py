@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 from wsss_bench.artifacts.files import read_json, write_json
 from wsss_bench.artifacts.layout import LOG_FILE
-from wsss_bench.bench.launchers import Job, LocalLauncher
+from wsss_bench.bench.launchers import Job, LocalLauncher, run_to_end
 from wsss_bench.bench.planned_costs import PlannedCosts
 from wsss_bench.bench.runner import tail
 from wsss_bench.plan.costs.calibration import Probe, add_probes, probe_key
@@ -42,13 +41,7 @@ def calibrate(plan: Plan, runs: Path) -> None:
         folder = Path(name)
         question, answer = folder / "trainings.json", folder / "probes.json"
         write_json(question, list(trainings.values()))
-        running = LocalLauncher(probe_trainings).start(Job([str(question), str(answer)], folder))
-        try:
-            while (status := running.exit_status) is None:
-                time.sleep(0.05)
-        except KeyboardInterrupt:
-            running.kill()
-            raise
+        status = run_to_end(LocalLauncher(probe_trainings), Job([str(question), str(answer)], folder))
         if status != 0 or not answer.is_file():
             raise ValueError(f"the probes ended with status {status}:\n{tail(folder / LOG_FILE)}")
         content = read_json(answer)

@@ -6,11 +6,10 @@ import math
 import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from string import Template
-from typing import Any
 
 from rich.console import Console
 
@@ -19,21 +18,20 @@ from wsss_bench.arguments import LineParser, add_matrix_arguments
 from wsss_bench.artifacts.disk import naming_full_disk
 from wsss_bench.artifacts.layout import LOG_FILE
 from wsss_bench.artifacts.stage_files import damaged_files, remove_stage, reopen, sweep
-from wsss_bench.bench.batches import check_batches
 from wsss_bench.bench.calibrate import calibrate
 from wsss_bench.bench.data_digests import look_at_data
-from wsss_bench.bench.disk_space import check_space, size_of
+from wsss_bench.bench.first_checks import check_stages_to_run, depth_of_dry_run, print_space
 from wsss_bench.bench.launchers import Launcher, LocalLauncher, visible_gpus
 from wsss_bench.bench.planned_costs import PlannedCosts
 from wsss_bench.bench.progress import LiveReporter, PlainReporter
 from wsss_bench.bench.runner import Failure, Machine, Reporter, Runner, gpus_of, locked
 from wsss_bench.bench.signals import Stopped, stop_signals
 from wsss_bench.bench.stalls import STALLED_MINUTES
-from wsss_bench.bench.validate import Depth, check_stages, methods_of, source_of, validate
+from wsss_bench.bench.validate import methods_of
 from wsss_bench.plan.again import stages_to_run_again, with_pruned_inputs
 from wsss_bench.plan.costs.devices import GPUS, named_device
 from wsss_bench.plan.description import describe
-from wsss_bench.plan.plan import Plan, Stage, StageFolder, distinct
+from wsss_bench.plan.plan import Plan, Stage, StageFolder
 from wsss_bench.plan.plan_record import write_plan_record
 from wsss_bench.plan.planner import make_plan
 from wsss_bench.plan.state import StageState, states_of
@@ -216,47 +214,6 @@ def stages_to_run(plan: Plan, states: Mapping[str, StageState], renewed: Sequenc
     return [
         stage for key, stage in plan.stages.items() if key in wanted or states[key].progress != "complete"
     ]
-
-
-def print_space(stages: Sequence[Stage], runs: Path) -> None:
-    """Print what the stages take on the disk; `ValueError` if it is more than is free."""
-    if stages:
-        print(f"note: {check_space(size_of(stages), runs)}", flush=True)
-
-
-def check_stages_to_run(
-    stages: Sequence[Stage],
-    depth: Callable[[Stage], Depth] = lambda stage: "build",
-    methods: Mapping[str, Mapping[str, Any]] | None = None,
-) -> None:
-    """Check the configurations of stages in a process of its own.
-
-    Args:
-        stages: The stages that will run.
-        depth: How a stage is checked.
-        methods: As in `validate`.
-
-    Raises:
-        ValueError: all messages of all stages.
-        ConfigError: trainings whose batches the ranks cannot share.
-    """
-    check_batches(stages, len(visible_gpus()))
-    if stages:
-        print("loading packages, checking the configurations (about 20 s) ...", flush=True)
-        validate(distinct(stages), LocalLauncher(check_stages), depth, methods)
-
-
-def depth_of_dry_run(plan: Plan) -> Callable[[Stage], Depth]:
-    """How a dry run checks a stage: it may run where there are no GPUs, and before data is made."""
-    made = [data.source for data in plan.datasets.values() if data.protocol.prepare]
-    gpus = bool(visible_gpus())
-
-    def depth(stage: Stage) -> Depth:
-        if gpus_of(stage, 1) and not gpus:
-            return "parse"
-        return "build if there is data" if source_of(stage.config) in made else "build"
-
-    return depth
 
 
 def print_failures(plan: Plan, failures: list[Failure]) -> None:

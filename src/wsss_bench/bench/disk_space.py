@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from wsss_bench.artifacts.disk import require_room, size_text
 from wsss_bench.bench.validate import source_of
 from wsss_bench.data.check import load_source
 from wsss_bench.plan.plan import Stage
@@ -42,21 +42,9 @@ def check_space(size: Size, folder: Path) -> str:
     Raises:
         ValueError: it has not.
     """
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
-    disk = os.statvfs(existing)
-    free = disk.f_bavail * disk.f_frsize
-    needed = f"the new stages take about {_gigabytes(size.bytes)} in {size.files} files"
-    if size.bytes > free:
-        raise ValueError(
-            f"{needed}, and {folder} has {_gigabytes(free)} free; free some space, or name another folder "
-            "with --runs"
-        )
-    if disk.f_files and size.files > disk.f_favail:  # some file systems have no limit, and say 0
-        raise ValueError(
-            f"{needed}, and the disk of {folder} has room for {disk.f_favail} files (inodes); remove "
-            "some, or name another folder with --runs"
-        )
-    return f"{needed}; {_gigabytes(free)} are free"
+    needed = f"the new stages take about {size_text(size.bytes)} in {size.files} files"
+    free = require_room(size.bytes, size.files, folder, needed, "name another folder with --runs")
+    return f"{needed}, {free}"
 
 
 def _images(source: dict[str, Any], split: str) -> tuple[int, float]:
@@ -68,7 +56,3 @@ def _images(source: dict[str, Any], split: str) -> tuple[int, float]:
     except Exception:  # whatever the code of a source raises; the checks of stages say it
         return 0, 0.0
     return len(ids), sum(height * width for height, width, _ in shapes) / len(shapes)
-
-
-def _gigabytes(number: float) -> str:
-    return f"{number / 1e9:.1f} GB"

@@ -32,6 +32,7 @@ from wsss_bench.artifacts.layout import LOG_FILE
 from wsss_bench.processes import end_with_parent
 
 PRELOAD = "wsss_bench.bench.preload"
+WAIT_SECONDS = 0.05
 ENVIRONMENT = {
     # one stage per core: with two threads each they would slow each other down
     "OMP_NUM_THREADS": "1",
@@ -263,3 +264,15 @@ def visible_gpus() -> list[str]:
         str(index)
         for index, line in enumerate(filter(lambda line: line.startswith("GPU "), listed.splitlines()))
     ]
+
+
+def run_to_end(launcher: Launcher, job: Job) -> int:
+    """Start a job and wait for it; returns its exit status. Ctrl-C ends it, too."""
+    running = launcher.start(job)
+    try:
+        while (status := running.exit_status) is None:
+            time.sleep(WAIT_SECONDS)
+    except KeyboardInterrupt:
+        running.kill()
+        raise
+    return status

@@ -6,7 +6,6 @@ import copy
 import json
 import sys
 import tempfile
-import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
@@ -16,7 +15,7 @@ from typing import Any, Literal
 from wsss_bench.artifacts.data_reads import DataRead, data_reads
 from wsss_bench.artifacts.files import read_json, write_json
 from wsss_bench.artifacts.layout import LOG_FILE
-from wsss_bench.bench.launchers import Job, Launcher
+from wsss_bench.bench.launchers import Job, Launcher, run_to_end
 from wsss_bench.bench.runner import tail
 from wsss_bench.data.check import load_source
 from wsss_bench.data.truth import require_masks
@@ -185,13 +184,7 @@ def validate(
                 ]
             )
         )
-        running = launcher.start(Job([str(question), str(answer)], folder))
-        try:
-            while (status := running.exit_status) is None:
-                time.sleep(0.05)
-        except KeyboardInterrupt:
-            running.kill()
-            raise
+        status = run_to_end(launcher, Job([str(question), str(answer)], folder))
         if status != 0 or not answer.is_file():
             print(tail(folder / LOG_FILE), file=sys.stderr)
             raise ValueError("the configurations could not be checked; the lines above say why")

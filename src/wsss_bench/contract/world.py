@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from wsss_bench.artifacts.files import write_atomically
+from wsss_bench.artifacts.files import write_bytes
 from wsss_bench.mini.world.writer import write_mini_world
 
 FEW, FEW_IMAGES = "few", 4
@@ -21,5 +21,5 @@ def cached_world() -> Path:
     write_mini_world(root, "small", 0, 1)
     lists = root / "voc" / "ImageSets" / "Segmentation"
     first = "\n".join((lists / "val.txt").read_text().split()[:FEW_IMAGES])
-    write_atomically(lists / f"{FEW}.txt", lambda file: file.write(first.encode()))
+    write_bytes(lists / f"{FEW}.txt", first.encode())
     return root

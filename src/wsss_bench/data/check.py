@@ -24,6 +24,7 @@ from wsss_bench.data.occurrence import Occurrence
 from wsss_bench.data.reading import Reading, Wanted, read_all
 from wsss_bench.data.sources.base import Source
 from wsss_bench.own_modules import import_classes
+from wsss_bench.plan.config import DataFile
 from wsss_bench.plan.config_folder import DATA, read_data_file
 from wsss_bench.plan.plan import Plan
 from wsss_bench.plan.planner import make_plan
@@ -152,8 +153,7 @@ def register(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the findings; 1 if there are problems."""
     if arguments.config is not None:
-        file = find_config(DATA, arguments.config)
-        config = read_data_file(file, with_full_paths(read_yaml(file), f"{file}: "))
+        file, config = read_data_set(arguments.config)
         sets, learns_from = {file.stem: config}, set()
     else:
         plan = make_plan(arguments.experiment, Path("runs"))
@@ -182,6 +182,16 @@ def _fully_supervised(plan: Plan) -> Iterator[str]:
     for name, data in plan.datasets.items():
         if (json.dumps(data.source, sort_keys=True), data.training_split) in masks:
             yield name
+
+
+def read_data_set(name: Path) -> tuple[Path, DataFile]:
+    """The file of a data set, given by its path or its name, and its checked content.
+
+    Raises:
+        ConfigError, FileNotFoundError: with what to change.
+    """
+    file = find_config(DATA, name)
+    return file, read_data_file(file, with_full_paths(read_yaml(file), f"{file}: "))
 
 
 def load_source(config: dict[str, Any]) -> Source:

@@ -17,7 +17,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from wsss_bench.artifacts.files import write_atomically, write_mask
+from wsss_bench.artifacts.files import write_bytes, write_mask
 from wsss_bench.data.sources.coco import COCO
 
 _job: tuple[COCO, Path]  # source and folder of a worker process; too large to be sent with every image
@@ -47,7 +47,7 @@ def write_masks(source: COCO, split: str, out: str | Path, processes: int | None
         progress = track(digests, f"masks of {split}", total=len(ids), console=Console(stderr=True))
         for digest in progress:
             total.update(digest)
-    write_atomically(folder / f"{split}.sha256", lambda file: file.write(f"{total.hexdigest()}\n".encode()))
+    write_bytes(folder / f"{split}.sha256", f"{total.hexdigest()}\n".encode())
     return total.hexdigest()
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten
 from torch.utils.data import DataLoader, Sampler
 
+from wsss_bench.artifacts.data_reads import BATCH_SIZE
 from wsss_bench.data.inference_view import InferenceView
 from wsss_bench.data.references import ReferenceImages, ReferenceTable
 from wsss_bench.data.samplers import GlobalBatchSampler, ShardSampler
@@ -24,14 +25,12 @@ from wsss_bench.data.transforms import OwnTransform, TransformConfig, build_tran
 from wsss_bench.data.truth import require_masks
 from wsss_bench.data.view_names import OwnView, view_class
 from wsss_bench.data.views import CaptionView, Key, MaskView, PairView, View
-from wsss_bench.processes import end_with_parent, share_of_cores
+from wsss_bench.processes import MOST_LOADERS, end_with_parent, share_of_cores
 from wsss_bench.ranges import check_range
 from wsss_bench.types import ViewName
 
 MAX_RANDOM_SEED = 2**32 - 1
 """Largest random seed of numpy."""
-MOST_WORKERS = 8
-"""Loading processes of a rank, where the number is not given: more would wait for the GPU."""
 
 
 class WSSSDataModule(LightningDataModule):
@@ -68,7 +67,7 @@ class WSSSDataModule(LightningDataModule):
         train_split: str = "train",
         val_split: str | None = "val",
         masks: str | None = None,
-        global_batch_size: int = 16,
+        global_batch_size: int = BATCH_SIZE,
         drop_last: bool = True,
         epoch_length: int | None = None,
         num_workers: int | None = None,
@@ -279,7 +278,7 @@ class WSSSDataModule(LightningDataModule):
         workers = self.num_workers
         if workers is None:
             ranks = self.trainer.num_devices if self.trainer is not None else 1  # of this machine
-            workers = min(MOST_WORKERS, share_of_cores(ranks)) if on_gpu else 0
+            workers = min(MOST_LOADERS, share_of_cores(ranks)) if on_gpu else 0
         return DataLoader(
             dataset,
             batch_size=batch_size,

@@ -37,6 +37,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from wsss_bench.artifacts.data_reads import CROP_SIZE
 from wsss_bench.data.own_class import OwnClass, readable
 from wsss_bench.data.timm_augmentation import TimmAugmentation
 from wsss_bench.ranges import check_range, check_ranges
@@ -96,7 +97,7 @@ class TransformConfig:
     """
 
     kind: KindName | OwnTransform = "irn"
-    crop_size: int = 512
+    crop_size: int = CROP_SIZE
     resize_long: tuple[int, int] = (320, 640)
     scale: tuple[float, float] = (0.5, 2.0)
     scale_step: float | None = None

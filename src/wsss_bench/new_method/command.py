@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from functools import partial
 from pathlib import Path
-from typing import IO
 
 from wsss_bench.arguments import LineParser
-from wsss_bench.artifacts.files import write_atomically
+from wsss_bench.artifacts.files import write_bytes
 from wsss_bench.new_method.files import method_files
 from wsss_bench.new_method.names import check_name
 from wsss_bench.plan.config_folder import ConfigFolder
@@ -35,7 +33,7 @@ def main(argv: list[str]) -> int:
     files = method_files(options.name, options.like, options.into, shipped)
     for path, text in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, partial(_write, text.encode()))
+        write_bytes(path, text.encode())
     print(f"written: {', '.join(map(str, files))}")
     place = f"cd {shlex.quote(str(options.into))} && " if options.into != Path() else ""
     experiment = "mini_openvocab" if _learns_from_captions(options.like, shipped) else "mini"
@@ -45,7 +43,3 @@ def main(argv: list[str]) -> int:
 
 def _learns_from_captions(like: str | None, shipped: ConfigFolder) -> bool:
     return like is not None and shipped.method(like, "mini", {}).bench.supervision == "caption"
-
-
-def _write(content: bytes, file: IO[bytes]) -> None:
-    file.write(content)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping
 
+from wsss_bench.artifacts.disk import size_text
 from wsss_bench.artifacts.layout import shortened
 from wsss_bench.plan.costs.estimates import GIB, Estimates, StageCost
 from wsss_bench.plan.plan import Plan, StageFolder, clock
@@ -59,19 +60,11 @@ def _cost(cost: StageCost | None) -> str:
     """The columns of a stage: disk, files, GPU memory, where its time is from, and its time."""
     if cost is None:
         return f"{'':>9} {'':>12} {'':>8} {'':>10} {'':>12}"
-    disk = "" if cost.disk is None else in_bytes(cost.disk)
+    disk = "" if cost.disk is None else size_text(cost.disk)
     files = "" if cost.files is None else f"{cost.files} files"
     memory = "" if cost.memory is None else f"{cost.memory / GIB:.1f} GiB"
     duration = "?" if cost.seconds is None else clock(cost.seconds)
     return f"{disk:>9} {files:>12} {memory:>8} {cost.origin:>10} {duration:>12}"
-
-
-def in_bytes(number: float) -> str:
-    """`340 MB`, `1.2 GB`: decimal units, as disks have them."""
-    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
-        if number >= size:
-            return f"{number / size:.1f} {unit}"
-    return f"{number / 1e3:.0f} kB"
 
 
 def _total(costs: list[StageCost]) -> str:
@@ -93,7 +86,7 @@ def _total_size(costs: list[StageCost]) -> str:
         return ""
     files = sum(cost.files or 0 for cost in costs)
     of = "" if len(disk) == len(costs) else f" of {len(disk)} stages, the others unknown"
-    return f", {in_bytes(sum(disk))} in {files} files{of}"
+    return f", {size_text(sum(disk))} in {files} files{of}"
 
 
 def _in_words(state: StageState, again: bool) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from wsss_bench.artifacts.data_reads import DataRead
-from wsss_bench.artifacts.files import is_complete, write_atomically
+from wsss_bench.artifacts.files import is_complete, write_bytes
 from wsss_bench.artifacts.identity import PLACES
 from wsss_bench.artifacts.layout import COMMANDS, FAILURE_FILE, PLAN_FILE, STAGES, find_manifest
 from wsss_bench.plan.config import DataFile
@@ -82,7 +82,7 @@ class Stage:
     def write_plan(self) -> None:
         """Write `plan.yaml` into the folder of the stage."""
         text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
-        write_atomically(self.path / PLAN_FILE, lambda file: file.write(text.encode()))
+        write_bytes(self.path / PLAN_FILE, text.encode())
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from wsss_bench.arguments import LineParser, add_matrix_arguments
-from wsss_bench.artifacts.files import write_atomically, write_json
+from wsss_bench.artifacts.files import write_bytes, write_json
 from wsss_bench.plan.plan import Plan
 from wsss_bench.plan.planner import make_plan
 from wsss_bench.report.chart import write_chart
@@ -32,12 +32,8 @@ def publish(plan: Plan, runs: Path) -> None:
     compared = differences(board)
     page = render(plan, board, compared)
     folder = runs / plan.experiment
-    _write_text(folder / "leaderboard.csv", csv_text(board))
+    write_bytes(folder / "leaderboard.csv", csv_text(board).encode())
     write_json(folder / "leaderboard.json", json_content(board, compared))
-    _write_text(folder / "leaderboard.md", page)
+    write_bytes(folder / "leaderboard.md", page.encode())
     write_chart(board, folder / "leaderboard.png")
     print(f"\n{page}\nwritten to {folder}/leaderboard.{{csv,json,md,png}}", flush=True)
-
-
-def _write_text(path: Path, text: str) -> None:
-    write_atomically(path, lambda file: file.write(text.encode()))

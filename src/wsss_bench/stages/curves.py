@@ -17,7 +17,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
 
-from wsss_bench.artifacts.files import write_atomically
+from wsss_bench.artifacts.files import write_bytes
 
 STEP, EPOCH = "step", "epoch"
 SECONDS = 30.0
@@ -104,7 +104,7 @@ class Curves(Logger, Callback):
         table = csv.DictWriter(text, [STEP, EPOCH, *names], restval="", lineterminator="\n")
         table.writeheader()
         table.writerows(self._rows[step] for step in sorted(self._rows))
-        write_atomically(self._path, lambda file: file.write(text.getvalue().encode()))
+        write_bytes(self._path, text.getvalue().encode())
         self._written = time.monotonic()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from wsss_bench.artifacts.files import write_atomically
+from wsss_bench.artifacts.files import write_bytes
 from wsss_bench.artifacts.palette import voc_palette
 from wsss_bench.data.sources.base import Source
 
@@ -40,7 +40,7 @@ def write_panels(
             sheet.paste(panel, (column * SIDE, row * SIDE))
     buffer = BytesIO()
     sheet.save(buffer, format="PNG")
-    write_atomically(path, lambda file: file.write(buffer.getvalue()))
+    write_bytes(path, buffer.getvalue())
 
 
 def _coloured(mask: np.ndarray) -> Image.Image:

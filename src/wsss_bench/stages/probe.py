@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from wsss_bench.artifacts.data_reads import BATCH_SIZE
 from wsss_bench.artifacts.files import is_complete, write_mask
 from wsss_bench.artifacts.layout import MASKS
 from wsss_bench.data.sources.base import Source
@@ -121,7 +122,7 @@ def probe_all(trainings: list[dict[str, Any]], folder: Path, done: Callable[[str
 def _short(config: dict[str, Any], folder: Path, ranks: int) -> dict[str, Any]:
     short = copy.deepcopy(config)
     data, trainer = short["data"], short["trainer"]
-    data["global_batch_size"] = max(1, data.get("global_batch_size", 16) // ranks)
+    data["global_batch_size"] = max(1, data.get("global_batch_size", BATCH_SIZE) // ranks)
     trainer |= {"devices": 1, "num_nodes": 1, "strategy": "auto", "limit_val_batches": 0}
     trainer |= {"max_steps": STEPS, "max_epochs": -1, "logger": False}
     return {key: value for key, value in short.items() if key != "stage"} | {

@@ -6,7 +6,7 @@ import io
 import json
 import tarfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -250,7 +250,7 @@ def write_tar(path: Path, members: Mapping[str, bytes | tarfile.TarInfo]) -> Non
             tar.addfile(info, io.BytesIO(content))
 
 
-def write_zip(path: Path, members: Mapping[str, bytes], folders: list[str] = []) -> None:  # noqa: B006
+def write_zip(path: Path, members: Mapping[str, bytes], folders: Sequence[str] = ()) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w") as archive:
         for name in folders:

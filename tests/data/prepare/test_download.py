@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import official_archives as official
 import pytest
 
+from wsss_bench.artifacts import disk
 from wsss_bench.data.prepare import download as module
-from wsss_bench.data.prepare import space
 from wsss_bench.data.prepare.download import download, part_of
 
 CONTENT = bytes(range(256)) * 4000
@@ -65,8 +65,8 @@ class Handler(BaseHTTPRequestHandler):
 def server(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "PAUSE_SECONDS", 0.0)
     # the official archives have gigabytes, which this machine need not have
-    usage = shutil.disk_usage(tmp_path)._replace(free=10**13)
-    monkeypatch.setattr(space.shutil, "disk_usage", lambda _: usage)
+    large = SimpleNamespace(f_bavail=10**10, f_frsize=1000, f_files=0, f_favail=0)
+    monkeypatch.setattr(disk.os, "statvfs", lambda _: large)
     (tmp_path / "served").mkdir()
     (tmp_path / "served" / "a.bin").write_bytes(CONTENT)
     server = Server(tmp_path / "served")

@@ -3,12 +3,12 @@
 import errno
 import fcntl
 import os
-import shutil
+from types import SimpleNamespace
 
 import official_archives as official
 import pytest
 
-from wsss_bench.artifacts import files
+from wsss_bench.artifacts import disk, files
 from wsss_bench.data.prepare import space
 from wsss_bench.data.sources.voc import VOC
 
@@ -40,8 +40,8 @@ def test_the_disk_becomes_full_and_the_same_command_goes_on(prepare, folder, mon
 
 
 def test_too_little_space_is_said_before_anything_is_written(prepare, folder, monkeypatch):
-    usage = shutil.disk_usage(folder.parents[2].parent)._replace(free=20_000)
-    monkeypatch.setattr(space.shutil, "disk_usage", lambda _: usage)
+    full = SimpleNamespace(f_bavail=20, f_frsize=1000, f_files=0, f_favail=0)
+    monkeypatch.setattr(disk.os, "statvfs", lambda _: full)
     status, _, err = prepare("voc")
     assert status == 1
     assert "has 20 kB free" in err
@@ -76,6 +76,6 @@ def test_two_at_once(prepare, folder):
 
 
 def test_sizes_in_words():
-    assert [space.size_text(n) for n in (0, 12_345, 23_456_789, 1_419_539_633)] == [
+    assert [disk.size_text(n) for n in (0, 12_345, 23_456_789, 1_419_539_633)] == [
         "0 kB", "12 kB", "23.5 MB", "1.42 GB",
     ]  # fmt: skip

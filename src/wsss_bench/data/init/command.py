@@ -8,14 +8,13 @@ import shlex
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from wsss_bench.artifacts.files import file_names, write_atomically
+from wsss_bench.artifacts.files import file_names, write_bytes
 from wsss_bench.data import check
 from wsss_bench.data.init.files import NewDataSet, config_files, portable, table_text
-from wsss_bench.data.init.splits import TRAIN, VAL_FRACTION, image_id, splits_of
+from wsss_bench.data.init.splits import TRAIN, VAL_FRACTION, splits_of
 from wsss_bench.data.sources.class_lists import read_class_list
 from wsss_bench.data.sources.folder import Folder
 from wsss_bench.data.sources.tables import TableRow, read_table
@@ -71,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     rows = list(read_table(arguments.labels, "classes"))
     if not rows:
         raise ValueError(f"{arguments.labels} lists no image; add one row for each")
-    images = {image_id(row.image) for row in rows}
+    images = {row.image_id for row in rows}
     on_disk = file_names(arguments.masks) if arguments.masks else set[str]()
     masked = images & {name.removesuffix(".png") for name in on_disk if name.endswith(".png")}
     if arguments.masks and not masked:
@@ -152,7 +151,7 @@ def _counts(splits: Sequence[str]) -> dict[str, int]:
 
 def _unscored(rows: Sequence[TableRow], splits: Sequence[str], masked: set[str]) -> list[str]:
     """The splits without any mask."""
-    scored = {split for row, split in zip(rows, splits, strict=True) if image_id(row.image) in masked}
+    scored = {split for row, split in zip(rows, splits, strict=True) if row.image_id in masked}
     return [split for split in _counts(splits) if split not in scored]
 
 
@@ -171,11 +170,7 @@ def _write(files: dict[Path, str]) -> None:
             "Choose another --name, or remove what is in the way"
         )
     for path, text in files.items():
-        write_atomically(path, partial(_put, text.encode()))
-
-
-def _put(content: bytes, file: IO[bytes]) -> None:
-    file.write(content)
+        write_bytes(path, text.encode())
 
 
 def _describe(data: NewDataSet, files: dict[Path, str], own: dict[str, str], has_masks: bool) -> None:

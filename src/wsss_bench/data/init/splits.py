@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -48,7 +47,7 @@ def splits_of(
             )
         return [row.split for row in rows]
     names = sorted(row.image for row in rows)
-    with_mask = [name for name in names if image_id(name) in masked]
+    with_mask = sorted(row.image for row in rows if row.image_id in masked)
     pool = with_mask or names
     if val_fraction is None and len(pool) < len(names):
         number = len(pool)
@@ -60,8 +59,3 @@ def splits_of(
             f"of {len(names)} images none would be left to train on; give more, or a column `split`"
         )
     return [VAL if row.image in drawn else TRAIN for row in rows]
-
-
-def image_id(name: str) -> str:
-    """The image id of a file name: without suffix."""
-    return str(PurePosixPath(name).with_suffix(""))

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
+from wsss_bench.artifacts.disk import require_room, size_text
 from wsss_bench.data.prepare.unpacking import Plan
 from wsss_bench.data.prepare.writing import OtherContent
 
 BLOCK = 4096
 """On most file systems a file takes a multiple of this, in bytes."""
-
-
-def size_text(size: int) -> str:
-    """`1.42 GB`, `23.5 MB`, `12 kB`, with 1000 bytes a kB."""
-    for unit, name, digits in ((10**9, "GB", 2), (10**6, "MB", 1)):
-        if size >= unit:
-            return f"{size / unit:.{digits}f} {name}"
-    return f"{size / 1000:.0f} kB"
 
 
 def require_writable(folder: Path) -> None:
@@ -38,28 +30,9 @@ def require_writable(folder: Path) -> None:
 
 
 def require_space(needed: int, files: int, folder: Path) -> str:
-    """The free space of a folder in words.
-
-    Args:
-        needed: Bytes that are going to be written.
-        files: Number of files.
-        folder: An existing folder.
-
-    Raises:
-        ValueError: there is not enough.
-    """
-    free, inodes = shutil.disk_usage(folder).free, os.statvfs(folder)
-    if needed > free:
-        raise ValueError(
-            f"{folder} has {size_text(free)} free, {size_text(needed)} are needed; free some space or choose "
-            "another place"
-        )
-    if inodes.f_files and files > inodes.f_favail:  # some file systems do not count them
-        raise ValueError(
-            f"the file system of {folder} has room for {inodes.f_favail} more files, {files} are needed; "
-            "remove some or choose another place"
-        )
-    return f"{size_text(free)} free"
+    """The free space of a folder in words; `ValueError` if it has not room for so many bytes and files."""
+    what = f"{size_text(needed)} in {files} files are needed"
+    return require_room(needed, files, folder, what, "choose another place")
 
 
 def check_target(plan: Plan) -> str:

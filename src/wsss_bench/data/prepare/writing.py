@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wsss_bench.artifacts.files import read_mask, write_atomically, write_mask
+from wsss_bench.artifacts.files import read_mask, write_bytes, write_mask
 from wsss_bench.data.prepare.members import Content
 
 
@@ -28,7 +28,7 @@ def store(path: Path, content: Content) -> None:
     """
     if not path.exists():
         if isinstance(content, bytes):
-            write_atomically(path, lambda file: file.write(content))
+            write_bytes(path, content)
         else:
             write_mask(path.parent, path.stem, content)
     elif not path.is_file() or not _equal(path, content):

@@ -79,7 +79,7 @@ class CaptionTable(Source):
         split_of: dict[str, str] = {}
         for row in read_table(self._table, "caption"):
             name, caption = require_inside(row.image, row.where), " ".join(row.value.split())
-            image_id = str(Path(name).with_suffix(""))
+            image_id = row.image_id
             if not caption:
                 without_caption.append(row.where.rpartition(" ")[2])
             elif self._files.setdefault(image_id, name) != name:

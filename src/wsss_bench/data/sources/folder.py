@@ -129,7 +129,7 @@ class Folder(Source):
                     f"{row.where}: the split is {row.split!r}, which is a class; several classes are "
                     "separated by semicolons, not by commas"
                 )
-            image_id = str(Path(row.image).with_suffix(""))
+            image_id = row.image_id
             if image_id in self._files:
                 raise ValueError(
                     f"{row.where}: a second row or file for image {image_id!r}; keep one of each"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from wsss_bench.data.sources.text_files import read_text
@@ -23,6 +23,11 @@ class TableRow(NamedTuple):
     image: str  # file name, never empty
     value: str  # classes or caption
     split: str  # "train" in a table without a column `split`
+
+    @property
+    def image_id(self) -> str:
+        """The file name without its suffix, with its folders."""
+        return str(PurePosixPath(self.image).with_suffix(""))
 
 
 def read_table(path: Path, column: str) -> Iterator[TableRow]:

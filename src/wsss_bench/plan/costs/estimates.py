@@ -161,7 +161,7 @@ def _remedy(config: Mapping[str, Any], data: DataFacts, run: Run, limit: float) 
     mixed = Run(run.device, run.ranks, "bf16-mixed")
     if not run.is_mixed and needs(mixed) <= limit:
         return f"set trainer.precision: bf16-mixed ({needs(mixed):.0f} GiB)"
-    batch = int(config["data"].get("global_batch_size", 16))
+    batch = model.batch_of(config)
     for ranks in range(run.ranks + 1, batch + 1):
         shared = Run(run.device, ranks, run.precision)
         if batch % ranks == 0 and needs(shared) <= limit:

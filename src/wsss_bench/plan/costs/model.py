@@ -6,18 +6,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from wsss_bench.artifacts.data_reads import BATCH_SIZE, CROP_SIZE
 from wsss_bench.plan.costs.data_facts import DataFacts
 from wsss_bench.plan.costs.devices import CALL_SECONDS, Device
 from wsss_bench.plan.costs.images import seconds_of
 from wsss_bench.plan.costs.networks import Network, Pass, network_of
 from wsss_bench.plan.costs.schedule import passes_of, schedule_of
+from wsss_bench.processes import MOST_LOADERS
 
 FIXED_SECONDS = 1.0
 """Start and end of a stage in the local launcher."""
-MOST_WORKERS = 8
-"""Loading processes of a rank (`data.datamodule`)."""
-USUAL_CROP = 512
-"""The default of `TransformConfig.crop_size`."""
 CONTEXT_BYTES = 0.7 * 2**30
 """What CUDA and its libraries hold on a GPU: an assumption."""
 
@@ -61,7 +59,7 @@ def step_seconds(config: Mapping[str, Any], data: DataFacts, run: Run) -> float 
     loading = images * network.loading.scaled(side)
     workers = config["data"].get("num_workers")
     if workers is None:  # as the data module chooses
-        workers = min(MOST_WORKERS, run.device.cores) if run.device.is_gpu else 0
+        workers = min(MOST_LOADERS, run.device.cores) if run.device.is_gpu else 0
     return max(loading / workers, computing) if workers else loading + computing
 
 
@@ -69,7 +67,7 @@ def training_seconds(config: Mapping[str, Any], data: DataFacts, step: float, co
     """Seconds of a whole training, from those of a step. A validated image costs a third of a trained one."""
     schedule = schedule_of(config["data"], config["trainer"], count)
     validated = 0 if config.get("masks") else schedule.validations
-    share = data.counts.get(str(config["data"].get("val_split", "val")), 0) / _batch(config)
+    share = data.counts.get(str(config["data"].get("val_split", "val")), 0) / batch_of(config)
     return step * (schedule.steps + validated * share / 3)
 
 
@@ -91,12 +89,12 @@ def training_memory(config: Mapping[str, Any], data: DataFacts, run: Run) -> flo
 
 def images_of_step(config: Mapping[str, Any], ranks: int) -> float:
     """Images of a training step on each device."""
-    return _batch(config) / ranks
+    return batch_of(config) / ranks
 
 
 def crop_of(config: Mapping[str, Any]) -> int:
     """Side of the training crop in pixels."""
-    return int((config["data"].get("transform") or {}).get("crop_size", USUAL_CROP))
+    return int((config["data"].get("transform") or {}).get("crop_size", CROP_SIZE))
 
 
 def compute_seconds(
@@ -165,8 +163,9 @@ def _split(stage_kind: str, config: Mapping[str, Any]) -> str:
     )
 
 
-def _batch(config: Mapping[str, Any]) -> int:
-    return int(config["data"].get("global_batch_size", 16))
+def batch_of(config: Mapping[str, Any]) -> int:
+    """Images of a training step on all devices."""
+    return int(config["data"].get("global_batch_size", BATCH_SIZE))
 
 
 def state_bytes(config: Mapping[str, Any]) -> int:

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from wsss_bench.artifacts.data_reads import BATCH_SIZE
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -29,7 +31,7 @@ def schedule_of(data: Mapping[str, Any], trainer: Mapping[str, Any], images: int
         trainer: `trainer` of its configuration.
         images: Images of the training split.
     """
-    batch = int(data.get("global_batch_size", 16))
+    batch = int(data.get("global_batch_size", BATCH_SIZE))
     length = images // batch if data.get("drop_last", True) else math.ceil(images / batch)
     length = max(1, int(data.get("epoch_length") or length))
     limit = trainer.get("limit_train_batches")
