@@ -7,8 +7,9 @@ import subprocess
 import sys
 
 import paths
+import pytest
 
-from wsss_bench.bench.launchers import Job, variables_of
+from wsss_bench.bench.launchers import Job, LocalLauncher, run_to_end, variables_of
 
 SCRIPT = """
 import sys, time
@@ -35,6 +36,22 @@ def test_a_stage_that_ends_deletes_no_folder_that_others_use(tmp_path):
     command = [sys.executable, str(script), str(tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert done.stdout.split("\n")[:2] == ["first 0", "second 0"], done.stdout + done.stderr
+
+
+def show_variable(arguments: list[str]) -> int:
+    """Stage that prints an environment variable."""
+    print(f"value: {os.environ.get(arguments[0])}")
+    return 0
+
+
+@pytest.mark.parametrize("value", ["first", "second", None])
+def test_a_stage_has_the_environment_of_its_bench_not_that_of_an_earlier_one(tmp_path, monkeypatch, value):
+    launcher = LocalLauncher(show_variable, preload=())
+    launcher.warm_up()  # all benches of this process share one forkserver
+    if value is not None:
+        monkeypatch.setenv("WSSS_TEST_VALUE", value)
+    assert run_to_end(launcher, Job(["WSSS_TEST_VALUE"], tmp_path)) == 0
+    assert f"value: {value}" in (tmp_path / "log.txt").read_text()
 
 
 def test_a_bench_inside_a_slurm_job_starts_the_ranks_of_its_stages_itself(tmp_path, monkeypatch):

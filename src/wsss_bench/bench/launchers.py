@@ -118,7 +118,7 @@ class LocalLauncher:
     def __init__(
         self, target: Callable[[list[str]], int] = run_command, preload: Sequence[str] = (PRELOAD,)
     ) -> None:
-        # before the forkserver starts: it keeps the environment that it was started with
+        # before the forkserver starts: packages read some of them when it imports them
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         self._target = target
@@ -135,7 +135,10 @@ class LocalLauncher:
         return self._start_command_line(job) if job.ranks else self._fork(job)
 
     def _fork(self, job: Job) -> Running:
-        process = self._context.Process(target=_run_job, args=(self._target, job, time.monotonic()))
+        environment = {**os.environ, **variables_of(job)}
+        process = self._context.Process(
+            target=_run_job, args=(self._target, job, environment, time.monotonic())
+        )
         process.start()
         return _Forked(process)
 
@@ -212,7 +215,9 @@ def variables_of(job: Job) -> dict[str, str]:
     return {"WSSS_TRACEBACK": "1", "WSSS_WORKERS": str(job.workers), **gpus, **slurm}
 
 
-def _run_job(target: Callable[[list[str]], int], job: Job, asked_at: float) -> None:
+def _run_job(
+    target: Callable[[list[str]], int], job: Job, environment: dict[str, str], asked_at: float
+) -> None:
     """Body of a forked stage: set the process up like one of the command line, then run `target`."""
     os.setpgid(0, 0)
     # exit handlers of preloaded packages belong to the forkserver: here they would delete folders that other
@@ -220,7 +225,9 @@ def _run_job(target: Callable[[list[str]], int], job: Job, asked_at: float) -> N
     atexit._clear()
     _let_forkserver_go()
     end_with_parent()
-    os.environ.update(variables_of(job))
+    # the forkserver has the variables of the time when it was started
+    os.environ.clear()
+    os.environ.update(environment)
     command = ["wsss-bench", *job.arguments]
     with open(job.folder / LOG_FILE, "ab") as log:
         log.write(
