@@ -64,7 +64,7 @@ def test_fusion_of_scales_equals_irn():
     image = np.zeros((*golden["size"], 3), np.uint8)
     outputs = [golden[f"out_scale{scale}"] for scale in ("1", "05", "15", "2")]
     config = InferenceConfig(flip=False)
-    maps = seed_score_maps(Recorded(outputs), InferenceSample("a", image, golden["label"]), config)
+    maps = seed_score_maps(Recorded(outputs), [InferenceSample("a", image, golden["label"])], config)[0]
     np.testing.assert_array_equal(maps.classes, golden["keys"] + 1)
     # stored in half precision: 11 bits
     np.testing.assert_allclose(maps.scores.astype(np.float32), golden["high_res"], atol=5e-4)
@@ -83,7 +83,7 @@ def test_fusion_is_exact_before_storing():
 
 def test_seeds_hold_labelled_classes_only_with_peak_below_one():
     method = Average()
-    maps = seed_score_maps(method, sample(), InferenceConfig(scales=(1.0, 0.5)))
+    maps = seed_score_maps(method, [sample()], InferenceConfig(scales=(1.0, 0.5)))[0]
     assert maps.classes.tolist() == [1, 3]
     assert maps.scores.shape == (2, 37, 50)
     assert maps.size == (37, 50)
@@ -93,26 +93,26 @@ def test_seeds_hold_labelled_classes_only_with_peak_below_one():
 
 
 def test_image_without_labels_gives_empty_seeds():
-    maps = seed_score_maps(Average(), sample(labels=(0, 0, 0)), InferenceConfig())
+    maps = seed_score_maps(Average(), [sample(labels=(0, 0, 0))], InferenceConfig())[0]
     assert maps.scores.shape[0] == 0
     with pytest.raises(ValueError, match="need its image labels"):
-        seed_score_maps(Average(), sample(labels=None), InferenceConfig())
+        seed_score_maps(Average(), [sample(labels=None)], InferenceConfig())[0]
 
 
 def test_mirroring_the_image_mirrors_the_result():
     config = InferenceConfig(scales=(1.0, 0.5))
     image = sample(32, 40)
     mirrored = image._replace(image=np.ascontiguousarray(image.image[:, ::-1]))
-    straight = seed_score_maps(Average(), image, config).scores
+    straight = seed_score_maps(Average(), [image], config)[0].scores
     np.testing.assert_allclose(
-        seed_score_maps(Average(), mirrored, config).scores[..., ::-1], straight, atol=1e-3
+        seed_score_maps(Average(), [mirrored], config)[0].scores[..., ::-1], straight, atol=1e-3
     )
 
 
 def test_segmentation_reads_out_single_and_multi_scale_from_one_pass():
     method = Average()
     config = InferenceConfig(multi_scales=(0.5, 1.0))
-    found = segmentation_probabilities(method, sample(labels=None), config)
+    found = segmentation_probabilities(method, [sample(labels=None)], config)[0]
     assert len(method.shapes) == 2
     np.testing.assert_allclose(found["ss"].sum(axis=0), 1, rtol=1e-5)
     np.testing.assert_allclose(found["ms"].sum(axis=0), 1, rtol=1e-5)
@@ -145,7 +145,7 @@ def test_windows_stop_at_the_border_and_shift_back():
 def test_padding_is_removed_again():
     config = InferenceConfig(scales=(1.0,), flip=False, pad_to=16)
     method = Average()
-    maps = seed_score_maps(method, sample(20, 30, labels=(1, 1, 1)), config)
+    maps = seed_score_maps(method, [sample(20, 30, labels=(1, 1, 1))], config)[0]
     assert method.shapes == [(1, 3, 32, 32)]
     padded = F.pad(torch.tensor(sample(20, 30).image).permute(2, 0, 1)[None] / 255, (1, 1, 6, 6))
     expected = F.interpolate(F.avg_pool2d(padded, 4), (32, 32), mode="bilinear")[0, :, 6:26, 1:31]
@@ -154,7 +154,9 @@ def test_padding_is_removed_again():
 
 def test_short_side_is_resized_and_the_map_comes_back_at_image_size():
     method = Average()
-    maps = seed_score_maps(method, sample(40, 80), InferenceConfig(scales=(1.0,), short_side=20, pad_to=4))
+    maps = seed_score_maps(method, [sample(40, 80)], InferenceConfig(scales=(1.0,), short_side=20, pad_to=4))[
+        0
+    ]
     assert method.shapes == [(2, 3, 20, 40)]
     assert maps.scores.shape == (2, 40, 80)
 
@@ -177,7 +179,7 @@ def test_bf16_is_of_the_network_alone(product):
     for precision, dtype in ((None, torch.float32), ("bf16", torch.bfloat16)):
         method = Weighted()
         config = InferenceConfig((1.0, 0.5), multi_scales=(1.0, 0.5), precision=precision)
-        result = predict(method, sample(40, 48), product, config)
+        result = predict(method, [sample(40, 48)], product, config)[0]
         assert method.dtype == dtype
         results[precision] = result.scores if product == "seed" else result["ms"].numpy()
     assert results["bf16"].dtype == results[None].dtype
@@ -187,7 +189,9 @@ def test_bf16_is_of_the_network_alone(product):
 
 def test_a_published_readout_has_the_precision_of_the_configuration():
     method = Weighted()
-    published_probabilities(method, sample(40, 48), PublishedReadout(), InferenceConfig(precision="bf16"))
+    published_probabilities(method, [sample(40, 48)], PublishedReadout(), InferenceConfig(precision="bf16"))[
+        0
+    ]
     assert method.dtype == torch.bfloat16
 
 

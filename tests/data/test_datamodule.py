@@ -149,19 +149,19 @@ def test_validation_uses_whole_images_in_order(source, transform):
 def test_prediction_hides_labels_unless_asked(source):
     data = WSSSDataModule(source)
     data.predict_on("val", labelled=False)
-    hidden = list(data.predict_dataloader())
+    hidden = [sample for (sample,) in data.predict_dataloader()]
     assert all(isinstance(sample, InferenceSample) and sample.labels is None for sample in hidden)
     assert [sample.image_id for sample in hidden] == [f"val_{k}" for k in range(5)]
     np.testing.assert_array_equal(hidden[1].image, source.image("val_1"))
     data.predict_on("train", labelled=True)
-    given = list(data.predict_dataloader())
+    given = [sample for (sample,) in data.predict_dataloader()]
     assert given[3].labels.tolist() == source.labels("train_3").tolist()
 
 
 def test_prediction_of_the_images_missing_after_an_interrupted_stage(source):
     data = WSSSDataModule(source)
     data.predict_on("train", labelled=True, ids=["train_7", "train_3"])
-    samples = list(data.predict_dataloader())
+    samples = [sample for (sample,) in data.predict_dataloader()]
     assert [sample.image_id for sample in samples] == ["train_7", "train_3"]
     assert samples[1].labels.tolist() == source.labels("train_3").tolist()
 
@@ -203,8 +203,8 @@ class Recorder(LightningModule):
     def validation_step(self, batch, _):
         self.image_ids["val"] += batch.image_ids
 
-    def predict_step(self, sample, _):
-        return sample.image_id
+    def predict_step(self, chunk, _):
+        return [sample.image_id for sample in chunk]
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), 0.1)
