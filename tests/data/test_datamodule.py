@@ -166,6 +166,13 @@ def test_prediction_of_the_images_missing_after_an_interrupted_stage(source):
     assert samples[1].labels.tolist() == source.labels("train_3").tolist()
 
 
+def test_images_are_predicted_in_chunks_in_their_order(source):
+    data = WSSSDataModule(source)
+    data.predict_on("val", labelled=False, chunk_size=3)
+    chunks = [[sample.image_id for sample in chunk] for chunk in data.predict_dataloader()]
+    assert chunks == [["val_0", "val_1", "val_2"], ["val_3", "val_4"]]
+
+
 def test_prediction_needs_a_split(source):
     with pytest.raises(ValueError, match="call predict_on first"):
         WSSSDataModule(source).predict_dataloader()
@@ -232,7 +239,7 @@ def test_a_resumed_training_sees_what_the_uninterrupted_one_saw(source, tmp_path
     trainer(max_epochs=3, enable_checkpointing=False).fit(rest, data(), ckpt_path=tmp_path / "last.ckpt")
     assert [epoch for epoch, _, _ in whole.seen] == [0, 0, 1, 1, 2, 2]
     assert start.seen + rest.seen == whole.seen
-    assert begun.predict(rest, data()) == [f"val_{k}" for k in range(5)]
+    assert begun.predict(rest, data()) == [[f"val_{k}"] for k in range(5)]
 
 
 def images_of_a_rank(rank, root):
