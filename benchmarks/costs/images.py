@@ -17,7 +17,8 @@ from noise import Noise
 from PIL import Image
 from torch import Tensor
 
-from wsss_bench.artifacts.files import read_seed, write_mask, write_seed
+from wsss_bench.artifacts.files import write_mask
+from wsss_bench.artifacts.seeds import read_seed, write_seed
 from wsss_bench.crf.densecrf import CRFConfig, crf_inference
 from wsss_bench.inference import InferenceConfig, predict
 from wsss_bench.methods.optim import OptimConfig
