@@ -72,9 +72,7 @@ def test_values_out_of_range_are_refused(wrong):
 
 def test_one_file_is_scored_and_the_other_trained_on():
     for data in ("voc", "coco", "mini"):
-        scored, trained = (
-            FOLDER.refiner(name, data, {}) for name in ("clip_es_crf", "clip_es_crf_confident")
-        )
+        scored, trained = (FOLDER.refiner(name, data, {}) for name in ("crf_one_minus_max", "crf_confident"))
         assert (scored.scored, trained.scored) == (True, False)
         arguments = dict(trained.refiner.init_args)
         assert arguments.pop("confidence") == 0.95
