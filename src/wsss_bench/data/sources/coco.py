@@ -17,6 +17,7 @@ from glob import escape
 from pathlib import Path
 from typing import Literal
 
+import cv2
 import numpy as np
 
 from wsss_bench.artifacts.files import file_names
@@ -33,7 +34,7 @@ from wsss_bench.data.sources.base import (
 from wsss_bench.data.sources.class_lists import load_classes, own_list
 from wsss_bench.data.sources.coco_instances import Instances, Picture
 from wsss_bench.data.sources.coco_json import parse_captions, require_json
-from wsss_bench.data.sources.coco_segmentation import decode
+from wsss_bench.data.sources.coco_segmentation import paint
 from wsss_bench.data.sources.files import FileSet, by_size
 from wsss_bench.types import IGNORE
 
@@ -295,5 +296,5 @@ def _paint(picture: Picture, values: np.ndarray, segmentations: Sequence[object]
     """Paint crowds, then objects from the largest to the smallest; equal areas in order of annotation id."""
     columns = np.zeros((picture.width, picture.height), np.uint8)  # as objects are decoded
     for index in np.lexsort((-picture.area, ~picture.crowd)):  # stable
-        columns[decode(segmentations[index], picture.height, picture.width).T] = values[index]
-    return np.ascontiguousarray(columns.T)
+        paint(columns, segmentations[index], values[index])
+    return cv2.transpose(columns)  # three times as fast as numpy
