@@ -11,6 +11,7 @@ on top.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from functools import partial
 from glob import escape
@@ -159,20 +160,20 @@ class COCO(Source):
     def files(self, split: str, part: str) -> list[FileSet]:
         """All pictures and masks of a split count; to read from the json which are listed takes too long."""
         if part == "images":
-            return [FileSet(self.root, self._pictures(split), by_size)]
+            folder = self.root / f"{split}{self.year}"
+            return [FileSet(self.root, [f"{folder}/{name}" for name in self._pictures(split)], by_size)]
         if part == "captions":
             return [FileSet(self.root, [self._json("captions", split)])]
         if part == "masks" and self.masks is not None:
-            folder = self.root / f"{split}{self.year}"
-            names = [path.relative_to(folder).with_suffix(".png") for path in self._pictures(split)]
-            return [FileSet(self.masks, [self.masks / name for name in names])]
+            stems = [os.path.splitext(name)[0] for name in self._pictures(split)]
+            return [FileSet(self.masks, [f"{self.masks}/{stem}.png" for stem in stems])]
         own = own_list(self.vocabulary, self.root) if part == "lists" else None
         return [FileSet(self.root, [self._json("instances", split), *([own] if own else [])])]
 
-    def _pictures(self, split: str) -> list[Path]:
-        folder = self.root / f"{split}{self.year}"
-        names = (name for name in file_names(folder) if not name.rpartition("/")[2].startswith("."))
-        return [folder / name for name in sorted(names)]
+    def _pictures(self, split: str) -> list[str]:
+        """Paths of all pictures of a split, relative to its folder."""
+        names = file_names(self.root / f"{split}{self.year}")
+        return sorted(name for name in names if not name.rpartition("/")[2].startswith("."))
 
     def _json(self, kind: str, split: str) -> Path:
         return self._annotations / f"{kind}_{split}{self.year}.json"
