@@ -69,7 +69,7 @@ def read(
     """
     first = clip.num_blocks - calibrated_blocks
     ordinary = range(max(clip.num_blocks - attention_blocks, 0), first)
-    outputs = list(clip.block_outputs(image, ordinary, "bilinear", first))
+    outputs = list(clip.block_outputs(image, ordinary, "bilinear", blocks=first))
     weights = [output.attention for output in outputs if output.attention is not None]
     clean = [output.tokens for output in outputs]
     original = calibrated = clean[-1]

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wsss_bench.losses.pair_affinity import label_pairs, pair_affinity_loss, patch_labels
-from wsss_bench.losses.ranks import image_dropout
+from wsss_bench.losses.ranks import channel_dropout
 from wsss_bench.losses.segmentation import balanced_cross_entropy
 from wsss_bench.methods.excel.calibrated_clip import Reading, Tokens
 from wsss_bench.methods.excel.class_maps import merge_mirrored
@@ -138,9 +138,8 @@ class ExCEL(ExCELStatic):
         grid = self.clip.grid(batch.image)
         reading = self.read(batch.image, self.tokens)
         fused = self.fuse(reading)
-        if self.dropout:  # a draw for each channel of each image
-            ones = torch.ones_like(fused[:, :1])
-            fused = fused * image_dropout(ones, self.dropout, batch.image_ids, step, "fused")
+        if self.dropout:
+            fused = channel_dropout(fused, self.dropout, batch.image_ids, step)
         logits = F.interpolate(
             self.decoder(fused, grid).float(), size, mode="bilinear", align_corners=False
         )

@@ -66,13 +66,12 @@ def pseudo_label(image: Tensor, maps: Tensor, labels: Tensor, valid: Tensor, ref
     present = labels > 0
     # Each class costs PAR time, and most images have few. Their number decides the shape of the tensors, which
     # is why a GPU is waited for once here.
-    most_classes = int(present.sum(dim=1).max())
+    most_classes = max(int(present.sum(dim=1).max()), 1)
     classes = present.int().sort(dim=1, descending=True, stable=True).indices[:, :most_classes]  # (B, K)
     shown = present.gather(1, classes)[:, :, None, None]
     chosen = maps.gather(1, classes[:, :, None, None].expand(-1, -1, *maps.shape[2:]))
     chosen = F.interpolate(chosen * shown, image.shape[-2:], mode="bilinear", align_corners=False)
-    background = 1 - chosen.amax(dim=1, keepdim=True) if most_classes else torch.ones_like(image[:, :1])
-    scores = torch.cat([background, chosen], dim=1)
+    scores = torch.cat([1 - chosen.amax(dim=1, keepdim=True), chosen], dim=1)
     if refine is not None:
         scores = refine(image, scores)
     values = F.pad(classes + 1, (1, 0))  # (B, 1 + K): label of each channel

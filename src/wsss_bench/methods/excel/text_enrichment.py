@@ -25,11 +25,13 @@ from wsss_bench.methods.excel.attributes import attribute_sentences, require_rea
 from wsss_bench.nn.class_prompts import prompt_ensemble, require_distinct_texts
 from wsss_bench.nn.clip import CLIP
 from wsss_bench.ranges import check_range
-from wsss_bench.vocabulary import background_texts, class_texts
 from wsss_bench.vocabulary import templates as prompt_templates
+from wsss_bench.vocabulary.class_texts import background_texts, class_texts
 
 ATTEMPTS = 10
 """Number of starts of k-means; the tightest result is used."""
+SENTENCES_AT_ONCE = 64
+"""Sentences that are encoded together."""
 
 
 @dataclass(frozen=True)
@@ -95,11 +97,10 @@ class ClassTexts:
         classes = prompt_ensemble(clip, self.classes, self.templates)
         backgrounds = prompt_ensemble(clip, self.backgrounds, self.templates)
         if self.clusters is not None:
-            # one batch for each class: memory does not grow with the number of classes
-            size = -(-len(self.sentences) // len(self.classes))
-            parts = [self.sentences[k : k + size] for k in range(0, len(self.sentences), size)]
-            centroids = cluster(torch.cat([clip.encode_text(part) for part in parts]), self.clusters)
-            classes = enrich(classes, centroids, self.kept)
+            starts = range(0, len(self.sentences), SENTENCES_AT_ONCE)
+            parts = [self.sentences[start : start + SENTENCES_AT_ONCE] for start in starts]
+            vectors = torch.cat([clip.encode_text(part) for part in parts])
+            classes = enrich(classes, cluster(vectors, self.clusters), self.kept)
         return torch.cat([classes, backgrounds])
 
 
