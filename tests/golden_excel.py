@@ -40,8 +40,9 @@ def write_tower(folder: Path, name: str) -> Path:
         "w__ln_final__bias": np.zeros(8, np.float32),
     }
     text = {
-        "vocab_size": len(WORDS), "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 0, "num_attention_heads": 1,
-        "max_position_embeddings": 8, "eos_token_id": 2, "bos_token_id": 1, "pad_token_id": 0,
+        "vocab_size": len(WORDS), "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 0,
+        "num_attention_heads": 1, "max_position_embeddings": 8, "eos_token_id": 2, "bos_token_id": 1,
+        "pad_token_id": 0,
     }  # fmt: skip
     vision = {
         "image_size": side * patch, "patch_size": patch, "hidden_size": width, "intermediate_size": 4 * width,
@@ -58,7 +59,9 @@ def write_tower(folder: Path, name: str) -> Path:
 def heads() -> dict[str, Tensor]:
     """Parameters of adapter and decoder by our names."""
     arrays = tensors("model_heads").items()
-    return {our_name(key): value.flatten(1) if value.ndim == 4 else value for key, value in arrays if "__" in key}
+    return {
+        our_name(key): value.flatten(1) if value.ndim == 4 else value for key, value in arrays if "__" in key
+    }
 
 
 def our_name(name: str) -> str:

@@ -1,7 +1,7 @@
 r"""Pairwise affinity loss: features of patches agree where their labels are equal, and only there.
 
-Ru et al., "Learning Affinity from Attention" (AFA), CVPR 2022, https://arxiv.org/abs/2203.02664, in the form of
-WeCLIP (CVPR 2024, https://github.com/zbf1991/WeCLIP) and of ExCEL (CVPR 2025, there "diversity loss"):
+Ru et al., "Learning Affinity from Attention" (AFA), CVPR 2022, https://arxiv.org/abs/2203.02664, as WeCLIP
+(CVPR 2024, https://github.com/zbf1991/WeCLIP) and ExCEL (CVPR 2025, "diversity loss") compute it:
 
 .. math:: \tfrac12 \frac{\sum_+ (1 - A)}{N_+ + 1} + \tfrac12 \frac{\sum_- A}{N_- + 1}
 

@@ -46,7 +46,7 @@ def test_a_file_of_a_user_has_whole_sentences(tmp_path, suffix):
 
 @pytest.mark.parametrize("source", ["voc", {"bird": ["it flies"], "kettle": []}])
 def test_a_class_without_sentences_is_refused(source):
-    with pytest.raises(ValueError, match=r"no sentences for kettle, zebra; .*text\.attributes"):
+    with pytest.raises(ValueError, match=r"no sentences for kettle, zebra; .*enrichment\.attributes"):
         attribute_sentences(source, ["bird", "kettle", "zebra"])
 
 

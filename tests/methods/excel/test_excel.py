@@ -16,21 +16,21 @@ from wsss_bench.methods.excel.feature_affinity import (
     cosines,
     mean_of_batch,
 )
-from wsss_bench.methods.excel.text_enrichment import TextConfig
+from wsss_bench.methods.excel.text_enrichment import Enrichment
 from wsss_bench.methods.excel.training_free import ExCELStatic
 from wsss_bench.nn.clip import resize_bilinearly
+from wsss_bench.nn.competing_texts import Texts
 from wsss_bench.types import ImageBatch
 
 ARRAYS = golden_excel.tensors("model")
 IMAGES = ARRAYS["images_u8"] / 255
 LABELS = ARRAYS["labels"].float()
-WORDS = TextConfig(
-    templates="mini", fg_set={name: f"<{name}>" for name in "1234"}, bg_set=["<5>", "<6>"], clusters=None
-)
+WORDS = Texts({name: f"<{name}>" for name in "1234"}, ["<5>", "<6>"], "mini")
 STEPS = {"static": 0, "dynamic": 14000, "late": 24000}
 MINI = {
     "clip": "package:mini/clip",
-    "text": TextConfig("mini", "mini", "mini", "mini", clusters=11),
+    "texts": Texts("mini", "mini", "mini"),
+    "enrichment": Enrichment("mini", clusters=11),
     "calibrated_blocks": 2,
     "attention_blocks": 3,
 }
@@ -45,7 +45,8 @@ def published(tmp_path_factory):
     method = ExCEL(
         "1234",
         clip=str(folder),
-        text=WORDS,
+        texts=WORDS,
+        enrichment=Enrichment(clusters=None),
         decoder=DecoderConfig(width=16, dropout=0.0),
         affinity_radius=2,
     )
@@ -231,14 +232,6 @@ def test_maps_of_any_grid_are_finite(mini, steps, size):
     assert torch.isfinite(seeds).all()
     assert seeds.amin() >= 0
     assert torch.isfinite(mini.segmentation_logits(torch.rand(1, 3, *size))).all()
-
-
-@torch.no_grad()
-def test_texts_are_in_full_precision_under_bfloat16(mini):
-    full = mini._texts()
-    mini._embeddings = None
-    with torch.autocast("cpu", torch.bfloat16):
-        assert_close(mini._texts(), full)
 
 
 def test_the_tokens_of_the_adapter_are_a_choice(mini):

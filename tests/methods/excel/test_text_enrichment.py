@@ -7,12 +7,13 @@ from golden_excel import TOLERANCE
 from torch.testing import assert_close
 
 from wsss_bench import vocabulary
-from wsss_bench.methods.excel.text_enrichment import ClassTexts, TextConfig, cluster, enrich
+from wsss_bench.methods.excel.text_enrichment import Enrichment, cluster, enriched, enrichment_sentences, hunt
 from wsss_bench.nn.clip import CLIP
+from wsss_bench.nn.competing_texts import Texts, embed_competing_texts
 
 ARRAYS = golden_excel.tensors("text_enrichment")
 CLASSES, BACKGROUNDS = ARRAYS["foreground"], ARRAYS["background"]
-MINI = TextConfig(templates="mini", fg_set="mini", bg_set="mini", attributes="mini", clusters=11)
+MINI = Texts("mini", "mini", "mini")
 NAMES = vocabulary.load("mini")
 
 
@@ -25,12 +26,12 @@ def clip():
 def test_hunting_is_the_published_one(number):
     centroids = ARRAYS[f"centroids_{number}"].T
     expected = ARRAYS[f"enriched_{number}"].T
-    assert_close(torch.cat([enrich(CLASSES, centroids), BACKGROUNDS]), expected, **TOLERANCE)
+    assert_close(torch.cat([hunt(CLASSES, centroids), BACKGROUNDS]), expected, **TOLERANCE)
 
 
 @pytest.mark.parametrize("number", [10, 24, 30, 112])
 def test_hunting_that_keeps_all_is_the_published_one(number):
-    found = enrich(CLASSES, ARRAYS[f"centroids_{number}"].T, kept=1.0)
+    found = hunt(CLASSES, ARRAYS[f"centroids_{number}"].T, kept=1.0)
     assert_close(found, ARRAYS[f"enriched_{number}_keep_all"].T[:5], **TOLERANCE)
 
 
@@ -38,19 +39,19 @@ def test_hunting_that_keeps_all_is_the_published_one(number):
 def test_few_centroids_are_all_kept_where_the_published_code_gives_nan(number):
     assert ARRAYS[f"enriched_{number}_is_nan"].any()
     centroids = ARRAYS[f"centroids_{number}"].T
-    assert_close(enrich(CLASSES, centroids), enrich(CLASSES, centroids, kept=1.0))
+    assert_close(hunt(CLASSES, centroids), hunt(CLASSES, centroids, kept=1.0))
 
 
 def test_hunting_does_not_depend_on_the_order_of_the_clusters():
     centroids = ARRAYS["centroids_30"].T
-    assert_close(enrich(CLASSES, centroids.flip(0)), enrich(CLASSES, centroids))
+    assert_close(hunt(CLASSES, centroids.flip(0)), hunt(CLASSES, centroids))
 
 
 def test_equal_centroids_are_added_as_they_are():
     one = ARRAYS["centroids_24"].T[:1]
     expected = torch.nn.functional.normalize(CLASSES + one, dim=1)
-    assert_close(enrich(CLASSES, one.repeat(24, 1)), expected)
-    assert_close(enrich(CLASSES, one), expected)
+    assert_close(hunt(CLASSES, one.repeat(24, 1)), expected)
+    assert_close(hunt(CLASSES, one), expected)
 
 
 def test_clusters_are_the_published_ones():
@@ -72,27 +73,40 @@ def test_one_cluster_is_the_mean():
     assert_close(cluster(vectors, 1)[0], vectors.mean(dim=0))
 
 
-def test_classes_are_enriched_and_backgrounds_stay(clip):
-    texts = ClassTexts(clip, NAMES, MINI)
-    enriched = texts.encode(clip)
-    plain = ClassTexts(clip, NAMES, TextConfig("mini", "mini", "mini", clusters=None)).encode(clip)
-    assert enriched.shape == plain.shape == (len(NAMES) + len(texts.backgrounds), clip.embed_dim)
-    assert_close(enriched[8:], plain[8:])
-    assert (enriched[:8] * plain[:8]).sum(dim=1).max() < 0.99
-    assert_close(enriched.norm(dim=1), torch.ones(len(enriched)))
+def with_attributes(clip, names, enrichment):
+    plain = embed_competing_texts(clip, names, MINI).classes
+    return plain, enriched(clip, plain, enrichment_sentences(clip, names, enrichment), enrichment)
 
 
-def test_other_words_in_another_order_of_classes_change_their_rows(clip):
-    forward, backward = (ClassTexts(clip, names, MINI).encode(clip) for names in (NAMES, NAMES[::-1]))
-    assert_close(backward[:8].flip(0), forward[:8], rtol=1e-4, atol=1e-5)
+def test_classes_are_enriched(clip):
+    plain, rich = with_attributes(clip, NAMES, Enrichment("mini", 11))
+    assert (rich * plain).sum(dim=1).max() < 0.99
+    assert_close(rich.norm(dim=1), torch.ones(8))
+    plain, same = with_attributes(clip, NAMES, Enrichment(attributes="no such list", clusters=None))
+    assert same is plain
+
+
+def test_the_order_of_the_classes_does_not_matter(clip):
+    one = with_attributes(clip, NAMES, Enrichment("mini", 1))[1]
+    other = with_attributes(clip, NAMES[::-1], Enrichment("mini", 1))[1]
+    assert_close(other.flip(0), one, rtol=1e-4, atol=1e-5)
+
+
+def test_sentences_are_encoded_in_full_precision_and_outside_of_inference_mode(clip):
+    plain, expected = with_attributes(clip, NAMES, Enrichment("mini", 11))
+    sentences = enrichment_sentences(clip, NAMES, Enrichment("mini", 11))
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        found = enriched(clip, plain, sentences, Enrichment("mini", 11))
+    assert torch.equal(found, expected)
+    assert not found.is_inference()
 
 
 def test_fewer_sentences_than_clusters_are_refused(clip):
-    with pytest.raises(ValueError, match=r"40 attributes do not make text.clusters: 41"):
-        ClassTexts(clip, NAMES, TextConfig("mini", "mini", "mini", "mini", clusters=41))
+    with pytest.raises(ValueError, match=r"40 attributes do not make 41 clusters; .*enrichment\.clusters"):
+        enrichment_sentences(clip, NAMES, Enrichment("mini", 41))
 
 
 @pytest.mark.parametrize("change", [{"clusters": 0}, {"kept": 0.0}, {"kept": 1.1}])
 def test_settings_out_of_range_are_refused(change):
-    with pytest.raises(ValueError, match=r"text\.(clusters|kept) is"):
-        TextConfig(**change)
+    with pytest.raises(ValueError, match=r"enrichment\.(clusters|kept) is"):
+        Enrichment(**change)

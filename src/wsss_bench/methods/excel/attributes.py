@@ -1,7 +1,7 @@
 """The knowledge base of ExCEL: sentences that describe each class, its attributes.
 
-The sentences of the paper carry no licence and are not shipped. Those of `attributes.yaml` are ours. A file of
-your own, YAML or JSON, maps each class to a list of whole sentences; that of the authors has this form.
+The sentences of the paper carry no licence and are not shipped. Those of `attributes.yaml` are ours. A file
+of your own, YAML or JSON, maps each class to a list of whole sentences; that of the authors has this form.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from wsss_bench.nn.clip import CLIP
 from wsss_bench.nn.clip_text import tokenize
 from wsss_bench.vocabulary import read
 
-KEY = "model.init_args.text.attributes"
+KEY = "model.init_args.enrichment.attributes"
 
 
 def attribute_sentences(source: str | Mapping[str, Sequence[str]], class_names: Sequence[str]) -> list[str]:
@@ -33,7 +33,8 @@ def attribute_sentences(source: str | Mapping[str, Sequence[str]], class_names: 
     table, where = _table(source)
     if missing := [name for name in class_names if not table.get(name)]:
         raise ValueError(
-            f"{where} has no sentences for {', '.join(missing)}; add them, or choose other attributes with {KEY}"
+            f"{where} has no sentences for {', '.join(missing)}; "
+            f"add them, or choose other attributes with {KEY}"
         )
     return [sentence.lower() for name in class_names for sentence in table[name]]
 
@@ -79,7 +80,8 @@ def _table(source: str | Mapping[str, Sequence[str]]) -> tuple[dict[str, list[st
     path = Path(source)
     if not path.is_file():
         raise FileNotFoundError(
-            f"no file and no list of attributes {source!r}; the lists are {', '.join(sorted(shipped))} ({KEY})"
+            f"no file and no list of attributes {source!r}; "
+            f"the lists are {', '.join(sorted(shipped))} ({KEY})"
         )
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -1,15 +1,15 @@
 r"""CLIP's image tower with calibrated attention: one pass over an image, for everything that ExCEL reads.
 
-ExCEL (CVPR 2025), section 3.3, static visual calibration (SVC). The last blocks have two streams. The original
-one is ordinary. With its queries, keys and values :math:`q, k, v` of head :math:`h`, and
+ExCEL (CVPR 2025), section 3.3, static visual calibration (SVC). The last blocks have two streams. The
+original one is ordinary. With its queries, keys and values :math:`q, k, v` of head :math:`h`, and
 :math:`S_u = \operatorname{softmax}(u u^T / \sqrt d)`, the calibrated one adds
 
 .. math:: W_o (K v) + b_o, \qquad K = \sum_h \tfrac13 (S_q + S_k + S_v)
 
 in each block, without norm and MLP. Rows of K add up to the number of heads, as in the published code.
 
-Learnable calibration (LVC) adds the same matrix E to K, between patches, in each head and each of these blocks.
-The original stream does not see it, and the calibrated one is linear in K: E moves its patches by
+Learnable calibration (LVC) adds the same matrix E to K, between patches, in each head and each of these
+blocks. The original stream does not see it, and the calibrated one is linear in K: E moves its patches by
 :math:`H E \sum_l W_o v`. So LVC needs no second pass over the image.
 """
 
@@ -28,8 +28,8 @@ Tokens = Literal["published", "clean"]
 """What is called the tokens of a block: as the authors' network gets them, or its output.
 
 The published network adds in place to tensors that are already in the list of block outputs. Its adapter
-therefore gets the final calibrated stream for the last ordinary block, and for each calibrated block but the last
-its output with the attention of the next block added.
+therefore gets the final calibrated stream for the last ordinary block, and for each calibrated block but the
+last its output with the attention of the next block added.
 """
 
 

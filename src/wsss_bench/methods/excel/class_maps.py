@@ -21,9 +21,8 @@ def patch_text_maps(tokens: Tensor, texts: Tensor) -> Tensor:
     """Similarity of tokens and texts, each text from 0 to 1 over the tokens of an image.
 
     The features of an image have unit length along its tokens (not along channels). Texts are weighed by
-    their probability at the class token, and the mean over texts is subtracted: a background text acts through
-    both only. The product of tokens, texts and channels, over which the published code takes the mean, is not
-    made.
+    their probability at the class token, and the mean over texts is subtracted: a background text acts
+    through both only. The product of tokens, texts and channels that the published code makes is not needed.
 
     Args:
         tokens: `(B, 1 + n, D)` projected tokens of any length, class token first.

@@ -32,9 +32,10 @@ from wsss_bench.methods.excel.feature_affinity import (
     mean_of_images,
 )
 from wsss_bench.methods.excel.pseudo_label import chosen_attention, mean_attention, pseudo_label
-from wsss_bench.methods.excel.text_enrichment import TextConfig
+from wsss_bench.methods.excel.text_enrichment import Enrichment
 from wsss_bench.methods.excel.training_free import ExCELStatic
 from wsss_bench.methods.optim import OptimConfig
+from wsss_bench.nn.competing_texts import Texts
 from wsss_bench.nn.fusion_decoder import TokenFusion, TransformerDecoder
 from wsss_bench.nn.par import PAR
 from wsss_bench.ranges import check_range
@@ -73,11 +74,11 @@ class ExCEL(ExCELStatic):
     Args:
         class_names: Foreground classes, in label order.
         optim: Optimiser of adapter and decoder.
-        clip, text, calibrated_blocks, attention_blocks, box_threshold: As in `ExCELStatic`.
+        clip, texts, enrichment, calibrated_blocks, attention_blocks, box_threshold: As in `ExCELStatic`.
         tokens: What the adapter gets of the blocks of CLIP (`calibrated_clip.Tokens`).
         decoder: Adapter and decoder.
-        lvc_start: First step with learnable calibration, and with attention that the learned affinity chooses;
-            None: never.
+        lvc_start: First step with learnable calibration, and with attention that the learned affinity
+            chooses; None: never.
         self_pairs_start: First step at which the pairs of the affinity loss come from the decoder's own
             prediction in place of the pseudo label; None: never.
         affinity_radius: Largest distance of a pair, in patches.
@@ -96,7 +97,8 @@ class ExCEL(ExCELStatic):
         class_names: Sequence[str],
         optim: OptimConfig = OptimConfig(),
         clip: str = "openai/clip-vit-base-patch16",
-        text: TextConfig = TextConfig(),
+        texts: Texts = Texts(),
+        enrichment: Enrichment = Enrichment(),
         calibrated_blocks: int = 5,
         attention_blocks: int = 6,
         box_threshold: float = 0.79,
@@ -109,7 +111,14 @@ class ExCEL(ExCELStatic):
         par_iterations: int = 20,
     ) -> None:
         super().__init__(
-            class_names, clip, text, calibrated_blocks, attention_blocks, box_threshold, optim=optim
+            class_names,
+            clip,
+            texts,
+            enrichment,
+            calibrated_blocks,
+            attention_blocks,
+            box_threshold,
+            optim,
         )
         if lvc_start is not None and calibrated_blocks == 0:
             raise ValueError(
@@ -140,9 +149,7 @@ class ExCEL(ExCELStatic):
         fused = self.fuse(reading)
         if self.dropout:
             fused = channel_dropout(fused, self.dropout, batch.image_ids, step)
-        logits = F.interpolate(
-            self.decoder(fused, grid).float(), size, mode="bilinear", align_corners=False
-        )
+        logits = F.interpolate(self.decoder(fused, grid).float(), size, mode="bilinear", align_corners=False)
         similarity = cosines(fused)
         mean = mean_of_batch(similarity)
         learned = affinity(similarity, mean)

@@ -1,8 +1,8 @@
-r"""How similar the adapter's features of two patches are: the affinity, and the bias of learnable calibration.
+r"""How similar the adapter's features of patches are: the affinity, and the bias of learnable calibration.
 
 ExCEL (CVPR 2025), section 3.4, as in the authors' code, `model/model_excel.py`. With unit features z,
-:math:`G = 3 (z^T z - \text{mean})`; the affinity is the sigmoid of G, and the bias (LVC) the softmax over each
-row of what is not negative in G.
+:math:`G = 3 (z^T z - \text{mean})`; the affinity is the sigmoid of G, and the bias (LVC) the softmax over
+each row of what is not negative in G.
 
 The published mean is over all pairs of all images of a batch. Here it is over the global batch (all ranks) in
 training; at inference it is over the views of one image, so that no image depends on others.
@@ -33,7 +33,7 @@ def mean_of_batch(cosines: Tensor) -> Tensor:
 
 
 def mean_of_images(cosines: Tensor, views: int = 1) -> Tensor:
-    """Mean of `(views * B, n, n)` over the views of each image, `(views * B, 1, 1)`; the first views first."""
+    """Mean of `(views * B, n, n)`, first views first, over the views of each image: `(views * B, 1, 1)`."""
     own = cosines.mean(dim=(1, 2)).unflatten(0, (views, -1))
     return own.mean(dim=0).repeat(views)[:, None, None]
 

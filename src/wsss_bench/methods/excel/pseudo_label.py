@@ -64,8 +64,8 @@ def pseudo_label(image: Tensor, maps: Tensor, labels: Tensor, valid: Tensor, ref
         `(B, H, W)` int64 in {0..C, 255}.
     """
     present = labels > 0
-    # Each class costs PAR time, and most images have few. Their number decides the shape of the tensors, which
-    # is why a GPU is waited for once here.
+    # Each class costs PAR time, and most images have few. Their number decides the shape of the tensors,
+    # which is why a GPU is waited for once here.
     most_classes = max(int(present.sum(dim=1).max()), 1)
     classes = present.int().sort(dim=1, descending=True, stable=True).indices[:, :most_classes]  # (B, K)
     shown = present.gather(1, classes)[:, :, None, None]

@@ -5,8 +5,8 @@ centroids :math:`a_j`: the least similar tenth has no weight, the others :math:`
 dot products with the class embedding :math:`t_c`. The class becomes the unit vector of
 :math:`t_c + \sum_j w_{cj} a_j`.
 
-The weights are nearly uniform, so that nearly the same vector is added to each class. One cluster is the plain
-mean of all sentences.
+The weights are nearly uniform, so that nearly the same vector is added to each class. One cluster is the
+plain mean of all sentences.
 
 Departure: fewer than 11 centroids are all kept; the published code then drops all of them, which gives NaN.
 """
@@ -22,11 +22,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wsss_bench.methods.excel.attributes import attribute_sentences, require_readable
-from wsss_bench.nn.class_prompts import prompt_ensemble, require_distinct_texts
 from wsss_bench.nn.clip import CLIP
 from wsss_bench.ranges import check_range
-from wsss_bench.vocabulary import templates as prompt_templates
-from wsss_bench.vocabulary.class_texts import background_texts, class_texts
 
 ATTEMPTS = 10
 """Number of starts of k-means; the tightest result is used."""
@@ -35,13 +32,10 @@ SENTENCES_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
-class TextConfig:
-    """What is said to CLIP.
+class Enrichment:
+    """What the classes are enriched with.
 
     Args:
-        templates: Name of a list of prompt templates, for classes and backgrounds.
-        fg_set: Name of a list of class texts, or the text of each class by its name.
-        bg_set: Name of a list of background texts, or the texts.
         attributes: Sentences about the classes: name of a list (`methods/excel/attributes.yaml`), a YAML or
             JSON file, or the sentences of each class.
         clusters: Number of clusters of all sentences; 1 for their plain mean. None: no enrichment, and the
@@ -49,59 +43,44 @@ class TextConfig:
         kept: Share of the clusters that a class gets, the most similar ones.
     """
 
-    templates: str = "clean_origami"
-    fg_set: str | dict[str, str] = "voc_clip_es"
-    bg_set: str | list[str] = "clip_es_voc"
     attributes: str | dict[str, list[str]] = "voc"
     clusters: int | None = 112
     kept: float = 0.9
 
     def __post_init__(self) -> None:
-        check_range("text.clusters", self.clusters, 1)
-        check_range("text.kept", self.kept, above=0, most=1)
+        check_range("enrichment.clusters", self.clusters, 1)
+        check_range("enrichment.kept", self.kept, above=0, most=1)
 
 
-class ClassTexts:
-    """The texts of one data set: read and checked when this is built, encoded when they are needed.
-
-    Args:
-        clip: CLIP with its tokenizer.
-        class_names: Foreground classes `C`, in label order.
-        config: The texts.
+def enrichment_sentences(clip: CLIP, class_names: Sequence[str], enrichment: Enrichment) -> list[str]:
+    """The sentences that are clustered, checked; none without enrichment.
 
     Raises:
-        FileNotFoundError, ValueError: texts that are missing, that CLIP would not read, or fewer sentences
+        FileNotFoundError, ValueError: sentences that are missing, that CLIP would not read, or fewer of them
             than clusters.
     """
+    if enrichment.clusters is None:
+        return []
+    sentences = attribute_sentences(enrichment.attributes, class_names)
+    require_readable(clip, sentences)
+    if enrichment.clusters > len(sentences):
+        raise ValueError(
+            f"{len(sentences)} attributes do not make {enrichment.clusters} clusters; write more sentences, "
+            "or lower model.init_args.enrichment.clusters"
+        )
+    return sentences
 
-    def __init__(self, clip: CLIP, class_names: Sequence[str], config: TextConfig) -> None:
-        self.classes = class_texts(config.fg_set, class_names, "model.init_args.text.fg_set")
-        self.backgrounds = background_texts(config.bg_set, "model.init_args.text.bg_set")
-        self.templates = prompt_templates(config.templates)
-        for template in self.templates:
-            require_distinct_texts(clip, [template.format(text) for text in self.classes])
-        self.clusters, self.kept = config.clusters, config.kept
-        self.sentences: list[str] = []
-        if config.clusters is not None:
-            self.sentences = attribute_sentences(config.attributes, class_names)
-            require_readable(clip, self.sentences)
-            if config.clusters > len(self.sentences):
-                raise ValueError(
-                    f"{len(self.sentences)} attributes do not make text.clusters: {config.clusters}; "
-                    "write more sentences, or ask for fewer clusters"
-                )
 
-    @torch.no_grad()
-    def encode(self, clip: CLIP) -> Tensor:
-        """`(T, D)` unit vectors: `C` enriched classes, then the backgrounds as they are."""
-        classes = prompt_ensemble(clip, self.classes, self.templates)
-        backgrounds = prompt_ensemble(clip, self.backgrounds, self.templates)
-        if self.clusters is not None:
-            starts = range(0, len(self.sentences), SENTENCES_AT_ONCE)
-            parts = [self.sentences[start : start + SENTENCES_AT_ONCE] for start in starts]
-            vectors = torch.cat([clip.encode_text(part) for part in parts])
-            classes = enrich(classes, cluster(vectors, self.clusters), self.kept)
-        return torch.cat([classes, backgrounds])
+@torch.inference_mode(False)
+@torch.no_grad()
+def enriched(clip: CLIP, classes: Tensor, sentences: Sequence[str], enrichment: Enrichment) -> Tensor:
+    """Class embeddings `(C, D)`, unit vectors, and what is said of them -> `(C, D)` float32 unit vectors."""
+    if enrichment.clusters is None:
+        return classes
+    starts = range(0, len(sentences), SENTENCES_AT_ONCE)
+    with torch.autocast(classes.device.type, enabled=False):
+        vectors = [clip.encode_text(sentences[start : start + SENTENCES_AT_ONCE]) for start in starts]
+        return hunt(classes, cluster(torch.cat(vectors), enrichment.clusters), enrichment.kept)
 
 
 def cluster(vectors: Tensor, number: int) -> Tensor:
@@ -116,8 +95,12 @@ def cluster(vectors: Tensor, number: int) -> Tensor:
     return torch.from_numpy(centroids).to(vectors)
 
 
-def enrich(classes: Tensor, centroids: Tensor, kept: float = 0.9) -> Tensor:
-    """Add to each class of `(C, D)`, unit vectors, what it finds in `(k, D)` centroids -> `(C, D)` unit vectors."""
+def hunt(classes: Tensor, centroids: Tensor, kept: float = 0.9) -> Tensor:
+    """Add to each of `(C, D)` classes, unit vectors, what it finds among `(k, D)` centroids.
+
+    Returns:
+        `(C, D)` unit vectors.
+    """
     similarity = classes @ centroids.T  # (C, k)
     # floating point as published: (1 - 0.9) * 30 is below 3, so that two are dropped
     dropped = int((1 - kept) * len(centroids))
