@@ -71,16 +71,20 @@ class PublishedReadout:
         scales: Scales of the base size.
         squash: The base size is a square of this side, whatever the shape of the image. None: the size of
             `InferenceConfig` (`short_side`, or the image as it is).
-        resize: `bilinear`: the tensor, to int(scale * side) pixels, scores bilinear too. `cv2_bilinear`: the
-            uint8 image by OpenCV, as mmcv does, scores bilinear. `cv2_bicubic`: the image in float by OpenCV,
-            scores bicubic, as in MCIS.
+        resize: `bilinear`: the tensor, to its base size and from there to int(scale * side) pixels, scores
+            bilinear too; `bilinear_once`: to that size directly (ExCEL). `cv2_bilinear`: the uint8 image by
+            OpenCV, as mmcv does, scores bilinear. `cv2_bicubic`: the image in float by OpenCV, scores
+            bicubic, as in MCIS.
         remainder: What is done with an image that does not divide into patches: `pad`, as
             `InferenceConfig.pad_to` says; or `drop`, the rows and columns after the last patch are seen by
             nobody, and the map is drawn over the whole image (a patch embedding without padding).
         tiles: The network sees tiles; None: whole images, or the windows of `InferenceConfig`.
         scores: What is fused: `logits`, or `probabilities` after the softmax.
         mirror: How the scores of image and mirror image are fused; `none`: no mirror image.
+        mirrored_scales: Scales at which there is a mirror image (ExCEL: all but 1). None: all.
         fuse: How scales are fused.
+        fused_at: Scores are fused at this share of the size of the image, cut to whole pixels, and enlarged
+            after that (ExCEL on COCO: a fifth).
         crf: The authors' CRF; None: the maximum of the scores.
         crf_subtract: Colour, RGB in 0..255, that the authors' code subtracts from the image of the CRF before
             it casts it to uint8, where negative values wrap around (deeplab-pytorch). None: the raw image.
@@ -91,12 +95,14 @@ class PublishedReadout:
 
     scales: tuple[float, ...] = (1.0,)
     squash: int | None = None
-    resize: Literal["bilinear", "cv2_bilinear", "cv2_bicubic"] = "bilinear"
+    resize: Literal["bilinear", "bilinear_once", "cv2_bilinear", "cv2_bicubic"] = "bilinear"
     remainder: Literal["pad", "drop"] = "pad"
     tiles: Tiles | None = None
     scores: Literal["logits", "probabilities"] = "logits"
     mirror: Literal["none", "sum", "mean", "max"] = "none"
+    mirrored_scales: tuple[float, ...] | None = None
     fuse: Literal["sum", "mean", "max"] = "sum"
+    fused_at: float = 1.0
     crf: CRFConfig | None = None
     crf_subtract: tuple[float, float, float] | None = None
 
@@ -107,6 +113,17 @@ class PublishedReadout:
             raise ValueError(f"squash is the side of a square in pixels; got {self.squash}")
         if self.tiles is not None and self.remainder == "drop":
             raise ValueError("a read-out with tiles drops no remainder; leave out one of the two")
+        if self.mirrored_scales is not None and (
+            self.mirror == "none" or not set(self.mirrored_scales) <= set(self.scales)
+        ):
+            raise ValueError(
+                f"mirrored_scales are some of the scales {self.scales} of a read-out with mirror images; "
+                f"got {self.mirrored_scales}, and mirror: {self.mirror}"
+            )
+        if not 0 < self.fused_at <= 1:
+            raise ValueError(
+                f"fused_at is a share of the size of the image, above 0 to 1; got {self.fused_at}"
+            )
         if self.crf is None and self.crf_subtract is not None:
             raise ValueError("crf_subtract belongs to a CRF; leave it out, or add crf")
 
@@ -124,18 +141,21 @@ def published_probabilities(
     """
     height, width = sample.image.shape[:2]
     placement = method.segmentation_placement
+    fused_size = (max(int(height * readout.fused_at), 1), max(int(width * readout.fused_at), 1))
     over_scales = "max" if readout.fuse == "max" else "sum"  # a mean is divided at the end
     fused: Tensor | None = None
     for scale in readout.scales:
         view = _view(sample.image, scale, readout, config).to(method.device)
-        views = with_mirror(view, readout.mirror != "none")
+        mirrored = readout.mirrored_scales is None or scale in readout.mirrored_scales
+        views = with_mirror(view, mirrored and readout.mirror != "none")
         with precision_of(method, config):
-            scores = _scores(partial(logits_of, method), placement, views, (height, width), readout, config)
+            scores = _scores(partial(logits_of, method), placement, views, fused_size, readout, config)
         scores = scores[0] if len(scores) == 1 else _fuse(readout.mirror, scores[0], scores[1].flip(-1))
         fused = scores if fused is None else _fuse(over_scales, fused, scores)
     assert fused is not None
     if readout.fuse == "mean":
         fused = fused / len(readout.scales)
+    fused = _enlarge(fused[None], (height, width), readout)[0]
     if readout.scores == "logits":
         return fused.softmax(dim=0)
     total = fused.sum(dim=0)
@@ -159,9 +179,10 @@ def _view(image: np.ndarray, scale: float, readout: PublishedReadout, config: In
     """`(H, W, 3)` uint8 -> `(1, 3, h, w)`, about in [0, 1], at `scale` times the base size."""
     height, width = image.shape[:2]
     base = base_size(height, width, config) if readout.squash is None else (readout.squash, readout.squash)
-    if readout.resize == "bilinear":
+    if readout.resize in ("bilinear", "bilinear_once"):
         tensor = _to_tensor(image)
-        for size in (base, tuple(int(side * scale) for side in base)):
+        scaled = tuple(int(side * scale) for side in base)
+        for size in (base, scaled) if readout.resize == "bilinear" else (scaled,):
             if tuple(tensor.shape[-2:]) != size:
                 tensor = F.interpolate(tensor, size, mode="bilinear", align_corners=False)
         return tensor

@@ -3,10 +3,13 @@
 import golden_excel
 import pytest
 import torch
+import yaml
 from golden_excel import TOLERANCE
+from torch.nn import functional as F
 from torch.testing import assert_close
 
 from wsss_bench import vocabulary
+from wsss_bench.inference import InferenceConfig
 from wsss_bench.methods.excel import excel
 from wsss_bench.methods.excel.class_maps import merge_mirrored
 from wsss_bench.methods.excel.excel import DecoderConfig, ExCEL
@@ -18,9 +21,12 @@ from wsss_bench.methods.excel.feature_affinity import (
 )
 from wsss_bench.methods.excel.text_enrichment import Enrichment
 from wsss_bench.methods.excel.training_free import ExCELStatic
+from wsss_bench.methods.optim import OptimConfig, poly_warmup
 from wsss_bench.nn.clip import resize_bilinearly
 from wsss_bench.nn.competing_texts import Texts
-from wsss_bench.types import ImageBatch
+from wsss_bench.published_readout import PublishedReadout, published_probabilities
+from wsss_bench.shipped import CONFIGS
+from wsss_bench.types import ImageBatch, InferenceSample
 
 ARRAYS = golden_excel.tensors("model")
 IMAGES = ARRAYS["images_u8"] / 255
@@ -154,6 +160,37 @@ def test_labels_and_pairs_of_a_step_are_the_published_ones(published, phase, mon
     assert (seen["pseudo_label"] != ARRAYS[f"{phase}_label"]).float().mean() <= 0.002
     assert (seen["label_pairs"] != ARRAYS[f"{phase}_pairs"]).float().mean() <= 0.002
     assert_close(sum(losses.values()), ARRAYS[f"{phase}_loss"], rtol=1e-3, atol=0.0)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("data", ["voc", "coco"])
+def test_the_published_read_outs_are_those_of_the_authors(published, data):
+    arrays = golden_excel.tensors("inference")
+    name = "excel.yaml" if data == "voc" else "excel.coco.yaml"
+    shipped = yaml.safe_load((CONFIGS / "methods" / name).read_text())
+    keys = shipped["readouts"][f"excel-{data}"] | {"squash": int(arrays["resize"]), "crf": None}
+    readout = PublishedReadout(**{name: tuple(v) if isinstance(v, list) else v for name, v in keys.items()})
+    assert_close(torch.tensor(readout.scales), arrays["scales"].gather(0, torch.tensor([1, 0, 2, 3])))
+    image = arrays["image_u8"][0].permute(1, 2, 0).numpy()
+    sample = InferenceSample("a", image, None)
+    found = published_probabilities(published.eval(), sample, readout, InferenceConfig())
+    logits = arrays[f"infer_seg_{data}_logits"][0]
+    if data == "coco":
+        logits = F.interpolate(logits[None], image.shape[:2], mode="bilinear", align_corners=False)[0]
+    step = 2 if data == "voc" else 1  # every second pixel is stored
+    assert_close(found[:, ::step, ::step].log(), logits.log_softmax(0), **TOLERANCE)
+    assert torch.equal(found.argmax(0), arrays[f"infer_seg_{data}_pred"].long())
+
+
+@pytest.mark.parametrize("data", ["voc", "coco"])
+def test_the_schedule_is_the_published_one(data):
+    arrays = golden_excel.tensors("lr_schedule")
+    keys = yaml.safe_load((CONFIGS / "methods" / "excel.yaml").read_text())["model"]["init_args"]["optim"]
+    steps, warmup = (30000, 50) if data == "voc" else (100000, 200)
+    optim = OptimConfig(**keys | {"warmup_steps": warmup})
+    for step, published in zip(arrays[f"step_{data}"].tolist(), arrays[f"lr_{data}"][:, 1], strict=True):
+        factor = poly_warmup(step, steps, optim.power, optim.warmup_steps, optim.warmup_ratio)
+        assert_close(optim.lr * factor, float(published), rtol=1e-4, atol=1e-9)
 
 
 def test_clip_has_no_gradient_and_is_not_saved(published):
