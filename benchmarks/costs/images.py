@@ -82,20 +82,20 @@ def _works(folder: ConfigFolder, dataset: str, source: Noise, out: Path) -> Any:
     config = InferenceConfig(scales=SCALES, multi_scales=multi)
 
     def seed() -> None:
-        write_seed(out / "seeds", predict(maps, sample, "seed", config))
+        write_seed(out / "seeds", *predict(maps, [sample], "seed", config))
 
     def segmentation() -> None:
-        for name, probabilities in predict(maps, sample, "segmentation", config).items():
+        for name, probabilities in predict(maps, [sample], "segmentation", config)[0].items():
             write_mask(out / name, "val0", probabilities.argmax(axis=0).astype(np.uint8))
 
     yield "seed", _seconds(seed)
     yield "segmentation", _seconds(segmentation)
-    probabilities = predict(maps, sample, "segmentation", config)["ms"]
+    probabilities = predict(maps, [sample], "segmentation", config)[0]["ms"]
     present = np.unique(probabilities.argmax(axis=0))
     crf = CRFConfig(**folder.data(dataset).protocol.crf)
     yield "crf", 2 * _seconds(lambda: crf_inference(sample.image, probabilities[present], crf))
     for image_id in source.ids("val")[:MANY]:
-        write_seed(out / "seeds", predict(maps, sample._replace(image_id=image_id), "seed", config))
+        write_seed(out / "seeds", *predict(maps, [sample._replace(image_id=image_id)], "seed", config))
         write_mask(out / "masks", image_id, source.mask(image_id) % 255)
     (out / "saliency").mkdir()
     Image.fromarray(np.where(source.mask("val0") > 0, 255, 0).astype(np.uint8)).save(

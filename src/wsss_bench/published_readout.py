@@ -12,7 +12,7 @@ fused over the two, and then over scales.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -32,10 +32,11 @@ from wsss_bench.inference import (
     maps_of,
     placement_of,
     precision_of,
-    with_mirror,
+    stretched,
+    with_mirrors,
     without_background,
 )
-from wsss_bench.placement import Placement
+from wsss_bench.placement import Placement, resize
 from wsss_bench.types import InferenceSample
 
 
@@ -69,14 +70,14 @@ class PublishedReadout:
 
     Args:
         scales: Scales of the base size.
-        squash: The base size is a square of this side, whatever the shape of the image. None: the size of
-            `InferenceConfig` (`short_side`, or the image as it is).
+        squash: As `InferenceConfig.squash`, for this read-out alone. None: the base size of
+            `InferenceConfig`.
         resize: `bilinear`: the tensor, to its base size and from there to int(scale * side) pixels, scores
             bilinear too; `bilinear_once`: to that size directly (ExCEL). `cv2_bilinear`: the uint8 image by
             OpenCV, as mmcv does, scores bilinear. `cv2_bicubic`: the image in float by OpenCV, scores
             bicubic, as in MCIS.
-        remainder: What is done with an image that does not divide into patches: `pad`, as
-            `InferenceConfig.pad_to` says; or `drop`, the rows and columns after the last patch are seen by
+        remainder: What is done with an image that does not divide into patches: `pad`, as `InferenceConfig`
+            says (`pad_to` or `stretch_to`); or `drop`, the rows and columns after the last patch are seen by
             nobody, and the map is drawn over the whole image (a patch embedding without padding).
         tiles: The network sees tiles; None: whole images, or the windows of `InferenceConfig`.
         scores: What is fused: `logits`, or `probabilities` after the softmax.
@@ -129,37 +130,45 @@ class PublishedReadout:
 
 
 def published_probabilities(
-    method: Predicts, sample: InferenceSample, readout: PublishedReadout, config: InferenceConfig
-) -> Tensor:
-    """Class probabilities of one image at full size under a published read-out, without its CRF.
+    method: Predicts, samples: Sequence[InferenceSample], readout: PublishedReadout, config: InferenceConfig
+) -> list[Tensor]:
+    """Class probabilities of images of equal size, at full size, under a published read-out without its CRF.
 
     Returns:
-        `(1 + C, H, W)` float32 on the device of the method, background first; the sum over classes is 1.
+        For each image `(1 + C, H, W)` float32 on the device of the method, background first; the sum over
+        classes is 1.
 
     Raises:
         ValueError: `tiles`, and no scale of the image is large enough for one.
     """
-    height, width = sample.image.shape[:2]
-    placement = method.segmentation_placement
+    height, width = samples[0].image.shape[:2]
     fused_size = (max(int(height * readout.fused_at), 1), max(int(width * readout.fused_at), 1))
+    placement = method.segmentation_placement
     over_scales = "max" if readout.fuse == "max" else "sum"  # a mean is divided at the end
     fused: Tensor | None = None
     for scale in readout.scales:
-        view = _view(sample.image, scale, readout, config).to(method.device)
+        images = torch.cat([_view(sample.image, scale, readout, config) for sample in samples])
         mirrored = readout.mirrored_scales is None or scale in readout.mirrored_scales
-        views = with_mirror(view, mirrored and readout.mirror != "none")
+        views = with_mirrors(images.to(method.device), mirrored and readout.mirror != "none")
         with precision_of(method, config):
             scores = _scores(partial(logits_of, method), placement, views, fused_size, readout, config)
-        scores = scores[0] if len(scores) == 1 else _fuse(readout.mirror, scores[0], scores[1].flip(-1))
+        if len(scores) > len(samples):
+            scores = _fuse(readout.mirror, scores[: len(samples)], scores[len(samples) :].flip(-1))
         fused = scores if fused is None else _fuse(over_scales, fused, scores)
     assert fused is not None
+    return [_probabilities(*pair, readout) for pair in zip(samples, fused, strict=True)]
+
+
+def _probabilities(sample: InferenceSample, fused: Tensor, readout: PublishedReadout) -> Tensor:
+    """Of one image, from what was fused over scales."""
     if readout.fuse == "mean":
         fused = fused / len(readout.scales)
-    fused = _enlarge(fused[None], (height, width), readout)[0]
+    fused = _enlarge(fused[None], sample.image.shape[:2], readout)[0]
     if readout.scores == "logits":
         return fused.softmax(dim=0)
     total = fused.sum(dim=0)
     if not total.any():
+        height, width = total.shape
         raise ValueError(
             f"image {sample.image_id!r} of {height}x{width} pixels has no tile at any scale of the published "
             "read-out; leave this read-out out for images of that size"
@@ -177,15 +186,20 @@ def crf_image(image: np.ndarray, readout: PublishedReadout) -> np.ndarray:
 
 def _view(image: np.ndarray, scale: float, readout: PublishedReadout, config: InferenceConfig) -> Tensor:
     """`(H, W, 3)` uint8 -> `(1, 3, h, w)`, about in [0, 1], at `scale` times the base size."""
+    view = _at_scale(image, scale, readout, config)
+    if config.stretch_to is None or readout.remainder == "drop":
+        return view
+    return resize(view, [stretched(side, config.stretch_to) for side in view.shape[-2:]])
+
+
+def _at_scale(image: np.ndarray, scale: float, readout: PublishedReadout, config: InferenceConfig) -> Tensor:
     height, width = image.shape[:2]
     base = base_size(height, width, config) if readout.squash is None else (readout.squash, readout.squash)
     if readout.resize in ("bilinear", "bilinear_once"):
         tensor = _to_tensor(image)
-        scaled = tuple(int(side * scale) for side in base)
-        for size in (base, scaled) if readout.resize == "bilinear" else (scaled,):
-            if tuple(tensor.shape[-2:]) != size:
-                tensor = F.interpolate(tensor, size, mode="bilinear", align_corners=False)
-        return tensor
+        if readout.resize == "bilinear":
+            tensor = resize(tensor, base)
+        return resize(tensor, [int(side * scale) for side in base])
     if readout.resize == "cv2_bilinear":
         method, array = cv2.INTER_LINEAR, image
     else:
@@ -224,7 +238,7 @@ def _scores(
         scores = tile_scores(of_tile, views, readout.tiles)
         return _enlarge(scores, size, readout)
     if readout.remainder == "drop":
-        multiple = config.pad_to or 1
+        multiple = config.pad_to or config.stretch_to or 1
         rows, columns = (length // multiple * multiple for length in views.shape[-2:])
         views = views[..., :rows, :columns]
         return finished(placement.draw(forward(views).float(), (rows, columns), size))

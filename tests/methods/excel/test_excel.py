@@ -173,7 +173,7 @@ def test_the_published_read_outs_are_those_of_the_authors(published, data):
     assert_close(torch.tensor(readout.scales), arrays["scales"].gather(0, torch.tensor([1, 0, 2, 3])))
     image = arrays["image_u8"][0].permute(1, 2, 0).numpy()
     sample = InferenceSample("a", image, None)
-    found = published_probabilities(published.eval(), sample, readout, InferenceConfig())
+    (found,) = published_probabilities(published.eval(), [sample], readout, InferenceConfig())
     logits = arrays[f"infer_seg_{data}_logits"][0]
     if data == "coco":
         logits = F.interpolate(logits[None], image.shape[:2], mode="bilinear", align_corners=False)[0]
