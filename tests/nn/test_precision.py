@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 import wsss_bench
-from wsss_bench.losses.precision import in_float32
 from wsss_bench.methods.single_stage.dalnet_losses import Prototypes, match_probability
 from wsss_bench.methods.single_stage.object_mask import ObjectMask
+from wsss_bench.nn.precision import in_float32
 from wsss_bench.refine.walk.losses import PairLabels
 
 PARTS = ("losses", "methods", "segmenters", "refine")
