@@ -1,18 +1,23 @@
-"""The decoder of WeCLIP's golden arrays; its weights are drawn from their names (`golden/weclip`)."""
+"""The network of WeCLIP's golden arrays: the tiny CLIP, and a decoder of weights drawn from their names."""
 
 from __future__ import annotations
 
 import zlib
+from pathlib import Path
 
 import numpy as np
 import paths
 import torch
+from golden_clip import word
 from torch import Tensor
 
-from wsss_bench.nn.fusion_decoder import TokenFusion, TransformerDecoder
+from wsss_bench.methods.weclip.weclip import DecoderConfig, WeCLIP
+from wsss_bench.nn.competing_texts import Texts
+from wsss_bench.types import ImageBatch
 
 GOLDEN = paths.GOLDEN / "weclip"
-WIDTH, CHANNELS, BLOCKS = 32, 128, 11
+SIZES = {"voc": (20, 25), "coco": (80, 23)}
+"""Classes and background texts."""
 
 
 def golden(name: str) -> dict[str, np.ndarray]:
@@ -20,30 +25,50 @@ def golden(name: str) -> dict[str, np.ndarray]:
     return dict(np.load(GOLDEN / f"{name}.npz"))
 
 
-def decoder_weights(num_outputs: int = 21) -> dict[str, Tensor]:
-    """Parameters by the authors' names."""
+def golden_method(clip: Path, texts: str = "voc", **arguments: object) -> WeCLIP:
+    """WeCLIP with the golden weights.
+
+    Args:
+        clip: Folder of the tiny CLIP.
+        texts: `voc` or `coco`.
+        **arguments: Of WeCLIP.
+    """
+    num_classes, num_backgrounds = SIZES[texts]
+    names = [f"class {c}" for c in range(num_classes)]
+    # any texts: the embeddings are golden ones, since the tokenizer reads numbers only
+    class_words = {name: word(100 + c) for c, name in enumerate(names)}
+    own = Texts(class_words, [word(300 + j) for j in range(num_backgrounds)], templates="mini")
+    method = WeCLIP(
+        names, clip=str(clip), texts=own, decoder=DecoderConfig(width=32, dropout=0.0), **arguments
+    )
+    embedded = np.load(paths.GOLDEN / "clip_es" / "program_text.npz")
+    method.class_texts.copy_(torch.from_numpy(embedded[f"{texts}_foreground"]))
+    method.background_texts.copy_(torch.from_numpy(embedded[f"{texts}_background"]))
+    method.load_state_dict(decoder_weights(1 + num_classes), strict=False)
+    return method
+
+
+def golden_batch(labels: list[np.ndarray], num_classes: int) -> ImageBatch:
+    """The two images of the golden training steps, with 0-based labels."""
+    images = torch.from_numpy(golden("training_step_static")["image_uint8"]).permute(0, 3, 1, 2).float() / 255
+    multi_hot = torch.zeros(2, num_classes)
+    for row, own in enumerate(labels):
+        multi_hot[row, torch.from_numpy(own)] = 1
+    return ImageBatch(["a", "b"], images, multi_hot, torch.ones(2, 112, 112, dtype=torch.bool))
+
+
+def decoder_weights(num_outputs: int) -> dict[str, Tensor]:
+    """Trained parameters by our names; 1x1 convolutions are linear layers here."""
     network = golden("network")
     weights = {}
-    for name, shape in zip(network["decoder_names"], network["decoder_shapes"], strict=True):
+    facts = zip(network["decoder_names"], network["decoder_shapes"], network["decoder_checksum"], strict=True)
+    for name, shape, checksum in facts:
         sizes = [int(size) for size in shape.split(",")]
-        if "linear_pred" in name:
-            sizes[0] = num_outputs
-        weights[str(name)] = _drawn(str(name), sizes)
+        changed = "linear_pred" in name and num_outputs != sizes[0]
+        value = _drawn(str(name), [num_outputs, *sizes[1:]] if changed else sizes)
+        assert changed or np.isclose(value.double().sum(), checksum, atol=1e-3), name
+        weights[our_name(str(name))] = value.flatten(1) if value.ndim == 4 else value
     return weights
-
-
-def golden_fusion() -> TokenFusion:
-    """The fusion with the golden weights."""
-    fusion = TokenFusion(BLOCKS, CHANNELS, WIDTH)
-    fusion.load_state_dict(_renamed("decoder_fts_fuse.", decoder_weights()))
-    return fusion
-
-
-def golden_decoder(num_outputs: int = 21) -> TransformerDecoder:
-    """The decoder with the golden weights."""
-    decoder = TransformerDecoder(WIDTH, num_outputs)
-    decoder.load_state_dict(_renamed("decoder.", decoder_weights(num_outputs)))
-    return decoder
 
 
 def our_name(name: str) -> str:
@@ -59,14 +84,6 @@ def our_name(name: str) -> str:
     ):
         name = name.replace(theirs, ours)
     return name
-
-
-def _renamed(part: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of a part, without its name; 1x1 convolutions are linear layers here."""
-    own = {our_name(name): value for name, value in weights.items() if name.startswith(part)}
-    return {
-        name.split(".", 1)[1]: value.flatten(1) if value.ndim == 4 else value for name, value in own.items()
-    }
 
 
 def _drawn(name: str, sizes: list[int]) -> Tensor:

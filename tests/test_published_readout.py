@@ -217,8 +217,8 @@ def test_the_crf_of_deeplab_pytorch_sees_wrapped_colours():
         ({"crf_subtract": (1.0, 2.0, 3.0)}, "belongs to a CRF"),
         ({"mirrored_scales": (1.0,)}, "with mirror images; got .* mirror: none"),
         ({"mirrored_scales": (0.5,), "mirror": "mean"}, "some of the scales"),
-        ({"fused_at": 0.0}, "share of the size"),
-        ({"fused_at": 1.5}, "share of the size"),
+        ({"fuse_at": 0.0}, "share of the size"),
+        ({"fuse_at": 1.5}, "share of the size"),
     ],
 )
 def test_values_that_cannot_be_used_are_refused(values, message):
@@ -229,3 +229,34 @@ def test_values_that_cannot_be_used_are_refused(values, message):
 def test_a_step_beyond_the_tile_is_refused():
     with pytest.raises(ValueError, match="0 < step <= side"):
         Tiles(10, 11, (0, 0, 0))
+
+
+@pytest.mark.parametrize(("size", "base"), [((375, 500), (384, 512)), ((500, 333), (512, 340))])
+def test_weclip_takes_a_long_side_and_fuses_on_the_grid(size, base):
+    settings = {"scales": (1.0, 0.75), "resize": "bilinear_factor", "mirror": "mean", "fuse_at": "grid"}
+    readout = PublishedReadout(long_side=512, remainder="drop", fuse="mean", **settings)
+    method, image = Patches(), sample(*size)
+    (found,) = published_probabilities(method, [image], readout, InferenceConfig(pad_to=PATCH))
+    smaller = [int(side * 0.75) for side in base]
+    assert method.seen == [tuple(side // PATCH * PATCH for side in view) for view in (base, smaller)]
+    large = bilinear(tensor(image.image), base)
+    views = [large, F.interpolate(large, scale_factor=0.75, mode="bilinear")]
+    logits = []
+    for view in views:
+        plain, mirrored = (F.conv2d(p, method.weight, stride=PATCH) for p in (view, view.flip(-1)))
+        logits.append(bilinear((plain + mirrored.flip(-1)) / 2, [side // PATCH for side in base]))
+    expected = bilinear(torch.stack(logits).mean(dim=0), size).softmax(dim=1)[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"squash": 448, "long_side": 512}, "both give the base size"),
+        ({"long_side": 0}, "long_side is a number of pixels"),
+        ({"tiles": MCIS, "fuse_at": "grid"}, "leave out fuse_at: grid"),
+    ],
+)
+def test_settings_that_exclude_each_other_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        PublishedReadout(**settings)

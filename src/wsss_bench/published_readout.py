@@ -5,8 +5,8 @@ measured in the authors' own way: other sizes, scales and CRFs, and other means 
 checkpoint gives the score that the figure can be compared with (docs/protocol.md).
 
 The order of steps is that of all authors: the image is resized to its base size, then to each scale; the
-network sees each view and its mirror image; scores are enlarged to the size of the image, mirrored back,
-fused over the two, and then over scales.
+network sees each view and its mirror image; scores are enlarged to the size of the image (WeCLIP: to the
+largest grid), mirrored back, fused over the two, and then over scales.
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ from wsss_bench.inference import (
 )
 from wsss_bench.placement import Placement, resize
 from wsss_bench.types import InferenceSample
+
+Resizing = Literal["bilinear", "bilinear_once", "bilinear_factor", "cv2_bilinear", "cv2_bicubic"]
+"""How images become views, see `PublishedReadout`."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +75,12 @@ class PublishedReadout:
         scales: Scales of the base size.
         squash: As `InferenceConfig.squash`, for this read-out alone. None: the base size of
             `InferenceConfig`.
+        long_side: The base size has this long side and the ratio of the image, cut to whole pixels. None: as
+            without it.
         resize: `bilinear`: the tensor, to its base size and from there to int(scale * side) pixels, scores
-            bilinear too; `bilinear_once`: to that size directly (ExCEL). `cv2_bilinear`: the uint8 image by
-            OpenCV, as mmcv does, scores bilinear. `cv2_bicubic`: the image in float by OpenCV, scores
+            bilinear too; `bilinear_once`: to that size directly (ExCEL); `bilinear_factor`: as `bilinear`,
+            but pixel i comes from i / scale, whatever was cut from the side. `cv2_bilinear`: the uint8 image
+            by OpenCV, as mmcv does, scores bilinear. `cv2_bicubic`: the image in float by OpenCV, scores
             bicubic, as in MCIS.
         remainder: What is done with an image that does not divide into patches: `pad`, as `InferenceConfig`
             says (`pad_to` or `stretch_to`); or `drop`, the rows and columns after the last patch are seen by
@@ -84,8 +90,9 @@ class PublishedReadout:
         mirror: How the scores of image and mirror image are fused; `none`: no mirror image.
         mirrored_scales: Scales at which there is a mirror image (ExCEL: all but 1). None: all.
         fuse: How scales are fused.
-        fused_at: Scores are fused at this share of the size of the image, cut to whole pixels, and enlarged
-            after that (ExCEL on COCO: a fifth).
+        fuse_at: Where views and scales are fused: at the size of the `image`; on the `grid` of the first
+            scale; or at a share of the size of the image, cut to whole pixels (ExCEL on COCO: a fifth). What
+            is fused is then enlarged to the image.
         crf: The authors' CRF; None: the maximum of the scores.
         crf_subtract: Colour, RGB in 0..255, that the authors' code subtracts from the image of the CRF before
             it casts it to uint8, where negative values wrap around (deeplab-pytorch). None: the raw image.
@@ -96,14 +103,17 @@ class PublishedReadout:
 
     scales: tuple[float, ...] = (1.0,)
     squash: int | None = None
-    resize: Literal["bilinear", "bilinear_once", "cv2_bilinear", "cv2_bicubic"] = "bilinear"
+    long_side: int | None = None
+    resize: Literal["bilinear", "bilinear_once", "bilinear_factor", "cv2_bilinear", "cv2_bicubic"] = (
+        "bilinear"
+    )
     remainder: Literal["pad", "drop"] = "pad"
     tiles: Tiles | None = None
     scores: Literal["logits", "probabilities"] = "logits"
     mirror: Literal["none", "sum", "mean", "max"] = "none"
     mirrored_scales: tuple[float, ...] | None = None
     fuse: Literal["sum", "mean", "max"] = "sum"
-    fused_at: float = 1.0
+    fuse_at: Literal["image", "grid"] | float = "image"
     crf: CRFConfig | None = None
     crf_subtract: tuple[float, float, float] | None = None
 
@@ -112,6 +122,10 @@ class PublishedReadout:
             raise ValueError(f"scales of a read-out are positive numbers, at least one; got {self.scales}")
         if self.squash is not None and self.squash < 1:
             raise ValueError(f"squash is the side of a square in pixels; got {self.squash}")
+        if self.long_side is not None and self.long_side < 1:
+            raise ValueError(f"long_side is a number of pixels, at least 1; got {self.long_side}")
+        if self.squash is not None and self.long_side is not None:
+            raise ValueError("squash and long_side both give the base size; leave out one of the two")
         if self.tiles is not None and self.remainder == "drop":
             raise ValueError("a read-out with tiles drops no remainder; leave out one of the two")
         if self.mirrored_scales is not None and (
@@ -121,10 +135,10 @@ class PublishedReadout:
                 f"mirrored_scales are some of the scales {self.scales} of a read-out with mirror images; "
                 f"got {self.mirrored_scales}, and mirror: {self.mirror}"
             )
-        if not 0 < self.fused_at <= 1:
-            raise ValueError(
-                f"fused_at is a share of the size of the image, above 0 to 1; got {self.fused_at}"
-            )
+        if self.tiles is not None and self.fuse_at == "grid":
+            raise ValueError("tiles are put together at the size of the image; leave out fuse_at: grid")
+        if isinstance(self.fuse_at, (int, float)) and not 0 < self.fuse_at <= 1:
+            raise ValueError(f"fuse_at is a share of the size of the image in (0, 1]; got {self.fuse_at}")
         if self.crf is None and self.crf_subtract is not None:
             raise ValueError("crf_subtract belongs to a CRF; leave it out, or add crf")
 
@@ -141,9 +155,8 @@ def published_probabilities(
     Raises:
         ValueError: `tiles`, and no scale of the image is large enough for one.
     """
-    height, width = samples[0].image.shape[:2]
-    fused_size = (max(int(height * readout.fused_at), 1), max(int(width * readout.fused_at), 1))
     placement = method.segmentation_placement
+    size = _fusion_size(readout, samples[0].image)
     over_scales = "max" if readout.fuse == "max" else "sum"  # a mean is divided at the end
     fused: Tensor | None = None
     for scale in readout.scales:
@@ -151,19 +164,33 @@ def published_probabilities(
         mirrored = readout.mirrored_scales is None or scale in readout.mirrored_scales
         views = with_mirrors(images.to(method.device), mirrored and readout.mirror != "none")
         with precision_of(method, config):
-            scores = _scores(partial(logits_of, method), placement, views, fused_size, readout, config)
+            scores = _scores(partial(logits_of, method), placement, views, size, readout, config)
+        size = tuple(scores.shape[-2:])
         if len(scores) > len(samples):
             scores = _fuse(readout.mirror, scores[: len(samples)], scores[len(samples) :].flip(-1))
         fused = scores if fused is None else _fuse(over_scales, fused, scores)
     assert fused is not None
-    return [_probabilities(*pair, readout) for pair in zip(samples, fused, strict=True)]
+    return [_probabilities(*pair, placement, readout) for pair in zip(samples, fused, strict=True)]
 
 
-def _probabilities(sample: InferenceSample, fused: Tensor, readout: PublishedReadout) -> Tensor:
+def _fusion_size(readout: PublishedReadout, image: np.ndarray) -> tuple[int, ...] | None:
+    """Height and width at which scores are fused; None: those of the grid of the first scale."""
+    if readout.fuse_at == "grid":
+        return None
+    share = 1.0 if readout.fuse_at == "image" else readout.fuse_at
+    return tuple(max(int(side * share), 1) for side in image.shape[:2])
+
+
+def _probabilities(
+    sample: InferenceSample, fused: Tensor, placement: Placement, readout: PublishedReadout
+) -> Tensor:
     """Of one image, from what was fused over scales."""
     if readout.fuse == "mean":
         fused = fused / len(readout.scales)
-    fused = _enlarge(fused[None], sample.image.shape[:2], readout)[0]
+    size = sample.image.shape[:2]
+    if readout.fuse_at == "grid":
+        fused = placement.draw(fused[None], size, size)[0]
+    fused = _enlarge(fused[None], size, readout)[0]
     if readout.scores == "logits":
         return fused.softmax(dim=0)
     total = fused.sum(dim=0)
@@ -193,12 +220,13 @@ def _view(image: np.ndarray, scale: float, readout: PublishedReadout, config: In
 
 
 def _at_scale(image: np.ndarray, scale: float, readout: PublishedReadout, config: InferenceConfig) -> Tensor:
-    height, width = image.shape[:2]
-    base = base_size(height, width, config) if readout.squash is None else (readout.squash, readout.squash)
-    if readout.resize in ("bilinear", "bilinear_once"):
+    base = _base_size(image, readout, config)
+    if readout.resize.startswith("bilinear"):
         tensor = _to_tensor(image)
-        if readout.resize == "bilinear":
+        if readout.resize != "bilinear_once":
             tensor = resize(tensor, base)
+        if readout.resize == "bilinear_factor" and scale != 1:
+            return F.interpolate(tensor, scale_factor=scale, mode="bilinear", align_corners=False)
         return resize(tensor, [int(side * scale) for side in base])
     if readout.resize == "cv2_bilinear":
         method, array = cv2.INTER_LINEAR, image
@@ -211,6 +239,17 @@ def _at_scale(image: np.ndarray, scale: float, readout: PublishedReadout, config
     return _to_tensor(array)
 
 
+def _base_size(image: np.ndarray, readout: PublishedReadout, config: InferenceConfig) -> tuple[int, int]:
+    """Height and width at scale 1."""
+    height, width = image.shape[:2]
+    if readout.squash is not None:
+        return readout.squash, readout.squash
+    if readout.long_side is None:
+        return base_size(height, width, config)
+    longer = max(height, width)
+    return int(height * readout.long_side / longer), int(width * readout.long_side / longer)
+
+
 def _to_tensor(image: np.ndarray) -> Tensor:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
 
@@ -219,11 +258,11 @@ def _scores(
     forward: Callable[[Tensor], Tensor],
     placement: Placement,
     views: Tensor,
-    size: tuple[int, int],
+    size: Sequence[int] | None,
     readout: PublishedReadout,
     config: InferenceConfig,
 ) -> Tensor:
-    """`(N, 3, h, w)` -> `(N, 1 + C, H, W)` logits or probabilities at the size of the image."""
+    """`(N, 3, h, w)` -> `(N, 1 + C, *size)` logits or probabilities; `size` None leaves the grid as it is."""
 
     def finished(logits: Tensor) -> Tensor:
         logits = logits if config.background else without_background(logits)
@@ -235,16 +274,18 @@ def _scores(
             seen = tile.shape[-2:]
             return finished(placement.draw(forward(tile).float(), seen, seen))
 
+        assert size is not None
         scores = tile_scores(of_tile, views, readout.tiles)
         return _enlarge(scores, size, readout)
     if readout.remainder == "drop":
         multiple = config.pad_to or config.stretch_to or 1
         rows, columns = (length // multiple * multiple for length in views.shape[-2:])
         views = views[..., :rows, :columns]
-        return finished(placement.draw(forward(views).float(), (rows, columns), size))
-    placement = placement_of(placement, config)
-    maps = maps_of(forward, placement, views, config)
-    return finished(placement.draw(maps, views.shape[-2:], size))
+        maps = forward(views).float()
+    else:
+        placement = placement_of(placement, config)
+        maps = maps_of(forward, placement, views, config)
+    return finished(maps if size is None else placement.draw(maps, views.shape[-2:], size))
 
 
 def tile_scores(forward: Callable[[Tensor], Tensor], image: Tensor, tiles: Tiles) -> Tensor:
@@ -282,11 +323,11 @@ def _starts(length: int, tiles: Tiles) -> list[int]:
     return [min(k * tiles.step, max(length - tiles.side, 0)) for k in range(count)]
 
 
-def _enlarge(scores: Tensor, size: tuple[int, int], readout: PublishedReadout) -> Tensor:
+def _enlarge(scores: Tensor, size: Sequence[int], readout: PublishedReadout) -> Tensor:
     mode = "bicubic" if readout.resize == "cv2_bicubic" else "bilinear"
-    if tuple(scores.shape[-2:]) == size:
+    if tuple(scores.shape[-2:]) == tuple(size):
         return scores
-    return F.interpolate(scores, size, mode=mode, align_corners=False)
+    return F.interpolate(scores, tuple(size), mode=mode, align_corners=False)
 
 
 def _fuse(rule: str, first: Tensor, second: Tensor) -> Tensor:

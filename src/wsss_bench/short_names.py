@@ -31,6 +31,7 @@ METHODS = (
     "wsss_bench.methods.supervised.Supervised",
     "wsss_bench.methods.text_grounding.codecomp.CoDe",
     "wsss_bench.methods.text_grounding.tcl.TCL",
+    "wsss_bench.methods.weclip.weclip.WeCLIP",
 )
 SEGMENTERS = (
     "wsss_bench.segmenters.deeplabv2.DeepLabV2",
