@@ -339,6 +339,7 @@ def test_a_segmentation_of_a_batch_is_that_of_each_image_alone(setting):
     [
         PublishedReadout((1.0, 0.5), mirror="max", fuse="mean", scores="probabilities"),
         PublishedReadout(squash=64, remainder="drop", resize="cv2_bilinear"),
+        PublishedReadout((1.0, 0.75), long_side=80, mirror="mean", fuse="mean", fuse_at="grid"),
         PublishedReadout(tiles=Tiles(60, 40, (0.5, 0.5, 0.5)), scores="probabilities", mirror="sum"),
     ],
 )

@@ -162,7 +162,7 @@ def test_mcis_averages_probabilities_over_scales_and_mirror_images(size):
 def test_what_is_filled_up_has_the_mean_colour():
     method = Sampling()
     readout = PublishedReadout(resize="cv2_bicubic", tiles=MCIS, scores="probabilities")
-    published_probabilities(method, [sample(301, 417)], readout, InferenceConfig())[0]
+    published_probabilities(method, [sample(301, 417)], readout, InferenceConfig())
     assert len(method.first) == 2  # columns 0 and 16
     assert torch.all(method.first[0][301:] == 0.485)
 

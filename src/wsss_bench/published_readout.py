@@ -39,9 +39,6 @@ from wsss_bench.inference import (
 from wsss_bench.placement import Placement, resize
 from wsss_bench.types import InferenceSample
 
-Resizing = Literal["bilinear", "bilinear_once", "bilinear_factor", "cv2_bilinear", "cv2_bicubic"]
-"""How images become views, see `PublishedReadout`."""
-
 
 @dataclass(frozen=True)
 class Tiles:
@@ -78,10 +75,10 @@ class PublishedReadout:
         long_side: The base size has this long side and the ratio of the image, cut to whole pixels. None: as
             without it.
         resize: `bilinear`: the tensor, to its base size and from there to int(scale * side) pixels, scores
-            bilinear too; `bilinear_once`: to that size directly (ExCEL); `bilinear_factor`: as `bilinear`,
-            but pixel i comes from i / scale, whatever was cut from the side. `cv2_bilinear`: the uint8 image
-            by OpenCV, as mmcv does, scores bilinear. `cv2_bicubic`: the image in float by OpenCV, scores
-            bicubic, as in MCIS.
+            bilinear too. `bilinear_once`: to that size directly (ExCEL). `bilinear_factor`: as `bilinear`,
+            but pixel i comes from i / scale, whatever was cut from the side (WeCLIP). `cv2_bilinear`: the
+            uint8 image by OpenCV, as mmcv does, scores bilinear. `cv2_bicubic`: the image in float by OpenCV,
+            scores bicubic, as in MCIS.
         remainder: What is done with an image that does not divide into patches: `pad`, as `InferenceConfig`
             says (`pad_to` or `stretch_to`); or `drop`, the rows and columns after the last patch are seen by
             nobody, and the map is drawn over the whole image (a patch embedding without padding).
@@ -91,8 +88,8 @@ class PublishedReadout:
         mirrored_scales: Scales at which there is a mirror image (ExCEL: all but 1). None: all.
         fuse: How scales are fused.
         fuse_at: Where views and scales are fused: at the size of the `image`; on the `grid` of the first
-            scale; or at a share of the size of the image, cut to whole pixels (ExCEL on COCO: a fifth). What
-            is fused is then enlarged to the image.
+            scale (WeCLIP); or at this share of the size of the image, cut to whole pixels (ExCEL on COCO: a
+            fifth). What is fused is enlarged afterwards.
         crf: The authors' CRF; None: the maximum of the scores.
         crf_subtract: Colour, RGB in 0..255, that the authors' code subtracts from the image of the CRF before
             it casts it to uint8, where negative values wrap around (deeplab-pytorch). None: the raw image.
@@ -128,6 +125,13 @@ class PublishedReadout:
             raise ValueError("squash and long_side both give the base size; leave out one of the two")
         if self.tiles is not None and self.remainder == "drop":
             raise ValueError("a read-out with tiles drops no remainder; leave out one of the two")
+        if self.tiles is not None and self.fuse_at == "grid":
+            raise ValueError("tiles are put together at the size of the image; leave out fuse_at: grid")
+        if not isinstance(self.fuse_at, str) and not 0 < self.fuse_at <= 1:
+            raise ValueError(
+                f"fuse_at is image, grid, or a share of the size of the image, above 0 to 1; got "
+                f"{self.fuse_at}"
+            )
         if self.mirrored_scales is not None and (
             self.mirror == "none" or not set(self.mirrored_scales) <= set(self.scales)
         ):
@@ -135,10 +139,6 @@ class PublishedReadout:
                 f"mirrored_scales are some of the scales {self.scales} of a read-out with mirror images; "
                 f"got {self.mirrored_scales}, and mirror: {self.mirror}"
             )
-        if self.tiles is not None and self.fuse_at == "grid":
-            raise ValueError("tiles are put together at the size of the image; leave out fuse_at: grid")
-        if isinstance(self.fuse_at, (int, float)) and not 0 < self.fuse_at <= 1:
-            raise ValueError(f"fuse_at is a share of the size of the image in (0, 1]; got {self.fuse_at}")
         if self.crf is None and self.crf_subtract is not None:
             raise ValueError("crf_subtract belongs to a CRF; leave it out, or add crf")
 
@@ -155,8 +155,9 @@ def published_probabilities(
     Raises:
         ValueError: `tiles`, and no scale of the image is large enough for one.
     """
+    whole = samples[0].image.shape[:2]
     placement = method.segmentation_placement
-    size = _fusion_size(readout, samples[0].image)
+    size = _fused_size(whole, readout)
     over_scales = "max" if readout.fuse == "max" else "sum"  # a mean is divided at the end
     fused: Tensor | None = None
     for scale in readout.scales:
@@ -170,27 +171,16 @@ def published_probabilities(
             scores = _fuse(readout.mirror, scores[: len(samples)], scores[len(samples) :].flip(-1))
         fused = scores if fused is None else _fuse(over_scales, fused, scores)
     assert fused is not None
-    return [_probabilities(*pair, placement, readout) for pair in zip(samples, fused, strict=True)]
-
-
-def _fusion_size(readout: PublishedReadout, image: np.ndarray) -> tuple[int, ...] | None:
-    """Height and width at which scores are fused; None: those of the grid of the first scale."""
-    if readout.fuse_at == "grid":
-        return None
-    share = 1.0 if readout.fuse_at == "image" else readout.fuse_at
-    return tuple(max(int(side * share), 1) for side in image.shape[:2])
-
-
-def _probabilities(
-    sample: InferenceSample, fused: Tensor, placement: Placement, readout: PublishedReadout
-) -> Tensor:
-    """Of one image, from what was fused over scales."""
     if readout.fuse == "mean":
         fused = fused / len(readout.scales)
-    size = sample.image.shape[:2]
     if readout.fuse_at == "grid":
-        fused = placement.draw(fused[None], size, size)[0]
-    fused = _enlarge(fused[None], size, readout)[0]
+        fused = placement.draw(fused, whole, whole)
+    fused = _enlarge(fused, whole, readout)
+    return [_probabilities(*pair, readout) for pair in zip(samples, fused, strict=True)]
+
+
+def _probabilities(sample: InferenceSample, fused: Tensor, readout: PublishedReadout) -> Tensor:
+    """Of one image, from what was fused over scales, at full size."""
     if readout.scores == "logits":
         return fused.softmax(dim=0)
     total = fused.sum(dim=0)
@@ -221,7 +211,7 @@ def _view(image: np.ndarray, scale: float, readout: PublishedReadout, config: In
 
 def _at_scale(image: np.ndarray, scale: float, readout: PublishedReadout, config: InferenceConfig) -> Tensor:
     base = _base_size(image, readout, config)
-    if readout.resize.startswith("bilinear"):
+    if readout.resize in ("bilinear", "bilinear_once", "bilinear_factor"):
         tensor = _to_tensor(image)
         if readout.resize != "bilinear_once":
             tensor = resize(tensor, base)
@@ -248,6 +238,13 @@ def _base_size(image: np.ndarray, readout: PublishedReadout, config: InferenceCo
         return base_size(height, width, config)
     longer = max(height, width)
     return int(height * readout.long_side / longer), int(width * readout.long_side / longer)
+
+
+def _fused_size(whole: tuple[int, int], readout: PublishedReadout) -> tuple[int, ...] | None:
+    """Height and width at which scores are fused; None: that of the output at the first scale."""
+    if isinstance(readout.fuse_at, str):
+        return None if readout.fuse_at == "grid" else whole
+    return max(int(whole[0] * readout.fuse_at), 1), max(int(whole[1] * readout.fuse_at), 1)
 
 
 def _to_tensor(image: np.ndarray) -> Tensor:

@@ -38,6 +38,7 @@ SEGMENTERS = (
     "wsss_bench.segmenters.largefov.DeepLabLargeFOV",
 )
 REFINERS = (
+    "wsss_bench.refine.confident_crf.ConfidentCRFRefiner",
     "wsss_bench.refine.densecrf.DenseCRFRefiner",
     "wsss_bench.refine.pamr.PAMRRefiner",
     "wsss_bench.refine.saliency.SaliencyRefiner",

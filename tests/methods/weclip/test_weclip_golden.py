@@ -242,7 +242,7 @@ def test_the_published_readout_is_that_of_the_test_script(method, readout, logit
     arrays = golden("inference_odd")
     sample = InferenceSample("odd", arrays["image_uint8"], None)
     settings = PublishedReadout(long_side=int(arrays["resize_long"]), remainder="drop", **readout)
-    (found,) = published_probabilities(method.eval(), [sample], settings, InferenceConfig(pad_to=16))
+    found = published_probabilities(method.eval(), [sample], settings, InferenceConfig(pad_to=16))[0]
     enlarged = F.interpolate(torch.from_numpy(arrays[logits]), found.shape[1:], mode="bilinear")
     np.testing.assert_allclose(found, enlarged[0].softmax(dim=0), rtol=1e-4, atol=1e-5)
     assert (found.argmax(dim=0).numpy() != arrays[labels]).mean() <= SAME_LABELS
