@@ -58,7 +58,7 @@ CASES = {
     "methods.clims.losses.area_regularization": [(torch.linspace(0, 1, 3000).view(3, 10, 10, 10),)],
     "methods.mcis.losses.contrastive_coattention_loss": [(80 * LABELS - 40, LABELS)],
     "methods.mcis.losses.classification_loss": [([80 * LABELS, LABELS], [LABELS, LABELS])],
-    "methods.weclip.weclip.token_affinity": [(40 * PATCHES,)],
+    "methods.weclip.token_affinity": [(40 * PATCHES,)],
     "methods.single_stage.dalnet_losses.match_probability": [
         (COSINES, kind) for kind in ("affine", "clamp", "sigmoid")
     ],
