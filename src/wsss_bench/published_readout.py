@@ -35,7 +35,9 @@ from wsss_bench.inference import (
     with_mirror,
     without_background,
 )
+from wsss_bench.nn.pamr import pamr
 from wsss_bench.placement import Placement
+from wsss_bench.ranges import check_range, check_ranges
 from wsss_bench.types import InferenceSample
 
 
@@ -81,6 +83,10 @@ class PublishedReadout:
         scores: What is fused: `logits`, or `probabilities` after the softmax.
         mirror: How the scores of image and mirror image are fused; `none`: no mirror image.
         fuse: How scales are fused.
+        pamr_dilations: Dilations of ten iterations of PAMR on the fused scores at the size of the image
+            (NACLIP); empty: none.
+        area_threshold: A class whose pixels are no more than this share of all foreground pixels loses them to
+            the next best class (SCLIP on VOC). null: no such rule.
         crf: The authors' CRF; None: the maximum of the scores.
         crf_subtract: Colour, RGB in 0..255, that the authors' code subtracts from the image of the CRF before
             it casts it to uint8, where negative values wrap around (deeplab-pytorch). None: the raw image.
@@ -97,6 +103,8 @@ class PublishedReadout:
     scores: Literal["logits", "probabilities"] = "logits"
     mirror: Literal["none", "sum", "mean", "max"] = "none"
     fuse: Literal["sum", "mean", "max"] = "sum"
+    pamr_dilations: tuple[int, ...] = ()
+    area_threshold: float | None = None
     crf: CRFConfig | None = None
     crf_subtract: tuple[float, float, float] | None = None
 
@@ -109,6 +117,8 @@ class PublishedReadout:
             raise ValueError("a read-out with tiles drops no remainder; leave out one of the two")
         if self.crf is None and self.crf_subtract is not None:
             raise ValueError("crf_subtract belongs to a CRF; leave it out, or add crf")
+        check_ranges("pamr_dilations of a read-out", self.pamr_dilations, 1, empty=True)
+        check_range("area_threshold of a read-out", self.area_threshold, 0, below=1)
 
 
 def published_probabilities(
@@ -117,7 +127,8 @@ def published_probabilities(
     """Class probabilities of one image at full size under a published read-out, without its CRF.
 
     Returns:
-        `(1 + C, H, W)` float32 on the device of the method, background first; the sum over classes is 1.
+        `(1 + C, H, W)` float32 on the device of the method, background first; the sum over classes is 1, or
+        less where `area_threshold` removes a class.
 
     Raises:
         ValueError: `tiles`, and no scale of the image is large enough for one.
@@ -136,15 +147,39 @@ def published_probabilities(
     assert fused is not None
     if readout.fuse == "mean":
         fused = fused / len(readout.scales)
-    if readout.scores == "logits":
-        return fused.softmax(dim=0)
-    total = fused.sum(dim=0)
+    if readout.pamr_dilations:
+        guide = _to_tensor(sample.image).to(fused.device)
+        first = 0 if config.background else 1  # the logit of a background that is left out is -inf
+        refined = pamr(guide, fused[None, first:], dilations=readout.pamr_dilations)[0]
+        fused = torch.cat([fused[:first], refined])
+    probabilities = fused.softmax(dim=0) if readout.scores == "logits" else _shares(fused, sample)
+    if readout.area_threshold is not None:
+        probabilities = without_small_classes(probabilities, readout.area_threshold)
+    return probabilities
+
+
+def _shares(scores: Tensor, sample: InferenceSample) -> Tensor:
+    """Fused probabilities `(1 + C, H, W)` divided by their sum over classes."""
+    height, width = sample.image.shape[:2]
+    total = scores.sum(dim=0)
     if not total.any():
         raise ValueError(
             f"image {sample.image_id!r} of {height}x{width} pixels has no tile at any scale of the published "
             "read-out; leave this read-out out for images of that size"
         )
-    return fused / total
+    return scores / total
+
+
+def without_small_classes(probabilities: Tensor, share: float) -> Tensor:
+    """Probabilities `(1 + C, H, W)` without the classes that win few pixels, the background aside.
+
+    A class stays if it wins more than `share` of all pixels that any class but the background wins.
+    """
+    winners = probabilities.argmax(dim=0).flatten()
+    pixels = winners.new_zeros(len(probabilities)).scatter_add(0, winners, torch.ones_like(winners))
+    stays = pixels > share * pixels[1:].sum()
+    stays[0] = True
+    return probabilities * stays[:, None, None]
 
 
 def crf_image(image: np.ndarray, readout: PublishedReadout) -> np.ndarray:
