@@ -21,6 +21,7 @@ METHODS = (
     "wsss_bench.methods.cam.CAM",
     "wsss_bench.methods.clims.camera_ready.CLIMSCameraReady",
     "wsss_bench.methods.clims.improved.CLIMS",
+    "wsss_bench.methods.clip_zeroshot.CLIPSeeds",
     "wsss_bench.methods.clip_zeroshot.CLIPZeroShot",
     "wsss_bench.methods.mcis.group.MCISGroup",
     "wsss_bench.methods.mcis.mcis.MCIS",

@@ -48,7 +48,7 @@ class CLIPZeroShot(Method):
         slope: A seed is `sigmoid(slope * (cosine - background))` with a constant background (10 in TCL and
             CoDe). With a spoken one it is the probability of the class in a softmax over the names of the
             labelled classes and the words of the background.
-        reading: What CLIP's last block does.
+        last_block: How CLIP's last block is read.
         logit_scale: Factor from cosines to logits; null: CLIP's own.
         prob_threshold: A pixel is background where no class reaches this probability, of a softmax over all
             names and the background; in [0, 1).
@@ -73,7 +73,7 @@ class CLIPZeroShot(Method):
         prompt_names: Names | None = None,
         background: Background = 0.25,
         slope: float = 10.0,
-        reading: Reading = Reading(),
+        last_block: Reading = Reading(),
         logit_scale: float | None = None,
         prob_threshold: float = 0.0,
     ) -> None:
@@ -98,7 +98,7 @@ class CLIPZeroShot(Method):
             require_distinct_texts(self.clip, [template.format(name) for name in self.names])
         self.register_buffer("class_of_name", class_of_names([words, *names]), persistent=False)
         self.slope = slope
-        self.reading = reading
+        self.last_block = last_block
         self.logit_scale = logit_scale
         self.prob_threshold = prob_threshold
         self._text: Tensor | None = None
@@ -140,7 +140,7 @@ class CLIPZeroShot(Method):
 
     def _cosines(self, image: Tensor) -> Tensor:
         """`(B, 3, H, W)` in [0, 1] -> `(B, M, h, w)`, one value per patch and name; background words first."""
-        dense = dense_features(self.clip, self.clip.normalize(image), self.reading)  # (B, D, h, w)
+        dense = dense_features(self.clip, self.clip.normalize(image), self.last_block)  # (B, D, h, w)
         return _products(dense, self._name_embeddings(dense))
 
     def _name_embeddings(self, like: Tensor) -> Tensor:

@@ -57,7 +57,7 @@ class Reading:
     neighbour_std: float | None = None
 
     def __post_init__(self) -> None:
-        key = "model.init_args.reading.neighbour_std"
+        key = "model.init_args.last_block.neighbour_std"
         check_range(key, self.neighbour_std, above=0)
         if (self.attention == "kk+neighbours") != (self.neighbour_std is not None):
             raise ValueError(
