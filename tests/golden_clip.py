@@ -1,8 +1,8 @@
 """The tiny CLIPs of golden arrays, written for `from_pretrained`. Words are golden token ids.
 
 `write_golden_clip` is that of CoDe's arrays, whose weights are stored; `write_generated_clip` that of the
-arrays of CLIP-ES and WeCLIP, whose weights follow from the names of the parameters; `write_dense_clip` has the
-image tower of the arrays of NACLIP and ClearCLIP.
+arrays of CLIP-ES and WeCLIP, whose weights follow from the names of the parameters; `write_dense_clip` has
+the image tower of the arrays of NACLIP and ClearCLIP.
 """
 
 from __future__ import annotations

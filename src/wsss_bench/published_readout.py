@@ -85,8 +85,8 @@ class PublishedReadout:
         fuse: How scales are fused.
         pamr_dilations: Dilations of ten iterations of PAMR on the fused scores at the size of the image
             (NACLIP); empty: none.
-        area_threshold: A class whose pixels are no more than this share of all foreground pixels loses them to
-            the next best class (SCLIP on VOC). null: no such rule.
+        area_threshold: A class whose pixels are no more than this share of all foreground pixels loses them
+            to the next best class (SCLIP on VOC). null: no such rule.
         crf: The authors' CRF; None: the maximum of the scores.
         crf_subtract: Colour, RGB in 0..255, that the authors' code subtracts from the image of the CRF before
             it casts it to uint8, where negative values wrap around (deeplab-pytorch). None: the raw image.

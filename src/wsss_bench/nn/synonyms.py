@@ -1,8 +1,8 @@
 """The score of a class that has several names: the best of them.
 
-As in SCLIP, ClearCLIP and NACLIP, which take the maximum of the softmax over all names. Dividing by the sum of the
-softmax changes no order, so that the maximum may as well be taken of logits or of scores, and a softmax over
-the classes then gives the same class scores, divided by their sum.
+As in SCLIP, ClearCLIP and NACLIP, which take the maximum of the softmax over all names. A softmax changes no
+order, so that the maximum may as well be taken of logits; a softmax over the classes then gives the same
+scores, divided by their sum over the classes.
 """
 
 from __future__ import annotations

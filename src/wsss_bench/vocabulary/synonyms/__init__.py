@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from wsss_bench.vocabulary import load, read
@@ -10,7 +10,7 @@ from wsss_bench.vocabulary import load, read
 PUBLISHED: Literal["published"] = "published"
 """Names and background words of `synonyms.yaml` for the vocabulary that has exactly these classes."""
 
-Names = Mapping[str, str | list[str]] | Literal["published"]
+Names = dict[str, str | list[str]] | Literal["published"]
 """Name or names of each class, by class name, or `published`."""
 Background = float | list[str] | Literal["published"]
 """A constant score, words for the background, or `published`."""
@@ -23,7 +23,7 @@ def names_of_classes(given: Names | None, class_names: Sequence[str]) -> list[li
         ValueError: classes that the data do not have, a class without a name, no published list for these
             classes, or a name that is given to two classes.
     """
-    key = "model.init_args.prompt_names"
+    key = "prompt_names"
     said = _published(class_names, key)["names"] if isinstance(given, str) else given or {}
     if unknown := set(said) - set(class_names):
         raise ValueError(
@@ -34,7 +34,7 @@ def names_of_classes(given: Names | None, class_names: Sequence[str]) -> list[li
     first: dict[str, str] = {}
     for class_name, own in zip(class_names, listed, strict=True):
         if not own or not all(name.strip() for name in own):
-            raise ValueError(f"{key}: class {class_name!r} has no name; give it at least one, or leave it out")
+            raise ValueError(f"{key}: class {class_name!r} has no name; give it one, or leave it out")
         for name in own:
             if name in first:
                 raise ValueError(
@@ -57,7 +57,7 @@ def background_words(
     Raises:
         ValueError: no words, a word twice, one that is a name of a class, or no published list.
     """
-    key = "model.init_args.background"
+    key = "background"
     taken = {name for own in names for name in own}
     if isinstance(given, str):
         return [word for word in _published(class_names, key)["background"] if word not in taken]
@@ -77,8 +77,8 @@ def _published(class_names: Sequence[str], key: str) -> dict[str, Any]:
         if set(load(vocabulary)) == set(class_names):
             found: dict[str, Any] = entry
             return found
-    given = {"model.init_args.background": "as [word, ...]"}.get(key, "as {class: [name, ...]}")
+    given = {"background": "as [word, ...]"}.get(key, "as {class: [name, ...]}")
     raise ValueError(
         f"{key} is published, but the published names are those of {', '.join(lists)}, and none of them has "
-        f"the {len(class_names)} classes of these data ({', '.join(class_names[:3])}, ...); write them {given}"
+        f"the classes of these data ({', '.join(class_names[:3])}, ...); write them {given}"
     )

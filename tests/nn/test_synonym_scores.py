@@ -19,7 +19,9 @@ def post():
 
 def test_class_scores_are_those_of_sclip():
     golden = post()
-    scores = best_of_class((SCALE * golden["post_logits"])[None].softmax(dim=1), golden["post_class_of_name"], 3)
+    scores = best_of_class(
+        (SCALE * golden["post_logits"])[None].softmax(dim=1), golden["post_class_of_name"], 3
+    )
     assert_close(scores[0], golden["post_scores"], rtol=0, atol=1e-5)
 
 

@@ -10,9 +10,9 @@ import torch
 from golden_clip import tensors, write_dense_clip
 from torch.testing import assert_close
 
-from wsss_bench.nn import dense_clip
+from wsss_bench.methods.clip_zeroshot import dense_clip
+from wsss_bench.methods.clip_zeroshot.dense_clip import Reading, dense_features, neighbour_bias, read_block
 from wsss_bench.nn.clip import CLIP
-from wsss_bench.nn.dense_clip import Reading, dense_features, neighbour_bias, read_block
 
 READINGS = {
     "naclip_vanilla_vanilla": Reading("qk"),
@@ -86,7 +86,7 @@ def test_neighbours_at_any_distance_are_key_key_attention_but_for_the_class_toke
     far = read_block(block, tokens, grid, Reading("kk+neighbours", False, False, 1e6))
     plain = read_block(block, tokens, grid, Reading("kk", False, False))
     assert_close(far[:, 0], plain[:, 0])  # its row has no bias
-    # patches: the class token weighs 1 / e of what it weighs without the bias, which is the same for all of them
+    # patches: the class token weighs 1 / e of what it weighs without the bias
     assert 0 < (far - plain)[:, 1:].abs().max() < 0.2 * plain.abs().max()
 
 

@@ -1,31 +1,32 @@
-"""CLIP zero-shot: dense segmentation by a pretrained CLIP, without any training. The lowest rows of the table.
+"""CLIP zero-shot: dense segmentation by a pretrained CLIP, without any training. The floor of the table.
 
 Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021,
 https://arxiv.org/abs/2103.00020. Dense features (each patch token of the last block attends to itself only)
-as in TCL (Cha et al., CVPR 2023) and CoDe (Wu et al., CVPR 2024), or read as MaskCLIP, SCLIP, ClearCLIP or NACLIP
-do (`nn/dense_clip.py`).
+as in TCL (Cha et al., CVPR 2023) and CoDe (Wu et al., CVPR 2024), or read as MaskCLIP, SCLIP, ClearCLIP or
+NACLIP do (`dense_clip.py`).
 
-The score of a class is the cosine of a patch feature with the text embedding of the class, or with the best of
-its names. The background has a constant score, or is spoken: words stand for it as names do for a class.
+The score of a class is the cosine of a patch feature with the text embedding of the class, or with the best
+of its names. The background has a constant score, or is spoken: words stand for it as names do for a class.
 
-Departures of the default: CLIP's own image statistics, where TCL and CoDe use ImageNet's; no PAMR. Departures from
-SCLIP, ClearCLIP and NACLIP: docs/why_it_differs.md.
+Departures of the default: CLIP's own image statistics, where TCL and CoDe use ImageNet's; no PAMR. Departures
+from SCLIP, ClearCLIP and NACLIP: docs/why_it_differs.md.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from wsss_bench.losses.precision import in_float32
 from wsss_bench.methods.base import Method
+from wsss_bench.methods.clip_zeroshot.dense_clip import Reading, dense_features
 from wsss_bench.nn.class_prompts import prompt_ensemble, require_distinct_texts, require_known_words
 from wsss_bench.nn.clip import CLIP
-from wsss_bench.nn.dense_clip import Reading, dense_features
 from wsss_bench.nn.synonyms import best_of_class, class_of_names
 from wsss_bench.ranges import check_range
 from wsss_bench.vocabulary import templates as prompt_templates
@@ -58,7 +59,7 @@ class CLIPZeroShot(Method):
             CLIP's tokenizer does not know, a number out of range, or no background at all.
     """
 
-    supervision = "none"
+    supervision: ClassVar[Literal["none", "image"]] = "none"
     batch_type = None
     open_vocabulary = True
 
@@ -87,8 +88,8 @@ class CLIPZeroShot(Method):
             words = background_words(background, self.class_names, names)
             if not words and not prob_threshold:
                 raise ValueError(
-                    "model.init_args.background is published, but there are no published words for the background "
-                    "of these classes; give words or a cosine, or set model.init_args.prob_threshold"
+                    "background is published, but there are no published words for the background of these "
+                    "classes; give words or a cosine, or set prob_threshold"
                 )
         self.clip = CLIP(clip).requires_grad_(False).eval()
         self.names = [*words, *(name for own in names for name in own)]
@@ -112,7 +113,7 @@ class CLIPZeroShot(Method):
         logits = self._scale() * cosines
         if labels is None:
             return self._best(logits.softmax(dim=1))[:, 1:]
-        allowed = torch.cat([torch.ones_like(labels[:, :1]), labels], dim=1).bool()  # (B, 1 + C), background first
+        allowed = F.pad(labels.bool(), (1, 0), value=True)  # (B, 1 + C), background first
         absent = ~allowed[:, self.class_of_name, None, None]  # (B, M, 1, 1)
         lowest = torch.finfo(logits.dtype).min  # not -inf: an image without labels and words is no NaN
         scores = self._best(logits.masked_fill(absent, lowest).softmax(dim=1))[:, 1:]
@@ -139,7 +140,7 @@ class CLIPZeroShot(Method):
         return self.clip.model.logit_scale.exp() if self.logit_scale is None else self.logit_scale
 
     def _cosines(self, image: Tensor) -> Tensor:
-        """`(B, 3, H, W)` in [0, 1] -> `(B, M, h, w)`, one value per patch and name; background words first."""
+        """`(B, 3, H, W)` in [0, 1] -> `(B, M, h, w)`, one per patch and name, background first."""
         dense = dense_features(self.clip, self.clip.normalize(image), self.last_block)  # (B, D, h, w)
         return _products(dense, self._name_embeddings(dense))
 

@@ -1,7 +1,7 @@
 """Training-free readings of CLIP's patches: MaskCLIP, SCLIP, ClearCLIP and NACLIP.
 
-They read patch features from a frozen CLIP and differ only in what its last block does: whom a token attends to,
-and whether the residual connection and the MLP stay.
+They read patch features from a frozen CLIP and differ only in what its last block does: whom a token attends
+to, and whether the residual connection and the MLP stay.
 
 - MaskCLIP, Zhou et al., ECCV 2022, https://arxiv.org/abs/2112.01071: each token itself.
 - SCLIP, Wang et al., ECCV 2024, https://arxiv.org/abs/2312.01597: similar queries, plus similar keys.
@@ -9,8 +9,8 @@ and whether the residual connection and the MLP stay.
 - NACLIP, Hajimiri et al., WACV 2025, https://arxiv.org/abs/2404.08181: similar keys, neighbours preferred; no
   residual, no MLP.
 
-Departure: position embeddings are resized as `transformers` does. The authors' code passes a scale factor to the
-bicubic interpolation, whose sampling places differ slightly where the grid is not that of the pretraining.
+Departure: position embeddings are resized as `transformers` does. The authors' code passes a scale factor to
+the bicubic interpolation, whose sampling places differ slightly at sizes other than that of the pretraining.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ BIAS_BYTES = 32 * 2**20
 """Largest size of the neighbour bias that is held at a time: all queries up to about 50x50 patches."""
 
 Attention = Literal["self", "qk", "qq", "kk", "qq+kk", "kk+neighbours"]
-"""Whom a token attends to: itself only, or all tokens by the similarity of query and key, query and query, key
-and key; `qq+kk` adds the two results, `kk+neighbours` prefers the neighbours of a patch.
+"""Whom a token attends to: itself only, or all tokens by the similarity of query and key, query and query,
+key and key; `qq+kk` adds the two results, `kk+neighbours` prefers the neighbours of a patch.
 """
 
 
@@ -130,8 +130,8 @@ def neighbour_bias(rows: Tensor, grid: tuple[int, int], std: float) -> Tensor:
     """What NACLIP adds to the similarities of some tokens with all tokens.
 
     A Gaussian of the distance of two patches, `exp(-|p_i - p_j|^2 / (2 std^2))`, which is the product of one
-    along the rows and one along the columns of the grid; 0 where one of the two is the class token. It is cheap
-    against the attention that it is added to, and made anew each time.
+    along the rows and one along the columns of the grid; 0 where one of the two is the class token. It is
+    cheap against the attention that it is added to, and made anew each time.
 
     Args:
         rows: `(R,)` numbers of tokens; 0 is the class token, patches follow row by row.
