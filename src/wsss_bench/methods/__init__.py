@@ -6,7 +6,8 @@
 - `single_stage/`: DALNet ("DIAL"), ECCV 2024, and ToCo, Ru et al., CVPR 2023.
 - `text_grounding/`: TCL, Cha et al., CVPR 2023, and CoDe, Wu et al., CVPR 2024; trained on image-caption
   pairs.
-- `clip_zeroshot.py`: CLIP zero-shot, Radford et al., ICML 2021; not trained.
+- `clip_zeroshot/`: CLIP zero-shot, Radford et al., ICML 2021, and its readings MaskCLIP, SCLIP, ClearCLIP and
+  NACLIP, ECCV 2022 to WACV 2025; not trained.
 - `supervised.py`: Supervised, the upper bound, trained on ground-truth masks.
 
 `base.py` is the interface of all methods (`Method`), `optim.py` their optimiser and learning rate schedule. A
