@@ -23,6 +23,8 @@ METHODS = (
     "wsss_bench.methods.clims.improved.CLIMS",
     "wsss_bench.methods.clip_zeroshot.CLIPSeeds",
     "wsss_bench.methods.clip_zeroshot.CLIPZeroShot",
+    "wsss_bench.methods.excel.excel.ExCEL",
+    "wsss_bench.methods.excel.training_free.ExCELStatic",
     "wsss_bench.methods.mcis.group.MCISGroup",
     "wsss_bench.methods.mcis.mcis.MCIS",
     "wsss_bench.methods.single_stage.dalnet.DALNet",
@@ -30,12 +32,14 @@ METHODS = (
     "wsss_bench.methods.supervised.Supervised",
     "wsss_bench.methods.text_grounding.codecomp.CoDe",
     "wsss_bench.methods.text_grounding.tcl.TCL",
+    "wsss_bench.methods.weclip.weclip.WeCLIP",
 )
 SEGMENTERS = (
     "wsss_bench.segmenters.deeplabv2.DeepLabV2",
     "wsss_bench.segmenters.largefov.DeepLabLargeFOV",
 )
 REFINERS = (
+    "wsss_bench.refine.confident_crf.ConfidentCRFRefiner",
     "wsss_bench.refine.densecrf.DenseCRFRefiner",
     "wsss_bench.refine.pamr.PAMRRefiner",
     "wsss_bench.refine.saliency.SaliencyRefiner",

@@ -139,6 +139,9 @@ def test_passes_of_a_prediction():
     readout = masks | {"readouts": {"own": {"scales": [2.0]}}}
     assert list(passes_of(readout, "segmentation", (100, 200)))[-1] == (2, 0.08, 1)
     # resized to 448 x 896; windows of 448 every 224 pixels: 1 x 3
+    sides = {"stretch_to": 16, "long_side": 250}
+    assert list(passes_of({"inference": sides}, "seed", (375, 500))) == [(1, 192 * 256 / 1e6, 1)]
+    assert list(passes_of({"inference": {"squash": 320}}, "seed", (375, 500))) == [(1, 320 * 320 / 1e6, 1)]
     window = {"inference": {"short_side": 448, "window": 448, "window_stride": 224}}
     assert list(passes_of(window, "seed", (100, 200))) == [(1, 448 * 448 / 1e6, 3)]
 
@@ -148,6 +151,12 @@ def test_seeds_add_the_network_and_the_read_out(planted):
     each = 2 * 0.02 * 1e9 / 1e9 + seconds_of("seed", 0.02, 4)
     assert model.seconds("seed", config, FACTS, Run(CPU)) == pytest.approx(20 * each + model.FIXED_SECONDS)
     assert model.seconds("seed", config | {"split": "unlisted"}, FACTS, Run(CPU)) is None
+
+
+def test_refiners_share_the_cores_of_a_stage():
+    config = {"split": "train", "refiner": {"class_path": "wsss_bench.refine.pamr.PAMRRefiner"}}
+    alone, four = (model.seconds("refine", config, FACTS, Run(device)) for device in (CPU, GPU))
+    assert alone - model.FIXED_SECONDS == pytest.approx(4 * (four - model.FIXED_SECONDS))
 
 
 def test_facts_of_the_data():
@@ -283,6 +292,10 @@ def test_a_training_that_does_not_fit_says_what_to_set(toy, monkeypatch):
     assert "2 devices (trainer: ddp; 5 GiB each, the same result)" in said
     (said,) = needs.too_large(toy.plan.stages, 1)
     assert "crop_size" in said
+
+
+def test_without_a_gpu_stages_that_have_no_trainer_run_on_a_core(toy):
+    assert PlannedCosts(toy.plan, toy.runs).estimates.run({}).device is CPU
 
 
 def test_values_that_a_stage_refuses_are_of_unknown_cost(toy):

@@ -6,6 +6,7 @@
 - `single_stage/`: DALNet ("DIAL"), ECCV 2024, and ToCo, Ru et al., CVPR 2023.
 - `text_grounding/`: TCL, Cha et al., CVPR 2023, and CoDe, Wu et al., CVPR 2024; trained on image-caption
   pairs.
+- `weclip/`: WeCLIP, Zhang et al., CVPR 2024; a decoder on a frozen CLIP.
 - `clip_zeroshot/`: CLIP zero-shot, Radford et al., ICML 2021, and its readings MaskCLIP, SCLIP, ClearCLIP and
   NACLIP, ECCV 2022 to WACV 2025; not trained.
 - `supervised.py`: Supervised, the upper bound, trained on ground-truth masks.
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from wsss_bench.methods.cam import CAM as CAM
     from wsss_bench.methods.clims.camera_ready import CLIMSCameraReady as CLIMSCameraReady
     from wsss_bench.methods.clims.improved import CLIMS as CLIMS
+    from wsss_bench.methods.clip_zeroshot import CLIPSeeds as CLIPSeeds
     from wsss_bench.methods.clip_zeroshot import CLIPZeroShot as CLIPZeroShot
     from wsss_bench.methods.mcis.group import MCISGroup as MCISGroup
     from wsss_bench.methods.mcis.mcis import MCIS as MCIS
@@ -33,5 +35,6 @@ if TYPE_CHECKING:
     from wsss_bench.methods.supervised import Supervised as Supervised
     from wsss_bench.methods.text_grounding.codecomp import CoDe as CoDe
     from wsss_bench.methods.text_grounding.tcl import TCL as TCL
+    from wsss_bench.methods.weclip.weclip import WeCLIP as WeCLIP
 
 __getattr__, __dir__, __all__ = lazy_classes(__name__)
