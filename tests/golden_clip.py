@@ -1,7 +1,8 @@
 """The tiny CLIPs of golden arrays, written for `from_pretrained`. Words are golden token ids.
 
 `write_golden_clip` is that of CoDe's arrays, whose weights are stored; `write_generated_clip` that of the
-arrays of CLIP-ES and WeCLIP, whose weights follow from the names of the parameters.
+arrays of CLIP-ES and WeCLIP, whose weights follow from the names of the parameters; `write_dense_clip` has
+the image tower of the arrays of NACLIP and ClearCLIP.
 """
 
 from __future__ import annotations
@@ -69,6 +70,20 @@ def write_generated_clip(folder: Path) -> Path:
     return folder
 
 
+def write_dense_clip(folder: Path) -> Path:
+    """Write the image tower of `dense_clip`, with the text tower and statistics of `write_golden_clip`."""
+    arrays = golden("tiny_clip") | golden("dense_attention", paths.GOLDEN / "dense_clip")
+    arrays["w__text_projection"] = arrays["w__text_projection"][:, :24]
+    saved = [int(token) for token in arrays["token_ids_saved"]]
+    config = _config(len(saved), saved.index(END), saved.index(0), layers=2, heads=4, projection=24)
+    model = CLIPModel(config)
+    model.load_state_dict(from_openai(arrays, vision_layers=2))
+    model.save_pretrained(folder)
+    write_tokenizer(folder, saved)
+    write_statistics(folder, [0.5, 0.4, 0.3], [0.2, 0.25, 0.5])
+    return folder
+
+
 def _generated_weights() -> dict[str, np.ndarray]:
     facts = golden("network", paths.GOLDEN / "clip_es")
     weights = {}
@@ -131,7 +146,9 @@ def word(token: int) -> str:
     return f"<{token}>"
 
 
-def _config(vocabulary: int, end: int, pad: int) -> CLIPConfig:
+def _config(
+    vocabulary: int, end: int, pad: int, layers: int = 3, heads: int = 1, projection: int = 32
+) -> CLIPConfig:
     text = {
         "vocab_size": vocabulary, "hidden_size": 32, "intermediate_size": 128, "num_hidden_layers": 2,
         "num_attention_heads": 4, "max_position_embeddings": 77, "eos_token_id": end, "pad_token_id": pad,
@@ -139,9 +156,9 @@ def _config(vocabulary: int, end: int, pad: int) -> CLIPConfig:
     }  # fmt: skip
     vision = {
         "image_size": 32, "patch_size": 8, "hidden_size": 64, "intermediate_size": 256,
-        "num_hidden_layers": 3, "num_attention_heads": 1,
+        "num_hidden_layers": layers, "num_attention_heads": heads,
     }  # fmt: skip
-    return CLIPConfig(text_config=text, vision_config=vision, projection_dim=32)
+    return CLIPConfig(text_config=text, vision_config=vision, projection_dim=projection)
 
 
 def from_openai(

@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "bicubic": set(),
     "inference": {"types", "placement", "ranges", "bicubic"},
     "crf": LEAVES,
-    "published_readout": {"types", "placement", "inference", "crf"},
+    "published_readout": {"types", "placement", "inference", "crf", "nn", "ranges"},  # nn: PAMR
     "nn": LEAVES,
     "losses": LEAVES | {"nn"},  # full precision
     # parser_errors: what is wrong in the arguments of an own view or transform

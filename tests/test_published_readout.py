@@ -6,9 +6,11 @@ import paths
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.testing import assert_close
 
 from wsss_bench.crf.densecrf import CRFConfig
 from wsss_bench.inference import InferenceConfig, Predicts, segmentation_probabilities
+from wsss_bench.nn.pamr import pamr
 from wsss_bench.placement import CornerAligned, Stretched
 from wsss_bench.published_readout import (
     PublishedReadout,
@@ -16,6 +18,7 @@ from wsss_bench.published_readout import (
     crf_image,
     published_probabilities,
     tile_scores,
+    without_small_classes,
 )
 from wsss_bench.types import InferenceSample
 
@@ -229,6 +232,56 @@ def test_values_that_cannot_be_used_are_refused(values, message):
 def test_a_step_beyond_the_tile_is_refused():
     with pytest.raises(ValueError, match="0 < step <= side"):
         Tiles(10, 11, (0, 0, 0))
+
+
+def test_pamr_refines_the_scores_at_the_size_of_the_image_and_leaves_no_background():
+    image = sample(96, 144)
+    plain, refined = (
+        published_probabilities(
+            Patches(), [image], PublishedReadout(pamr_dilations=dilations), InferenceConfig(background=False)
+        )[0]
+        for dilations in ((), (8, 16))
+    )
+    assert not refined[0].any()
+    assert_close(refined.sum(dim=0), torch.ones(96, 144))
+    logits = plain[None, 1:].log()
+    expected = pamr(tensor(image.image), logits, dilations=(8, 16)).softmax(dim=1)[0]
+    assert_close(refined[1:], expected, atol=1e-5, rtol=1e-4)
+    assert (refined - plain).abs().max() > 0.01
+
+
+def test_small_classes_lose_their_pixels_to_the_next_best():
+    readout = PublishedReadout(area_threshold=0.2)
+    image = sample(96, 144)
+    method = Patches()
+    method.weight -= method.weight.mean(dim=(1, 2, 3), keepdim=True)  # all classes win somewhere
+    plain, kept = (
+        published_probabilities(method, [image], with_rule, InferenceConfig())[0]
+        for with_rule in (PublishedReadout(), readout)
+    )
+    wins = torch.bincount(plain.argmax(dim=0).flatten(), minlength=5)
+    small = wins <= 0.2 * wins[1:].sum()
+    small[0] = False
+    assert 0 < small.sum() < 4
+    assert not kept[small].any()
+    assert torch.equal(kept[~small], plain[~small])
+    only_background = torch.tensor([0.9, 0.1]).view(2, 1, 1).expand(2, 4, 5)
+    assert not without_small_classes(only_background, 0.1).argmax(dim=0).any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"pamr_dilations": (0,)}, r"pamr_dilations of a read-out\[0\] is 0"),
+        (
+            {"area_threshold": 1.0},
+            "area_threshold of a read-out is 1.0; expected a number",
+        ),
+    ],
+)
+def test_numbers_of_the_post_processing_are_checked(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        PublishedReadout(**arguments)
 
 
 @pytest.mark.parametrize(("size", "base"), [((375, 500), (384, 512)), ((500, 333), (512, 340))])

@@ -36,7 +36,9 @@ from wsss_bench.inference import (
     with_mirrors,
     without_background,
 )
+from wsss_bench.nn.pamr import pamr
 from wsss_bench.placement import Placement, resize
+from wsss_bench.ranges import check_range, check_ranges
 from wsss_bench.types import InferenceSample
 
 
@@ -90,6 +92,10 @@ class PublishedReadout:
         fuse_at: Where views and scales are fused: at the size of the `image`; on the `grid` of the first
             scale (WeCLIP); or at this share of the size of the image, cut to whole pixels (ExCEL on COCO: a
             fifth). What is fused is enlarged afterwards.
+        pamr_dilations: Dilations of ten iterations of PAMR on the fused scores at the size of the image
+            (NACLIP); empty: none.
+        area_threshold: A class whose pixels are no more than this share of all foreground pixels loses them
+            to the next best class (SCLIP on VOC). null: no such rule.
         crf: The authors' CRF; None: the maximum of the scores.
         crf_subtract: Colour, RGB in 0..255, that the authors' code subtracts from the image of the CRF before
             it casts it to uint8, where negative values wrap around (deeplab-pytorch). None: the raw image.
@@ -111,6 +117,8 @@ class PublishedReadout:
     mirrored_scales: tuple[float, ...] | None = None
     fuse: Literal["sum", "mean", "max"] = "sum"
     fuse_at: Literal["image", "grid"] | float = "image"
+    pamr_dilations: tuple[int, ...] = ()
+    area_threshold: float | None = None
     crf: CRFConfig | None = None
     crf_subtract: tuple[float, float, float] | None = None
 
@@ -141,6 +149,8 @@ class PublishedReadout:
             )
         if self.crf is None and self.crf_subtract is not None:
             raise ValueError("crf_subtract belongs to a CRF; leave it out, or add crf")
+        check_ranges("pamr_dilations of a read-out", self.pamr_dilations, 1, empty=True)
+        check_range("area_threshold of a read-out", self.area_threshold, 0, below=1)
 
 
 def published_probabilities(
@@ -150,7 +160,7 @@ def published_probabilities(
 
     Returns:
         For each image `(1 + C, H, W)` float32 on the device of the method, background first; the sum over
-        classes is 1.
+        classes is 1, or less where `area_threshold` removes a class.
 
     Raises:
         ValueError: `tiles`, and no scale of the image is large enough for one.
@@ -176,21 +186,46 @@ def published_probabilities(
     if readout.fuse_at == "grid":
         fused = placement.draw(fused, whole, whole)
     fused = _enlarge(fused, whole, readout)
-    return [_probabilities(*pair, readout) for pair in zip(samples, fused, strict=True)]
+    return [_probabilities(*pair, readout, config) for pair in zip(samples, fused, strict=True)]
 
 
-def _probabilities(sample: InferenceSample, fused: Tensor, readout: PublishedReadout) -> Tensor:
+def _probabilities(
+    sample: InferenceSample, fused: Tensor, readout: PublishedReadout, config: InferenceConfig
+) -> Tensor:
     """Of one image, from what was fused over scales, at full size."""
-    if readout.scores == "logits":
-        return fused.softmax(dim=0)
-    total = fused.sum(dim=0)
+    if readout.pamr_dilations:
+        guide = _to_tensor(sample.image).to(fused.device)
+        first = 0 if config.background else 1  # the logit of a background that is left out is -inf
+        refined = pamr(guide, fused[None, first:], dilations=readout.pamr_dilations)[0]
+        fused = torch.cat([fused[:first], refined])
+    probabilities = fused.softmax(dim=0) if readout.scores == "logits" else _shares(sample, fused)
+    if readout.area_threshold is not None:
+        probabilities = without_small_classes(probabilities, readout.area_threshold)
+    return probabilities
+
+
+def _shares(sample: InferenceSample, scores: Tensor) -> Tensor:
+    """Fused probabilities `(1 + C, H, W)` divided by their sum over classes."""
+    total = scores.sum(dim=0)
     if not total.any():
         height, width = total.shape
         raise ValueError(
             f"image {sample.image_id!r} of {height}x{width} pixels has no tile at any scale of the published "
             "read-out; leave this read-out out for images of that size"
         )
-    return fused / total
+    return scores / total
+
+
+def without_small_classes(probabilities: Tensor, share: float) -> Tensor:
+    """Probabilities `(1 + C, H, W)` without the classes that win few pixels, the background aside.
+
+    A class stays if it wins more than `share` of all pixels that any class but the background wins.
+    """
+    winners = probabilities.argmax(dim=0).flatten()
+    pixels = winners.new_zeros(len(probabilities)).scatter_add(0, winners, torch.ones_like(winners))
+    stays = pixels > share * pixels[1:].sum()
+    stays[0] = True
+    return probabilities * stays[:, None, None]
 
 
 def crf_image(image: np.ndarray, readout: PublishedReadout) -> np.ndarray:

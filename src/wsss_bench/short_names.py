@@ -22,6 +22,7 @@ METHODS = (
     "wsss_bench.methods.clims.camera_ready.CLIMSCameraReady",
     "wsss_bench.methods.clims.improved.CLIMS",
     "wsss_bench.methods.clip_es.CLIPES",
+    "wsss_bench.methods.clip_zeroshot.CLIPSeeds",
     "wsss_bench.methods.clip_zeroshot.CLIPZeroShot",
     "wsss_bench.methods.excel.excel.ExCEL",
     "wsss_bench.methods.excel.training_free.ExCELStatic",

@@ -9,7 +9,8 @@
 - `clip_es.py`: CLIP-ES, Lin et al., CVPR 2023; seeds from a frozen CLIP, not trained.
 - `weclip.py`: WeCLIP, Zhang et al., CVPR 2024; a decoder on a frozen CLIP.
 - `excel/`: ExCEL, Yang et al., CVPR 2025, without and with training.
-- `clip_zeroshot.py`: CLIP zero-shot, Radford et al., ICML 2021; not trained.
+- `clip_zeroshot/`: CLIP zero-shot, Radford et al., ICML 2021, and its readings MaskCLIP, SCLIP, ClearCLIP and
+  NACLIP, ECCV 2022 to WACV 2025; not trained.
 - `supervised.py`: Supervised, the upper bound, trained on ground-truth masks.
 
 `base.py` is the interface of all methods (`Method`), `optim.py` their optimiser and learning rate schedule. A
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from wsss_bench.methods.clims.camera_ready import CLIMSCameraReady as CLIMSCameraReady
     from wsss_bench.methods.clims.improved import CLIMS as CLIMS
     from wsss_bench.methods.clip_es import CLIPES as CLIPES
+    from wsss_bench.methods.clip_zeroshot import CLIPSeeds as CLIPSeeds
     from wsss_bench.methods.clip_zeroshot import CLIPZeroShot as CLIPZeroShot
     from wsss_bench.methods.excel.excel import ExCEL as ExCEL
     from wsss_bench.methods.excel.training_free import ExCELStatic as ExCELStatic

@@ -56,8 +56,10 @@ from wsss_bench.nn.clip_text import (
     text_hidden_states,
     tokenize,
 )
+from wsss_bench.nn.synonyms import best_of_class, class_of_names
 from wsss_bench.types import CaptionBatch
 from wsss_bench.vocabulary import templates as prompt_templates
+from wsss_bench.vocabulary.synonyms import names_of_classes
 
 MAX_UNUSABLE_CAPTIONS = 1000
 """Training stops if so many captions at the start of an epoch all have too few nouns."""
@@ -133,7 +135,9 @@ class CoDe(Method):
     ) -> None:
         super().__init__(class_names, optim)
         frozen = CLIP(clip)
-        require_known_words(frozen, self.class_names)
+        names = names_of_classes(mask_inference.prompt_names, self.class_names)
+        self.spoken_names = [name for own in names for name in own]
+        require_known_words(frozen, self.spoken_names)
         self.nouns = nouns
         self.nouns_per_caption = nouns_per_caption
         self.noun_templates = prompt_templates(noun_templates)
@@ -149,9 +153,11 @@ class CoDe(Method):
         self.decoder_only_steps = decoder_only_steps
         self.mask_inference = mask_inference
         with torch.no_grad():
-            text = prompt_ensemble(frozen, self.class_names, prompt_templates(mask_inference.templates))
+            text = prompt_ensemble(frozen, self.spoken_names, prompt_templates(mask_inference.templates))
         self.register_buffer("kp_text", text, persistent=False)
-        self.kp_text: Tensor  # (C, D)
+        self.kp_text: Tensor  # (M, D)
+        self.register_buffer("class_of_name", class_of_names(names), persistent=False)
+        self.class_of_name: Tensor  # (M,)
         self._prompted: tuple[tuple[int, torch.device], Tensor] | None = None
         # captions of this rank in this epoch: all, and those with enough nouns
         self._shown = self._used = 0
@@ -167,7 +173,8 @@ class CoDe(Method):
         self, image: Tensor, labels: Tensor | None = None, references: Sequence[Any] = ()
     ) -> Tensor:
         image = self.grounding.normalize(image)
-        return self.grounding.scores(image, self._class_text(), self.kp_text, self.mask_inference)
+        scores = self.grounding.scores(image, self._class_text(), self.kp_text, self.mask_inference)
+        return best_of_class(scores, self.class_of_name, len(self.class_names))
 
     def segmentation_logits(self, image: Tensor) -> Tensor:
         return self.grounding.segmentation_logits(self.seed_maps(image), self.mask_inference.background)
@@ -290,10 +297,13 @@ class CoDe(Method):
         return labels
 
     def _class_text(self) -> Tensor:
-        """`(C, D)` class embeddings with the noun prompt, computed again when it has changed or moved."""
+        """`(M, D)` embeddings of the names of classes with the noun prompt.
+
+        They are computed again when it has changed or moved.
+        """
         context = self.noun_prompt.context
         # _version counts changes in place: optimiser steps, loading
         key = (context._version, context.device)
         if self._prompted is None or self._prompted[0] != key or torch.is_grad_enabled():
-            self._prompted = (key, self.noun_prompt(self.grounding.clip, self.class_names))
+            self._prompted = (key, self.noun_prompt(self.grounding.clip, self.spoken_names))
         return self._prompted[1]

@@ -18,6 +18,7 @@ from wsss_bench.nn.clip import CLIP
 from wsss_bench.nn.frozen import Frozen
 from wsss_bench.nn.normalize import ImageNetNormalize
 from wsss_bench.nn.pamr import DILATIONS, pamr
+from wsss_bench.vocabulary.synonyms import Names
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,16 @@ class MaskInference:
             KP).
         templates: Name of the prompt templates for the KP masks.
         pamr_dilations: Dilations of PAMR, in pixels of the masks; empty to skip PAMR.
+        prompt_names: Name or names in the prompts of classes whose own name is not plain language,
+            `{tvmonitor: [tv monitor, screen]}`, or `published` (`vocabulary/synonyms`). The score of a class
+            is the best of its names.
     """
 
     background: float = 0.4
     kp_weight: float = 0.3
     templates: str = "custom"
     pamr_dilations: tuple[int, ...] = DILATIONS
+    prompt_names: Names | None = None
 
 
 class Grounding(nn.Module):
@@ -100,12 +105,12 @@ class Grounding(nn.Module):
 
         Args:
             image: `(B, 3, H, W)`, normalised.
-            text: `(C, D)` unit text embeddings for the image segmenter.
-            kp_text: `(C, D)` unit text embeddings for frozen CLIP's masks.
+            text: `(M, D)` unit embeddings of names for the image segmenter.
+            kp_text: `(M, D)` unit embeddings of names for frozen CLIP's masks.
             settings: PAMR and KP.
 
         Returns:
-            `(B, C, 4h, 4w)` in [0, 1].
+            `(B, M, 4h, 4w)` in [0, 1].
         """
         patches = self.clip.before_last_block(image)
         scores = self.segmenter.mask_logits(unit_pixels(self.segmenter(patches)), text).sigmoid()

@@ -35,8 +35,10 @@ from wsss_bench.methods.text_grounding.region_word_prompts import enlarge_mask
 from wsss_bench.nn.class_prompts import prompt_ensemble, require_known_words
 from wsss_bench.nn.clip import CLIP
 from wsss_bench.nn.clip_text import embed_tokens, sentence_embedding, tokenize
+from wsss_bench.nn.synonyms import best_of_class, class_of_names
 from wsss_bench.types import CaptionBatch
 from wsss_bench.vocabulary import templates as prompt_templates
+from wsss_bench.vocabulary.synonyms import names_of_classes
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,9 @@ class TCL(Method):
     ) -> None:
         super().__init__(class_names, optim)
         frozen = CLIP(clip)
-        require_known_words(frozen, self.class_names)
+        names = names_of_classes(mask_inference.prompt_names, self.class_names)
+        spoken = [name for own in names for name in own]
+        require_known_words(frozen, spoken)
         self.grounding = Grounding(frozen, statistics, double=True, cosine_threshold=cosine_threshold)
         self.feature_text_scale = nn.Parameter(torch.tensor(INITIAL_LOG_SCALE))
         self.image_text_scale = nn.Parameter(torch.tensor(INITIAL_LOG_SCALE))
@@ -99,12 +103,14 @@ class TCL(Method):
         with torch.no_grad():
             text = prompt_ensemble(
                 frozen,
-                self.class_names,
+                spoken,
                 prompt_templates(mask_inference.templates),
                 unit_sentences=False,
             )
         self.register_buffer("class_text", text, persistent=False)
-        self.class_text: Tensor  # (C, D)
+        self.class_text: Tensor  # (M, D)
+        self.register_buffer("class_of_name", class_of_names(names), persistent=False)
+        self.class_of_name: Tensor  # (M,)
 
     def training_loss(self, batch: CaptionBatch) -> dict[str, Tensor]:
         rows = [row for row, caption in enumerate(batch.caption) if caption.strip()]
@@ -151,7 +157,8 @@ class TCL(Method):
     ) -> Tensor:
         image = self.grounding.normalize(image)
         text = self.class_text
-        return self.grounding.scores(image, text, text, self.mask_inference)  # (B, C, 4h, 4w)
+        scores = self.grounding.scores(image, text, text, self.mask_inference)  # (B, M, 4h, 4w)
+        return best_of_class(scores, self.class_of_name, len(self.class_names))
 
     def segmentation_logits(self, image: Tensor) -> Tensor:
         return self.grounding.segmentation_logits(self.seed_maps(image), self.mask_inference.background)
