@@ -215,7 +215,7 @@ def _base_size(image: np.ndarray, readout: PublishedReadout, config: InferenceCo
     if readout.long_side is None:
         return base_size(height, width, config)
     longer = max(height, width)
-    return tuple(int(side * readout.long_side / longer) for side in (height, width))
+    return int(height * readout.long_side / longer), int(width * readout.long_side / longer)
 
 
 def _to_tensor(image: np.ndarray) -> Tensor:
