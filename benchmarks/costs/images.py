@@ -17,9 +17,9 @@ from noise import Noise
 from PIL import Image
 from torch import Tensor
 
-from wsss_bench.artifacts.files import write_mask
-from wsss_bench.artifacts.seeds import read_seed, write_seed
-from wsss_bench.crf.densecrf import CRFConfig, crf_inference
+from wsss_bench.artifacts.files import mask_path, write_mask
+from wsss_bench.artifacts.seeds import SeedShards, read_seed
+from wsss_bench.crf.densecrf import CRFConfig, Unary, write_crf_masks
 from wsss_bench.inference import InferenceConfig, predict
 from wsss_bench.methods.optim import OptimConfig
 from wsss_bench.own_modules import import_class
@@ -82,22 +82,24 @@ def _works(folder: ConfigFolder, dataset: str, source: Noise, out: Path) -> Any:
     multi = tuple(folder.data(dataset).protocol.scales)
     config = InferenceConfig(scales=SCALES, multi_scales=multi)
 
-    def seed() -> None:
-        write_seed(out / "seeds", *predict(maps, [sample], "seed", config))
-
     def segmentation() -> None:
         for name, probabilities in predict(maps, [sample], "segmentation", config)[0].items():
-            write_mask(out / name, "val0", probabilities.argmax(axis=0).astype(np.uint8))
+            write_mask(out / name, "val0", probabilities.argmax(dim=0).byte().numpy())
 
-    yield "seed", _seconds(seed)
+    with SeedShards(out / "timed") as shards:
+        yield "seed", _seconds(lambda: shards.write(*predict(maps, [sample], "seed", config)))
     yield "segmentation", _seconds(segmentation)
-    probabilities = predict(maps, [sample], "segmentation", config)[0]["ms"]
-    present = np.unique(probabilities.argmax(axis=0))
+    unaries = []
+    for name, probabilities in predict(maps, [sample], "segmentation", config)[0].items():
+        present = probabilities.argmax(dim=0).unique()
+        path = mask_path(out / f"{name}-crf", "val0")
+        unaries.append(Unary(probabilities[present].numpy(), present.numpy(), path))
     crf = CRFConfig(**folder.data(dataset).protocol.crf)
-    yield "crf", 2 * _seconds(lambda: crf_inference(sample.image, probabilities[present], crf))
-    for image_id in source.ids("val")[:MANY]:
-        write_seed(out / "seeds", *predict(maps, [sample._replace(image_id=image_id)], "seed", config))
-        write_mask(out / "masks", image_id, source.mask(image_id) % 255)
+    yield "crf", _seconds(lambda: write_crf_masks(sample.image, unaries, crf))
+    with SeedShards(out / "seeds") as shards:
+        for image_id in source.ids("val")[:MANY]:
+            shards.write(*predict(maps, [sample._replace(image_id=image_id)], "seed", config))
+            write_mask(out / "masks", image_id, source.mask(image_id) % 255)
     (out / "saliency").mkdir()
     Image.fromarray(np.where(source.mask("val0") > 0, 255, 0).astype(np.uint8)).save(
         out / "saliency" / "val0.png"

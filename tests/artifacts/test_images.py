@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from wsss_bench.artifacts.images import Unreadable, check_decodes, image_size, read_image, rgb_array
+from wsss_bench.artifacts.images import (
+    Unreadable,
+    check_decodes,
+    check_header,
+    image_size,
+    read_image,
+    rgb_array,
+)
 
 ORIENTATION = 0x0112
 STORED = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -49,3 +56,24 @@ def test_a_jpeg_with_bytes_behind_its_end_is_sound(tmp_path):
     path = write(tmp_path / "x.jpg", 3)
     path.write_bytes(path.read_bytes() + b"maker")
     assert check_decodes(path) == 3
+
+
+def test_a_replaced_image_is_looked_at_again(tmp_path):
+    path = write(tmp_path / "x.png", 1)
+    assert image_size(path) == (20, 30)
+    Image.fromarray(STORED[:10]).save(path)
+    assert image_size(path) == (10, 30)
+    check_header(path)
+    Image.fromarray(STORED[..., 0].astype(np.uint16)).save(path)
+    with pytest.raises(Unreadable, match="expected 8 bits per channel"):
+        check_header(path)
+
+
+def test_the_check_of_an_image_and_of_its_size_open_it_once(tmp_path, monkeypatch):
+    path = write(tmp_path / "x.jpg", 6)
+    opened = []
+    real_open = Image.open
+    monkeypatch.setattr(Image, "open", lambda file: opened.append(file) or real_open(file))
+    assert check_decodes(path) == 6
+    assert image_size(path) == (30, 20)
+    assert opened == [path]

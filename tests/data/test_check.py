@@ -11,6 +11,7 @@ from wsss_bench.artifacts.files import read_mask, write_mask
 from wsss_bench.data import reading
 from wsss_bench.data.check import check, load_source
 from wsss_bench.data.command import main
+from wsss_bench.data.sources.base import unknown_values, values_in
 from wsss_bench.data.sources.folder import Folder
 from wsss_bench.data.sources.voc import VOC
 from wsss_bench.errors import explain
@@ -116,6 +117,22 @@ def test_many_images_are_read_by_several_processes(voc_root, monkeypatch):
     assert all(
         (a.shown == b.shown).all() for k, (a, b) in enumerate(zip(alone, together, strict=True)) if k != 4
     )
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (2, 4), (3, 3), (5, 13), (40, 60)])
+def test_all_values_of_a_mask_are_found(shape):
+    rng = np.random.default_rng(0)
+    for kind in ("noise", "one pixel", "areas"):
+        mask = rng.integers(0, 256, shape, np.uint8)
+        if kind == "one pixel":
+            mask = np.where(np.arange(mask.size).reshape(shape) == rng.integers(mask.size), mask, np.uint8(3))
+        if kind == "areas":
+            mask = np.repeat(mask[:, :1], shape[1], axis=1)
+        for layout in (mask, mask.T, mask[:, ::-1]):
+            assert np.flatnonzero(values_in(layout)).tolist() == np.unique(mask).tolist()
+        for classes in (1, 20, 254):
+            unknown = [value for value in np.unique(mask) if classes < value < 255]
+            assert unknown_values(mask, classes) == unknown
 
 
 def test_findings_are_written_as_json(voc_root, tmp_path, capsys):

@@ -10,7 +10,7 @@ from pycocotools import mask as rle
 
 from wsss_bench.data.check import check
 from wsss_bench.data.sources.coco import COCO
-from wsss_bench.data.sources.coco_segmentation import area_of, compact, fault_of
+from wsss_bench.data.sources.coco_segmentation import area_of, compact, decode, fault_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -429,3 +429,25 @@ def test_a_subset_of_the_categories_of_photographs(tmp_path):
         mask = everything.mask(image_id)
         expected = np.select([mask == 17, mask == 1, mask == 255], [1, 2, 255], 0)
         np.testing.assert_array_equal(some.mask(image_id), expected)
+
+
+@pytest.mark.parametrize("kind", ["polygons", "two parts", "compressed", "counts", "everything", "nothing"])
+def test_objects_are_painted_as_pycocotools_decodes_them(kind):
+    rng = np.random.default_rng(len(kind))
+    height, width = 37, 53
+    for _ in range(20):
+        polygons = [rng.uniform(-5, 60, 2 * rng.integers(3, 9)) for _ in range(1 + (kind == "two parts"))]
+        pixels = {"everything": 1, "nothing": 0}.get(kind, rng.random((height, width)) < 0.4)
+        encoded = rle.encode(np.asfortranarray(np.broadcast_to(pixels, (height, width)), np.uint8))
+        columns = np.asarray(pixels * np.ones((height, width), int)).T.ravel()
+        changes = np.flatnonzero(np.diff(columns, prepend=0, append=2))
+        counts = np.diff(changes, prepend=0).tolist()
+        segmentation = {
+            "polygons": polygons,
+            "two parts": polygons,
+            "counts": {"size": [height, width], "counts": counts},
+        }.get(kind, encoded)
+        assert not fault_of(segmentation, height, width)
+        if isinstance(segmentation, list):
+            encoded = rle.merge(rle.frPyObjects(polygons, height, width))
+        np.testing.assert_array_equal(decode(segmentation, height, width), rle.decode(encoded))

@@ -153,6 +153,12 @@ def test_seeds_add_the_network_and_the_read_out(planted):
     assert model.seconds("seed", config | {"split": "unlisted"}, FACTS, Run(CPU)) is None
 
 
+def test_refiners_share_the_cores_of_a_stage():
+    config = {"split": "train", "refiner": {"class_path": "wsss_bench.refine.pamr.PAMRRefiner"}}
+    alone, four = (model.seconds("refine", config, FACTS, Run(device)) for device in (CPU, GPU))
+    assert alone - model.FIXED_SECONDS == pytest.approx(4 * (four - model.FIXED_SECONDS))
+
+
 def test_facts_of_the_data():
     folder = read_configs(CONFIGS)
     known = {name: folder.data(name) for name in folder.names("data")}
@@ -286,6 +292,10 @@ def test_a_training_that_does_not_fit_says_what_to_set(toy, monkeypatch):
     assert "2 devices (trainer: ddp; 5 GiB each, the same result)" in said
     (said,) = needs.too_large(toy.plan.stages, 1)
     assert "crop_size" in said
+
+
+def test_without_a_gpu_stages_that_have_no_trainer_run_on_a_core(toy):
+    assert PlannedCosts(toy.plan, toy.runs).estimates.run({}).device is CPU
 
 
 def test_values_that_a_stage_refuses_are_of_unknown_cost(toy):

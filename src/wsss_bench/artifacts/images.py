@@ -6,9 +6,10 @@ so that all sizes, score maps and masks are those of the upright image. Masks ha
 
 from __future__ import annotations
 
-from io import BytesIO
+import os
+from functools import lru_cache
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
@@ -62,7 +63,7 @@ def rgb_array(image: Image.Image, name: str) -> np.ndarray:
     Raises:
         Unreadable: it has more than 8 bits per channel.
     """
-    _require_eight_bits(image, name)
+    _require_eight_bits(image.mode, name)
     if _orientation(image) != UPRIGHT:
         image = ImageOps.exif_transpose(image)
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))
@@ -82,15 +83,14 @@ def check_decodes(path: Path) -> int:
     """
     try:
         content = path.read_bytes()
-        with Image.open(BytesIO(content)) as image:
-            orientation = _orientation(image)
-            if image.format in ("JPEG", "MPO") and content.endswith(JPEG_END):
-                _require_eight_bits(image, str(path))
-                return orientation
+        header = _header_of(path)
+        if header.format in ("JPEG", "MPO") and content.endswith(JPEG_END):
+            _require_eight_bits(header.mode, str(path))
+            return header.orientation
     except (OSError, SyntaxError, Image.DecompressionBombError):
-        orientation = UPRIGHT
+        header = None
     read_image(path)  # says what is wrong
-    return orientation
+    return header.orientation if header else UPRIGHT
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -111,13 +111,9 @@ def size_and_orientation(path: Path) -> tuple[tuple[int, int], int]:
     Raises:
         Unreadable: no file, or one that is no image.
     """
-    try:
-        with Image.open(path) as image:
-            orientation = _orientation(image)
-            size = (image.height, image.width)
-            return size if orientation not in QUARTER_TURNS else size[::-1], orientation
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise Unreadable(f"image {path} cannot be read ({error}); replace it with an intact copy") from error
+    header = _readable_header(path)
+    size = (header.height, header.width)
+    return size if header.orientation not in QUARTER_TURNS else size[::-1], header.orientation
 
 
 def check_header(path: Path) -> None:
@@ -126,15 +122,40 @@ def check_header(path: Path) -> None:
     Raises:
         Unreadable: it is none.
     """
-    image_size(path)
+    _require_eight_bits(_readable_header(path).mode, str(path))
+
+
+class _Header(NamedTuple):
+    format: str | None
+    mode: str
+    height: int  # as stored
+    width: int
+    orientation: int
+
+
+def _readable_header(path: Path) -> _Header:
+    try:
+        return _header_of(path)
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise Unreadable(f"image {path} cannot be read ({error}); replace it with an intact copy") from error
+
+
+def _header_of(path: Path) -> _Header:
+    stat = os.stat(path)
+    return _read_header(path, (stat.st_size, stat.st_mtime_ns, stat.st_ino))
+
+
+@lru_cache(maxsize=1)  # a check of an image is followed by that of its mask, which has to be as large
+def _read_header(path: Path, version: tuple[int, ...]) -> _Header:
+    """Read the header of one version of a file."""
     with Image.open(path) as image:
-        _require_eight_bits(image, str(path))
+        return _Header(image.format, image.mode, image.height, image.width, _orientation(image))
 
 
-def _require_eight_bits(image: Image.Image, name: str) -> None:
-    if image.mode not in EIGHT_BIT_MODES:
+def _require_eight_bits(mode: str, name: str) -> None:
+    if mode not in EIGHT_BIT_MODES:
         raise Unreadable(
-            f"{name} is a {image.mode} image; expected 8 bits per channel (grey, RGB or RGBA): convert it"
+            f"{name} is a {mode} image; expected 8 bits per channel (grey, RGB or RGBA): convert it"
         )
 
 

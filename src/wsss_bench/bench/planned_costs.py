@@ -8,7 +8,7 @@ from pathlib import Path
 
 from wsss_bench.bench.launchers import visible_gpus
 from wsss_bench.plan.costs.calibration import read_probes
-from wsss_bench.plan.costs.devices import DEFAULT, GPUS, SMALL_CARD, Device, gpu_of_this_machine
+from wsss_bench.plan.costs.devices import CPU, DEFAULT, GPUS, SMALL_CARD, Device, gpu_of_this_machine
 from wsss_bench.plan.costs.estimates import Estimates
 from wsss_bench.plan.plan import Plan, Stage, StageFolder
 
@@ -38,7 +38,7 @@ class PlannedCosts:
         own = gpu_of_this_machine() if gpus else None
         self.machine = own.name if own else f"{'GPU' if gpus else 'CPU'} of {socket.gethostname()}"
         self._assumed = self._asks_for_gpu and own is None and named is None
-        device = named or own or GPUS[DEFAULT]
+        device = named or own or (GPUS[DEFAULT] if self._asks_for_gpu else CPU)
         self._device, self._memory = device, memory
         self.estimates = Estimates(
             plan,

@@ -10,7 +10,6 @@ from wsss_bench.arguments import LineParser
 from wsss_bench.data import check, coco_masks
 from wsss_bench.data.init import command as init
 from wsss_bench.data.prepare import command as prepare
-from wsss_bench.mini.world.writer import SIZES, write_mini_world
 
 
 def main(argv: list[str]) -> int:
@@ -19,7 +18,7 @@ def main(argv: list[str]) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     mini = commands.add_parser("mini", help="write the generated mini world in VOC and in COCO layout")
     mini.add_argument("--root", type=Path, required=True, help="folder for it alone, made if absent")
-    mini.add_argument("--size", choices=list(SIZES), default="full")
+    mini.add_argument("--size", default="full", help="full, or small for tests (default: %(default)s)")
     mini.add_argument(
         "--seed",
         type=int,
@@ -37,6 +36,8 @@ def main(argv: list[str]) -> int:
 
 
 def _mini(arguments: argparse.Namespace) -> int:
+    from wsss_bench.mini.world.writer import write_mini_world  # imports scipy, which no other command needs
+
     try:
         write_mini_world(arguments.root, arguments.size, arguments.seed, arguments.processes)
     except (ValueError, FileExistsError) as error:

@@ -8,11 +8,10 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 
 from wsss_bench.artifacts.images import UPRIGHT, check_decodes
-from wsss_bench.data.sources.base import Source
+from wsss_bench.data.sources.base import Source, values_in
 from wsss_bench.processes import end_with_parent
 
 CHUNK = 64
@@ -99,8 +98,7 @@ def read(source: Source, image_id: str, wanted: Wanted) -> Reading:
     if image_id in wanted.masks and not reading.problems:
         mask = attempt("masks", lambda: source.mask(image_id))
         if mask is not None:
-            histogram = cv2.calcHist([mask], [0], None, [256], [0, 256]).ravel()
-            reading.shown = histogram[1 : len(source.class_names) + 1] > 0
+            reading.shown = values_in(mask)[1 : len(source.class_names) + 1]
     return reading
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+import cv2
 import numpy as np
 
 from wsss_bench.artifacts.seed_checks import TOLERANCE
@@ -43,6 +44,9 @@ def seed_of_cams(
 ) -> ScoreMaps:
     """The seed of an image. A background map becomes its own background score.
 
+    Files without maps at the stride that random walks start from, such as those of CLIP-ES, get them from the
+    others.
+
     Args:
         image_id: Id of the image.
         cams: Content of the file.
@@ -66,14 +70,10 @@ def seed_of_cams(
     if 0 in values:
         background = _scores(cams.maps[[values.index(0)]], reading._replace(normalize=False))[0]
         scores[scores <= background] = 0
-    strided = next((maps for maps in (cams.strided, cams.maps) if _is_strided(maps, size)), None)
+    stored = next((maps for maps in (cams.strided, cams.maps) if _is_of(maps, _walk_grid(size))), None)
+    strided = _resized(scores, _walk_grid(size)) if stored is None else _scores(stored[kept], reading)
     return ScoreMaps(
-        image_id,
-        np.array([values[at] for at in kept], np.uint8),
-        scores,
-        size,
-        None if strided is None else _scores(strided[kept], reading),
-        background,
+        image_id, np.array([values[at] for at in kept], np.uint8), scores, size, strided, background
     )
 
 
@@ -102,8 +102,21 @@ def _is_drawn_on(grid: tuple[int, ...], size: tuple[int, int]) -> bool:
     return any(grid in ((-(-size[0] // s), -(-size[1] // s)), (size[0] // s, size[1] // s)) for s in strides)
 
 
-def _is_strided(maps: np.ndarray | None, size: tuple[int, int]) -> bool:
-    return maps is not None and maps.shape[1:] == tuple(-(-side // STRIDE) for side in size)
+def _walk_grid(size: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of the maps that random walks start from."""
+    return -(-size[0] // STRIDE), -(-size[1] // STRIDE)
+
+
+def _is_of(maps: np.ndarray | None, grid: tuple[int, int]) -> bool:
+    return maps is not None and maps.shape[1:] == grid
+
+
+def _resized(maps: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """Maps `(K, h, w)` on another grid: the mean over a cell of it, or bilinear where it is finer."""
+    finer = grid[0] > maps.shape[1] or grid[1] > maps.shape[2]
+    way = cv2.INTER_LINEAR if finer else cv2.INTER_AREA
+    resized = [cv2.resize(one, grid[::-1], interpolation=way) for one in maps]
+    return np.array(resized, np.float32).reshape(len(maps), *grid)
 
 
 def _scores(maps: np.ndarray, reading: Reading) -> np.ndarray:

@@ -21,6 +21,7 @@ from wsss_bench.data.listing import checked_digests
 from wsss_bench.data.sources.base import Source
 from wsss_bench.refine.base import Refiner
 from wsss_bench.refine.process import use, write_refined
+from wsss_bench.renamed import given_contents
 from wsss_bench.stages.parser import BY_HAND, FunctionParser, Instantiators
 from wsss_bench.types import ScoreMaps
 
@@ -146,5 +147,12 @@ def try_out(config: dict[str, Any], instantiators: Instantiators) -> None:
 
 def main(argv: list[str]) -> int:
     """Refine the seeds of one split; see `wsss-bench refine --help`."""
+    for place, content in given_contents(argv):
+        if isinstance(content, dict) and "affinity_labels" in content:
+            raise ValueError(
+                f"{place}this refiner trains a network on the masks of its `affinity_labels`, which takes "
+                "three stages; run them one by one, from the plans of a bench with this refiner, as "
+                "docs/exchange.md says"
+            )
     FunctionParser(refine).run(argv)
     return 0

@@ -7,9 +7,9 @@ import torch
 import yaml
 
 from wsss_bench.artifacts.files import mask_path, read_manifest, read_mask
-from wsss_bench.artifacts.seeds import write_seed
 from wsss_bench.crf import densecrf
 from wsss_bench.data.sources.voc import VOC
+from wsss_bench.exchange import import_command
 from wsss_bench.plan.reader import read_configs
 from wsss_bench.refine.walk.affinitynet import AffinityNet, majority_labels
 from wsss_bench.refine.walk.irn import IRNRefiner, argmax_with_background, scores_after_walk
@@ -174,17 +174,21 @@ def run(stage, folder, name, config):
 @pytest.mark.slow
 @pytest.mark.skipif(not densecrf.available(), reason="pydensecrf is not installed (make crf)")
 @pytest.mark.parametrize("name", ["irn", "psa"])
-def test_the_three_stages_run_and_a_second_run_skips_existing_masks(name, tmp_path, mini_data):
+def test_the_three_stages_run_on_imported_seeds_and_a_second_run_skips_masks(name, tmp_path, mini_data):
     parts = FOLDER.refiner(name, "mini", FOLDER.trainer("cpu"))
     source = FOLDER.data("mini").source
     voc = VOC(mini_data / "mini" / "voc", vocabulary="mini")
     ids = voc.ids("few_train")
-    for image_id in ids:  # perfect seeds, made of the true masks
+    (tmp_path / "cams").mkdir()
+    for image_id in ids:  # perfect seeds, made of the true masks, as CLIP-ES writes them
         mask = voc.mask(image_id)
         classes = np.unique(mask[(mask > 0) & (mask < 255)])
-        scores = (mask == classes[:, None, None]).astype(np.float16)
-        write_seed(tmp_path / "seeds", ScoreMaps(image_id, classes, scores, mask.shape, scores[:, ::4, ::4]))
-    common = {"source": source, "split": "few_train", "seeds": str(tmp_path), "workers": 0}
+        maps = (mask == classes[:, None, None]).astype(np.float16)
+        np.save(tmp_path / "cams" / f"{image_id}.npy", {"keys": classes - 1, "attn_highres": maps})
+    seeds = tmp_path / "theirs"
+    options = ["--cams", str(tmp_path / "cams"), "--data", "mini", "--split", "few_train"]
+    assert import_command.main(["seeds", *options, "--out", str(seeds)]) == 0
+    common = {"source": source, "split": "few_train", "seeds": str(seeds), "workers": 0}
     labels, network, refiner = (
         {"class_path": part.class_path, "init_args": part.init_args}
         for part in (parts.affinity_labels, parts.network.model, parts.refiner)

@@ -56,7 +56,7 @@ def check_complete(source: Source, split: str, folder: Path) -> int:
     """
     ids = source.ids(split)
     for part in PARTS:
-        paths = [path for files in source.files(split, part) or () for path in files.paths]
+        paths = [Path(path) for files in source.files(split, part) or () for path in files.paths]
         _require(paths, split, folder)
     return len(ids)
 

@@ -178,8 +178,23 @@ def read_sized_mask(path: Path, image_path: Path) -> np.ndarray:
 
 def unknown_values(mask: np.ndarray, num_classes: int) -> list[int]:
     """Values of a uint8 mask outside {0..C, 255}."""
-    found = np.flatnonzero(cv2.calcHist([mask], [0], None, [256], [0, 256]))  # twice as fast as bincount
-    return [int(value) for value in found if num_classes < value != IGNORE]
+    if (mask + np.uint8(1)).max() <= num_classes + 1:  # ignored pixels become 0; nearly always
+        return []
+    return [value for value in np.flatnonzero(values_in(mask)).tolist() if num_classes < value != IGNORE]
+
+
+def values_in(mask: np.ndarray) -> np.ndarray:
+    """Which values a uint8 mask has, `(256,)` bool.
+
+    Masks are made of areas, so that most pixels repeat those before them. Eight at a time are compared with
+    the eight before, and only those that differ are counted: twice as fast as counting all.
+    """
+    pixels = mask.ravel()
+    rest = pixels.size % 8
+    eights = pixels[: pixels.size - rest].view(np.uint64)
+    changed = eights[1:][eights[1:] != eights[:-1]].view(np.uint8)
+    found = np.concatenate([pixels[:8], changed, pixels[pixels.size - rest :]])
+    return cv2.calcHist([found], [0], None, [256], [0, 256]).ravel() > 0
 
 
 def require_ids(ids: list[str], split: str, origin: Path) -> list[str]:

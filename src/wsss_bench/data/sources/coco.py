@@ -11,12 +11,14 @@ on top.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from functools import partial
 from glob import escape
 from pathlib import Path
 from typing import Literal
 
+import cv2
 import numpy as np
 
 from wsss_bench.artifacts.files import file_names
@@ -33,7 +35,7 @@ from wsss_bench.data.sources.base import (
 from wsss_bench.data.sources.class_lists import load_classes, own_list
 from wsss_bench.data.sources.coco_instances import Instances, Picture
 from wsss_bench.data.sources.coco_json import parse_captions, require_json
-from wsss_bench.data.sources.coco_segmentation import decode
+from wsss_bench.data.sources.coco_segmentation import paint
 from wsss_bench.data.sources.files import FileSet, by_size
 from wsss_bench.types import IGNORE
 
@@ -158,20 +160,20 @@ class COCO(Source):
     def files(self, split: str, part: str) -> list[FileSet]:
         """All pictures and masks of a split count; to read from the json which are listed takes too long."""
         if part == "images":
-            return [FileSet(self.root, self._pictures(split), by_size)]
+            folder = self.root / f"{split}{self.year}"
+            return [FileSet(self.root, [f"{folder}/{name}" for name in self._pictures(split)], by_size)]
         if part == "captions":
             return [FileSet(self.root, [self._json("captions", split)])]
         if part == "masks" and self.masks is not None:
-            folder = self.root / f"{split}{self.year}"
-            names = [path.relative_to(folder).with_suffix(".png") for path in self._pictures(split)]
-            return [FileSet(self.masks, [self.masks / name for name in names])]
+            stems = [os.path.splitext(name)[0] for name in self._pictures(split)]
+            return [FileSet(self.masks, [f"{self.masks}/{stem}.png" for stem in stems])]
         own = own_list(self.vocabulary, self.root) if part == "lists" else None
         return [FileSet(self.root, [self._json("instances", split), *([own] if own else [])])]
 
-    def _pictures(self, split: str) -> list[Path]:
-        folder = self.root / f"{split}{self.year}"
-        names = (name for name in file_names(folder) if not name.rpartition("/")[2].startswith("."))
-        return [folder / name for name in sorted(names)]
+    def _pictures(self, split: str) -> list[str]:
+        """Paths of all pictures of a split, relative to its folder."""
+        names = file_names(self.root / f"{split}{self.year}")
+        return sorted(name for name in names if not name.rpartition("/")[2].startswith("."))
 
     def _json(self, kind: str, split: str) -> Path:
         return self._annotations / f"{kind}_{split}{self.year}.json"
@@ -295,5 +297,5 @@ def _paint(picture: Picture, values: np.ndarray, segmentations: Sequence[object]
     """Paint crowds, then objects from the largest to the smallest; equal areas in order of annotation id."""
     columns = np.zeros((picture.width, picture.height), np.uint8)  # as objects are decoded
     for index in np.lexsort((-picture.area, ~picture.crowd)):  # stable
-        columns[decode(segmentations[index], picture.height, picture.width).T] = values[index]
-    return np.ascontiguousarray(columns.T)
+        paint(columns, segmentations[index], values[index])
+    return cv2.transpose(columns)  # three times as fast as numpy

@@ -119,7 +119,9 @@ class Instances:
         starts = [0, *stops[:-1]]
         polygons = columns["first_polygon"][first : end + 1]
         return [
-            unpacked(columns["polygon_bytes"][a:b], content[start:stop], picture.height, picture.width)
+            unpacked(
+                columns["polygon_bytes"][a:b].tolist(), content[start:stop], picture.height, picture.width
+            )
             for a, b, start, stop in zip(polygons[:-1], polygons[1:], starts, stops, strict=True)
         ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -79,15 +80,44 @@ def area_of(segmentation: Any) -> float:
 
 def decode(segmentation: Any, height: int, width: int) -> np.ndarray:
     """Pixels `(H, W)` bool of a segmentation without fault, column by column in memory."""
+    pixels = np.zeros((width, height), bool)
+    paint(pixels, segmentation, True)
+    return pixels.T
+
+
+def paint(columns: np.ndarray, segmentation: Any, value: Any) -> None:
+    """Give `value` to the pixels of a segmentation without fault.
+
+    Its runs are painted, since most objects cover a small part of their image: `rle.decode`, which makes an
+    image of each, takes three times as long.
+
+    Args:
+        columns: `(W, H)`, contiguous: an image column by column.
+        segmentation: Polygons as arrays, or run lengths with `size` and `counts`.
+        value: The value.
+    """
+    runs = _runs(segmentation, *columns.shape[::-1])
+    shown = runs[1 : runs.size // 2 * 2]  # from the first run of the object to its last
+    if shown.size:
+        start = runs[0]
+        pixels = np.repeat(np.arange(shown.size) % 2 == 0, shown)
+        columns.reshape(-1)[start : start + pixels.size][pixels] = value
+
+
+def _runs(segmentation: Any, height: int, width: int) -> np.ndarray:
+    """Lengths of the runs of pixels column by column, beginning with those outside the object."""
+    if not segmentation:
+        return np.zeros(0, np.int64)
     if isinstance(segmentation, list):
-        if not segmentation:
-            return np.zeros((height, width), bool, order="F")
-        encoded = rle.merge(rle.frPyObjects(segmentation, height, width))
-    elif isinstance(segmentation["counts"], list):
-        encoded = rle.frPyObjects(segmentation, height, width)
+        parts = rle.frPyObjects(segmentation, height, width)
+        counts = (parts[0] if len(parts) == 1 else rle.merge(parts))["counts"]
     else:
-        encoded = segmentation
-    return rle.decode(encoded).view(bool)
+        counts = segmentation["counts"]
+    if isinstance(counts, list):
+        return np.array(counts, np.int64)
+    runs = _decompressed(counts.encode() if isinstance(counts, str) else counts)
+    assert runs is not None  # it has no fault
+    return runs
 
 
 def packed(segmentation: Any, height: int, width: int) -> tuple[list[int], bytes]:
@@ -106,9 +136,9 @@ def packed(segmentation: Any, height: int, width: int) -> tuple[list[int], bytes
 
 def unpacked(polygons: Iterable[int], content: bytes, height: int, width: int) -> Any:
     """The segmentation of `packed`."""
-    ends = np.cumsum(list(polygons), dtype=np.int64)
-    if len(ends):
-        return np.split(np.frombuffer(content, np.float64), ends[:-1] // 8)
+    ends = list(accumulate(polygons))
+    if ends:
+        return [np.frombuffer(content[start:end], np.float64) for start, end in pairwise([0, *ends])]
     return {"size": [height, width], "counts": content} if content else []
 
 

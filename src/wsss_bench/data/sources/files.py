@@ -41,13 +41,14 @@ class FileSet(NamedTuple):
 
     Args:
         root: Folder that their names are relative to.
-        paths: The files.
+        paths: The files, below `root`; as text where there are very many, since a `Path` takes longer to make
+            than the size of its file to find.
         digest: How they are compared.
         prefix: Put before their names, to tell sources apart.
     """
 
     root: Path
-    paths: Iterable[Path]
+    paths: Iterable[Path | str]
     digest: FileDigest = by_content
     prefix: str = ""
 
@@ -67,7 +68,7 @@ class DigestCache:
         self._known: dict[str, list[object]] = find_json(self._file) if self._file is not None else {}
         self._changed = False
 
-    def digest(self, path: Path, compute: FileDigest) -> str:
+    def digest(self, path: Path | str, compute: FileDigest) -> str:
         """`compute(path)`, `ABSENT` for a file that does not exist."""
         try:
             stat = os.stat(path)  # `Path.stat` takes half as long again
@@ -75,6 +76,7 @@ class DigestCache:
             return ABSENT
         if compute is by_size:
             return str(stat.st_size)
+        path = Path(path)
         found = self._find(path, compute, stat)
         if found is None:
             found = compute(path)
@@ -111,11 +113,12 @@ def _version(stat: os.stat_result) -> list[object]:
 
 def listing_files(sets: Sequence[FileSet], cache: DigestCache) -> dict[str, str]:
     """The digests of files, by name."""
-    return {  # text is cut off as text: `Path.relative_to` would take as long as all else
-        files.prefix + str(path).removeprefix(f"{files.root}{os.sep}"): cache.digest(path, files.digest)
-        for files in sets
-        for path in files.paths
-    }
+    listing = {}
+    for files in sets:
+        root = f"{files.root}{os.sep}"  # cut off as text: `Path.relative_to` would take as long as all else
+        for path in files.paths:
+            listing[files.prefix + str(path).removeprefix(root)] = cache.digest(path, files.digest)
+    return listing
 
 
 def digest_of(listing: Mapping[str, str]) -> str:

@@ -10,13 +10,19 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
-import cv2
 import numpy as np
 
 from wsss_bench import vocabulary as vocabularies
 from wsss_bench.artifacts.files import file_names
 from wsss_bench.artifacts.images import read_image
-from wsss_bench.data.sources.base import Source, expand_root, read_sized_mask, require_folder, require_ids
+from wsss_bench.data.sources.base import (
+    Source,
+    expand_root,
+    read_sized_mask,
+    require_folder,
+    require_ids,
+    values_in,
+)
 from wsss_bench.data.sources.files import FileSet, by_size
 from wsss_bench.types import IGNORE
 
@@ -100,8 +106,7 @@ class EvaluationSource(Source):
     def mask(self, image_id: str) -> np.ndarray:
         image_path, mask_path = self._paths(image_id)
         published = read_sized_mask(mask_path, image_path)
-        found = np.flatnonzero(cv2.calcHist([published], [0], None, [256], [0, 256]))
-        if unknown := [int(value) for value in found if self._values[value] == UNKNOWN]:
+        if unknown := np.flatnonzero(values_in(published) & (self._values == UNKNOWN)).tolist():
             raise ValueError(
                 f"mask {mask_path} holds the values {unknown}, which {type(self).__name__} does not have; "
                 "expected the masks as they are published, without any conversion (docs/data.md)"

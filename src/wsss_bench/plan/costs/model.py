@@ -132,9 +132,12 @@ def _predict(config: Mapping[str, Any], data: DataFacts, run: Run, count: int) -
 
 
 def _refine(config: Mapping[str, Any], data: DataFacts, run: Run, count: int) -> float | None:
+    """On all cores of the stage. A refiner that computes on a GPU instead is taken to be as fast as these
+    cores, which was not measured.
+    """
     work = f"refine {config['refiner']['class_path']}"
     each = seconds_of(work, data.megapixels, data.classes)
-    return None if each is None else count * each
+    return None if each is None else count * each / run.device.cores
 
 
 def _evaluate(config: Mapping[str, Any], data: DataFacts, run: Run, count: int) -> float | None:
