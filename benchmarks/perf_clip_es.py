@@ -1,7 +1,7 @@
 """CPU time of GradCAM seeds of CLIP-ES against a whole backward pass for each class.
 
 The reference runs all blocks with gradients and, for every labelled class, a backward pass down to the first
-block, as GradCAM is usually written; its maps are the same. The network has the blocks of ViT-S/16 with random
+block, as GradCAM is usually written; its maps are the same. The network has the blocks of ViT-S/16 and random
 weights, and the image 384 x 512 pixels. Both sides alternate, and the median ratio of their CPU times is
 printed for several numbers of labels.
 """

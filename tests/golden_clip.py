@@ -43,8 +43,8 @@ def write_golden_clip(folder: Path) -> Path:
     model = CLIPModel(_config(len(saved), end=saved.index(END), pad=saved.index(0)))
     model.load_state_dict(from_openai(arrays))
     model.save_pretrained(folder)
-    _write_tokenizer(folder, saved)
-    _write_statistics(folder, [0.5, 0.4, 0.3], [0.2, 0.25, 0.5])
+    write_tokenizer(folder, saved)
+    write_statistics(folder, [0.5, 0.4, 0.3], [0.2, 0.25, 0.5])
     return folder
 
 
@@ -64,8 +64,8 @@ def write_generated_clip(folder: Path) -> Path:
     model = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=32))
     model.load_state_dict(from_openai(arrays, vision_layers=12))
     model.save_pretrained(folder)
-    _write_tokenizer(folder, list(range(49408)))
-    _write_statistics(folder, [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711])
+    write_tokenizer(folder, list(range(49408)))
+    write_statistics(folder, [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711])
     return folder
 
 
@@ -96,7 +96,8 @@ def _range_of(name: str) -> tuple[float, float]:
     return -0.15, 0.15
 
 
-def _write_tokenizer(folder: Path, saved: list[int]) -> None:
+def write_tokenizer(folder: Path, saved: list[int]) -> None:
+    """Write a tokenizer whose words are these golden token ids, in the order of the embeddings."""
     words = {word(token): row for row, token in enumerate(saved)}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token=word(0)))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -109,7 +110,8 @@ def _write_tokenizer(folder: Path, saved: list[int]) -> None:
     ).save_pretrained(folder)
 
 
-def _write_statistics(folder: Path, mean: list[float], std: list[float]) -> None:
+def write_statistics(folder: Path, mean: list[float], std: list[float]) -> None:
+    """Write the image statistics of a model."""
     statistics = {"image_mean": mean, "image_std": std}
     (folder / "preprocessor_config.json").write_text(json.dumps(statistics))
 

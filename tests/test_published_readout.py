@@ -215,6 +215,10 @@ def test_the_crf_of_deeplab_pytorch_sees_wrapped_colours():
         ({"squash": 0}, "side of a square"),
         ({"tiles": MCIS, "remainder": "drop"}, "leave out one"),
         ({"crf_subtract": (1.0, 2.0, 3.0)}, "belongs to a CRF"),
+        ({"mirrored_scales": (1.0,)}, "with mirror images; got .* mirror: none"),
+        ({"mirrored_scales": (0.5,), "mirror": "mean"}, "some of the scales"),
+        ({"fuse_at": 0.0}, "share of the size"),
+        ({"fuse_at": 1.5}, "share of the size"),
     ],
 )
 def test_values_that_cannot_be_used_are_refused(values, message):

@@ -74,8 +74,9 @@ class PublishedReadout:
             `InferenceConfig`.
         long_side: The base size has this long side and the ratio of the image, cut to whole pixels. None: as
             without it.
-        resize: `bilinear`: the tensor, to int(scale * side) pixels, scores bilinear too. `bilinear_factor`:
-            the same, but pixel i comes from i / scale, whatever was cut from the side. `cv2_bilinear`: the
+        resize: `bilinear`: the tensor, to its base size and from there to int(scale * side) pixels, scores
+            bilinear too. `bilinear_once`: to that size directly (ExCEL). `bilinear_factor`: as `bilinear`,
+            but pixel i comes from i / scale, whatever was cut from the side (WeCLIP). `cv2_bilinear`: the
             uint8 image by OpenCV, as mmcv does, scores bilinear. `cv2_bicubic`: the image in float by OpenCV,
             scores bicubic, as in MCIS.
         remainder: What is done with an image that does not divide into patches: `pad`, as `InferenceConfig`
@@ -84,9 +85,11 @@ class PublishedReadout:
         tiles: The network sees tiles; None: whole images, or the windows of `InferenceConfig`.
         scores: What is fused: `logits`, or `probabilities` after the softmax.
         mirror: How the scores of image and mirror image are fused; `none`: no mirror image.
+        mirrored_scales: Scales at which there is a mirror image (ExCEL: all but 1). None: all.
         fuse: How scales are fused.
-        fuse_at: Where views and scales are fused: at the size of the `image`, or on the `grid` of the first
-            scale, which is enlarged afterwards.
+        fuse_at: Where views and scales are fused: at the size of the `image`; on the `grid` of the first
+            scale (WeCLIP); or at this share of the size of the image, cut to whole pixels (ExCEL on COCO: a
+            fifth). What is fused is enlarged afterwards.
         crf: The authors' CRF; None: the maximum of the scores.
         crf_subtract: Colour, RGB in 0..255, that the authors' code subtracts from the image of the CRF before
             it casts it to uint8, where negative values wrap around (deeplab-pytorch). None: the raw image.
@@ -98,13 +101,16 @@ class PublishedReadout:
     scales: tuple[float, ...] = (1.0,)
     squash: int | None = None
     long_side: int | None = None
-    resize: Literal["bilinear", "bilinear_factor", "cv2_bilinear", "cv2_bicubic"] = "bilinear"
+    resize: Literal["bilinear", "bilinear_once", "bilinear_factor", "cv2_bilinear", "cv2_bicubic"] = (
+        "bilinear"
+    )
     remainder: Literal["pad", "drop"] = "pad"
     tiles: Tiles | None = None
     scores: Literal["logits", "probabilities"] = "logits"
     mirror: Literal["none", "sum", "mean", "max"] = "none"
+    mirrored_scales: tuple[float, ...] | None = None
     fuse: Literal["sum", "mean", "max"] = "sum"
-    fuse_at: Literal["image", "grid"] = "image"
+    fuse_at: Literal["image", "grid"] | float = "image"
     crf: CRFConfig | None = None
     crf_subtract: tuple[float, float, float] | None = None
 
@@ -121,6 +127,18 @@ class PublishedReadout:
             raise ValueError("a read-out with tiles drops no remainder; leave out one of the two")
         if self.tiles is not None and self.fuse_at == "grid":
             raise ValueError("tiles are put together at the size of the image; leave out fuse_at: grid")
+        if not isinstance(self.fuse_at, str) and not 0 < self.fuse_at <= 1:
+            raise ValueError(
+                f"fuse_at is image, grid, or a share of the size of the image, above 0 to 1; got "
+                f"{self.fuse_at}"
+            )
+        if self.mirrored_scales is not None and (
+            self.mirror == "none" or not set(self.mirrored_scales) <= set(self.scales)
+        ):
+            raise ValueError(
+                f"mirrored_scales are some of the scales {self.scales} of a read-out with mirror images; "
+                f"got {self.mirrored_scales}, and mirror: {self.mirror}"
+            )
         if self.crf is None and self.crf_subtract is not None:
             raise ValueError("crf_subtract belongs to a CRF; leave it out, or add crf")
 
@@ -139,12 +157,13 @@ def published_probabilities(
     """
     whole = samples[0].image.shape[:2]
     placement = method.segmentation_placement
-    size: tuple[int, ...] | None = None if readout.fuse_at == "grid" else whole
+    size = _fused_size(whole, readout)
     over_scales = "max" if readout.fuse == "max" else "sum"  # a mean is divided at the end
     fused: Tensor | None = None
     for scale in readout.scales:
         images = torch.cat([_view(sample.image, scale, readout, config) for sample in samples])
-        views = with_mirrors(images.to(method.device), readout.mirror != "none")
+        mirrored = readout.mirrored_scales is None or scale in readout.mirrored_scales
+        views = with_mirrors(images.to(method.device), mirrored and readout.mirror != "none")
         with precision_of(method, config):
             scores = _scores(partial(logits_of, method), placement, views, size, readout, config)
         size = tuple(scores.shape[-2:])
@@ -156,6 +175,7 @@ def published_probabilities(
         fused = fused / len(readout.scales)
     if readout.fuse_at == "grid":
         fused = placement.draw(fused, whole, whole)
+    fused = _enlarge(fused, whole, readout)
     return [_probabilities(*pair, readout) for pair in zip(samples, fused, strict=True)]
 
 
@@ -191,8 +211,10 @@ def _view(image: np.ndarray, scale: float, readout: PublishedReadout, config: In
 
 def _at_scale(image: np.ndarray, scale: float, readout: PublishedReadout, config: InferenceConfig) -> Tensor:
     base = _base_size(image, readout, config)
-    if readout.resize in ("bilinear", "bilinear_factor"):
-        tensor = resize(_to_tensor(image), base)
+    if readout.resize in ("bilinear", "bilinear_once", "bilinear_factor"):
+        tensor = _to_tensor(image)
+        if readout.resize != "bilinear_once":
+            tensor = resize(tensor, base)
         if readout.resize == "bilinear_factor" and scale != 1:
             return F.interpolate(tensor, scale_factor=scale, mode="bilinear", align_corners=False)
         return resize(tensor, [int(side * scale) for side in base])
@@ -216,6 +238,13 @@ def _base_size(image: np.ndarray, readout: PublishedReadout, config: InferenceCo
         return base_size(height, width, config)
     longer = max(height, width)
     return int(height * readout.long_side / longer), int(width * readout.long_side / longer)
+
+
+def _fused_size(whole: tuple[int, int], readout: PublishedReadout) -> tuple[int, ...] | None:
+    """Height and width at which scores are fused; None: that of the output at the first scale."""
+    if isinstance(readout.fuse_at, str):
+        return None if readout.fuse_at == "grid" else whole
+    return max(int(whole[0] * readout.fuse_at), 1), max(int(whole[1] * readout.fuse_at), 1)
 
 
 def _to_tensor(image: np.ndarray) -> Tensor:

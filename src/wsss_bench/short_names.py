@@ -22,6 +22,8 @@ METHODS = (
     "wsss_bench.methods.clims.camera_ready.CLIMSCameraReady",
     "wsss_bench.methods.clims.improved.CLIMS",
     "wsss_bench.methods.clip_zeroshot.CLIPZeroShot",
+    "wsss_bench.methods.excel.excel.ExCEL",
+    "wsss_bench.methods.excel.training_free.ExCELStatic",
     "wsss_bench.methods.mcis.group.MCISGroup",
     "wsss_bench.methods.mcis.mcis.MCIS",
     "wsss_bench.methods.single_stage.dalnet.DALNet",
