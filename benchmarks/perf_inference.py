@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 
 from wsss_bench import bicubic
-from wsss_bench.methods.single_stage.par import PAR
 from wsss_bench.nn.pamr import neighbours
+from wsss_bench.nn.par import PAR
 
 SIZE = (375, 500)
 ROUNDS = 3

@@ -91,7 +91,7 @@ def inference_ratio(out: Path) -> float:
             bare = time.process_time() - started
             started = time.process_time()
             for sample in samples:
-                predict(method, sample, "seed", config)
+                predict(method, [sample], "seed", config)
             ratios.append(bare / (time.process_time() - started))
     return statistics.median(ratios)
 

@@ -1,8 +1,13 @@
-"""The tiny CLIP of CoDe's golden arrays, written for `from_pretrained`. Words are golden token ids."""
+"""The tiny CLIPs of golden arrays, written for `from_pretrained`. Words are golden token ids.
+
+`write_golden_clip` is that of CoDe's arrays, whose weights are stored; `write_generated_clip` that of the
+arrays of CLIP-ES and WeCLIP, whose weights follow from the names of the parameters.
+"""
 
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -27,7 +32,7 @@ def tensors(name: str, folder: Path = GOLDEN) -> dict[str, Tensor]:
     return {
         key: torch.from_numpy(value.astype(np.float32) if value.dtype == np.float16 else value)
         for key, value in golden(name, folder).items()
-        if value.dtype.kind in "fi"
+        if value.dtype.kind in "fiu"
     }
 
 
@@ -38,7 +43,60 @@ def write_golden_clip(folder: Path) -> Path:
     model = CLIPModel(_config(len(saved), end=saved.index(END), pad=saved.index(0)))
     model.load_state_dict(from_openai(arrays))
     model.save_pretrained(folder)
+    _write_tokenizer(folder, saved)
+    _write_statistics(folder, [0.5, 0.4, 0.3], [0.2, 0.25, 0.5])
+    return folder
 
+
+def write_generated_clip(folder: Path) -> Path:
+    """Write the model of CLIP-ES's arrays, its tokenizer and CLIP's image statistics."""
+    arrays = {"w__" + name.replace(".", "__"): value for name, value in _generated_weights().items()}
+    arrays["token_embedding_rows"] = arrays["w__token_embedding__weight"]
+    text = {
+        "vocab_size": 49408, "hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 2,
+        "num_attention_heads": 1, "max_position_embeddings": 77, "eos_token_id": END, "pad_token_id": 0,
+        "bos_token_id": START,
+    }  # fmt: skip
+    vision = {
+        "image_size": 112, "patch_size": 16, "hidden_size": 128, "intermediate_size": 512,
+        "num_hidden_layers": 12, "num_attention_heads": 2,
+    }  # fmt: skip
+    model = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=32))
+    model.load_state_dict(from_openai(arrays, vision_layers=12))
+    model.save_pretrained(folder)
+    _write_tokenizer(folder, list(range(49408)))
+    _write_statistics(folder, [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711])
+    return folder
+
+
+def _generated_weights() -> dict[str, np.ndarray]:
+    facts = golden("network", paths.GOLDEN / "clip_es")
+    weights = {}
+    for name, shape, total in zip(facts["names"], facts["shapes"], facts["abs_checksum"], strict=True):
+        sides = tuple(int(side) for side in shape.split(",") if side)
+        if name == "logit_scale":
+            value = np.float32(np.float16(np.log(10)))
+        else:
+            low, high = _range_of(str(name))
+            random = np.random.RandomState(zlib.crc32(name.encode()))
+            value = random.uniform(low, high, int(np.prod(sides))).reshape(sides)
+            value = value.astype(np.float16).astype(np.float32)
+        assert np.isclose(np.abs(value.astype(np.float64)).sum(), total, rtol=1e-4), name
+        weights[str(name)] = np.asarray(value)
+    return weights
+
+
+def _range_of(name: str) -> tuple[float, float]:
+    if ".ln_" in name or name.startswith("ln_"):
+        return (0.8, 1.2) if name.endswith("weight") else (-0.1, 0.1)
+    if name.endswith("bias"):
+        return -0.05, 0.05
+    if name.endswith(("positional_embedding", "class_embedding")) or name == "token_embedding.weight":
+        return -0.5, 0.5
+    return -0.15, 0.15
+
+
+def _write_tokenizer(folder: Path, saved: list[int]) -> None:
     words = {word(token): row for row, token in enumerate(saved)}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token=word(0)))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -49,9 +107,11 @@ def write_golden_clip(folder: Path) -> Path:
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token=word(0), bos_token=start, eos_token=end
     ).save_pretrained(folder)
-    statistics = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.25, 0.5]}
+
+
+def _write_statistics(folder: Path, mean: list[float], std: list[float]) -> None:
+    statistics = {"image_mean": mean, "image_std": std}
     (folder / "preprocessor_config.json").write_text(json.dumps(statistics))
-    return folder
 
 
 def sentence(ids: Iterable[int]) -> str:
@@ -82,7 +142,9 @@ def _config(vocabulary: int, end: int, pad: int) -> CLIPConfig:
     return CLIPConfig(text_config=text, vision_config=vision, projection_dim=32)
 
 
-def from_openai(arrays: dict[str, np.ndarray]) -> dict[str, Tensor]:
+def from_openai(
+    arrays: dict[str, np.ndarray], vision_layers: int = 3, text_layers: int = 2
+) -> dict[str, Tensor]:
     """State dict of OpenAI's CLIP -> that of `transformers`; the input projection is split into q, k, v."""
     state = {
         "logit_scale": arrays["w__logit_scale"],
@@ -100,8 +162,8 @@ def from_openai(arrays: dict[str, np.ndarray]) -> dict[str, Tensor]:
         "text_model.final_layer_norm": "ln_final",
     }
     for tower, prefix, layers in (
-        ("vision_model", "visual__transformer", 3),
-        ("text_model", "transformer", 2),
+        ("vision_model", "visual__transformer", vision_layers),
+        ("text_model", "transformer", text_layers),
     ):
         for layer in range(layers):
             ours, theirs = f"{tower}.encoder.layers.{layer}", f"{prefix}__resblocks__{layer}"

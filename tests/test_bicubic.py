@@ -39,12 +39,12 @@ def test_ordinary_shapes_are_resized_as_pillow_does_in_one_step(scale):
 
 def test_predictions_do_not_depend_on_where_an_image_is_resized(monkeypatch):
     config = InferenceConfig(short_side=41)
-    seeds = seed_score_maps(Average(), sample(), config)
-    masks = segmentation_probabilities(Average(), sample(), config)
+    seeds = seed_score_maps(Average(), [sample()], config)[0]
+    masks = segmentation_probabilities(Average(), [sample()], config)[0]
     used = []
     by_tensors = bicubic.resize_by_tensors
     monkeypatch.setattr(bicubic, "resize_by_pillow", lambda *args: used.append(1) or by_tensors(*args))
-    np.testing.assert_array_equal(seed_score_maps(Average(), sample(), config).scores, seeds.scores)
-    found = segmentation_probabilities(Average(), sample(), config)
+    np.testing.assert_array_equal(seed_score_maps(Average(), [sample()], config)[0].scores, seeds.scores)
+    found = segmentation_probabilities(Average(), [sample()], config)[0]
     assert all(torch.equal(found[scales], masks[scales]) for scales in masks)
     assert len(used) == 7

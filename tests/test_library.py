@@ -427,6 +427,18 @@ def test_an_earlier_checkpoint_is_built_as_its_stage_says(earlier, world, tmp_pa
         wsss_bench.load(earlier)
 
 
+def test_the_limit_of_the_long_side_in_earlier_checkpoints_resizes_nothing(world, tmp_path):
+    checkpoint = torch.load(world.train("cam") / LAST, weights_only=True)
+    inference = checkpoint["wsss_bench"]["prediction"]["inference"]
+    for given, kept in ((None, None), (448, 2048)):
+        earlier = {key: value for key, value in inference.items() if key not in ("stretch_to", "squash")}
+        earlier |= {"short_side": given, "long_side": 2048}
+        checkpoint["wsss_bench"]["prediction"]["inference"] = earlier
+        torch.save(checkpoint, tmp_path / "earlier.ckpt")
+        found = wsss_bench.load(tmp_path / "earlier.ckpt").prediction_settings.inference
+        assert (found.short_side, found.long_side) == (given, kept)
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [

@@ -87,7 +87,7 @@ def test_seeds_are_those_of_irn(size):
     golden = arrays("irn", size)
     image = np.zeros((*size, 3), np.uint8)
     sample = InferenceSample("a", image, np.ones(2, np.float32))
-    maps = seed_score_maps(Recorded(golden), sample, InferenceConfig(flip=False))
+    maps = seed_score_maps(Recorded(golden), [sample], InferenceConfig(flip=False))[0]
     # stored in half precision: 11 bits
     np.testing.assert_allclose(maps.scores[:, ::37], golden["high_res_rows"], atol=5e-4)
     np.testing.assert_allclose(maps.strided, golden["strided_cam"], atol=5e-4)

@@ -58,7 +58,7 @@ def bilinear(maps, size):
 def test_toco_on_voc_adds_mirrored_logits_and_takes_the_maximum_over_scales(size):
     readout = PublishedReadout((1.0, 1.25, 1.5), remainder="drop", mirror="sum", fuse="max")
     method, image = Patches(), sample(*size)
-    found = published_probabilities(method, image, readout, InferenceConfig(pad_to=PATCH))
+    found = published_probabilities(method, [image], readout, InferenceConfig(pad_to=PATCH))[0]
     height, width = size
     scaled = [(int(height * s), int(width * s)) for s in (1, 1.25, 1.5)]
     assert method.seen == [(h // PATCH * PATCH, w // PATCH * PATCH) for h, w in scaled]
@@ -76,7 +76,7 @@ def test_toco_on_voc_adds_mirrored_logits_and_takes_the_maximum_over_scales(size
 def test_toco_on_coco_squashes_takes_the_maximum_of_mirrored_logits_and_adds_scales():
     readout = PublishedReadout((1.0, 1.25, 1.5), squash=448, remainder="drop", mirror="max", fuse="sum")
     method, image = Patches(), sample(375, 500)
-    found = published_probabilities(method, image, readout, InferenceConfig(pad_to=PATCH))
+    found = published_probabilities(method, [image], readout, InferenceConfig(pad_to=PATCH))[0]
     assert method.seen == [(448, 448), (560, 560), (672, 672)]
     square, total = bilinear(tensor(image.image), (448, 448)), 0
     for side in (448, 560, 672):
@@ -91,7 +91,7 @@ def test_toco_on_coco_squashes_takes_the_maximum_of_mirrored_logits_and_adds_sca
 def test_the_log_of_toco_sees_a_square_once():
     method, image = Patches(), sample(333, 500)
     readout = PublishedReadout(squash=448, remainder="drop")
-    found = published_probabilities(method, image, readout, InferenceConfig(pad_to=PATCH))
+    found = published_probabilities(method, [image], readout, InferenceConfig(pad_to=PATCH))[0]
     assert method.seen == [(448, 448)]
     logits = F.conv2d(bilinear(tensor(image.image), (448, 448)), method.weight, stride=PATCH)
     np.testing.assert_allclose(found, bilinear(logits, (333, 500)).softmax(1)[0], rtol=1e-4, atol=1e-6)
@@ -136,7 +136,7 @@ def test_mcis_averages_probabilities_over_scales_and_mirror_images(size):
         scales, resize="cv2_bicubic", tiles=MCIS, scores="probabilities", mirror="mean", fuse="mean"
     )
     image, method = sample(*size), Sampling()
-    found = published_probabilities(method, image, readout, InferenceConfig())
+    found = published_probabilities(method, [image], readout, InferenceConfig())[0]
     total = np.zeros((*size, 3))
     for scale in scales:
         scaled = (
@@ -162,7 +162,7 @@ def test_mcis_averages_probabilities_over_scales_and_mirror_images(size):
 def test_what_is_filled_up_has_the_mean_colour():
     method = Sampling()
     readout = PublishedReadout(resize="cv2_bicubic", tiles=MCIS, scores="probabilities")
-    published_probabilities(method, sample(301, 417), readout, InferenceConfig())
+    published_probabilities(method, [sample(301, 417)], readout, InferenceConfig())
     assert len(method.first) == 2  # columns 0 and 16
     assert torch.all(method.first[0][301:] == 0.485)
 
@@ -170,21 +170,21 @@ def test_what_is_filled_up_has_the_mean_colour():
 def test_an_image_without_a_tile_is_refused():
     readout = PublishedReadout(tiles=MCIS, scores="probabilities")
     with pytest.raises(ValueError, match="image 'a' of 100x120 pixels has no tile"):
-        published_probabilities(Sampling(), sample(100, 120), readout, InferenceConfig())
+        published_probabilities(Sampling(), [sample(100, 120)], readout, InferenceConfig())[0]
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_one_pass_is_the_single_scale_of_the_suite(size):
     image, config = sample(*size), InferenceConfig(pad_to=PATCH)
-    found = published_probabilities(Patches(), image, PublishedReadout(), config)
-    suite = segmentation_probabilities(Patches(), image, config)["ss"]
+    found = published_probabilities(Patches(), [image], PublishedReadout(), config)[0]
+    suite = segmentation_probabilities(Patches(), [image], config)[0]["ss"]
     np.testing.assert_allclose(found, suite, rtol=1e-4, atol=1e-6)
 
 
 def test_mmsegmentation_resizes_bytes_with_opencv():
     image, method = sample(333, 500), Patches()
     config = InferenceConfig(pad_to=PATCH, short_side=448)
-    found = published_probabilities(method, image, PublishedReadout(resize="cv2_bilinear"), config)
+    found = published_probabilities(method, [image], PublishedReadout(resize="cv2_bilinear"), config)[0]
     view = tensor(cv2.resize(image.image, (673, 448), interpolation=cv2.INTER_LINEAR))
     padded = F.pad(view, (7, 8, 0, 0))  # 673 -> 688
     maps = bilinear(F.conv2d(padded, method.weight, stride=PATCH), (448, 688))[..., 7:680]
@@ -194,7 +194,7 @@ def test_mmsegmentation_resizes_bytes_with_opencv():
 def test_a_data_set_without_background_has_none():
     readout = PublishedReadout((1.0, 1.5), mirror="sum", fuse="max")
     config = InferenceConfig(pad_to=PATCH, background=False)
-    found = published_probabilities(Patches(), sample(60, 80), readout, config)
+    found = published_probabilities(Patches(), [sample(60, 80)], readout, config)[0]
     assert (found[0] == 0).all()
     np.testing.assert_allclose(found.sum(axis=0), 1, rtol=1e-5)
 
@@ -225,3 +225,34 @@ def test_values_that_cannot_be_used_are_refused(values, message):
 def test_a_step_beyond_the_tile_is_refused():
     with pytest.raises(ValueError, match="0 < step <= side"):
         Tiles(10, 11, (0, 0, 0))
+
+
+@pytest.mark.parametrize(("size", "base"), [((375, 500), (384, 512)), ((500, 333), (512, 340))])
+def test_weclip_takes_a_long_side_and_fuses_on_the_grid(size, base):
+    settings = {"scales": (1.0, 0.75), "resize": "bilinear_factor", "mirror": "mean", "fuse_at": "grid"}
+    readout = PublishedReadout(long_side=512, remainder="drop", fuse="mean", **settings)
+    method, image = Patches(), sample(*size)
+    (found,) = published_probabilities(method, [image], readout, InferenceConfig(pad_to=PATCH))
+    smaller = [int(side * 0.75) for side in base]
+    assert method.seen == [tuple(side // PATCH * PATCH for side in view) for view in (base, smaller)]
+    large = bilinear(tensor(image.image), base)
+    views = [large, F.interpolate(large, scale_factor=0.75, mode="bilinear")]
+    logits = []
+    for view in views:
+        plain, mirrored = (F.conv2d(p, method.weight, stride=PATCH) for p in (view, view.flip(-1)))
+        logits.append(bilinear((plain + mirrored.flip(-1)) / 2, [side // PATCH for side in base]))
+    expected = bilinear(torch.stack(logits).mean(dim=0), size).softmax(dim=1)[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"squash": 448, "long_side": 512}, "both give the base size"),
+        ({"long_side": 0}, "long_side is a number of pixels"),
+        ({"tiles": MCIS, "fuse_at": "grid"}, "leave out fuse_at: grid"),
+    ],
+)
+def test_settings_that_exclude_each_other_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        PublishedReadout(**settings)

@@ -83,14 +83,14 @@ def _works(folder: ConfigFolder, dataset: str, source: Noise, out: Path) -> Any:
     config = InferenceConfig(scales=SCALES, multi_scales=multi)
 
     def segmentation() -> None:
-        for name, probabilities in predict(maps, sample, "segmentation", config).items():
+        for name, probabilities in predict(maps, [sample], "segmentation", config)[0].items():
             write_mask(out / name, "val0", probabilities.argmax(dim=0).byte().numpy())
 
     with SeedShards(out / "timed") as shards:
-        yield "seed", _seconds(lambda: shards.write(predict(maps, sample, "seed", config)))
+        yield "seed", _seconds(lambda: shards.write(*predict(maps, [sample], "seed", config)))
     yield "segmentation", _seconds(segmentation)
     unaries = []
-    for name, probabilities in predict(maps, sample, "segmentation", config).items():
+    for name, probabilities in predict(maps, [sample], "segmentation", config)[0].items():
         present = probabilities.argmax(dim=0).unique()
         path = mask_path(out / f"{name}-crf", "val0")
         unaries.append(Unary(probabilities[present].numpy(), present.numpy(), path))
@@ -98,7 +98,7 @@ def _works(folder: ConfigFolder, dataset: str, source: Noise, out: Path) -> Any:
     yield "crf", _seconds(lambda: write_crf_masks(sample.image, unaries, crf))
     with SeedShards(out / "seeds") as shards:
         for image_id in source.ids("val")[:MANY]:
-            shards.write(predict(maps, sample._replace(image_id=image_id), "seed", config))
+            shards.write(*predict(maps, [sample._replace(image_id=image_id)], "seed", config))
             write_mask(out / "masks", image_id, source.mask(image_id) % 255)
     (out / "saliency").mkdir()
     Image.fromarray(np.where(source.mask("val0") > 0, 255, 0).astype(np.uint8)).save(

@@ -1,14 +1,19 @@
-"""Lightning callbacks of the stages: signals, progress of a run, and predictions written image by image."""
+"""Lightning callbacks of the stages: signals, progress of a run, and predictions written image by image.
+
+A batch of a prediction is a list of images, and its outputs are a list in the same order, so that files are
+written in the order of the images whatever went through the network together.
+"""
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -27,10 +32,17 @@ from wsss_bench.types import InferenceSample, ScoreMaps
 
 
 class Progress(Callback):
-    """Writes the progress of a stage to `progress.json`, and to the log each epoch or every 30 s."""
+    """Writes the progress of a stage to `progress.json`, and to the log each epoch or every 30 s.
 
-    def __init__(self, run: StageRun) -> None:
+    Args:
+        run: The open stage.
+        images: Number of images to predict, of all ranks together.
+    """
+
+    def __init__(self, run: StageRun, images: int = 0) -> None:
         self.run = run
+        self.images = images
+        self._predicted = 0
         self._printed = time.monotonic()
 
     @rank_zero_only
@@ -48,13 +60,20 @@ class Progress(Callback):
 
     @rank_zero_only
     def on_predict_batch_end(
-        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, index: int, loader: int = 0
+        self,
+        trainer: Trainer,
+        module: LightningModule,
+        outputs: Any,
+        batch: Sequence[InferenceSample],
+        index: int,
+        loader: int = 0,
     ) -> None:
-        done, total = index + 1, int(sum(trainer.num_predict_batches))
-        self.run.progress(done, total, "images")
-        if time.monotonic() - self._printed > 30 or done == total:
+        self._predicted += len(batch)
+        total = math.ceil(self.images / trainer.world_size)  # of this rank, the first one
+        self.run.progress(self._predicted, total, "images")
+        if time.monotonic() - self._printed > 30 or index + 1 == sum(trainer.num_predict_batches):
             self._printed = time.monotonic()
-            print(f"{done}/{total} images", flush=True)
+            print(f"{self._predicted}/{total} images", flush=True)
 
 
 class PlainSignals(Callback):
@@ -121,24 +140,53 @@ class SeedWriter(ImageWriter):
         self,
         trainer: Trainer,
         module: LightningModule,
-        outputs: ScoreMaps,
-        batch: InferenceSample,
+        outputs: Sequence[ScoreMaps],
+        batch: Sequence[InferenceSample],
         index: int,
         loader: int = 0,
     ) -> None:
-        if not np.isfinite(outputs.scores).all():
-            raise ValueError(
-                f"the seeds of image {outputs.image_id!r} are not finite; the checkpoint has diverged"
-            )
-        self.write(outputs.image_id, self._seeds.write, outputs)
+        for maps in outputs:
+            if not np.isfinite(maps.scores).all():
+                raise ValueError(
+                    f"the seeds of image {maps.image_id!r} are not finite; the checkpoint has diverged"
+                )
+            self.write(maps.image_id, self._seeds.write, maps)
+
+
+class MaskScores(NamedTuple):
+    """What is written of the segmentation of an image, off the device, which then has room for the next."""
+
+    mask: np.ndarray  # (H, W) uint8, the first of equal maxima
+    values: np.ndarray  # (K,) mask values whose probabilities are kept for a CRF
+    probabilities: np.ndarray  # (K, H, W) float32
+
+
+def mask_scores(image_id: str, probabilities: Tensor, kept: Literal["none", "present", "all"]) -> MaskScores:
+    """Take the maximum over classes on the device of the probabilities, and move only what is kept.
+
+    Args:
+        image_id: For messages.
+        probabilities: `(1 + C, H, W)`.
+        kept: Classes whose probabilities are kept; `present`: those in the mask.
+
+    Raises:
+        ValueError: a probability is not finite.
+    """
+    best, index_of_best = probabilities.max(dim=0)  # (H, W)
+    if not best.isfinite().all():  # one NaN among the classes of a pixel is their maximum
+        raise ValueError(f"the scores of image {image_id!r} are not finite; the checkpoint has diverged")
+    mask = index_of_best.byte().cpu().numpy()
+    values = np.arange(0 if kept == "none" else len(probabilities))
+    if kept == "present":
+        values = np.flatnonzero(np.bincount(mask.ravel()))
+    return MaskScores(mask, values, probabilities[values].cpu().numpy())
 
 
 class MaskWriter(ImageWriter):
     """Writes the masks of each image: single-scale and multi-scale, each raw and with CRF; published ones.
 
-    The maximum over classes is taken on the device of the scores. The labels of the CRF are those that occur
-    in the raw mask, and their scores alone are moved; a published read-out with a CRF has its own, with all
-    classes. CRFs run in a pool of processes.
+    The labels of the CRF are those that occur in the raw mask; a published read-out with a CRF has its own,
+    with all classes. CRFs run in a pool of processes.
 
     Args:
         folder: Folder of `ss-raw/`, `ms-raw/` and, with a CRF, `ss-crf/`, `ms-crf/`; and of `own-<name>/` for
@@ -170,41 +218,34 @@ class MaskWriter(ImageWriter):
         self,
         trainer: Trainer,
         module: LightningModule,
-        outputs: dict[str, Tensor],
-        batch: InferenceSample,
+        outputs: Sequence[Mapping[str, MaskScores]],
+        batch: Sequence[InferenceSample],
         index: int,
         loader: int = 0,
     ) -> None:
-        self._stage.check()
-        unaries: list[Unary] = []
-        for scales, probabilities in outputs.items():
-            best, index_of_best = probabilities.max(dim=0)  # (H, W), the first of equal maxima
-            if not best.isfinite().all():  # one NaN among the classes of a pixel is their maximum
-                raise ValueError(
-                    f"the scores of image {batch.image_id!r} are not finite; the checkpoint has diverged"
-                )
-            mask = index_of_best.byte().cpu().numpy()
-            if scales in self.published:
-                self._write_published(scales, probabilities, mask, batch)
-                continue
-            self.write(
-                batch.image_id, write_mask, self.folder / readout_folder(scales, "raw"), batch.image_id, mask
-            )
-            if self._pool is not None:
-                present = np.flatnonzero(np.bincount(mask.ravel()))
-                path = mask_path(self.folder / readout_folder(scales, "crf"), batch.image_id)
-                unaries.append(Unary(probabilities[present].cpu().numpy(), present, path))
-        if self._pool is not None:
-            self._pool.submit(batch.image_id, batch.image, unaries)
+        for sample, scores in zip(batch, outputs, strict=True):
+            self._stage.check()
+            self._write_masks(sample, scores)
 
-    def _write_published(
-        self, folder: str, probabilities: Tensor, mask: np.ndarray, sample: InferenceSample
-    ) -> None:
+    def _write_masks(self, sample: InferenceSample, outputs: Mapping[str, MaskScores]) -> None:
+        unaries: list[Unary] = []
+        for scales, scores in outputs.items():
+            if scales in self.published:
+                self._write_published(scales, scores, sample)
+                continue
+            folder = self.folder / readout_folder(scales, "raw")
+            self.write(sample.image_id, write_mask, folder, sample.image_id, scores.mask)
+            if self._pool is not None:
+                path = mask_path(self.folder / readout_folder(scales, "crf"), sample.image_id)
+                unaries.append(Unary(scores.probabilities, scores.values, path))
+        if self._pool is not None:
+            self._pool.submit(sample.image_id, sample.image, unaries)
+
+    def _write_published(self, folder: str, scores: MaskScores, sample: InferenceSample) -> None:
         readout = self.published[folder]
         if readout.crf is None:
-            self.write(sample.image_id, write_mask, self.folder / folder, sample.image_id, mask)
+            self.write(sample.image_id, write_mask, self.folder / folder, sample.image_id, scores.mask)
             return
         assert self._pool is not None
-        values, path = np.arange(len(probabilities)), mask_path(self.folder / folder, sample.image_id)
-        unary = Unary(probabilities.cpu().numpy(), values, path)
+        unary = Unary(scores.probabilities, scores.values, mask_path(self.folder / folder, sample.image_id))
         self._pool.submit(sample.image_id, crf_image(sample.image, readout), [unary], readout.crf)

@@ -7,6 +7,9 @@ Seeds follow `make_cam` of IRN (Ahn et al., CVPR 2019): at each scale the activa
 mirror image (mirrored back) are added and resized to the image; they are summed over scales, restricted to
 the labelled classes, and divided by the maximum of each class. A segmentation is the mean of softmax
 probabilities over scales and mirror images, at the full size of the image.
+
+Images of equal size may go through the network together. All that follows is done for each image alone, so
+that a batch changes rounding only, and takes no more memory for maps at full size than one image.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wsss_bench import bicubic
-from wsss_bench.placement import Placement, Stretched, resize
+from wsss_bench.placement import CroppedGrid, Placement, Stretched, resize
 from wsss_bench.ranges import check_range, check_ranges
 from wsss_bench.types import InferenceSample, ScoreMaps
 
@@ -35,6 +38,10 @@ MAX_SCALE = 16.0
 """Largest scale: beyond it an image of ordinary size does not fit into memory."""
 PEAK_EPSILON = 1e-5
 """Added to the maximum of a seed map before dividing by it (IRN)."""
+LONG_SIDE = 2048
+"""Upper limit of the long side of an image that is resized by its short side."""
+GPU_BATCH_SIZE = 4
+"""Images of a batch on a GPU: with mirror images eight in a pass."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +53,13 @@ class InferenceConfig:
         flip: Add the mirror image to the seeds.
         pad_to: Pad the image to a multiple of this (the patch size), half on each side, and crop the maps
             back.
+        stretch_to: Resize the image at each scale to the next multiple of this (the patch size), each side
+            for itself, instead of padding it; maps are drawn over the whole image (CLIP-ES).
         short_side: Resize the image so that its short side has this many pixels, keeping the aspect ratio.
-            None: the original size.
-        long_side: Upper limit of the long side when resizing by `short_side`.
+        long_side: Resize the image so that its long side has this many pixels, keeping the aspect ratio. With
+            `short_side`: the upper limit of the long side, 2048 if it is None.
+        squash: Resize the image to a square of this side, whatever its shape. Without `short_side`,
+            `long_side` and `squash` it has its original size at scale 1.
         window: Side of a sliding window in pixels. None: the whole image at once.
         window_stride: Step of the window. The last window is shifted back inside the image; overlapping
             scores are averaged.
@@ -61,24 +72,33 @@ class InferenceConfig:
         precision: `bf16`: the network computes in bfloat16 (autocast) on any device, whatever the precision
             of the trainer; two to three times faster on processors that have it, and not the same seeds.
             None: the precision of the trainer. Scales are summed and normalised in float32 in both.
+        batch_size: Images of equal size that go through the network together, at most. None: 4 on a GPU, 1
+            elsewhere, where a batch gains nothing. It decides no result. Methods with references, and those
+            without `independent_images`, have one image at a time.
     """
 
     scales: tuple[float, ...] = (1.0, 0.5, 1.5, 2.0)
     flip: bool = True
     pad_to: int | None = None
+    stretch_to: int | None = None
     short_side: int | None = None
-    long_side: int = 2048
+    long_side: int | None = None
+    squash: int | None = None
     window: int | None = None
     window_stride: int | None = None
     references: int = 0
     multi_scales: tuple[float, ...] = (0.75, 1.0, 1.25)
     background: bool = True
     precision: Literal["bf16"] | None = None
+    batch_size: int | None = None
 
     def __post_init__(self) -> None:
         check_ranges("inference.scales", self.scales, above=0, most=MAX_SCALE)
         check_ranges("inference.multi_scales", self.multi_scales, above=0, most=MAX_SCALE)
-        for name in ("pad_to", "short_side", "long_side", "window", "window_stride"):
+        for name in (
+            *("pad_to", "stretch_to", "short_side", "long_side", "squash"),
+            *("window", "window_stride", "batch_size"),
+        ):
             check_range(f"inference.{name}", getattr(self, name), 1)
         check_range("inference.references", self.references, 0)
         if (self.window is None) != (self.window_stride is None):
@@ -87,6 +107,21 @@ class InferenceConfig:
             raise ValueError(
                 f"inference.window_stride is {self.window_stride}, more than inference.window {self.window}: "
                 "pixels between the windows would have no score; lower it"
+            )
+        if self.stretch_to is not None and self.pad_to is not None:
+            raise ValueError(
+                "inference.stretch_to and inference.pad_to both bring an image to a multiple of the patch "
+                "size; set one of them to null"
+            )
+        if self.stretch_to is not None and self.window is not None:
+            raise ValueError(
+                "inference.stretch_to has no use with inference.window, the size that the network then sees; "
+                "set one of them to null (inference.pad_to fills up images that are smaller than a window)"
+            )
+        if self.squash is not None and (self.short_side is not None or self.long_side is not None):
+            raise ValueError(
+                "inference.squash sets both sides of the image, so that inference.short_side and "
+                "inference.long_side have no use; set it, or the two, to null"
             )
 
 
@@ -141,12 +176,45 @@ def _run(method: Predicts, maps_of: Callable[..., Tensor], *inputs: Tensor | Non
     return maps
 
 
-def predict(method: Predicts, sample: InferenceSample, product: Product, config: InferenceConfig) -> Any:
-    """Predict one image: `seed_score_maps` or `segmentation_probabilities`, depending on the product."""
+def batch_size_of(config: InferenceConfig, device: torch.device, independent_images: bool) -> int:
+    """Images that go through the network together at most.
+
+    Args:
+        config: Of the method.
+        device: Where it computes.
+        independent_images: Of the method: whether the maps of an image are those that it has alone.
+    """
+    if not independent_images or config.references:
+        return 1
+    if config.batch_size is not None:
+        return config.batch_size
+    return GPU_BATCH_SIZE if device.type == "cuda" else 1
+
+
+def batches_of(samples: Sequence[InferenceSample], batch_size: int) -> list[list[int]]:
+    """Positions of the samples that go through the network together: images of equal size."""
+    by_size: dict[tuple[int, ...], list[int]] = {}
+    for position, sample in enumerate(samples):
+        by_size.setdefault(sample.image.shape, []).append(position)
+    return [
+        positions[start : start + batch_size]
+        for positions in by_size.values()
+        for start in range(0, len(positions), batch_size)
+    ]
+
+
+def predict(
+    method: Predicts, samples: Sequence[InferenceSample], product: Product, config: InferenceConfig
+) -> list[Any]:
+    """Predict images of equal size in one batch.
+
+    Returns:
+        For each image what `seed_score_maps` or `segmentation_probabilities` gives, depending on the product.
+    """
     with precision_of(method, config):
         if product == "seed":
-            return seed_score_maps(method, sample, config)
-        return segmentation_probabilities(method, sample, config)
+            return [*seed_score_maps(method, samples, config)]
+        return [*segmentation_probabilities(method, samples, config)]
 
 
 def precision_of(method: Predicts, config: InferenceConfig) -> AbstractContextManager[Any]:
@@ -156,87 +224,126 @@ def precision_of(method: Predicts, config: InferenceConfig) -> AbstractContextMa
     return torch.autocast(method.device.type, torch.bfloat16)
 
 
-def seed_score_maps(method: Predicts, sample: InferenceSample, config: InferenceConfig) -> ScoreMaps:
-    """Multi-scale seeds of the labelled classes of one image.
+def seed_score_maps(
+    method: Predicts, samples: Sequence[InferenceSample], config: InferenceConfig
+) -> list[ScoreMaps]:
+    """Multi-scale seeds of the labelled classes of images of equal size.
 
-    The maps at full size and those at stride 4 are both resized from the output of the network.
+    The maps at full size and those at stride 4 are both resized from the output of the network. Images
+    without any class have no maps, and do not go through the network.
 
     Raises:
-        ValueError: the sample has no image labels, which seeds need.
+        ValueError: a sample has no image labels, which seeds need.
     """
-    if sample.labels is None:
-        raise ValueError(
-            f"seeds of image {sample.image_id!r} need its image labels; give them, or predict a segmentation"
-        )
+    for sample in samples:
+        if sample.labels is None:
+            raise ValueError(
+                f"seeds of image {sample.image_id!r} need its image labels; give them, or predict a "
+                "segmentation"
+            )
+    labelled = [sample for sample in samples if sample.labels is not None and sample.labels.any()]
+    found = iter(_labelled_seeds(method, labelled, config) if labelled else ())
+    return [next(found) if np.any(sample.labels) else _empty_seeds(sample) for sample in samples]
+
+
+def _empty_seeds(sample: InferenceSample) -> ScoreMaps:
     height, width = sample.image.shape[:2]
-    classes = np.flatnonzero(sample.labels)
-    if classes.size == 0:
-        empty = np.zeros((0, 1, 1), np.float16)
-        return ScoreMaps(sample.image_id, np.zeros(0, np.uint8), empty, (height, width), empty)
-    labels = torch.as_tensor(sample.labels, device=method.device)[None]
-    own_background = int(method.seeds_with_background)
-    chosen = [*range(own_background), *(classes + own_background)]
-    keep = torch.as_tensor(chosen, device=method.device)
+    empty = np.zeros((0, 1, 1), np.float16)
+    return ScoreMaps(sample.image_id, np.zeros(0, np.uint8), empty, (height, width), empty)
 
-    def forward(image: Tensor) -> Tensor:
-        return seeds_of(method, image, labels.expand(len(image), -1), sample.references)[:, keep]
 
-    base = base_size(height, width, config)
+def _labelled_seeds(
+    method: Predicts, samples: Sequence[InferenceSample], config: InferenceConfig
+) -> list[ScoreMaps]:
+    """`seed_score_maps` of images with at least one class each."""
+    height, width = samples[0].image.shape[:2]
+    given = np.stack([np.asarray(sample.labels) for sample in samples])  # (B, C)
+    labels = torch.as_tensor(given, device=method.device)
+    # channels that are drawn: the background, and the classes of any image of the batch
+    background = [*range(int(method.seeds_with_background))]
+    present = np.flatnonzero(given.any(axis=0))
+    keep = torch.as_tensor([*background, *(present + len(background))], device=method.device)
+    own = [
+        torch.as_tensor(
+            [*background, *(np.flatnonzero(row[present]) + len(background))], device=method.device
+        )
+        for row in given
+    ]
+
+    def forward(images: Tensor) -> Tensor:
+        views = len(images) // len(samples)
+        return seeds_of(method, images, labels.repeat(views, 1), samples[0].references)[:, keep]
+
     placement = placement_of(method.seed_placement, config)
-    pixels = pixels_on(sample.image, method.device)
-    full: list[Tensor] = []
-    strided: list[Tensor] = []
+    pixels = [pixels_on(sample.image, method.device) for sample in samples]
+    full: list[list[Tensor]] = [[] for _ in samples]
+    strided: list[list[Tensor]] = [[] for _ in samples]
     for scale in config.scales:
-        image = _at_scale(pixels, base, scale)
-        maps = maps_of(forward, placement, with_mirror(image, config.flip), config)
-        maps = maps[:1] + maps[1:].flip(-1) if config.flip else maps  # (1, K, h, w), or background and K
-        full.append(placement.draw(maps, image.shape[-2:], (height, width)))
-        strided.append(resize(maps, [(n - 1) // STRIDE + 1 for n in (height, width)]))
-    total, coarse = (torch.stack(maps).sum(dim=0)[0] for maps in (full, strided))
+        images = at_scale(pixels, scale, config)
+        outputs = maps_of(forward, placement, with_mirrors(images, config.flip), config)
+        for number, channels in enumerate(own):
+            maps = outputs[number :: len(samples), channels]  # (1 or 2, K, h, w), background in front
+            maps = maps[:1] + maps[1:].flip(-1) if config.flip else maps
+            full[number].append(placement.draw(maps, images.shape[-2:], (height, width)))
+            strided[number].append(resize(maps, [(n - 1) // STRIDE + 1 for n in (height, width)]))
+    views = len(config.scales) * (2 if config.flip else 1) if background else None
+    return [
+        _normalised(sample, torch.stack(maps).sum(dim=0)[0], torch.stack(coarse).sum(dim=0)[0], views)
+        for sample, maps, coarse in zip(samples, full, strided, strict=True)
+    ]
+
+
+def _normalised(sample: InferenceSample, total: Tensor, coarse: Tensor, views: int | None) -> ScoreMaps:
+    """Seeds from the sums over scales and mirror images.
+
+    Args:
+        sample: The image.
+        total: `(K, H, W)`, or `(1 + K, H, W)` with a background in front.
+        coarse: The same at stride 4.
+        views: Number of scales and mirror images, of methods with a background; else None.
+    """
     background = None
-    if own_background:
-        views = len(config.scales) * (2 if config.flip else 1)
+    if views is not None:
         background = (total[0] / views).half().cpu().numpy()
-        scores, strided_scores = (_above_background(maps[1:], maps[0] / views) for maps in (total, coarse))
+        scores, strided = (_above_background(maps[1:], maps[0] / views) for maps in (total, coarse))
     else:
-        scores, strided_scores = normalize_peaks(total), normalize_peaks(coarse)
-    values = (classes + 1).astype(np.uint8)
-    arrays = [maps.half().cpu().numpy() for maps in (scores, strided_scores)]
+        scores, strided = normalize_peaks(total), normalize_peaks(coarse)
+    values = (np.flatnonzero(np.asarray(sample.labels)) + 1).astype(np.uint8)
+    height, width = sample.image.shape[:2]
+    arrays = [maps.half().cpu().numpy() for maps in (scores, strided)]
     return ScoreMaps(sample.image_id, values, arrays[0], (height, width), arrays[1], background)
 
 
 def segmentation_probabilities(
-    method: Predicts, sample: InferenceSample, config: InferenceConfig
-) -> dict[str, Tensor]:
-    """Class probabilities of one image at full size, without image labels.
+    method: Predicts, samples: Sequence[InferenceSample], config: InferenceConfig
+) -> list[dict[str, Tensor]]:
+    """Class probabilities of images of equal size at full size, without image labels.
 
     Returns:
-        `ss` (scale 1, no mirror image) and `ms` (mean over `multi_scales` and mirror images), from one pass
-        over the scales; `(1 + C, H, W)` float32, background first, on the device of the method: those of 171
-        classes are 130 MB, of which a mask needs little.
+        For each image `ss` (scale 1, no mirror image) and `ms` (mean over `multi_scales` and mirror images),
+        from one pass over the scales; `(1 + C, H, W)` float32, background first, on the device of the method:
+        those of 171 classes are 130 MB, of which a mask needs little.
     """
-    height, width = sample.image.shape[:2]
-    base = base_size(height, width, config)
+    size = samples[0].image.shape[:2]
     placement = placement_of(method.segmentation_placement, config)
-    pixels = pixels_on(sample.image, method.device)
-    mean: Tensor | None = None
-    single: Tensor | None = None
+    pixels = [pixels_on(sample.image, method.device) for sample in samples]
+    found: list[dict[str, Tensor]] = [{} for _ in samples]
     for scale in sorted({1.0, *config.multi_scales}):
-        image = _at_scale(pixels, base, scale)
+        images = at_scale(pixels, scale, config)
         in_mean = scale in config.multi_scales
-        logits = maps_of(partial(logits_of, method), placement, with_mirror(image, in_mean), config)
-        logits = placement.draw(logits, image.shape[-2:], (height, width))
-        if not config.background:
-            logits = without_background(logits)
-        probabilities = logits.softmax(dim=1)  # (1 or 2, 1 + C, H, W)
-        if scale == 1.0:
-            single = probabilities[0]
-        if in_mean:
-            both = probabilities[0] + probabilities[1].flip(-1)
-            mean = both if mean is None else mean + both
-    assert single is not None
-    assert mean is not None
-    return {"ss": single, "ms": mean / (2 * len(config.multi_scales))}
+        outputs = maps_of(partial(logits_of, method), placement, with_mirrors(images, in_mean), config)
+        for number, results in enumerate(found):
+            logits = placement.draw(outputs[number :: len(samples)], images.shape[-2:], size)
+            if not config.background:
+                logits = without_background(logits)
+            probabilities = logits.softmax(dim=1)  # (1 or 2, 1 + C, H, W)
+            if scale == 1.0:
+                results["ss"] = probabilities[0]
+            if in_mean:
+                both = probabilities[0] + probabilities[1].flip(-1)
+                results["ms"] = results["ms"] + both if "ms" in results else both
+    views = 2 * len(config.multi_scales)
+    return [{"ss": results["ss"], "ms": results["ms"] / views} for results in found]
 
 
 def normalize_peaks(maps: Tensor) -> Tensor:
@@ -259,7 +366,12 @@ def without_background(logits: Tensor) -> Tensor:
 
 
 def placement_of(own: Placement, config: InferenceConfig) -> Placement:
-    """How the maps of `maps_of` lie: as the method says, or at every pixel with windows or padding."""
+    """How the maps of `maps_of` lie: as the method says, or at every pixel with windows or padding.
+
+    In a stretched image nothing is left over for `CroppedGrid` to cut off.
+    """
+    if config.stretch_to is not None and isinstance(own, CroppedGrid):
+        return Stretched()
     return own if config.window is None and config.pad_to is None else Stretched()
 
 
@@ -317,11 +429,30 @@ def _padded(
 
 
 def base_size(height: int, width: int, config: InferenceConfig) -> tuple[int, int]:
-    """Height and width of the image at scale 1: resized by `short_side`, if that is set."""
-    if config.short_side is None:
+    """Height and width of the image at scale 1, before it is stretched to a multiple."""
+    if config.squash is not None:
+        return config.squash, config.squash
+    if config.short_side is not None:
+        limit = config.long_side or LONG_SIDE
+        factor = min(config.short_side / min(height, width), limit / max(height, width))
+    elif config.long_side is not None:
+        factor = config.long_side / max(height, width)
+    else:
         return height, width
-    factor = min(config.short_side / min(height, width), config.long_side / max(height, width))
-    return int(height * factor + 0.5), int(width * factor + 0.5)
+    return max(1, int(height * factor + 0.5)), max(1, int(width * factor + 0.5))
+
+
+def size_at(height: int, width: int, scale: float, config: InferenceConfig) -> tuple[int, int]:
+    """Height and width of the image at a scale, as the network or its windows see it, before padding."""
+    sides = [side * scale for side in base_size(height, width, config)]
+    if config.stretch_to is None:
+        return max(1, round(sides[0])), max(1, round(sides[1]))
+    return stretched(sides[0], config.stretch_to), stretched(sides[1], config.stretch_to)
+
+
+def stretched(length: float, multiple: int) -> int:
+    """The next multiple of a length: 16 for 15.2 and 16, 32 for 16.2."""
+    return multiple * max(1, math.ceil(round(length / multiple, 6)))  # 1.1 * 320 is above 352
 
 
 def pixels_on(image: np.ndarray, device: torch.device) -> Tensor:
@@ -329,9 +460,11 @@ def pixels_on(image: np.ndarray, device: torch.device) -> Tensor:
     return torch.from_numpy(np.array(image)).to(device)
 
 
-def _at_scale(pixels: Tensor, base: tuple[int, int], scale: float) -> Tensor:
-    """`(H, W, 3)` uint8 -> `(1, 3, h, w)` in [0, 1], `scale` times the base size (PIL bicubic, as in IRN)."""
-    return _unit_range(bicubic.resize(pixels, (round(base[0] * scale), round(base[1] * scale))))
+def at_scale(pixels: Sequence[Tensor], scale: float, config: InferenceConfig) -> Tensor:
+    """Images `(H, W, 3)` uint8 of equal size -> `(B, 3, h, w)` in [0, 1] (PIL bicubic, as in IRN)."""
+    height, width = pixels[0].shape[:2]
+    size = size_at(height, width, scale, config)
+    return torch.cat([_unit_range(bicubic.resize(image, size)) for image in pixels])
 
 
 def image_tensor(image: np.ndarray, device: torch.device) -> Tensor:
@@ -343,6 +476,9 @@ def _unit_range(pixels: Tensor) -> Tensor:
     return pixels.permute(2, 0, 1)[None].float() / 255
 
 
-def with_mirror(image: Tensor, flip: bool) -> Tensor:
-    """`(1, 3, h, w)` -> the same with its mirror image behind it, `(2, 3, h, w)`, if `flip`."""
-    return torch.cat([image, image.flip(-1)]) if flip else image
+def with_mirrors(images: Tensor, flip: bool) -> Tensor:
+    """`(B, 3, h, w)` -> the same with all mirror images behind them, `(2B, 3, h, w)`, if `flip`.
+
+    Image b and its mirror image are then `[b::B]`.
+    """
+    return torch.cat([images, images.flip(-1)]) if flip else images

@@ -5,14 +5,14 @@ measured in the authors' own way: other sizes, scales and CRFs, and other means 
 checkpoint gives the score that the figure can be compared with (docs/protocol.md).
 
 The order of steps is that of all authors: the image is resized to its base size, then to each scale; the
-network sees each view and its mirror image; scores are enlarged to the size of the image, mirrored back,
-fused over the two, and then over scales.
+network sees each view and its mirror image; scores are enlarged to the size of the image (WeCLIP: to the
+largest grid), mirrored back, fused over the two, and then over scales.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -32,10 +32,11 @@ from wsss_bench.inference import (
     maps_of,
     placement_of,
     precision_of,
-    with_mirror,
+    stretched,
+    with_mirrors,
     without_background,
 )
-from wsss_bench.placement import Placement
+from wsss_bench.placement import Placement, resize
 from wsss_bench.types import InferenceSample
 
 
@@ -69,18 +70,23 @@ class PublishedReadout:
 
     Args:
         scales: Scales of the base size.
-        squash: The base size is a square of this side, whatever the shape of the image. None: the size of
-            `InferenceConfig` (`short_side`, or the image as it is).
-        resize: `bilinear`: the tensor, to int(scale * side) pixels, scores bilinear too. `cv2_bilinear`: the
+        squash: As `InferenceConfig.squash`, for this read-out alone. None: the base size of
+            `InferenceConfig`.
+        long_side: The base size has this long side and the ratio of the image, cut to whole pixels. None: as
+            without it.
+        resize: `bilinear`: the tensor, to int(scale * side) pixels, scores bilinear too. `bilinear_factor`:
+            the same, but pixel i comes from i / scale, whatever was cut from the side. `cv2_bilinear`: the
             uint8 image by OpenCV, as mmcv does, scores bilinear. `cv2_bicubic`: the image in float by OpenCV,
             scores bicubic, as in MCIS.
-        remainder: What is done with an image that does not divide into patches: `pad`, as
-            `InferenceConfig.pad_to` says; or `drop`, the rows and columns after the last patch are seen by
+        remainder: What is done with an image that does not divide into patches: `pad`, as `InferenceConfig`
+            says (`pad_to` or `stretch_to`); or `drop`, the rows and columns after the last patch are seen by
             nobody, and the map is drawn over the whole image (a patch embedding without padding).
         tiles: The network sees tiles; None: whole images, or the windows of `InferenceConfig`.
         scores: What is fused: `logits`, or `probabilities` after the softmax.
         mirror: How the scores of image and mirror image are fused; `none`: no mirror image.
         fuse: How scales are fused.
+        fuse_at: Where views and scales are fused: at the size of the `image`, or on the `grid` of the first
+            scale, which is enlarged afterwards.
         crf: The authors' CRF; None: the maximum of the scores.
         crf_subtract: Colour, RGB in 0..255, that the authors' code subtracts from the image of the CRF before
             it casts it to uint8, where negative values wrap around (deeplab-pytorch). None: the raw image.
@@ -91,12 +97,14 @@ class PublishedReadout:
 
     scales: tuple[float, ...] = (1.0,)
     squash: int | None = None
-    resize: Literal["bilinear", "cv2_bilinear", "cv2_bicubic"] = "bilinear"
+    long_side: int | None = None
+    resize: Literal["bilinear", "bilinear_factor", "cv2_bilinear", "cv2_bicubic"] = "bilinear"
     remainder: Literal["pad", "drop"] = "pad"
     tiles: Tiles | None = None
     scores: Literal["logits", "probabilities"] = "logits"
     mirror: Literal["none", "sum", "mean", "max"] = "none"
     fuse: Literal["sum", "mean", "max"] = "sum"
+    fuse_at: Literal["image", "grid"] = "image"
     crf: CRFConfig | None = None
     crf_subtract: tuple[float, float, float] | None = None
 
@@ -105,41 +113,59 @@ class PublishedReadout:
             raise ValueError(f"scales of a read-out are positive numbers, at least one; got {self.scales}")
         if self.squash is not None and self.squash < 1:
             raise ValueError(f"squash is the side of a square in pixels; got {self.squash}")
+        if self.long_side is not None and self.long_side < 1:
+            raise ValueError(f"long_side is a number of pixels, at least 1; got {self.long_side}")
+        if self.squash is not None and self.long_side is not None:
+            raise ValueError("squash and long_side both give the base size; leave out one of the two")
         if self.tiles is not None and self.remainder == "drop":
             raise ValueError("a read-out with tiles drops no remainder; leave out one of the two")
+        if self.tiles is not None and self.fuse_at == "grid":
+            raise ValueError("tiles are put together at the size of the image; leave out fuse_at: grid")
         if self.crf is None and self.crf_subtract is not None:
             raise ValueError("crf_subtract belongs to a CRF; leave it out, or add crf")
 
 
 def published_probabilities(
-    method: Predicts, sample: InferenceSample, readout: PublishedReadout, config: InferenceConfig
-) -> Tensor:
-    """Class probabilities of one image at full size under a published read-out, without its CRF.
+    method: Predicts, samples: Sequence[InferenceSample], readout: PublishedReadout, config: InferenceConfig
+) -> list[Tensor]:
+    """Class probabilities of images of equal size, at full size, under a published read-out without its CRF.
 
     Returns:
-        `(1 + C, H, W)` float32 on the device of the method, background first; the sum over classes is 1.
+        For each image `(1 + C, H, W)` float32 on the device of the method, background first; the sum over
+        classes is 1.
 
     Raises:
         ValueError: `tiles`, and no scale of the image is large enough for one.
     """
-    height, width = sample.image.shape[:2]
+    whole = samples[0].image.shape[:2]
     placement = method.segmentation_placement
+    size: tuple[int, ...] | None = None if readout.fuse_at == "grid" else whole
     over_scales = "max" if readout.fuse == "max" else "sum"  # a mean is divided at the end
     fused: Tensor | None = None
     for scale in readout.scales:
-        view = _view(sample.image, scale, readout, config).to(method.device)
-        views = with_mirror(view, readout.mirror != "none")
+        images = torch.cat([_view(sample.image, scale, readout, config) for sample in samples])
+        views = with_mirrors(images.to(method.device), readout.mirror != "none")
         with precision_of(method, config):
-            scores = _scores(partial(logits_of, method), placement, views, (height, width), readout, config)
-        scores = scores[0] if len(scores) == 1 else _fuse(readout.mirror, scores[0], scores[1].flip(-1))
+            scores = _scores(partial(logits_of, method), placement, views, size, readout, config)
+        size = tuple(scores.shape[-2:])
+        if len(scores) > len(samples):
+            scores = _fuse(readout.mirror, scores[: len(samples)], scores[len(samples) :].flip(-1))
         fused = scores if fused is None else _fuse(over_scales, fused, scores)
     assert fused is not None
     if readout.fuse == "mean":
         fused = fused / len(readout.scales)
+    if readout.fuse_at == "grid":
+        fused = placement.draw(fused, whole, whole)
+    return [_probabilities(*pair, readout) for pair in zip(samples, fused, strict=True)]
+
+
+def _probabilities(sample: InferenceSample, fused: Tensor, readout: PublishedReadout) -> Tensor:
+    """Of one image, from what was fused over scales, at full size."""
     if readout.scores == "logits":
         return fused.softmax(dim=0)
     total = fused.sum(dim=0)
     if not total.any():
+        height, width = total.shape
         raise ValueError(
             f"image {sample.image_id!r} of {height}x{width} pixels has no tile at any scale of the published "
             "read-out; leave this read-out out for images of that size"
@@ -157,14 +183,19 @@ def crf_image(image: np.ndarray, readout: PublishedReadout) -> np.ndarray:
 
 def _view(image: np.ndarray, scale: float, readout: PublishedReadout, config: InferenceConfig) -> Tensor:
     """`(H, W, 3)` uint8 -> `(1, 3, h, w)`, about in [0, 1], at `scale` times the base size."""
-    height, width = image.shape[:2]
-    base = base_size(height, width, config) if readout.squash is None else (readout.squash, readout.squash)
-    if readout.resize == "bilinear":
-        tensor = _to_tensor(image)
-        for size in (base, tuple(int(side * scale) for side in base)):
-            if tuple(tensor.shape[-2:]) != size:
-                tensor = F.interpolate(tensor, size, mode="bilinear", align_corners=False)
-        return tensor
+    view = _at_scale(image, scale, readout, config)
+    if config.stretch_to is None or readout.remainder == "drop":
+        return view
+    return resize(view, [stretched(side, config.stretch_to) for side in view.shape[-2:]])
+
+
+def _at_scale(image: np.ndarray, scale: float, readout: PublishedReadout, config: InferenceConfig) -> Tensor:
+    base = _base_size(image, readout, config)
+    if readout.resize in ("bilinear", "bilinear_factor"):
+        tensor = resize(_to_tensor(image), base)
+        if readout.resize == "bilinear_factor" and scale != 1:
+            return F.interpolate(tensor, scale_factor=scale, mode="bilinear", align_corners=False)
+        return resize(tensor, [int(side * scale) for side in base])
     if readout.resize == "cv2_bilinear":
         method, array = cv2.INTER_LINEAR, image
     else:
@@ -176,6 +207,17 @@ def _view(image: np.ndarray, scale: float, readout: PublishedReadout, config: In
     return _to_tensor(array)
 
 
+def _base_size(image: np.ndarray, readout: PublishedReadout, config: InferenceConfig) -> tuple[int, int]:
+    """Height and width at scale 1."""
+    height, width = image.shape[:2]
+    if readout.squash is not None:
+        return readout.squash, readout.squash
+    if readout.long_side is None:
+        return base_size(height, width, config)
+    longer = max(height, width)
+    return tuple(int(side * readout.long_side / longer) for side in (height, width))
+
+
 def _to_tensor(image: np.ndarray) -> Tensor:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
 
@@ -184,11 +226,11 @@ def _scores(
     forward: Callable[[Tensor], Tensor],
     placement: Placement,
     views: Tensor,
-    size: tuple[int, int],
+    size: Sequence[int] | None,
     readout: PublishedReadout,
     config: InferenceConfig,
 ) -> Tensor:
-    """`(N, 3, h, w)` -> `(N, 1 + C, H, W)` logits or probabilities at the size of the image."""
+    """`(N, 3, h, w)` -> `(N, 1 + C, *size)` logits or probabilities; `size` None leaves the grid as it is."""
 
     def finished(logits: Tensor) -> Tensor:
         logits = logits if config.background else without_background(logits)
@@ -200,16 +242,18 @@ def _scores(
             seen = tile.shape[-2:]
             return finished(placement.draw(forward(tile).float(), seen, seen))
 
+        assert size is not None
         scores = tile_scores(of_tile, views, readout.tiles)
         return _enlarge(scores, size, readout)
     if readout.remainder == "drop":
-        multiple = config.pad_to or 1
+        multiple = config.pad_to or config.stretch_to or 1
         rows, columns = (length // multiple * multiple for length in views.shape[-2:])
         views = views[..., :rows, :columns]
-        return finished(placement.draw(forward(views).float(), (rows, columns), size))
-    placement = placement_of(placement, config)
-    maps = maps_of(forward, placement, views, config)
-    return finished(placement.draw(maps, views.shape[-2:], size))
+        maps = forward(views).float()
+    else:
+        placement = placement_of(placement, config)
+        maps = maps_of(forward, placement, views, config)
+    return finished(maps if size is None else placement.draw(maps, views.shape[-2:], size))
 
 
 def tile_scores(forward: Callable[[Tensor], Tensor], image: Tensor, tiles: Tiles) -> Tensor:
@@ -247,11 +291,11 @@ def _starts(length: int, tiles: Tiles) -> list[int]:
     return [min(k * tiles.step, max(length - tiles.side, 0)) for k in range(count)]
 
 
-def _enlarge(scores: Tensor, size: tuple[int, int], readout: PublishedReadout) -> Tensor:
+def _enlarge(scores: Tensor, size: Sequence[int], readout: PublishedReadout) -> Tensor:
     mode = "bicubic" if readout.resize == "cv2_bicubic" else "bilinear"
-    if tuple(scores.shape[-2:]) == size:
+    if tuple(scores.shape[-2:]) == tuple(size):
         return scores
-    return F.interpolate(scores, size, mode=mode, align_corners=False)
+    return F.interpolate(scores, tuple(size), mode=mode, align_corners=False)
 
 
 def _fuse(rule: str, first: Tensor, second: Tensor) -> Tensor:

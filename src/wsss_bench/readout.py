@@ -43,6 +43,21 @@ def threshold_mask(maps: ScoreMaps, threshold: float) -> np.ndarray:
     return np.where(above, maps.classes.astype(np.uint8)[best], np.uint8(0))
 
 
+def scores_with_background(scores: np.ndarray, alpha: float) -> np.ndarray:
+    """Put PSA's background score (1 - max_c s_c)^alpha in front of the class scores.
+
+    Args:
+        scores: `(K, H, W)` class scores in [0, 1].
+        alpha: Exponent; the larger, the lower the background score.
+
+    Returns:
+        `(1 + K, H, W)` float32 in [0, 1].
+    """
+    scores = scores.astype(np.float32)
+    background = np.clip(1 - scores.max(axis=0, keepdims=True), 0, 1) ** np.float32(alpha)
+    return np.concatenate([background, scores])
+
+
 def _stretch(maps: np.ndarray, length: int) -> np.ndarray:
     """Linear interpolation of the last axis of float32 maps to `length`, in float32 as in torch."""
     old = maps.shape[-1]

@@ -29,12 +29,14 @@ METHODS = (
     "wsss_bench.methods.supervised.Supervised",
     "wsss_bench.methods.text_grounding.codecomp.CoDe",
     "wsss_bench.methods.text_grounding.tcl.TCL",
+    "wsss_bench.methods.weclip.weclip.WeCLIP",
 )
 SEGMENTERS = (
     "wsss_bench.segmenters.deeplabv2.DeepLabV2",
     "wsss_bench.segmenters.largefov.DeepLabLargeFOV",
 )
 REFINERS = (
+    "wsss_bench.refine.confident_crf.ConfidentCRFRefiner",
     "wsss_bench.refine.densecrf.DenseCRFRefiner",
     "wsss_bench.refine.pamr.PAMRRefiner",
     "wsss_bench.refine.saliency.SaliencyRefiner",

@@ -94,6 +94,18 @@ def test_results_that_say_of_no_stage_are_not_adopted(tmp_path, content):
         claim(tmp_path, identity_of({"split": "train"}, {}))
 
 
+def test_the_size_of_a_batch_of_a_prediction_decides_nothing(tmp_path):
+    inference = {"scales": [1.0], "flip": True}
+    plain, batched = changed(inference=inference), changed(inference={**inference, "batch_size": 8})
+    assert fingerprint_of("seed", batched, {}) == fingerprint_of("seed", plain, {})
+    assert fingerprint_of("seed", changed(inference={"scales": [1.0]}), {}) != fingerprint_of(
+        "seed", plain, {}
+    )
+    attempt(tmp_path, plain)
+    with open_stage(tmp_path, "seed", batched, StageInfo()):
+        pass
+
+
 def test_the_identity_is_there_before_the_first_result(tmp_path):
     with open_stage(tmp_path, "seed", CONFIG, StageInfo()):
         assert json.loads((tmp_path / IDENTITY_FILE).read_text())["config"]["trainer.max_epochs"] == 3

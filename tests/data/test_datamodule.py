@@ -149,21 +149,28 @@ def test_validation_uses_whole_images_in_order(source, transform):
 def test_prediction_hides_labels_unless_asked(source):
     data = WSSSDataModule(source)
     data.predict_on("val", labelled=False)
-    hidden = list(data.predict_dataloader())
+    hidden = [sample for (sample,) in data.predict_dataloader()]
     assert all(isinstance(sample, InferenceSample) and sample.labels is None for sample in hidden)
     assert [sample.image_id for sample in hidden] == [f"val_{k}" for k in range(5)]
     np.testing.assert_array_equal(hidden[1].image, source.image("val_1"))
     data.predict_on("train", labelled=True)
-    given = list(data.predict_dataloader())
+    given = [sample for (sample,) in data.predict_dataloader()]
     assert given[3].labels.tolist() == source.labels("train_3").tolist()
 
 
 def test_prediction_of_the_images_missing_after_an_interrupted_stage(source):
     data = WSSSDataModule(source)
     data.predict_on("train", labelled=True, ids=["train_7", "train_3"])
-    samples = list(data.predict_dataloader())
+    samples = [sample for (sample,) in data.predict_dataloader()]
     assert [sample.image_id for sample in samples] == ["train_7", "train_3"]
     assert samples[1].labels.tolist() == source.labels("train_3").tolist()
+
+
+def test_images_are_predicted_in_chunks_in_their_order(source):
+    data = WSSSDataModule(source)
+    data.predict_on("val", labelled=False, chunk_size=3)
+    chunks = [[sample.image_id for sample in chunk] for chunk in data.predict_dataloader()]
+    assert chunks == [["val_0", "val_1", "val_2"], ["val_3", "val_4"]]
 
 
 def test_prediction_needs_a_split(source):
@@ -203,8 +210,8 @@ class Recorder(LightningModule):
     def validation_step(self, batch, _):
         self.image_ids["val"] += batch.image_ids
 
-    def predict_step(self, sample, _):
-        return sample.image_id
+    def predict_step(self, chunk, _):
+        return [sample.image_id for sample in chunk]
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), 0.1)
@@ -232,7 +239,7 @@ def test_a_resumed_training_sees_what_the_uninterrupted_one_saw(source, tmp_path
     trainer(max_epochs=3, enable_checkpointing=False).fit(rest, data(), ckpt_path=tmp_path / "last.ckpt")
     assert [epoch for epoch, _, _ in whole.seen] == [0, 0, 1, 1, 2, 2]
     assert start.seen + rest.seen == whole.seen
-    assert begun.predict(rest, data()) == [f"val_{k}" for k in range(5)]
+    assert begun.predict(rest, data()) == [[f"val_{k}"] for k in range(5)]
 
 
 def images_of_a_rank(rank, root):

@@ -191,10 +191,10 @@ class Sure(Predicts):
 def test_without_background_every_pixel_gets_a_class():
     image = InferenceSample("a", np.zeros((20, 24, 3), np.uint8), None)
     config = InferenceConfig(multi_scales=(1.0, 1.5), window=16, window_stride=8)
-    for probabilities in segmentation_probabilities(Sure(), image, config).values():
+    for probabilities in segmentation_probabilities(Sure(), [image], config)[0].values():
         assert (probabilities.argmax(0) == 0).all()
     without = replace(config, background=False)
-    for probabilities in segmentation_probabilities(Sure(), image, without).values():
+    for probabilities in segmentation_probabilities(Sure(), [image], without)[0].values():
         assert probabilities.shape == (3, 20, 24)
         assert (probabilities[0] == 0).all()
         np.testing.assert_allclose(probabilities[2], np.e / (1 + np.e), rtol=1e-5)

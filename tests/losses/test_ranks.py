@@ -4,7 +4,13 @@ import pytest
 import torch
 from torch import distributed
 
-from wsss_bench.losses.ranks import image_dropout, mean_over_ranks, mean_over_valid, sum_over_ranks
+from wsss_bench.losses.ranks import (
+    channel_dropout,
+    image_dropout,
+    mean_over_ranks,
+    mean_over_valid,
+    sum_over_ranks,
+)
 
 
 def gradients_on_a_rank(rank, counts):
@@ -48,3 +54,12 @@ def test_dropout_of_an_image_does_not_depend_on_the_rest_of_the_batch():
     assert whole.mean() == pytest.approx(1, abs=0.1)
     for step, place in ((8, "head"), (7, "")):
         assert not torch.equal(image_dropout(features, 0.3, ["a", "b", "c"], step, place), whole)
+
+
+def test_dropout_of_channels_drops_them_at_all_places():
+    tokens = torch.ones(2, 6, 200)
+    dropped = channel_dropout(tokens, 0.3, ["a", "b"], 7, "fusion")
+    assert torch.equal(dropped, dropped[:, :1].expand_as(dropped))
+    assert dropped.unique().tolist() == pytest.approx([0, 1 / 0.7])
+    assert not torch.equal(dropped[0], dropped[1])
+    torch.testing.assert_close(channel_dropout(tokens[1:], 0.3, ["b"], 7, "fusion"), dropped[1:])

@@ -25,7 +25,7 @@ PUBLISHED_RULES = {
     "clims": "IRN",
     "clims_camera_ready": "IRN",
     "supervised": "stretched",
-    **dict.fromkeys(("clip_zeroshot", "codecomp", "dalnet", "tcl", "toco"), "patches"),
+    **dict.fromkeys(("clip_zeroshot", "codecomp", "dalnet", "tcl", "toco", "weclip"), "patches"),
 }
 """Where the paper or its code draws a cell; these methods are checked most closely."""
 

@@ -139,6 +139,9 @@ def test_passes_of_a_prediction():
     readout = masks | {"readouts": {"own": {"scales": [2.0]}}}
     assert list(passes_of(readout, "segmentation", (100, 200)))[-1] == (2, 0.08, 1)
     # resized to 448 x 896; windows of 448 every 224 pixels: 1 x 3
+    sides = {"stretch_to": 16, "long_side": 250}
+    assert list(passes_of({"inference": sides}, "seed", (375, 500))) == [(1, 192 * 256 / 1e6, 1)]
+    assert list(passes_of({"inference": {"squash": 320}}, "seed", (375, 500))) == [(1, 320 * 320 / 1e6, 1)]
     window = {"inference": {"short_side": 448, "window": 448, "window_stride": 224}}
     assert list(passes_of(window, "seed", (100, 200))) == [(1, 448 * 448 / 1e6, 3)]
 

@@ -61,10 +61,11 @@ def test_an_unknown_name_is_refused_with_the_known_ones(project):
 
 SHIPPED = {
     "voc": {"toco-voc-s0-val": {"toco-log", "toco-voc"},
+            "weclip-voc-s0-val": {"weclip", "weclip-crf"},
             "clims-voc-s0-irn-deeplabv2-val": {"deeplab-crf"}},
     "voc_saliency": {"mcis-voc-s0-saliency-largefov-val": {"mcis-tiles"}},
     "voc_largefov": {},
-    "coco": {"toco-coco-s0-val": {"toco-coco"}},
+    "coco": {"toco-coco-s0-val": {"toco-coco"}, "weclip-coco-s0-val": {"weclip-crf"}},
     "openvocab": {"tcl-voc-s0-val": {"mmseg-448"}, "codecomp-voc-s0-val": {"mmseg-448"}},
     "mini": {},
 }  # fmt: skip
@@ -85,7 +86,10 @@ def test_a_name_means_the_same_everywhere():
     for key, content in read_configs(paths.CONFIGS).contents.items():
         for name, readout in content.get("readouts", {}).items():
             assert found.setdefault(name, readout) == readout, f"{key}: {name}"
-    assert {"toco-voc", "toco-log", "toco-coco", "mcis-tiles", "deeplab-crf", "mmseg-448"} == set(found)
+    assert {
+        *("toco-voc", "toco-log", "toco-coco", "mcis-tiles", "deeplab-crf", "mmseg-448"),
+        *("weclip", "weclip-crf"),
+    } == set(found)
 
 
 def test_a_published_segmentation_of_a_multi_stage_method_names_its_segmenter():

@@ -97,7 +97,7 @@ def test_segmentation_is_independent_of_image_labels_and_accepts_any_image_size(
     config = InferenceConfig(**FOLDER.segmenter(name, "mini", {}).inference)
     with torch.no_grad():
         samples = [InferenceSample("a", image, labels) for labels in (None, np.ones(8, np.float32))]
-        first, second = (predict(method, sample, "segmentation", config)["ms"] for sample in samples)
+        first, second = (predict(method, [sample], "segmentation", config)[0]["ms"] for sample in samples)
     assert first.shape == (1 + len(data.class_names), 53, 70)
     np.testing.assert_array_equal(first, second)
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -225,6 +226,40 @@ def test_seeds_are_resumed_not_recomputed(trained, tmp_path, mini_data, capsys):
     run(predict, tmp_path, predict_config(out, trained))
     assert "9 of 16 images are complete" in capsys.readouterr().out
     assert shard.read_bytes() == whole
+
+
+def test_batches_write_the_seeds_of_single_images_in_their_order(trained, tmp_path, mini_data, monkeypatch):
+    """Stopped before the last chunk and resumed with single images, which is the same stage."""
+    run(predict, tmp_path, predict_config(tmp_path / "alone", trained))
+    expected = tmp_path / "alone" / "seeds"
+    monkeypatch.setattr(predict, "CHUNK_BATCHES", 2)
+    sizes = []
+    one_batch = predict.Prediction._predict_batch
+
+    def until_stopped(self, samples):
+        sizes.append(len(samples))
+        if sum(sizes) > 12 and max(sizes) > 1:
+            raise ValueError("stopped")
+        return one_batch(self, samples)
+
+    monkeypatch.setattr(predict.Prediction, "_predict_batch", until_stopped)
+    out = tmp_path / "batches"
+    config = predict_config(out, trained)
+    config["inference"] |= {"batch_size": 3}
+    with pytest.raises(ValueError, match="stopped"):
+        run(predict, tmp_path, config)
+    assert max(sizes) == 3
+    found = out / "seeds"
+    assert 6 <= len(seed_ids(found)) <= 12
+    sizes.clear()
+    del config["inference"]["batch_size"]
+    run(predict, tmp_path, config)
+    assert set(sizes) == {1}
+    assert list(map(itemgetter(0), seed_sizes(found))) == list(map(itemgetter(0), seed_sizes(expected)))
+    for image_id in seed_ids(expected):
+        one, other = read_seed(found, image_id), read_seed(expected, image_id)
+        np.testing.assert_array_equal(one.classes, other.classes)
+        np.testing.assert_allclose(one.scores, other.scores, atol=0.011)  # two of the levels on disk
 
 
 def test_two_ranks_write_the_seeds_of_one_process(trained, tmp_path, mini_data):

@@ -90,6 +90,17 @@ def test_published_readouts_are_made_resumed_and_scored(tmp_path, mini_data):
     assert own["plain"]["miou"] == single["miou"]
 
 
+def test_batches_write_the_masks_of_single_images(tmp_path, mini_data):
+    alone, batches = tmp_path / "alone", tmp_path / "batches"
+    run(predict, tmp_path, config(alone))
+    run(predict, tmp_path, config(batches, inference={"pad_to": 8, "batch_size": 4}))
+    files = sorted(path.relative_to(alone) for path in alone.rglob("*.png"))
+    assert files == sorted(path.relative_to(batches) for path in batches.rglob("*.png"))
+    assert len(files) >= 4 * 4
+    for file in files:
+        assert np.mean(read_mask(alone / file) != read_mask(batches / file)) < 1e-3, file
+
+
 def test_seeds_have_no_published_readouts(tmp_path, mini_data):
     with pytest.raises(ValueError, match="readouts apply to product `segmentation`"):
         run(predict, tmp_path, config(tmp_path / "seeds", product="seed"))

@@ -37,6 +37,7 @@ MAY_DIFFER = (
     "config",
     "crf_workers",
     "data.num_workers",
+    "inference.batch_size",
     "out",
     "protocol",
     "stage",
@@ -53,6 +54,8 @@ MAY_DIFFER = (
 )
 """Keys that say where and on what a stage runs, or what it prints. They do not decide its result: batches and
 random draws do not depend on the number of ranks or processes."""
+UNDECIDING = {"trainer": "logger", "inference": "batch_size"}
+"""Keys of a plan that are not part of the fingerprint either, by the part that holds them."""
 NO_RESULTS = (LIGHTNING, WANDB)
 """Folders of a stage without results."""
 SCORES = (METRICS, CONFUSIONS, PANELS)
@@ -65,8 +68,7 @@ Identity = dict[str, Any]
 def fingerprint_of(
     kind: str, config: Mapping[str, Any], inputs: Mapping[str, str], data: Mapping[str, str] | None = None
 ) -> str:
-    """sha256 of everything that decides the result of a stage, which loggers do not. The order of keys does
-    not matter.
+    """sha256 of everything that decides the result of a stage. The order of keys does not matter.
 
     Args:
         kind: Kind of the stage.
@@ -76,18 +78,18 @@ def fingerprint_of(
     """
     content = {
         "kind": kind,
-        "config": {key: _without_logger(key, value) for key, value in config.items() if key not in PLACES},
+        "config": {key: _decisive(key, value) for key, value in config.items() if key not in PLACES},
         "inputs": inputs,
         **({"data": data} if data else {}),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _without_logger(key: str, value: Any) -> Any:
-    """A part of a configuration; loggers are what a method may name without becoming another training."""
-    if key != "trainer" or not isinstance(value, Mapping):
+def _decisive(key: str, value: Any) -> Any:
+    """A part of a configuration without what a method may name and be the same stage."""
+    if key not in UNDECIDING or not isinstance(value, Mapping):
         return value
-    return {name: argument for name, argument in value.items() if name != "logger"}
+    return {name: argument for name, argument in value.items() if name != UNDECIDING[key]}
 
 
 def differences(one: Any, other: Any, strictly: Collection[str] = ()) -> dict[str, tuple[Any, Any]]:

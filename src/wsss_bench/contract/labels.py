@@ -25,7 +25,8 @@ def segmentation_does_not_depend_on_labels(subject: Subject) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
     with torch.no_grad():
         expected = logits_of(method, images)
-        unlabelled = predict(method, InferenceSample("a", pixels, None), "segmentation", config)["ms"]
+        sample = InferenceSample("a", pixels, None)
+        (unlabelled,) = predict(method, [sample], "segmentation", config)
         if subject.trains:
             method.training_loss(subject.batch)
             _compare(logits_of(method, images), expected, "training_loss")
@@ -33,11 +34,11 @@ def segmentation_does_not_depend_on_labels(subject: Subject) -> None:
             for given in (labels, 1 - labels, torch.ones_like(labels)):
                 seeds_of(method, images, given)
                 _compare(logits_of(method, images), expected, "seed_maps")
-        sample = InferenceSample("a", pixels, np.ones(labels.shape[1], np.float32))
+        sample = sample._replace(labels=np.ones(labels.shape[1], np.float32))
         if "seed" in subject.products:
-            predict(method, sample, "seed", config)
-        labelled = predict(method, sample, "segmentation", config)["ms"]
-    if not np.array_equal(unlabelled, labelled):
+            predict(method, [sample], "seed", config)
+        (labelled,) = predict(method, [sample], "segmentation", config)
+    if not np.array_equal(unlabelled["ms"], labelled["ms"]):
         raise Failure(_sentence("a sample with labels"))
 
 

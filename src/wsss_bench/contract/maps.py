@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from wsss_bench.contract.outcome import Failure
+from wsss_bench.contract.outcome import Failure, LeftOut
 from wsss_bench.contract.subject import Subject
 from wsss_bench.inference import logits_of, seeds_of
 from wsss_bench.methods.base import Method
@@ -45,7 +45,9 @@ def maps_show_their_image(subject: Subject) -> None:
 
 
 def _complaint(method: Method, subject: Subject) -> str | None:
-    for place, maps in _maps(method.eval(), subject):
+    images = subject.images[0]
+    same_labels = torch.ones(len(images), len(method.class_names))
+    for place, maps in _maps(method.eval(), subject, images, same_labels):
         scale = max(maps.abs().max().item(), 1e-12)
         if (maps.amax(dim=(2, 3)) - maps.amin(dim=(2, 3))).max() <= SAME * scale:
             return f"{place} is constant over each image; a map per class needs a score per position"
@@ -55,24 +57,29 @@ def _complaint(method: Method, subject: Subject) -> str | None:
 
 
 def maps_do_not_depend_on_the_batch(subject: Subject) -> None:
-    """An image has the same maps alone and among others: the maps of the right batch entry are returned."""
+    """An image has the same maps alone and among others, which have other labels: the maps of the right batch
+    entry are returned.
+    """
+    if not subject.kind.independent_images:
+        raise LeftOut("independent_images is False: each image goes through the network alone")
     method = subject.fresh().eval()
-    batched = dict(_maps(method, subject))
-    alone = dict(_maps(method, subject, last=True))
+    images, labels = subject.images
+    batched = dict(_maps(method, subject, images, labels))
+    alone = dict(_maps(method, subject, images[-1:], labels[-1:]))
     for place, maps in batched.items():
         difference = (maps[-1:] - alone[place]).abs().max().item()
         if difference > SAME * max(maps.abs().max().item(), 1e-12):
             raise Failure(
                 f"{place} of an image differs by {difference:.2g} with other images in the batch; return the "
-                "maps of batch entry b at position b, and normalise over each image alone"
+                "maps of batch entry b at position b, and normalise over each image alone (or set "
+                "independent_images = False, if the maps are meant to depend on the batch)"
             )
 
 
-def _maps(method: Method, subject: Subject, last: bool = False) -> Iterator[tuple[str, Tensor]]:
-    """Maps of the images of the subject with the same labels, by what made them; or of the last image."""
-    images = subject.images[0][-1:] if last else subject.images[0]
+def _maps(method: Method, subject: Subject, images: Tensor, labels: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """Maps of images, by what made them."""
     with torch.no_grad():
         if "seed" in subject.products:
-            yield "seed_maps", seeds_of(method, images, torch.ones(len(images), len(method.class_names)))
+            yield "seed_maps", seeds_of(method, images, labels)
         if "segmentation" in subject.products:
             yield "segmentation_logits", logits_of(method, images)

@@ -102,7 +102,7 @@ def error(
     sample = InferenceSample("a", spot(size, centre, sides), np.eye(len(method.class_names))[0])
     config = replace(config, scales=(1.0,), multi_scales=(1.0,), flip=False)
     with torch.no_grad():
-        result = predict(method, sample, product, config)
+        (result,) = predict(method, [sample], product, config)
     # all classes have equal maps
     drawn = centre_of(result.scores[0] if product == "seed" else result["ss"][1].numpy())
     expected = [drawn_at(rule, *one) for one in zip(centre, size, sides, strict=True)]

@@ -93,6 +93,7 @@ class WSSSDataModule(LightningDataModule):
         self.train_split = train_split
         self.val_split = val_split
         self._inference_view: InferenceView | None = None
+        self._chunk_size = 1
         self.masks = masks
         self.global_batch_size = global_batch_size
         self.drop_last = drop_last
@@ -140,7 +141,12 @@ class WSSSDataModule(LightningDataModule):
             self.source.ids(self.val_split)
 
     def predict_on(
-        self, split: str, labelled: bool, ids: list[str] | None = None, references: int = 0
+        self,
+        split: str,
+        labelled: bool,
+        ids: list[str] | None = None,
+        references: int = 0,
+        chunk_size: int = 1,
     ) -> None:
         """Choose what `predict_dataloader` yields.
 
@@ -150,6 +156,7 @@ class WSSSDataModule(LightningDataModule):
             ids: Only these images of the split, for instance those missing after an interrupted stage.
             references: Number of reference images of each class of an image, drawn from the training split; 0
                 for none. They need labels.
+            chunk_size: Consecutive images that are yielded together.
         """
         if not self.class_names:
             raise ValueError(
@@ -161,6 +168,7 @@ class WSSSDataModule(LightningDataModule):
             labelled,
             self._reference_images(references) if references and labelled else None,
         )
+        self._chunk_size = chunk_size
 
     def reference_table(self, split: str, count: int) -> ReferenceTable:
         """The references that `predict_on` with labels draws for every image of `split`."""
@@ -215,12 +223,12 @@ class WSSSDataModule(LightningDataModule):
         return self._loader(dataset, ShardSampler(len(dataset), rank, world_size), batch_size)
 
     def predict_dataloader(self) -> DataLoader:
-        """The images of `predict_on` in order, one `InferenceSample` at a time."""
+        """The images of `predict_on` in order, in lists of `InferenceSample`."""
         if self._inference_view is None:
             raise ValueError("no split to predict was chosen; call predict_on first")
         rank, world_size = self._rank_and_world_size()
         dataset = self._inference_view
-        return self._loader(dataset, ShardSampler(len(dataset), rank, world_size), 1)
+        return self._loader(dataset, ShardSampler(len(dataset), rank, world_size), self._chunk_size)
 
     @cached_property
     def _train_view(self) -> View:

@@ -39,10 +39,9 @@ class InferenceView(Dataset):
         return InferenceSample(image_id, self.source.image(image_id), labels, references)
 
     @staticmethod
-    def collate(items: list[InferenceSample]) -> InferenceSample:
-        """The only sample of a batch."""
-        (sample,) = items
-        return sample
+    def collate(items: list[InferenceSample]) -> list[InferenceSample]:
+        """Images of several sizes, as they are."""
+        return items
 
     def _references_of(self, image_id: str, labels: np.ndarray) -> tuple[Reference, ...]:
         if self.references is None:

@@ -13,6 +13,7 @@ generator depends on the number of ranks. In place of them:
 | a contrast with the other images of the batch | `gather_rows(rows)`, `rows_before(rows)`: with gradient |
 | `torch.rand`, `torch.randperm` | `image_noise(batch.image_ids, self.global_step, size, device)` |
 | `nn.Dropout`, `F.dropout` | `image_dropout(features, p, batch.image_ids, self.global_step, "name")` |
+| `nn.Dropout2d` | `channel_dropout(tokens, p, batch.image_ids, self.global_step, "name")` |
 | BatchNorm with batch statistics | `trainer.sync_batchnorm: true`, or a frozen BatchNorm |
 
 A plain `.mean()` over images is exact, since ranks have equal numbers of them.
@@ -139,6 +140,11 @@ def image_dropout(features: Tensor, p: float, image_ids: Sequence[str], step: in
     names = [f"{image_id} {place}" for image_id in image_ids]
     kept = image_noise(names, step, features.shape[1:], features.device) >= p
     return features * kept / (1 - p)
+
+
+def channel_dropout(tokens: Tensor, p: float, image_ids: Sequence[str], step: int, place: str = "") -> Tensor:
+    """`image_dropout` of whole channels of `(B, n, channels)`, dropped at all places of an image alike."""
+    return tokens * image_dropout(torch.ones_like(tokens[:, :1]), p, image_ids, step, place)
 
 
 def _ranks() -> int:

@@ -6,6 +6,7 @@
 - `single_stage/`: DALNet ("DIAL"), ECCV 2024, and ToCo, Ru et al., CVPR 2023.
 - `text_grounding/`: TCL, Cha et al., CVPR 2023, and CoDe, Wu et al., CVPR 2024; trained on image-caption
   pairs.
+- `weclip/`: WeCLIP, Zhang et al., CVPR 2024; a decoder on a frozen CLIP.
 - `clip_zeroshot.py`: CLIP zero-shot, Radford et al., ICML 2021; not trained.
 - `supervised.py`: Supervised, the upper bound, trained on ground-truth masks.
 
@@ -32,5 +33,6 @@ if TYPE_CHECKING:
     from wsss_bench.methods.supervised import Supervised as Supervised
     from wsss_bench.methods.text_grounding.codecomp import CoDe as CoDe
     from wsss_bench.methods.text_grounding.tcl import TCL as TCL
+    from wsss_bench.methods.weclip.weclip import WeCLIP as WeCLIP
 
 __getattr__, __dir__, __all__ = lazy_classes(__name__)

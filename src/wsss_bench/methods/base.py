@@ -57,6 +57,10 @@ class Method(KeepsArguments, LightningModule, ABC):
     """True if `seed_maps` or `segmentation_logits` differentiate (GradCAM): inference then runs them with
     gradients, detaches what they return and drops the gradients of the parameters.
     """
+    independent_images: ClassVar[bool] = True
+    """False if the maps of an image depend on the other images of its batch (a mean over the batch): each
+    image, with its mirror image, then goes through the network alone.
+    """
     idle_at_first: ClassVar[tuple[str, ...]] = ()
     """Beginnings of the names of parameters that no loss reaches at the first steps: behind a gate that is 0
     before training, or used by a term that starts later. At the end of a training a loss must reach them.

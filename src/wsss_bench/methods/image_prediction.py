@@ -115,11 +115,12 @@ def predict_image(
             limit = _limit(method, threshold)
             given = _multi_hot(method, _found_by_classifier(method, pixels) if labels is None else labels)
             sample = InferenceSample(name, pixels, given, tuple(references))
-            maps = predict(checked, sample, product, settings.inference)
+            (maps,) = predict(checked, [sample], product, settings.inference)
             mask, names = threshold_mask(maps, limit), [method.class_names[c - 1] for c in maps.classes]
             arrays = full_size_scores(maps)
         else:
-            probabilities = predict(checked, InferenceSample(name, pixels, None), product, settings.inference)
+            sample = InferenceSample(name, pixels, None)
+            (probabilities,) = predict(checked, [sample], product, settings.inference)
             arrays = probabilities[scales].cpu().numpy()
             mask, names = arrays.argmax(axis=0).astype(np.uint8), [BACKGROUND, *method.class_names]
     return ImagePrediction(mask, dict(zip(names, arrays, strict=True)), method.class_names)

@@ -173,7 +173,7 @@ def _settings_of(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Arguments of the method and its prediction settings: of the checkpoint, else of its stage."""
     if HYPER_PARAMETERS in checkpoint:
-        return checkpoint[HYPER_PARAMETERS], checkpoint["wsss_bench"].get("prediction", {})
+        return checkpoint[HYPER_PARAMETERS], _renewed(checkpoint["wsss_bench"].get("prediction", {}))
     config = {} if stage is None else _config_of(stage)
     if not config.get("model"):
         raise ValueError(
@@ -185,6 +185,17 @@ def _settings_of(
         threshold = (config.get("bench") or {}).get("threshold")
         prediction = {"inference": config["inference"], "threshold": threshold}
     return config["model"].get("init_args") or {}, prediction
+
+
+def _renewed(prediction: dict[str, Any]) -> dict[str, Any]:
+    """The prediction settings of a checkpoint, which earlier versions wrote too.
+
+    They wrote the upper limit `long_side` into all checkpoints. Without a short side it now resizes.
+    """
+    inference = prediction.get("inference")
+    if not inference or "stretch_to" in inference or inference.get("short_side") is not None:
+        return prediction
+    return {**prediction, "inference": {k: v for k, v in inference.items() if k != "long_side"}}
 
 
 def _config_of(stage: Path) -> dict[str, Any]:

@@ -12,21 +12,37 @@ setting an attention mask on the shared block, so that later calls with ordinary
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoTokenizer, CLIPModel
-from transformers.models.clip.modeling_clip import CLIPEncoderLayer
 from transformers.utils import cached_file
 from transformers.utils.logging import disable_progress_bar
 
+from wsss_bench.nn.clip_blocks import block_with_attention, class_token_block, run_blocks, self_only_block
 from wsss_bench.nn.weights import locate
 
 disable_progress_bar()  # logs of stages, and errors of one line
+
+Positions = Literal["bicubic", "bilinear", "bilinear_half"]
+"""How position embeddings are resized to the patch grid: as `transformers` does, or bilinearly.
+
+`bilinear_half` rounds them to float16 then, also at the size of the pretraining (CLIP-ES, WeCLIP).
+"""
+
+
+class BlockOutput(NamedTuple):
+    """Output of one block of the image tower, of `n` patches and a class token in front."""
+
+    tokens: Tensor
+    """`(B, 1 + n, width)`, without a final norm."""
+    attention: Tensor | None
+    """`(B, 1 + n, 1 + n)` float32 attention weights, averaged over the heads; None where not asked for."""
 
 
 class CLIP(nn.Module):
@@ -42,6 +58,8 @@ class CLIP(nn.Module):
         embed_dim: Width `D` of the joint embedding space.
         text_length: Longest sentence in tokens, start and end included.
         text_width: Width of the tokens of the text tower.
+        width: Width of the tokens of the image tower.
+        num_blocks: Number of blocks of the image tower.
     """
 
     image_mean: Tensor
@@ -62,6 +80,8 @@ class CLIP(nn.Module):
         self.embed_dim: int = config.projection_dim
         self.text_length: int = config.text_config.max_position_embeddings
         self.text_width: int = config.text_config.hidden_size
+        self.width: int = config.vision_config.hidden_size
+        self.num_blocks: int = config.vision_config.num_hidden_layers
 
     def normalize(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) RGB in [0, 1] -> the same with CLIP's mean and standard deviation."""
@@ -98,8 +118,7 @@ class CLIP(nn.Module):
     def before_last_block(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) normalised image -> (B, width, h, w) patch tokens, the input of the last block."""
         tokens = run_blocks(self.model.vision_model.encoder.layers[:-1], self.embed_patches(image))
-        grid = (image.shape[-2] // self.patch_size, image.shape[-1] // self.patch_size)
-        return tokens[:, 1:].transpose(1, 2).unflatten(2, grid)
+        return tokens[:, 1:].transpose(1, 2).unflatten(2, self.grid(image))
 
     def dense_from_patches(self, patches: Tensor) -> Tensor:
         """(B, width, h, w) output of `before_last_block` -> (B, D, h, w), as `dense`."""
@@ -107,72 +126,76 @@ class CLIP(nn.Module):
         tokens = self.project(self_only_block(last, patches.flatten(2).transpose(1, 2)))  # (B, h * w, D)
         return tokens.transpose(1, 2).unflatten(2, patches.shape[2:])
 
-    def embed_patches(self, image: Tensor) -> Tensor:
+    def block_outputs(
+        self,
+        image: Tensor,
+        attention: Container[int] = (),
+        positions: Positions = "bicubic",
+        blocks: int | None = None,
+    ) -> Iterator[BlockOutput]:
+        """The outputs of the blocks of the image tower, one after the other, from one pass over an image.
+
+        Args:
+            image: `(B, 3, H, W)` normalised.
+            attention: Numbers of the blocks, from 0, whose attention weights are wanted.
+            positions: How position embeddings are resized.
+            blocks: Number of blocks that are run; None for all.
+        """
+        tokens = self.embed_patches(image, positions)
+        for number, block in enumerate(self.model.vision_model.encoder.layers[:blocks]):
+            weights = None
+            if number in attention:
+                tokens, weights = block_with_attention(block, tokens)
+            else:
+                tokens = run_blocks([block], tokens)
+            yield BlockOutput(tokens, weights)
+
+    def grid(self, image: Tensor) -> tuple[int, int]:
+        """Height and width of the patch grid of an image `(..., H, W)`."""
+        return image.shape[-2] // self.patch_size, image.shape[-1] // self.patch_size
+
+    def embed_patches(self, image: Tensor, positions: Positions = "bicubic") -> Tensor:
         """(B, 3, H, W) normalised image -> (B, 1 + h * w, width), the input of the first block.
 
-        The class token comes first. Position embeddings are interpolated to the patch grid (bicubic;
-        unchanged at the pretraining size).
+        The class token comes first. Position embeddings are resized to the patch grid; but for
+        `bilinear_half` they are unchanged at the pretraining size.
 
         Raises:
             ValueError: height or width is no multiple of the patch size.
         """
         height, width = image.shape[-2:]
-        if height % self.patch_size or width % self.patch_size:
-            above = [-(-length // self.patch_size) * self.patch_size for length in (height, width)]
+        if height % self.patch_size or width % self.patch_size or not min(height, width):
+            above = [max(1, -(-length // self.patch_size)) * self.patch_size for length in (height, width)]
             raise ValueError(
                 f"image of {height}x{width} pixels does not divide into patches of {self.patch_size}; "
                 f"resize or pad it to {above[0]}x{above[1]}."
             )
         vision = self.model.vision_model
-        return vision.pre_layrnorm(vision.embeddings(image, interpolate_pos_encoding=True))
+        if positions == "bicubic":
+            return vision.pre_layrnorm(vision.embeddings(image, interpolate_pos_encoding=True))
+        embeddings = vision.embeddings
+        table = resize_bilinearly(embeddings.position_embedding.weight, self.grid(image))
+        if positions == "bilinear_half":
+            table = table.half().float()
+        patches = embeddings.patch_embedding(image).flatten(2).transpose(1, 2)
+        first = embeddings.class_embedding.expand(len(image), 1, -1)
+        return vision.pre_layrnorm(torch.cat([first, patches], dim=1) + table)
 
     def project(self, tokens: Tensor) -> Tensor:
         """(..., width) output of the last block -> (..., D) unit vectors in the joint embedding space."""
-        return F.normalize(
-            self.model.visual_projection(self.model.vision_model.post_layernorm(tokens)), dim=-1
-        )
+        return F.normalize(self.embed_tokens(tokens), dim=-1)
+
+    def embed_tokens(self, tokens: Tensor) -> Tensor:
+        """As `project`, vectors of any length."""
+        return self.model.visual_projection(self.model.vision_model.post_layernorm(tokens))
 
 
-def self_only_block(block: CLIPEncoderLayer, tokens: Tensor) -> Tensor:
-    """A transformer block in which each token attends to itself only: (B, N, width) -> (B, N, width).
-
-    The softmax over one token is 1, so attention reduces to the value and output projections;
-    residual connections and MLP are kept.
-    """
-    attention = block.self_attn
-    tokens = tokens + attention.out_proj(attention.v_proj(block.layer_norm1(tokens)))
-    return tokens + block.mlp(block.layer_norm2(tokens))
-
-
-def class_token_block(block: CLIPEncoderLayer, tokens: Tensor) -> Tensor:
-    """Output of a transformer block for the first token only: (B, N, width) -> (B, width)."""
-    attention = block.self_attn
-    normed = block.layer_norm1(tokens)
-    query, key, value = (
-        projection(part)
-        .unflatten(2, (attention.num_heads, -1))
-        .transpose(1, 2)  # (B, heads, 1 or N, width / heads)
-        for projection, part in (
-            (attention.q_proj, normed[:, :1]),
-            (attention.k_proj, normed),
-            (attention.v_proj, normed),
-        )
-    )
-    attended = F.scaled_dot_product_attention(query, key, value)[:, :, 0].flatten(1)  # (B, width)
-    token = tokens[:, 0] + attention.out_proj(attended)
-    return token + block.mlp(block.layer_norm2(token))
-
-
-def run_blocks(blocks: Iterable[nn.Module], tokens: Tensor) -> Tensor:
-    """Apply blocks with ordinary attention. They fail on an empty batch, which is returned unchanged."""
-    for block in blocks:
-        tokens = _tensor(block(tokens, None)) if len(tokens) else tokens
-    return tokens
-
-
-def _tensor(output: Tensor | tuple[Tensor, ...]) -> Tensor:
-    # releases of transformers differ in whether a block returns its output bare or in a tuple
-    return output if isinstance(output, Tensor) else output[0]
+def resize_bilinearly(table: Tensor, grid: tuple[int, int]) -> Tensor:
+    """`(1 + s * s, width)` position embeddings, the class token first -> `(1 + h * w, width)`."""
+    side = math.isqrt(len(table) - 1)
+    patches = table[1:].T.unflatten(1, (side, side))[None]
+    resized = F.interpolate(patches, grid, mode="bilinear", align_corners=False)
+    return torch.cat([table[:1], resized[0].flatten(1).T])
 
 
 def _image_statistics(source: str) -> tuple[list[float], list[float]]:

@@ -3,6 +3,8 @@
 - `base`: the interface.
 - `threshold`: background threshold and argmax, no refinement.
 - `densecrf`: dense CRF (Kraehenbuehl and Koltun, NeurIPS 2011, https://arxiv.org/abs/1210.5644).
+- `confident_crf`: the dense CRF of CLIP-ES (Lin et al., CVPR 2023, https://arxiv.org/abs/2212.09506), with
+  255 where it is not confident.
 - `pamr`: pixel-adaptive mask refinement (Araslanov and Roth, CVPR 2020, https://arxiv.org/abs/2005.08104).
 - `saliency`: the pseudo labels of MCIS (Sun et al., ECCV 2020, https://arxiv.org/abs/2007.01947) and OAA
   (Jiang et al., ICCV 2019, https://github.com/PengtaoJiang/OAA-PyTorch), from seeds and saliency maps.
@@ -18,6 +20,7 @@ from wsss_bench.short_names import lazy_classes
 
 if TYPE_CHECKING:
     from wsss_bench.refine.base import Refiner as Refiner
+    from wsss_bench.refine.confident_crf import ConfidentCRFRefiner as ConfidentCRFRefiner
     from wsss_bench.refine.densecrf import DenseCRFRefiner as DenseCRFRefiner
     from wsss_bench.refine.pamr import PAMRRefiner as PAMRRefiner
     from wsss_bench.refine.saliency import SaliencyRefiner as SaliencyRefiner

@@ -1,8 +1,8 @@
 """Seeds to pseudo masks by one run of the dense CRF (`crf.densecrf`).
 
 The CRF gets the constant background level and the scores of the present classes, as probabilities. Other
-papers use the CRF on seeds in other ways: IRN on hard labels at two thresholds, PSA on [(1 - max_c
-s_c)^alpha, s] (`refine.walk.affinity_labels`).
+papers use the CRF on seeds in other ways: IRN on hard labels at two thresholds and PSA on [(1 - max_c
+s_c)^alpha, s] (`refine.walk.affinity_labels`); CLIP-ES on the same as PSA (`refine.confident_crf`).
 """
 
 from __future__ import annotations

@@ -2,6 +2,9 @@
 
 Images whose files are complete are not computed again, so an interrupted stage continues where it stopped.
 With several ranks each predicts a share; the stage is complete when all have ended and every image is there.
+
+On a GPU, images of equal size go through the network together (`inference.batch_size`). They are looked for
+among the images of a chunk; results are handed on in the order of the images.
 """
 
 from __future__ import annotations
@@ -15,7 +18,6 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser
-from torch import Tensor
 
 from wsss_bench.artifacts.data_reads import data_reads
 from wsss_bench.artifacts.files import is_whole, mask_path, read_mask, write_json
@@ -23,10 +25,10 @@ from wsss_bench.artifacts.layout import LAST, MASKS, OWN, REFERENCES_FILE, SEEDS
 from wsss_bench.artifacts.run import StageRun, open_stage
 from wsss_bench.artifacts.seeds import read_seed, seed_ids
 from wsss_bench.artifacts.stage_files import check_file
-from wsss_bench.callbacks import MaskWriter, PlainSignals, Progress, SeedWriter
+from wsss_bench.callbacks import MaskScores, MaskWriter, PlainSignals, Progress, SeedWriter, mask_scores
 from wsss_bench.crf.densecrf import CRFConfig, available
 from wsss_bench.data.listing import checked_digests
-from wsss_bench.inference import InferenceConfig, Product, predict
+from wsss_bench.inference import InferenceConfig, Product, batch_size_of, batches_of, predict
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.checked_maps import CheckedMaps
 from wsss_bench.methods.checkpoint import load_state, read_checkpoint
@@ -38,6 +40,9 @@ from wsss_bench.stages.parser import Instantiators
 from wsss_bench.stages.ranks import Ranks
 from wsss_bench.types import InferenceSample, ScoreMaps
 
+CHUNK_BATCHES = 4
+"""Batches of images that are looked through for images of equal size: VOC has two frequent sizes."""
+
 
 class Prediction(LightningModule):
     """A method together with what it predicts and how: the module that a trainer predicts with.
@@ -47,6 +52,8 @@ class Prediction(LightningModule):
         product: `seed` or `segmentation`.
         inference: Scales, windows and padding.
         published: Published read-outs of a segmentation, by folder.
+        crf: Whether masks with CRF are made of a segmentation.
+        batch_size: Images of equal size that go through the network together, at most.
     """
 
     def __init__(
@@ -54,13 +61,17 @@ class Prediction(LightningModule):
         method: Method,
         product: Product,
         inference: InferenceConfig,
-        published: Mapping[str, PublishedReadout] | None = None,
+        published: Mapping[str, PublishedReadout],
+        crf: bool,
+        batch_size: int,
     ) -> None:
         super().__init__()
         self.method = method
         self.product: Product = product
         self.inference = inference
-        self.published = published or {}
+        self.published = published
+        self.crf = crf
+        self.batch_size = batch_size
         self._first: CheckedMaps | None = CheckedMaps(method)
 
     def load(self, path: Path) -> None:
@@ -74,15 +85,34 @@ class Prediction(LightningModule):
         self.method.on_load_checkpoint(checkpoint)
         load_state(self.method, checkpoint["state_dict"], path)
 
-    def predict_step(self, sample: InferenceSample, batch_index: int) -> ScoreMaps | dict[str, Tensor]:
-        """Seeds of one image, or its segmentation probabilities: those of `predict` and of each read-out."""
+    def predict_step(
+        self, chunk: list[InferenceSample], chunk_index: int
+    ) -> list[ScoreMaps] | list[dict[str, MaskScores]]:
+        """Seeds of each image of a chunk, or the masks of `predict` and of each published read-out."""
+        outputs: dict[int, Any] = {}
+        for positions in batches_of(chunk, self.batch_size):
+            found = self._predict_batch([chunk[position] for position in positions])
+            outputs |= zip(positions, found, strict=True)
+        return [outputs[position] for position in range(len(chunk))]
+
+    def _predict_batch(self, samples: list[InferenceSample]) -> list[ScoreMaps] | list[dict[str, MaskScores]]:
         method = self._first or self.method
-        outputs = predict(method, sample, self.product, self.inference)
+        if self.product == "seed":
+            seeds: list[ScoreMaps] = predict(method, samples, self.product, self.inference)
+            if any(len(maps.classes) for maps in seeds):  # else the method made no maps that were checked
+                self._first = None
+            return seeds
+        masks: list[dict[str, MaskScores]] = [{} for _ in samples]
+        found = predict(method, samples, self.product, self.inference)
+        self._first = None
+        for sample, own, probabilities in zip(samples, masks, found, strict=True):
+            for scales, maps in probabilities.items():
+                own[scales] = mask_scores(sample.image_id, maps, "present" if self.crf else "none")
         for folder, readout in self.published.items():
-            outputs[folder] = published_probabilities(method, sample, readout, self.inference)
-        if self.product == "segmentation" or sample.labels is None or sample.labels.any():
-            self._first = None
-        return outputs
+            published = published_probabilities(method, samples, readout, self.inference)
+            for sample, own, maps in zip(samples, masks, published, strict=True):
+                own[folder] = mask_scores(sample.image_id, maps, "all" if readout.crf else "none")
+        return masks
 
 
 class PredictCLI(StageCLI):
@@ -210,7 +240,7 @@ def predict_split(cli: PredictCLI, run: StageRun | None) -> None:
     if run is not None:
         print(f"{len(ids) - len(missing)} of {len(ids)} images are complete", flush=True)
         run.record(image_count=len(ids), crf=crf is not None)
-        callbacks_of(cli.trainer).append(Progress(run))
+        callbacks_of(cli.trainer).append(Progress(run, len(missing)))
     ranks = Ranks()
     callbacks_of(cli.trainer).extend([PlainSignals(), ranks, writer])
     checkpoint = Path(config.checkpoint) / LAST if config.checkpoint else None
@@ -227,8 +257,11 @@ def predict_split(cli: PredictCLI, run: StageRun | None) -> None:
         drawn = {i: {names[c]: ids for c, ids in classes.items()} for i, classes in table.items()}
         write_json(cli.out / REFERENCES_FILE, drawn)
     if missing:
-        cli.datamodule.predict_on(config.split, config.product == "seed", missing, references)
-        prediction = Prediction(method, config.product, inference, published)
+        device = cli.trainer.strategy.root_device
+        batch_size = batch_size_of(inference, device, method.independent_images)
+        chunk_size = 1 if batch_size == 1 else CHUNK_BATCHES * batch_size
+        cli.datamodule.predict_on(config.split, config.product == "seed", missing, references, chunk_size)
+        prediction = Prediction(method, config.product, inference, published, crf is not None, batch_size)
         if checkpoint is not None:
             prediction.load(checkpoint)
         with ranks_end_with_this_process():

@@ -1,4 +1,4 @@
-"""The texts of DALNet: the lists of `dalnet_texts.yaml`, and their embeddings."""
+"""The texts of DALNet, and their embeddings."""
 
 import pytest
 import torch
@@ -6,45 +6,14 @@ import torch
 from wsss_bench.methods.single_stage import dalnet_texts
 from wsss_bench.methods.single_stage.dalnet_texts import (
     TextConfig,
-    background_texts,
     class_related_texts,
     encode_texts,
-    foreground_texts,
+    generic_texts,
 )
 from wsss_bench.vocabulary import load
 
 CLASSES = load("mini")
 TEXT = TextConfig(model="package:mini/clip", templates="mini", fg_set="mini", bg_set="mini")
-
-
-@pytest.mark.parametrize(
-    ("name", "vocabulary"),
-    [
-        ("voc_plain", "voc"),
-        ("voc_clip_es", "voc"),
-        ("voc_clims", "voc"),
-        ("coco_plain", "coco"),
-        ("coco_clip_es", "coco"),
-        ("mini", "mini"),
-    ],
-)
-def test_lists_have_a_different_text_for_every_class(name, vocabulary):
-    texts = foreground_texts(name, load(vocabulary))
-    assert len(set(texts)) == len(load(vocabulary))
-
-
-def test_texts_are_in_label_order():
-    assert foreground_texts("voc_clip_es", ["tvmonitor", "bird"]) == ["tvmonitor screen", "bird avian"]
-    assert foreground_texts("coco_clip_es", ["snowboard", "tie"]) == ["snowboard", "necktie"]
-
-
-@pytest.mark.parametrize(
-    ("name", "count"), [("clip_es_voc", 25), ("clip_es_coco", 23), ("clims_voc", 10), ("mini", 6)]
-)
-def test_background_lists_are_complete_and_contain_no_class(name, count):
-    texts = background_texts(name)
-    assert len(set(texts)) == count
-    assert not set(texts) & set(load(name.split("_")[-1]))
 
 
 @pytest.mark.parametrize("name", ["voc", "mini"])
@@ -54,28 +23,23 @@ def test_every_class_has_class_related_background_texts(name):
 
 
 def test_unknown_lists_and_classes_are_named_in_the_error():
-    with pytest.raises(ValueError, match=r"lack the class unicorn; .* text\.fg_set"):
-        foreground_texts("voc_plain", ["bird", "unicorn"])
-    with pytest.raises(ValueError, match="no background texts 'vok' for DALNet; known: clims_voc"):
-        background_texts("vok")
+    with pytest.raises(ValueError, match="no class-related texts 'vok'; known: mini, voc"):
+        class_related_texts("vok", ["cat"])
     with pytest.raises(ValueError, match=r"lack the class unicorn; .* text\.bg_set"):
         class_related_texts("voc", ["unicorn"])
 
 
 def test_own_texts_stand_in_place_of_a_list():
-    assert foreground_texts({"cat": "house cat", "dog": "dog"}, ["dog", "cat"]) == ["dog", "house cat"]
-    assert background_texts(["sky"]) == ["sky"]
+    assert generic_texts(["sky"]) == ["sky"]
     assert class_related_texts({"cat": ["sofa"]}, ["cat"]) == {"cat": ["sofa"]}
-    with pytest.raises(ValueError, match=r"texts lack the class dog; .*write the texts themselves"):
-        foreground_texts({"cat": "cat"}, ["cat", "dog"])
     with pytest.raises(ValueError, match=r"set text\.bg_mode: class_related"):
-        background_texts({"cat": ["sofa"]})
+        generic_texts({"cat": ["sofa"]})
     with pytest.raises(ValueError, match=r"set text\.bg_mode: generic"):
         class_related_texts(["sky"], ["cat"])
 
 
 def test_background_texts_that_name_a_class_are_marked(monkeypatch):
-    monkeypatch.setattr(dalnet_texts, "background_texts", lambda name: ["sky", "bird", "water"])
+    monkeypatch.setattr(dalnet_texts, "generic_texts", lambda name: ["sky", "bird", "water"])
     texts = encode_texts(CLASSES, TEXT)
     assert texts.foreground.shape == (8, 64)
     assert texts.background.shape == (3, 64)
@@ -94,7 +58,7 @@ def test_centred_embeddings_are_unit_vectors_of_lower_mutual_cosine():
 
 
 def test_a_background_text_too_similar_to_a_class_text_gives_a_warning(monkeypatch):
-    monkeypatch.setattr(dalnet_texts, "background_texts", lambda name: ["sky", "bird"])
+    monkeypatch.setattr(dalnet_texts, "generic_texts", lambda name: ["sky", "bird"])
     monkeypatch.setattr(dalnet_texts, "MAX_COSINE", -1.0)
     with pytest.warns(
         UserWarning, match=r"distinguishes 15 background texts .*sky / bird.* text\.bg_set"

@@ -7,13 +7,13 @@ import torch
 from torch.nn import functional as F
 
 from wsss_bench.methods.single_stage.class_token_contrast import region_mask
-from wsss_bench.methods.single_stage.par import PAR
 from wsss_bench.methods.single_stage.pseudo_labels import (
     cam_to_label,
     multi_scale_cams,
     refine_pseudo_label,
     valid_patches,
 )
+from wsss_bench.nn.par import PAR
 
 GOLDEN = paths.GOLDEN / "single_stage"
 

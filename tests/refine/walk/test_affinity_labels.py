@@ -5,11 +5,8 @@ import paths
 import pytest
 
 from wsss_bench.crf import densecrf
-from wsss_bench.refine.walk.affinity_labels import (
-    IRNAffinityLabels,
-    PSAAffinityLabels,
-    scores_with_background,
-)
+from wsss_bench.readout import scores_with_background
+from wsss_bench.refine.walk.affinity_labels import IRNAffinityLabels, PSAAffinityLabels
 from wsss_bench.types import ScoreMaps
 
 GOLDEN = paths.GOLDEN / "clims"

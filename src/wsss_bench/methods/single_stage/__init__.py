@@ -11,7 +11,7 @@ The files, in the order in which a training batch passes through them:
 2. `base.py`: what both methods share: products, and the losses cls, aux, PTC and seg.
 3. `network.py`: ViT, main and auxiliary classifier, decoder.
 4. `vit.py`: image -> class token, patch tokens, patch tokens of an earlier block.
-5. `pseudo_labels.py`: class maps -> multi-scale CAMs -> online pseudo labels; `par.py` refines them.
+5. `pseudo_labels.py`: class maps -> multi-scale CAMs -> online pseudo labels; `nn/par.py` refines them.
 6. `patch_token_contrast.py`: PTC, with pseudo labels from the auxiliary CAM (both methods).
 7. `class_token_contrast.py`: CTC of ToCo: uncertain regions, local crops, projection head, loss.
 8. `dalnet_texts.py`, `dalnet_texts.yaml`: class and background texts of DALNet, encoded by CLIP once.

@@ -1,8 +1,8 @@
 """The frozen texts of DALNet: one text for each class, and background texts.
 
 "DIAL: Dense Image-text ALignment for Weakly Supervised Semantic Segmentation", ECCV 2024,
-https://arxiv.org/abs/2409.15801. The paper's own lists and template could not be obtained. The lists in
-`dalnet_texts.yaml` are our choice; the file gives the source of each.
+https://arxiv.org/abs/2409.15801. The paper's own lists and template could not be obtained. The lists are our
+choice: those of all images are in `vocabulary.class_texts`, those by class in `dalnet_texts.yaml`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from wsss_bench.nn.class_prompts import prompt_ensemble, require_distinct_texts
 from wsss_bench.nn.clip import CLIP
 from wsss_bench.vocabulary import read
 from wsss_bench.vocabulary import templates as prompt_templates
+from wsss_bench.vocabulary.class_texts import background_texts, class_texts, require_all_classes
 
 MAX_COSINE = 0.9
 """A background text whose cosine with a class text exceeds this is reported as too similar."""
@@ -32,7 +33,7 @@ class TextConfig:
     Args:
         model: CLIP: hub name, folder, or `package:mini/clip`.
         templates: Name of a list of prompt templates.
-        fg_set: Name of the list of class texts (`dalnet_texts.yaml`), or the text of each class by its name.
+        fg_set: Name of the list of class texts (`class_texts.yaml`), or the text of each class by its name.
         bg_set: Name of the list of background texts; or the texts: one list for `generic`, a list for each
             class for `class_related`.
         bg_mode: `generic`: one list for all images; `class_related`: an image uses the lists of its classes.
@@ -68,9 +69,9 @@ def encode_texts(class_names: Sequence[str], config: TextConfig) -> TextEmbeddin
     Raises:
         ValueError: a class without a text, or an unknown list.
     """
-    classes = foreground_texts(config.fg_set, class_names)
+    classes = class_texts(config.fg_set, class_names, "text.fg_set")
     if config.bg_mode == "generic":
-        backgrounds = background_texts(config.bg_set)
+        backgrounds = generic_texts(config.bg_set)
         by_class = dict.fromkeys(class_names, backgrounds)
     else:
         by_class = class_related_texts(config.bg_set, class_names)
@@ -101,18 +102,7 @@ def encode_texts(class_names: Sequence[str], config: TextConfig) -> TextEmbeddin
     return TextEmbeddings(foreground, background, used.float(), is_name.float())
 
 
-def foreground_texts(fg_set: str | dict[str, str], class_names: Sequence[str]) -> list[str]:
-    """Text of each class, in the order of `class_names`.
-
-    Raises:
-        ValueError: no such list, or the list lacks a class.
-    """
-    texts = _list("foreground", fg_set) if isinstance(fg_set, str) else fg_set
-    _require(class_names, texts, "foreground", fg_set, "text.fg_set")
-    return [texts[c] for c in class_names]
-
-
-def background_texts(bg_set: str | list[str] | dict[str, list[str]]) -> list[str]:
+def generic_texts(bg_set: str | list[str] | dict[str, list[str]]) -> list[str]:
     """Background texts that all images use.
 
     Raises:
@@ -122,7 +112,7 @@ def background_texts(bg_set: str | list[str] | dict[str, list[str]]) -> list[str
         raise ValueError(
             "text.bg_set has texts for each class; set text.bg_mode: class_related, or give one list of texts"
         )
-    return list(_list("background", bg_set) if isinstance(bg_set, str) else bg_set)
+    return background_texts(bg_set)
 
 
 def class_related_texts(
@@ -137,22 +127,13 @@ def class_related_texts(
         raise ValueError(
             "text.bg_set is one list of texts; set text.bg_mode: generic, or give a list for each class"
         )
-    texts = _list("class_related", bg_set) if isinstance(bg_set, str) else bg_set
-    _require(class_names, texts, "class_related", bg_set, "text.bg_set")
+    texts = _class_related(bg_set) if isinstance(bg_set, str) else bg_set
+    require_all_classes(class_names, texts, "class-related", bg_set, "text.bg_set")
     return {c: list(texts[c]) for c in class_names}
 
 
-def _list(kind: str, name: str) -> Any:
-    lists = read("dalnet_texts", __package__)[kind]
+def _class_related(name: str) -> dict[str, list[str]]:
+    lists: dict[str, dict[str, list[str]]] = read("dalnet_texts", __package__)["class_related"]
     if name not in lists:
-        raise ValueError(f"no {kind} texts {name!r} for DALNet; known: {', '.join(sorted(lists))}")
+        raise ValueError(f"no class-related texts {name!r}; known: {', '.join(sorted(lists))}")
     return lists[name]
-
-
-def _require(class_names: Sequence[str], texts: dict[str, Any], kind: str, given: Any, key: str) -> None:
-    if missing := [c for c in class_names if c not in texts]:
-        name = f" {given!r}" if isinstance(given, str) else ""
-        raise ValueError(
-            f"the {kind} texts{name} lack the class {', '.join(missing)}; choose another list with {key}, or "
-            f"write the texts themselves there: {key}: {{{class_names[0]}: ..., ...}}"
-        )

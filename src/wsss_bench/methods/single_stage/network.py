@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsss_bench.methods.single_stage.par import PAR
 from wsss_bench.methods.single_stage.pseudo_labels import (
     cam_to_label,
     multi_scale_cams,
@@ -24,6 +23,7 @@ from wsss_bench.methods.single_stage.pseudo_labels import (
 from wsss_bench.methods.single_stage.vit import Tokens, VisionTransformer
 from wsss_bench.nn.largefov import LargeFOV
 from wsss_bench.nn.normalize import ImageNetNormalize
+from wsss_bench.nn.par import PAR
 from wsss_bench.ranges import check_range, check_ranges
 from wsss_bench.types import IGNORE, ImageBatch
 

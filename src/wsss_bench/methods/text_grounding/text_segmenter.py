@@ -6,7 +6,6 @@ https://arxiv.org/abs/2404.04231.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
@@ -15,41 +14,10 @@ from torch.nn import functional as F
 
 from wsss_bench.losses.precision import in_float32
 from wsss_bench.nn.clip import CLIP
+from wsss_bench.nn.transformer_block import TransformerBlock
 
 IGNORED_TOKEN = -1
 """Pseudo label of a token that is not supervised."""
-
-
-class QuickGELU(nn.Module):
-    """CLIP's approximation of GELU."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * torch.sigmoid(1.702 * x)
-
-
-class TextBlock(nn.Module):
-    """A pre-norm transformer block with full attention (no causal mask).
-
-    Args:
-        width: Width of the tokens.
-        heads: Number of attention heads.
-    """
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.ln_1 = nn.LayerNorm(width)
-        self.attn = nn.MultiheadAttention(width, heads, batch_first=True)
-        self.ln_2 = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(
-            OrderedDict(
-                c_fc=nn.Linear(width, 4 * width), gelu=QuickGELU(), c_proj=nn.Linear(4 * width, width)
-            )
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        normed = self.ln_1(x)
-        x = x + self.attn(normed, normed, normed, need_weights=False)[0]
-        return x + self.mlp(self.ln_2(x))
 
 
 class TextSegmenter(nn.Module):
@@ -65,7 +33,7 @@ class TextSegmenter(nn.Module):
     def __init__(self, clip: CLIP, blocks: int = 2) -> None:
         super().__init__()
         heads = clip.model.text_model.encoder.layers[0].self_attn.num_heads
-        self.blocks = nn.Sequential(*(TextBlock(clip.text_width, heads) for _ in range(blocks)))
+        self.blocks = nn.Sequential(*(TransformerBlock(clip.text_width, heads) for _ in range(blocks)))
         self.projection: nn.Module = nn.Identity()
         if clip.text_width != clip.embed_dim:
             self.projection = nn.Linear(clip.text_width, clip.embed_dim, bias=False)

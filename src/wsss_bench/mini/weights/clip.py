@@ -24,7 +24,7 @@ from wsss_bench.mini.weights.schedule import make_optimizer
 from wsss_bench.mini.weights.tokenizer import MAX_LENGTH, make_tokenizer
 from wsss_bench.mini.weights.web_images import NOUNS, WebImages, mentioned_nouns
 from wsss_bench.mini.world.scenes import IMAGE_SIZE
-from wsss_bench.nn.clip import self_only_block
+from wsss_bench.nn.clip_blocks import self_only_block
 
 PIXEL_MEAN, PIXEL_STD = 115 / 255, 60 / 255  # of all channels
 TEXT_LENGTH = 20  # tokens; every caption is shorter

@@ -68,6 +68,8 @@ def passes_of(
             views += [(scale, 2) for scale in readout.get("scales") or [1.0]]
     for scale, images in views:
         rows, columns, number = round(height * scale), round(width * scale), 1
+        if multiple := inference.get("stretch_to"):
+            rows, columns = (math.ceil(side / multiple) * multiple for side in (rows, columns))
         if inference.get("window"):
             window, stride = inference["window"], inference["window_stride"]
             number = math.prod(math.ceil(max(side - window, 0) / stride) + 1 for side in (rows, columns))
@@ -77,8 +79,13 @@ def passes_of(
 
 def _base(size: tuple[int, int], inference: Mapping[str, Any]) -> tuple[int, int]:
     """Height and width at scale 1 (`inference.base_size`)."""
-    short = inference.get("short_side")
-    if short is None:
+    squash, short, long = (inference.get(key) for key in ("squash", "short_side", "long_side"))
+    if squash:
+        return squash, squash
+    if short:
+        factor = min(short / min(size), (long or 2048) / max(size))
+    elif long:
+        factor = long / max(size)
+    else:
         return size
-    factor = min(short / min(size), inference.get("long_side", 2048) / max(size))
     return round(size[0] * factor), round(size[1] * factor)

@@ -15,7 +15,7 @@ import numpy as np
 
 from wsss_bench.crf.densecrf import IRN_CRF, CRFConfig, ImageCRF, require_crf
 from wsss_bench.ranges import check_range
-from wsss_bench.readout import full_size_scores
+from wsss_bench.readout import full_size_scores, scores_with_background
 from wsss_bench.refine.base import Refiner
 from wsss_bench.types import IGNORE, ScoreMaps
 
@@ -115,18 +115,3 @@ class PSAAffinityLabels(Refiner):
         mask = np.where(with_low_alpha > 0, mask_values[with_low_alpha], np.uint8(IGNORE))
         mask[with_high_alpha == 0] = 0
         return mask
-
-
-def scores_with_background(scores: np.ndarray, alpha: float) -> np.ndarray:
-    """Put PSA's background score (1 - max_c s_c)^alpha in front of the class scores.
-
-    Args:
-        scores: `(K, H, W)` class scores in [0, 1].
-        alpha: Exponent; the larger, the lower the background score.
-
-    Returns:
-        `(1 + K, H, W)` float32 in [0, 1].
-    """
-    scores = scores.astype(np.float32)
-    background = np.clip(1 - scores.max(axis=0, keepdims=True), 0, 1) ** np.float32(alpha)
-    return np.concatenate([background, scores])

@@ -17,9 +17,8 @@ from torch.nn import functional as F
 
 from wsss_bench.inference import image_tensor
 from wsss_bench.ranges import check_range
-from wsss_bench.readout import full_size_scores
+from wsss_bench.readout import full_size_scores, scores_with_background
 from wsss_bench.refine.base import NetworkRefiner
-from wsss_bench.refine.walk.affinity_labels import scores_with_background
 from wsss_bench.refine.walk.affinity_pairs import feature_affinity
 from wsss_bench.refine.walk.affinitynet import STRIDE, AffinityNet
 from wsss_bench.refine.walk.random_walk import MAX_DOUBLINGS, feature_transition_matrix, random_walk

@@ -5,7 +5,7 @@ import paths
 import pytest
 import torch
 
-from wsss_bench.methods.single_stage.par import PAR
+from wsss_bench.nn.par import PAR
 
 GOLDEN = paths.GOLDEN / "single_stage"
 

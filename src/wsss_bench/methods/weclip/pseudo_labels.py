@@ -1,0 +1,51 @@
+"""From class maps on the patch grid to pixel labels: background score, refinement by colours, maximum.
+
+Zhang et al., WeCLIP, CVPR 2024, https://arxiv.org/abs/2406.11189, and https://github.com/zbf1991/WeCLIP.
+Without the refinement a pixel is foreground where its best map exceeds one half.
+
+Departure: padding is 255; the authors train on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from wsss_bench.losses.precision import in_float32
+from wsss_bench.types import IGNORE
+
+
+@torch.no_grad()
+@in_float32
+def pseudo_labels(
+    image: Tensor, maps: Tensor, labels: Tensor, valid: Tensor, refine: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    """The best of the background, `1 - max` over the maps, and the labelled classes, after refinement.
+
+    Args:
+        image: `(B, 3, H, W)` in [0, 1].
+        maps: `(B, C, h, w)` in [0, 1]; 0 for classes without label.
+        labels: `(B, C)` multi-hot.
+        valid: `(B, H, W)` bool; False (padding) becomes 255.
+        refine: `(image, scores)` -> scores of the same size (`PAR`).
+
+    Returns:
+        `(B, H, W)` int64 in {0..C, 255}; background everywhere in an image without labels.
+    """
+    # only the maps of labelled classes are enlarged and refined: K of them, in the image that has the most
+    most = max(1, int(labels.count_nonzero(dim=1).max()))
+    classes = labels.argsort(dim=1, descending=True, stable=True)[:, :most]  # (B, K)
+    chosen = maps.gather(1, classes[:, :, None, None].expand(-1, -1, *maps.shape[2:]))
+    chosen = F.interpolate(chosen, image.shape[-2:], mode="bilinear", align_corners=False)
+    best = refine(image, with_background(chosen)).argmax(dim=1)  # (B, H, W) in {0..K}
+    values = F.pad(classes + 1, (1, 0))  # (B, 1 + K)
+    label = values.gather(1, best.flatten(1)).view_as(best)
+    return label.masked_fill(~valid, IGNORE)
+
+
+def with_background(maps: Tensor) -> Tensor:
+    """`(B, K, H, W)` maps in [0, 1] -> `(B, 1 + K, H, W)`, with `1 - max` of the maps in front."""
+    return torch.cat([1 - maps.amax(dim=1, keepdim=True), maps], dim=1)
