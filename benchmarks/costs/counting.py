@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +56,15 @@ class _Calls(TorchDispatchMode):
         return tree_map_only(Tensor, lambda tensor: torch.randn_like(tensor, device="cpu"), results)
 
 
+class _NoModules(AbstractContextManager[None]):
+    """In the place of the counter's record of modules, whose hooks refuse a gradient inside of a step."""
+
+    parents = frozenset({"Global"})
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
 def count(run: Callable[[], Any], kept: list[Tensor]) -> Count:
     """Run once, without computing its products, and count.
 
@@ -72,6 +82,8 @@ def count(run: Callable[[], Any], kept: list[Tensor]) -> Count:
         return tensor
 
     hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
-    with hooks, _Calls() as calls, FlopCounterMode(display=False) as flop:
+    counter = FlopCounterMode(display=False)
+    counter.mod_tracker = _NoModules()
+    with hooks, _Calls() as calls, counter as flop:
         run()
     return Count(flop.get_total_flops(), sum(saved.values()), calls.number)
