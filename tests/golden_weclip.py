@@ -11,7 +11,7 @@ import torch
 from golden_clip import word
 from torch import Tensor
 
-from wsss_bench.methods.weclip.weclip import DecoderConfig, WeCLIP
+from wsss_bench.methods.weclip import DecoderConfig, WeCLIP
 from wsss_bench.nn.competing_texts import Texts
 from wsss_bench.types import ImageBatch
 

@@ -44,7 +44,7 @@ MAY_IMPORT = {
     "crf": LEAVES,
     "published_readout": {"types", "placement", "inference", "crf", "nn", "ranges"},  # nn: PAMR
     "nn": LEAVES,
-    "losses": LEAVES,
+    "losses": LEAVES | {"nn"},  # full precision
     # parser_errors: what is wrong in the arguments of an own view or transform
     "data": LEAVES | {"mini", "plan", "arguments", "parser_errors"},
     "mini": LEAVES | {"nn", "arguments"},

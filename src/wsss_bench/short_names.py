@@ -21,6 +21,7 @@ METHODS = (
     "wsss_bench.methods.cam.CAM",
     "wsss_bench.methods.clims.camera_ready.CLIMSCameraReady",
     "wsss_bench.methods.clims.improved.CLIMS",
+    "wsss_bench.methods.clip_es.CLIPES",
     "wsss_bench.methods.clip_zeroshot.CLIPSeeds",
     "wsss_bench.methods.clip_zeroshot.CLIPZeroShot",
     "wsss_bench.methods.excel.excel.ExCEL",
@@ -32,7 +33,7 @@ METHODS = (
     "wsss_bench.methods.supervised.Supervised",
     "wsss_bench.methods.text_grounding.codecomp.CoDe",
     "wsss_bench.methods.text_grounding.tcl.TCL",
-    "wsss_bench.methods.weclip.weclip.WeCLIP",
+    "wsss_bench.methods.weclip.WeCLIP",
 )
 SEGMENTERS = (
     "wsss_bench.segmenters.deeplabv2.DeepLabV2",

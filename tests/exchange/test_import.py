@@ -186,7 +186,7 @@ def test_maps_of_another_name_are_named_by_the_user(data, tmp_path):
     assert status == 0
     seed = read_seed(seeds, "odd/a")
     np.testing.assert_allclose(seed.scores, 1 - cams("odd/a"), atol=1 / 255)
-    assert seed.strided is None
+    assert np.abs(seed.strided - (1 - strided("odd/a"))).mean() < 0.06  # of these maps, not of `cam`
 
 
 def test_missing_files_are_listed_before_anything_is_written(data, tmp_path, capsys):

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 import wsss_bench
-from wsss_bench.losses.precision import in_float32
 from wsss_bench.methods.single_stage.dalnet_losses import Prototypes, match_probability
 from wsss_bench.methods.single_stage.object_mask import ObjectMask
+from wsss_bench.nn.precision import in_float32
 from wsss_bench.refine.walk.losses import PairLabels
 
 PARTS = ("losses", "methods", "segmenters", "refine")
@@ -42,7 +42,12 @@ CASES = {
     "losses.segmentation.cross_entropy": [(LOGITS, PIXELS)],
     "losses.segmentation.balanced_cross_entropy": [(LOGITS, PIXELS)],
     "losses.segmentation.cross_entropy_per_image": [(LOGITS, PIXELS)],
+    "losses.pair_affinity.pair_affinity_loss": [
+        (torch.tensor([[[0.99, 0.01], [0.0, 1.0]]]), torch.tensor([[[1, 0], [255, 1]]]))
+    ],
     "methods.clims.losses.clamp_similarity": [(COSINES,)],
+    "methods.excel.class_maps.patch_text_maps": [(torch.linspace(-1, 1, 12).view(2, 3, 2), TEXT)],
+    "methods.excel.feature_affinity.cosines": [(PATCHES,)],
     "methods.clims.losses.object_text_matching": [(torch.tensor([0.99, 1e-4, 1.0]),)],
     "methods.clims.losses.unclamped_object_text_matching": [(torch.tensor([0.99, -0.01, 1.0]),)],
     "methods.clims.losses.background_text_matching": [(torch.tensor([0.99, -0.01, 0.0]),)],
@@ -53,6 +58,7 @@ CASES = {
     "methods.clims.losses.area_regularization": [(torch.linspace(0, 1, 3000).view(3, 10, 10, 10),)],
     "methods.mcis.losses.contrastive_coattention_loss": [(80 * LABELS - 40, LABELS)],
     "methods.mcis.losses.classification_loss": [([80 * LABELS, LABELS], [LABELS, LABELS])],
+    "methods.weclip.token_affinity": [(40 * PATCHES,)],
     "methods.single_stage.dalnet_losses.match_probability": [
         (COSINES, kind) for kind in ("affine", "clamp", "sigmoid")
     ],

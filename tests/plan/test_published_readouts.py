@@ -62,10 +62,12 @@ def test_an_unknown_name_is_refused_with_the_known_ones(project):
 SHIPPED = {
     "voc": {"toco-voc-s0-val": {"toco-log", "toco-voc"},
             "weclip-voc-s0-val": {"weclip", "weclip-crf"},
+            "excel-voc-s0-val": {"excel-log", "excel-voc"},
             "clims-voc-s0-irn-deeplabv2-val": {"deeplab-crf"}},
     "voc_saliency": {"mcis-voc-s0-saliency-largefov-val": {"mcis-tiles"}},
     "voc_largefov": {},
-    "coco": {"toco-coco-s0-val": {"toco-coco"}, "weclip-coco-s0-val": {"weclip-crf"}},
+    "coco": {"toco-coco-s0-val": {"toco-coco"}, "weclip-coco-s0-val": {"weclip-crf"},
+             "excel-coco-s0-val": {"excel-coco"}},
     "openvocab": {"tcl-voc-s0-val": {"mmseg-448"}, "codecomp-voc-s0-val": {"mmseg-448"}},
     "mini": {},
 }  # fmt: skip
@@ -87,6 +89,7 @@ def test_a_name_means_the_same_everywhere():
         for name, readout in content.get("readouts", {}).items():
             assert found.setdefault(name, readout) == readout, f"{key}: {name}"
     assert {
+        *("excel-log", "excel-voc", "excel-coco"),
         *("toco-voc", "toco-log", "toco-coco", "mcis-tiles", "deeplab-crf", "mmseg-448"),
         *("weclip", "weclip-crf"),
     } == set(found)

@@ -127,7 +127,7 @@ def losses_run_in_float32(subject: Subject) -> None:
     if losses.found:
         raise Failure(
             f"{', '.join(sorted(losses.found))} of the loss runs in bfloat16 under autocast; give the "
-            "function of the loss the decorator `in_float32` of wsss_bench.losses.precision"
+            "function of the loss the decorator `in_float32` of wsss_bench.nn.precision"
         )
     broken = [name for name, value in values.items() if not torch.isfinite(value)]
     if broken:

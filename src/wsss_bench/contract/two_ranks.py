@@ -60,8 +60,10 @@ def two_ranks(subject: Subject, pair: Callable[[], RankPair]) -> None:
         single, double = (torch.load(folder / f"{n}.pt", weights_only=True) for n in (1, 2))
     start = subject.fresh().state_dict()
     moved = 0
-    for key, value in single.items():
-        step, difference = (value - start[key]).double().norm(), (value - double[key]).double().norm()
+    for key in single:
+        # in float64 first: a flag in a buffer has no difference
+        value, before, other = (state[key].double() for state in (single, start, double))
+        step, difference = (value - before).norm(), (value - other).norm()
         moved += bool(step > 0)
         if not difference <= tolerance * step + tolerance * 1e-7:
             share = f"{difference / step:.1%} of its step" if step else "though one process leaves it alone"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from wsss_bench.losses.precision import in_float32
+from wsss_bench.nn.precision import in_float32
 
 
 @in_float32

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wsss_bench.losses.precision import in_float32
 from wsss_bench.losses.ranks import summed_over_ranks
+from wsss_bench.nn.precision import in_float32
 from wsss_bench.types import IGNORE
 
 

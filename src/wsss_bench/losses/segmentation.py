@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.nn import functional as F
 
-from wsss_bench.losses.precision import in_float32
 from wsss_bench.losses.ranks import mean_over_valid
+from wsss_bench.nn.precision import in_float32
 from wsss_bench.types import IGNORE
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from torch import Tensor
 
 from wsss_bench.methods.base import Method
-from wsss_bench.nn.attention_affinity import min_max, spread, transition
+from wsss_bench.nn.attention_affinity import spread_along
 from wsss_bench.nn.clip import CLIP, Positions
 from wsss_bench.nn.competing_texts import Texts, embed_competing_texts
 from wsss_bench.nn.frozen import Frozen
@@ -93,4 +93,4 @@ class CLIPES(Method):
         if not self.affinity_blocks:
             return cam.maps
         mean = (attention + cam.attention) / self.affinity_blocks
-        return min_max(spread(transition(mean[:, 1:, 1:]), cam.maps, self.box_threshold))
+        return spread_along(mean[:, 1:, 1:], cam.maps, self.box_threshold)

@@ -57,6 +57,11 @@ def spread(step: Tensor, maps: Tensor, box_threshold: float | None) -> Tensor:
         return (step @ (step @ columns)).mT.unflatten(2, maps.shape[2:])
 
 
+def spread_along(attention: Tensor, maps: Tensor, box_threshold: float | None) -> Tensor:
+    """Maps `(B, K, h, w)` in [0, 1], spread along attention `(B, n, n)` -> `(B, K, h, w)` in [0, 1)."""
+    return min_max(spread(transition(attention), maps, box_threshold))
+
+
 def min_max(maps: Tensor) -> Tensor:
     """Each map of `(..., h, w)` minus its minimum, divided by what is then its maximum plus 1e-7."""
     maps = maps - maps.amin(dim=(-2, -1), keepdim=True)

@@ -128,7 +128,7 @@ def training_loss(method, phase):
 @pytest.mark.parametrize("phase", STEPS)
 def test_losses_and_gradients_are_the_published_ones(published, phase, monkeypatch):
     """With the published labels: a pixel that 20 iterations of PAR leave undecided moves the gradients."""
-    monkeypatch.setattr(excel, "pseudo_label", lambda *_: ARRAYS[f"{phase}_label"].long())
+    monkeypatch.setattr(excel, "pseudo_labels", lambda *_: ARRAYS[f"{phase}_label"].long())
     published.zero_grad()
     losses = training_loss(published, phase)
     assert_close(losses["seg"], ARRAYS[f"{phase}_seg_loss"], **TOLERANCE)
@@ -153,11 +153,11 @@ def test_labels_and_pairs_of_a_step_are_the_published_ones(published, phase, mon
     def remember(name, function):
         return lambda *args: seen.setdefault(name, function(*args))
 
-    for name in ("pseudo_label", "label_pairs"):
+    for name in ("pseudo_labels", "label_pairs"):
         monkeypatch.setattr(excel, name, remember(name, getattr(excel, name)))
     with torch.no_grad():
         losses = training_loss(published, phase)
-    assert (seen["pseudo_label"] != ARRAYS[f"{phase}_label"]).float().mean() <= 0.002
+    assert (seen["pseudo_labels"] != ARRAYS[f"{phase}_label"]).float().mean() <= 0.002
     assert (seen["label_pairs"] != ARRAYS[f"{phase}_pairs"]).float().mean() <= 0.002
     assert_close(sum(losses.values()), ARRAYS[f"{phase}_loss"], rtol=1e-3, atol=0.0)
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from wsss_bench.inference import logits_of, seeds_of
-from wsss_bench.methods.weclip.pseudo_labels import pseudo_labels
-from wsss_bench.methods.weclip.refinement import kept_blocks, refined_attention
-from wsss_bench.methods.weclip.weclip import DecoderConfig, WeCLIP
+from wsss_bench.methods.weclip import DecoderConfig, WeCLIP
+from wsss_bench.nn.attention_refinement import kept_blocks, refined_attention
 from wsss_bench.nn.competing_texts import Texts
+from wsss_bench.nn.online_labels import pseudo_labels
 from wsss_bench.nn.par import PAR
 from wsss_bench.types import IGNORE, ImageBatch
 

@@ -13,12 +13,12 @@ from wsss_bench.inference import InferenceConfig
 from wsss_bench.losses.pair_affinity import label_pairs, pair_affinity_loss, patch_labels
 from wsss_bench.losses.segmentation import balanced_cross_entropy
 from wsss_bench.methods.optim import OptimConfig, build_optimizer, build_schedule, poly_warmup
-from wsss_bench.methods.weclip.pseudo_labels import pseudo_labels, with_background
-from wsss_bench.methods.weclip.refinement import kept_blocks, refined_attention
-from wsss_bench.methods.weclip.weclip import token_affinity
+from wsss_bench.methods.weclip import token_affinity
 from wsss_bench.nn.attention_affinity import min_max, spread, transition
+from wsss_bench.nn.attention_refinement import kept_blocks, refined_attention
 from wsss_bench.nn.grad_cam import grad_cam
 from wsss_bench.nn.normalize import ImageNetNormalize
+from wsss_bench.nn.online_labels import pseudo_labels, with_background
 from wsss_bench.published_readout import PublishedReadout, published_probabilities
 from wsss_bench.types import InferenceSample
 
@@ -69,7 +69,7 @@ def step(method, phase):
             seen.extend([maps, pseudo_labels(image, maps, labels, valid, refine)])
             return torch.from_numpy(arrays["pseudo_label"]).long()
 
-        patch.setattr("wsss_bench.methods.weclip.weclip.pseudo_labels", golden_labels)
+        patch.setattr("wsss_bench.methods.weclip.pseudo_labels", golden_labels)
         method.train().zero_grad()
         losses = method.training_loss(batch)
     sum(losses.values()).backward()

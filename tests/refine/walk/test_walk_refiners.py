@@ -165,6 +165,11 @@ def test_missing_inputs_and_bad_settings_are_named():
         IRNRefiner(1.5)
 
 
+def test_the_file_of_a_refiner_with_a_network_is_no_single_stage():
+    with pytest.raises(ValueError, match=r"irn\.yaml: this refiner trains .*three stages"):
+        refine.main(["--config", str(paths.CONFIGS / "refine" / "irn.yaml")])
+
+
 def run(stage, folder, name, config):
     file = folder / f"{name}.yaml"
     file.write_text(yaml.safe_dump({**config, "out": str(folder / name)}))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from wsss_bench.losses.precision import in_float32
+from wsss_bench.nn.precision import in_float32
 
 EPSILON = 1e-4
 

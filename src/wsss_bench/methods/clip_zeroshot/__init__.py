@@ -22,11 +22,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wsss_bench.losses.precision import in_float32
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.clip_zeroshot.dense_clip import Reading, dense_features
 from wsss_bench.nn.class_prompts import prompt_ensemble, require_distinct_texts, require_known_words
 from wsss_bench.nn.clip import CLIP
+from wsss_bench.nn.precision import in_float32
 from wsss_bench.nn.synonyms import best_of_class, class_of_names
 from wsss_bench.ranges import check_range
 from wsss_bench.vocabulary import templates as prompt_templates

@@ -10,7 +10,7 @@ The files, in the order in which an image passes through them:
 3. `text_enrichment.py`: class embeddings, enriched by the sentences that `attributes.py` reads.
 4. `class_maps.py`: calibrated tokens and texts -> class maps.
 5. `feature_affinity.py`: features of the adapter -> affinity, and the bias of learnable calibration.
-6. `pseudo_label.py`: class maps -> refined maps -> labels of the pixels.
 
-The adapter and the decoder are in `nn/fusion_decoder.py`, which WeCLIP shares.
+Shared with WeCLIP: adapter and decoder (`nn/fusion_decoder.py`), the attention that maps are spread along
+(`nn/attention_affinity.py`, `nn/attention_refinement.py`), and labels of the pixels (`nn/online_labels.py`).
 """

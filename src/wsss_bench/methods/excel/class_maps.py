@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wsss_bench.losses.precision import in_float32
+from wsss_bench.nn.precision import in_float32
 
 SHARPNESS = 2.0
 """Factor of the cosines in the softmax over texts at the class token."""

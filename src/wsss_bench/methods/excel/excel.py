@@ -31,12 +31,13 @@ from wsss_bench.methods.excel.feature_affinity import (
     mean_of_batch,
     mean_of_images,
 )
-from wsss_bench.methods.excel.pseudo_label import chosen_attention, mean_attention, pseudo_label
 from wsss_bench.methods.excel.text_enrichment import Enrichment
 from wsss_bench.methods.excel.training_free import ExCELStatic
 from wsss_bench.methods.optim import OptimConfig
+from wsss_bench.nn.attention_refinement import refined_attention
 from wsss_bench.nn.competing_texts import Texts
 from wsss_bench.nn.fusion_decoder import TokenFusion, TransformerDecoder
+from wsss_bench.nn.online_labels import pseudo_labels
 from wsss_bench.nn.par import PAR
 from wsss_bench.ranges import check_range
 from wsss_bench.types import IGNORE, ImageBatch
@@ -175,7 +176,7 @@ class ExCEL(ExCELStatic):
         maps = merge_mirrored(self.maps(reading.with_bias(bias), image))
         own = similarity[: len(image)]
         learned = affinity(own, mean_of_images(own))
-        return self.refine(maps, chosen_attention(reading.attention[:, : len(image)], learned))
+        return self.refine(maps, refined_attention(reading.attention[:, : len(image)], learned))
 
     def segmentation_logits(self, image: Tensor) -> Tensor:
         return self.decoder(self.fuse(self.read(image, self.tokens)), self.clip.grid(image))
@@ -192,12 +193,12 @@ class ExCEL(ExCELStatic):
         self, batch: ImageBatch, reading: Reading, similarity: Tensor, mean: Tensor, step: int
     ) -> Tensor:
         """`(B, H, W)` int64 in {0..C, 255}."""
-        calibrated, attention = reading.calibrated, mean_attention(reading.attention)
+        calibrated, attention = reading.calibrated, reading.attention.mean(dim=0)
         if reached(step, self.lvc_start):
             calibrated = reading.with_bias(calibration_bias(similarity, mean))
-            attention = chosen_attention(reading.attention, affinity(similarity, mean))
+            attention = refined_attention(reading.attention, affinity(similarity, mean))
         maps = self.refine(self.maps(calibrated, batch.image), attention)
-        return pseudo_label(batch.image, maps, batch.labels, batch.valid, self.par)
+        return pseudo_labels(batch.image, maps, batch.labels, batch.valid, self.par)
 
 
 def reached(step: int, start: int | None) -> bool:

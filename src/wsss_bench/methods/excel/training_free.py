@@ -15,9 +15,9 @@ from torch import Tensor
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.excel.calibrated_clip import Reading, Tokens, read
 from wsss_bench.methods.excel.class_maps import class_maps
-from wsss_bench.methods.excel.pseudo_label import mean_attention, refine_by_attention
 from wsss_bench.methods.excel.text_enrichment import Enrichment, enriched, enrichment_sentences
 from wsss_bench.methods.optim import OptimConfig
+from wsss_bench.nn.attention_affinity import spread_along
 from wsss_bench.nn.clip import CLIP
 from wsss_bench.nn.competing_texts import Texts, embed_competing_texts
 from wsss_bench.nn.frozen import Frozen
@@ -85,7 +85,7 @@ class ExCELStatic(Method):
     ) -> Tensor:
         reading = self.read(image)
         maps = self.maps(reading.calibrated, image)
-        return self.refine(maps, mean_attention(reading.attention))
+        return self.refine(maps, reading.attention.mean(dim=0))
 
     @property
     def clip(self) -> CLIP:
@@ -103,7 +103,7 @@ class ExCELStatic(Method):
 
     def refine(self, maps: Tensor, attention: Tensor) -> Tensor:
         """Class maps `(B, C, h, w)`, spread along attention `(B, n, n)`."""
-        return refine_by_attention(maps, attention, self.box_threshold)
+        return spread_along(attention, maps, self.box_threshold)
 
     def _texts(self) -> Tensor:
         """`(T, D)` text embeddings, classes first; enriched once, on the device that computes."""

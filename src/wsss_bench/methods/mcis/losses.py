@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from wsss_bench.losses.classification import multilabel_soft_margin
-from wsss_bench.losses.precision import in_float32
 from wsss_bench.losses.ranks import summed_over_ranks
+from wsss_bench.nn.precision import in_float32
 
 
 def common_and_unshared_labels(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsss_bench.losses.precision import in_float32
+from wsss_bench.nn.precision import in_float32
 
 EPSILON = 1e-4
 NEGATIVE_RATIO = 0.2

@@ -27,9 +27,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wsss_bench.losses.precision import in_float32
 from wsss_bench.losses.ranks import gather_rows, mean_over_ranks
 from wsss_bench.methods.single_stage.object_mask import ObjectMask
+from wsss_bench.nn.precision import in_float32
 from wsss_bench.ranges import check_range
 
 SimilarityMap = Literal["affine", "clamp", "sigmoid"]

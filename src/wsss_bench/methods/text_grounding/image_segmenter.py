@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsss_bench.losses.precision import in_float32
 from wsss_bench.methods.text_grounding.gated_decoder import GatedDecoder
 from wsss_bench.nn.clip import CLIP
 from wsss_bench.nn.clip_blocks import self_only_block
+from wsss_bench.nn.precision import in_float32
 
 SIGMOID_SLOPE = 10.0
 """Initial factor from cosine to mask logit (`w` of Sim2Mask in TCL and CoDe)."""

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wsss_bench.losses.precision import in_float32
 from wsss_bench.losses.ranks import gather_rows, rows_before
+from wsss_bench.nn.precision import in_float32
 
 INITIAL_LOG_SCALE = math.log(1 / 0.07)
 """Initial value of a learned log inverse temperature (CLIP)."""

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wsss_bench.losses.precision import in_float32
 from wsss_bench.losses.ranks import gather_rows, mean_over_ranks, rows_before, summed_over_ranks
 from wsss_bench.methods.text_grounding.info_nce import info_nce_of_cosines
 from wsss_bench.methods.text_grounding.text_segmenter import IGNORED_TOKEN
+from wsss_bench.nn.precision import in_float32
 
 
 class GroundingTerms(NamedTuple):

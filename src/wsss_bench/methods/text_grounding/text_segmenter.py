@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsss_bench.losses.precision import in_float32
 from wsss_bench.nn.clip import CLIP
+from wsss_bench.nn.precision import in_float32
 from wsss_bench.nn.transformer_block import TransformerBlock
 
 IGNORED_TOKEN = -1

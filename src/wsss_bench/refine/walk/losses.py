@@ -14,8 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from wsss_bench.losses.precision import in_float32
 from wsss_bench.losses.ranks import summed_over_ranks
+from wsss_bench.nn.precision import in_float32
 from wsss_bench.refine.walk.affinity_pairs import pair_offsets, source_indices, target_indices
 from wsss_bench.types import IGNORE
 

@@ -1,6 +1,6 @@
 """From class maps on the patch grid to pixel labels: background score, refinement by colours, maximum.
 
-Zhang et al., WeCLIP, CVPR 2024, https://arxiv.org/abs/2406.11189, and https://github.com/zbf1991/WeCLIP.
+WeCLIP (CVPR 2024), https://github.com/zbf1991/WeCLIP, and ExCEL (CVPR 2025), https://github.com/zwyang6/ExCEL.
 Without the refinement a pixel is foreground where its best map exceeds one half.
 
 Departure: padding is 255; the authors train on it.
@@ -14,33 +14,40 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wsss_bench.losses.precision import in_float32
+from wsss_bench.nn.precision import in_float32
 from wsss_bench.types import IGNORE
 
 
 @torch.no_grad()
 @in_float32
 def pseudo_labels(
-    image: Tensor, maps: Tensor, labels: Tensor, valid: Tensor, refine: Callable[[Tensor, Tensor], Tensor]
+    image: Tensor,
+    maps: Tensor,
+    labels: Tensor,
+    valid: Tensor,
+    refine: Callable[[Tensor, Tensor], Tensor] | None,
 ) -> Tensor:
     """The best of the background, `1 - max` over the maps, and the labelled classes, after refinement.
 
     Args:
         image: `(B, 3, H, W)` in [0, 1].
-        maps: `(B, C, h, w)` in [0, 1]; 0 for classes without label.
-        labels: `(B, C)` multi-hot.
+        maps: `(B, C, h, w)` in [0, 1].
+        labels: `(B, C)` multi-hot; maps of other classes do not count.
         valid: `(B, H, W)` bool; False (padding) becomes 255.
-        refine: `(image, scores)` -> scores of the same size (`PAR`).
+        refine: `(image, scores)` -> scores of the same size (`PAR`); None: no refinement.
 
     Returns:
         `(B, H, W)` int64 in {0..C, 255}; background everywhere in an image without labels.
     """
-    # only the maps of labelled classes are enlarged and refined: K of them, in the image that has the most
+    # Only maps of labelled classes are enlarged and refined: K of them, in the image that has the most. K is
+    # read from the device, as in `nn.grad_cam`.
     most = max(1, int(labels.count_nonzero(dim=1).max()))
     classes = labels.argsort(dim=1, descending=True, stable=True)[:, :most]  # (B, K)
     chosen = maps.gather(1, classes[:, :, None, None].expand(-1, -1, *maps.shape[2:]))
+    chosen = chosen * labels.gather(1, classes)[:, :, None, None]
     chosen = F.interpolate(chosen, image.shape[-2:], mode="bilinear", align_corners=False)
-    best = refine(image, with_background(chosen)).argmax(dim=1)  # (B, H, W) in {0..K}
+    scores = with_background(chosen)
+    best = (scores if refine is None else refine(image, scores)).argmax(dim=1)  # (B, H, W) in {0..K}
     values = F.pad(classes + 1, (1, 0))  # (B, 1 + K)
     label = values.gather(1, best.flatten(1)).view_as(best)
     return label.masked_fill(~valid, IGNORE)

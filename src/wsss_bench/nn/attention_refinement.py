@@ -1,7 +1,8 @@
-r"""The refinement module (RFM) of WeCLIP: CLIP's attention, corrected by what the decoder has learned.
+r"""Attention of a frozen CLIP, corrected by what a decoder on it has learned.
 
-Zhang et al., WeCLIP, CVPR 2024, https://arxiv.org/abs/2406.11189, and https://github.com/zbf1991/WeCLIP. With
-the decoder's affinity :math:`A_f` and the attention :math:`A_l` of the last blocks,
+The refinement module (RFM) of WeCLIP (Zhang et al., CVPR 2024, https://arxiv.org/abs/2406.11189,
+https://github.com/zbf1991/WeCLIP); ExCEL (CVPR 2025) uses it too. With the decoder's affinity :math:`A_f` and
+the attention :math:`A_l` of the last blocks,
 
 .. math::
 
@@ -18,7 +19,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from wsss_bench.losses.precision import in_float32
+from wsss_bench.nn.precision import in_float32
 
 EPSILON = 1e-5
 """Added to the number of blocks that are kept."""

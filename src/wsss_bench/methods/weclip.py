@@ -26,21 +26,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wsss_bench.losses.pair_affinity import label_pairs, pair_affinity_loss, patch_labels
-from wsss_bench.losses.precision import in_float32
 from wsss_bench.losses.ranks import channel_dropout
 from wsss_bench.losses.segmentation import balanced_cross_entropy
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.optim import OptimConfig
-from wsss_bench.methods.weclip.pseudo_labels import pseudo_labels
-from wsss_bench.methods.weclip.refinement import refined_attention
-from wsss_bench.nn.attention_affinity import min_max, spread, transition
+from wsss_bench.nn.attention_affinity import spread_along
+from wsss_bench.nn.attention_refinement import refined_attention
 from wsss_bench.nn.clip import CLIP, Positions
 from wsss_bench.nn.competing_texts import Texts, embed_competing_texts
 from wsss_bench.nn.frozen import Frozen
 from wsss_bench.nn.fusion_decoder import TokenFusion, TransformerDecoder
 from wsss_bench.nn.grad_cam import grad_cam
 from wsss_bench.nn.normalize import ImageNetNormalize
+from wsss_bench.nn.online_labels import pseudo_labels
 from wsss_bench.nn.par import PAR
+from wsss_bench.nn.precision import in_float32
 from wsss_bench.ranges import check_range
 from wsss_bench.types import ImageBatch
 
@@ -231,7 +231,7 @@ class WeCLIP(Method):
         cam = grad_cam(self.clip.network, encoded.tokens, encoded.grid, *texts, labels)
         blocks = torch.stack([*encoded.attention, cam.attention[:, 1:, 1:]])  # (L, B, n, n)
         attention = blocks.mean(dim=0) if affinity is None else refined_attention(blocks, affinity)
-        return min_max(spread(transition(attention), cam.maps, self.box_threshold))
+        return spread_along(attention, cam.maps, self.box_threshold)
 
 
 @in_float32

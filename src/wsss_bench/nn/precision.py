@@ -1,8 +1,9 @@
-"""Losses in float32, whatever the precision of the network.
+"""Losses and pseudo labels in float32, whatever the precision of the network.
 
 In bfloat16 the numbers next to 1 are 0.996 and 1.008: a clamp to 0.9999 gives 1, and the logarithm of
 1 - 1 is infinite. Cosines near 1, probabilities near 0 and small differences of large sums are what losses
-are made of, and their cost is small. Every loss function of this package therefore has the decorator here.
+are made of, and their cost is small. Every loss function of this package therefore has the decorator here,
+and so has what makes pseudo labels.
 """
 
 from __future__ import annotations
