@@ -106,7 +106,7 @@ def test_nothing_is_overwritten_or_joined(folder, file, capsys):
         (["changed"], "has a meaning of its own"),
         (["method"], "would make a class Method, which it imports"),
         (["CoDe", "--like", "codecomp"], "would make a class CoDe, which it imports"),
-        (["foo", "--like", "clip"], "no shipped method 'clip'; did you mean 'clims'"),
+        (["foo", "--like", "clim"], "no shipped method 'clim'; did you mean 'clims'"),
         (["foo", "--like", ""], "no shipped method ''; known: cam"),
     ],
 )

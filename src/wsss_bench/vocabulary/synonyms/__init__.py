@@ -33,7 +33,7 @@ def names_of_classes(given: Names | None, class_names: Sequence[str]) -> list[li
     listed = [[name] if isinstance(name, str) else list(name) for name in names]
     first: dict[str, str] = {}
     for class_name, own in zip(class_names, listed, strict=True):
-        if not own or not all(name.strip() for name in own):
+        if not own:
             raise ValueError(f"{key}: class {class_name!r} has no name; give it one, or leave it out")
         for name in own:
             if name in first:
@@ -61,8 +61,8 @@ def background_words(
     taken = {name for own in names for name in own}
     if isinstance(given, str):
         return [word for word in _published(class_names, key)["background"] if word not in taken]
-    if not given or not all(word.strip() for word in given):
-        raise ValueError(f"{key} has no words, or an empty one; give words for the background, or a cosine")
+    if not given:
+        raise ValueError(f"{key} has no words; give words for the background, or a cosine")
     for number, word in enumerate(given):
         if word in taken or word in given[:number]:
             what = "a name of a class" if word in taken else "given twice"
