@@ -512,7 +512,7 @@ BUILT = [
                 "init_args": {"clip": "package:mini/clip", "prompt_names": {"bus": "car"}},
             },
         ),
-        ("'car'", "same"),
+        ("'car'", "leave one out"),
     ),
     Case(
         "class text that is cut",

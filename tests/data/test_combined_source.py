@@ -85,7 +85,7 @@ def test_pairs_take_their_anchors_and_partners_from_the_combined_source(main, we
 def test_seeds_are_made_of_what_gets_pseudo_labels(main, web):
     data = WSSSDataModule(main, "pair", SQUARE, extra_images={"web": ExtraImages(web)})
     data.predict_on("train", labelled=True, references=2)
-    samples = {sample.image_id: sample for sample in data.predict_dataloader()}
+    samples = {sample.image_id: sample for (sample,) in data.predict_dataloader()}
     assert set(samples) == {*main.ids("train"), "web_0", "web_1"}
     table = data.reference_table("train", 2)
     assert set(table) == set(samples)

@@ -12,9 +12,9 @@ from wsss_bench.data.command import main
 from wsss_bench.data.init.splits import splits_of
 from wsss_bench.data.sources.tables import TableRow
 from wsss_bench.methods.clims.prompts import Prompts, background_nouns_naming_a_class, clims_prompts
-from wsss_bench.methods.single_stage.dalnet_texts import background_texts, foreground_texts
 from wsss_bench.plan.planner import make_plan
 from wsss_bench.plan.schema import ConfigError
+from wsss_bench.vocabulary.class_texts import background_texts, class_texts
 
 CLASSES = ["house_cat", "dog", "tree"]
 NUMBER = 12
@@ -74,7 +74,7 @@ def test_every_method_of_image_labels_plans_on_what_is_written(own, capsys):
     assert prompts.classes == ["dog", "house cat", "tree"]
     assert background_nouns_naming_a_class(prompts, classes) == []
     texts = config["dalnet-pets-s0"]["model"]["init_args"]["text"]
-    assert foreground_texts(texts["fg_set"], classes) == ["dog", "house cat", "tree"]
+    assert class_texts(texts["fg_set"], classes, "key") == ["dog", "house cat", "tree"]
     assert "tree" not in background_texts(texts["bg_set"])
     words = config["clip_zeroshot-pets-s0"]["model"]["init_args"]["prompt_names"]
     assert words == {"house_cat": "house cat"}

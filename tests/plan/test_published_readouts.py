@@ -59,6 +59,7 @@ def test_an_unknown_name_is_refused_with_the_known_ones(project):
         make_plan(project.experiment(), project.runs)
 
 
+DENSE = ("voc20", "context60", "context59", "coco_object", "coco_stuff", "cityscapes", "ade20k")
 SHIPPED = {
     "voc": {"toco-voc-s0-val": {"toco-log", "toco-voc"},
             "weclip-voc-s0-val": {"weclip", "weclip-crf"},
@@ -68,7 +69,10 @@ SHIPPED = {
     "voc_largefov": {},
     "coco": {"toco-coco-s0-val": {"toco-coco"}, "weclip-coco-s0-val": {"weclip-crf"},
              "excel-coco-s0-val": {"excel-coco"}},
-    "openvocab": {"tcl-voc-s0-val": {"mmseg-448"}, "codecomp-voc-s0-val": {"mmseg-448"}},
+    "openvocab": {"tcl-voc-s0-val": {"mmseg-448"}, "codecomp-voc-s0-val": {"mmseg-448"},
+                  "sclip-voc-s0-val": {"mmseg-area"}, "naclip-voc-s0-val": {"mmseg-pamr"},
+                  **{f"sclip-{name}-s0-val": {"mmseg"} for name in DENSE},
+                  **{f"naclip-{name}-s0-val": {"mmseg-pamr"} for name in DENSE}},
     "mini": {},
 }  # fmt: skip
 
@@ -90,7 +94,8 @@ def test_a_name_means_the_same_everywhere():
             assert found.setdefault(name, readout) == readout, f"{key}: {name}"
     assert {
         *("excel-log", "excel-voc", "excel-coco"),
-        *("toco-voc", "toco-log", "toco-coco", "mcis-tiles", "deeplab-crf", "mmseg-448"),
+        *("toco-voc", "toco-log", "toco-coco", "mcis-tiles", "deeplab-crf"),
+        *("mmseg-448", "mmseg", "mmseg-area", "mmseg-pamr"),
         *("weclip", "weclip-crf"),
     } == set(found)
 
