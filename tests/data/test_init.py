@@ -66,7 +66,8 @@ def test_every_method_of_image_labels_plans_on_what_is_written(own, capsys):
     assert (protocol()["unscored"], protocol()["holdout"]) == ([], 1)
     plan = make_plan(Path("experiments/pets.yaml"), Path("runs"))
     methods = {product.cell.row for product in plan.products}
-    assert methods == {"cam", "clims", "mcis", "toco", "dalnet", "clip_zeroshot", "supervised"}
+    frozen_clip = {"clip_es", "excel_static", "weclip", "excel", "clip_zeroshot"}
+    assert methods == {"cam", "clims", "mcis", "toco", "dalnet", *frozen_clip, "supervised"}
     assert all(product.evaluate or product.missing.startswith("no ") for product in plan.products)
     config = {stage.title: stage.config for stage in plan.stages.values() if stage.kind in ("train", "seed")}
     classes = ("dog", "house_cat", "tree")
@@ -76,6 +77,10 @@ def test_every_method_of_image_labels_plans_on_what_is_written(own, capsys):
     texts = config["dalnet-pets-s0"]["model"]["init_args"]["text"]
     assert class_texts(texts["fg_set"], classes, "key") == ["dog", "house cat", "tree"]
     assert "tree" not in background_texts(texts["bg_set"])
+    for name in ("clip_es", "weclip", "excel", "excel_static"):
+        texts = config[f"{name}-pets-s0"]["model"]["init_args"]["texts"]
+        assert class_texts(texts["classes"], classes, "key") == ["dog", "house cat", "tree"], name
+        assert "tree" not in background_texts(texts["backgrounds"])
     words = config["clip_zeroshot-pets-s0"]["model"]["init_args"]["prompt_names"]
     assert words == {"house_cat": "house cat"}
 

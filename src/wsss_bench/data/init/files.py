@@ -17,7 +17,9 @@ from wsss_bench.data.init.splits import TRAIN, VAL
 from wsss_bench.data.sources.tables import TableRow
 
 HERE = Path(__file__).parent
-METHODS = ("cam", "clims", "mcis", "toco", "dalnet", "clip_zeroshot")
+METHODS = (
+    "cam", "clims", "mcis", "toco", "dalnet", "clip_es", "excel_static", "weclip", "excel", "clip_zeroshot",
+)  # fmt: skip
 """Methods that need no more than image-level labels."""
 BACKGROUND = (
     "ground", "land", "grass", "tree", "building", "wall", "sky", "lake", "water", "river", "sea", "railway",
@@ -89,6 +91,8 @@ def config_files(data: NewDataSet) -> dict[str, str]:
         f"configs/data/{data.name}.yaml": "data",
         f"configs/methods/clims.{data.name}.yaml": "clims",
         f"configs/methods/dalnet.{data.name}.yaml": "dalnet",
+        **{f"configs/methods/{name}.{data.name}.yaml": "competing_texts" for name in ("clip_es", "weclip")},
+        **{f"configs/methods/{name}.{data.name}.yaml": "excel" for name in ("excel", "excel_static")},
         f"experiments/{data.name}.yaml": "experiment",
     }
     if different:
