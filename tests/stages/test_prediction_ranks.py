@@ -179,3 +179,14 @@ def test_a_failure_of_a_third_rank_is_passed_on_as_it_is():
     first.on_exception(None, None, RankFailed("rank 2 failed: ValueError: broken"))
     with pytest.raises(RankFailed, match=r"^rank 2 failed: ValueError: broken$"):
         second._hear_all()
+
+
+def variable(rank: int, name: str) -> str | None:
+    """An environment variable of a rank."""
+    return os.environ.get(name)
+
+
+def test_ranks_have_the_environment_of_the_caller(rank_pair, monkeypatch):
+    for value in ("first", "second"):
+        monkeypatch.setenv("WSSS_TEST_VALUE", value)
+        assert rank_pair.call(variable, "WSSS_TEST_VALUE") == [value, value]

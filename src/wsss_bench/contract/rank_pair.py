@@ -32,13 +32,15 @@ class RankPair:
     def call(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
         """`function(rank, *arguments)` of both ranks; functions and values are passed by pickle.
 
+        Both have the environment variables of the caller: the forkserver has those of its start.
+
         Raises:
             RuntimeError: it failed on a rank; the message holds that rank's traceback.
         """
         if not self._processes:
             self._start()
         for connection in self._connections:
-            connection.send((function, arguments))
+            connection.send((function, arguments, dict(os.environ)))
         answers: dict[Connection, Any] = {}
         while len(answers) < WORLD_SIZE:
             for ready in wait([c for c in self._connections if c not in answers]):
@@ -78,7 +80,6 @@ class RankPair:
 
 def _serve(rank: int, store: str, connection: Connection) -> None:
     """Answer calls until the other end closes."""
-    os.environ["LOCAL_RANK"] = str(rank)  # Lightning then starts no processes of its own
     import torch
     from torch import distributed
 
@@ -86,9 +87,10 @@ def _serve(rank: int, store: str, connection: Connection) -> None:
     distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=WORLD_SIZE)
     while True:
         try:
-            function, arguments = connection.recv()
+            function, arguments, environment = connection.recv()
         except EOFError:
             return
+        os.environ.update(environment, LOCAL_RANK=str(rank))  # Lightning then starts no processes of its own
         try:
             answer = True, function(rank, *arguments)
         except BaseException:
