@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 from wsss_bench.artifacts.run import StageInfo, open_stage
-from wsss_bench.inference import InferenceConfig, predict
+from wsss_bench.inference import predict
+from wsss_bench.inference_config import InferenceConfig
 from wsss_bench.methods.optim import build_optimizer, build_schedule
 from wsss_bench.mini.world.writer import write_mini_world
 from wsss_bench.plan.reader import read_configs

@@ -20,7 +20,10 @@ LEAVES = {
     "short_names",
     "variables",
 }
-BLOCKS = LEAVES | {"nn", "losses", "crf", "readout", "placement", "inference", "published_readout", "metrics"}
+INFERENCE = {
+    "inference", "inference_config", "inference_batches", "published_readout", "published_probabilities",
+}  # fmt: skip
+BLOCKS = LEAVES | INFERENCE | {"nn", "losses", "crf", "readout", "placement", "metrics"}
 METHODS = BLOCKS | {"methods"}
 MAY_IMPORT = {
     "types": set(),
@@ -40,9 +43,19 @@ MAY_IMPORT = {
     "readout": {"types"},
     "placement": set(),
     "bicubic": set(),
-    "inference": {"types", "placement", "ranges", "bicubic"},
+    "inference_config": {"ranges"},
+    "inference_batches": {"inference_config", "types"},
+    "inference": {"inference_config", "types", "placement", "bicubic"},
     "crf": LEAVES,
-    "published_readout": {"types", "placement", "inference", "crf", "nn", "ranges"},  # nn: PAMR
+    "published_readout": {"crf", "ranges"},
+    "published_probabilities": {
+        "published_readout",
+        "types",
+        "placement",
+        "inference",
+        "inference_config",
+        "nn",  # PAMR
+    },
     "nn": LEAVES,
     "losses": LEAVES | {"nn"},  # full precision
     # parser_errors: what is wrong in the arguments of an own view or transform
@@ -80,6 +93,7 @@ MAY_IMPORT = {
         "shipped",
         "short_names",
         "vocabulary",
+        "inference_config",  # sizes, which costs depend on
     },
     "json_schema": {
         "artifacts",
@@ -88,7 +102,7 @@ MAY_IMPORT = {
         "own_modules",
         "data",
         "crf",
-        "inference",
+        "inference_config",
         "published_readout",
         "shipped",
         "short_names",

@@ -7,7 +7,8 @@ from PIL import Image
 from test_inference import Average, sample
 
 from wsss_bench import bicubic
-from wsss_bench.inference import InferenceConfig, seed_score_maps, segmentation_probabilities
+from wsss_bench.inference import seed_score_maps, segmentation_probabilities
+from wsss_bench.inference_config import InferenceConfig
 
 SIZES = [(37, 50), (50, 37), (64, 64), (1, 1), (3, 71), (94, 125), (120, 7)]
 

@@ -8,18 +8,18 @@ from torch.nn import functional as F
 
 from wsss_bench.bicubic import resize_by_pillow
 from wsss_bench.inference import (
-    InferenceConfig,
     Predicts,
-    batch_size_of,
-    batches_of,
     normalize_peaks,
     predict,
     seed_score_maps,
     segmentation_probabilities,
     slide,
 )
+from wsss_bench.inference_batches import batch_size_of, batches_of
+from wsss_bench.inference_config import InferenceConfig
 from wsss_bench.placement import CroppedGrid, Stretched
-from wsss_bench.published_readout import PublishedReadout, Tiles, published_probabilities
+from wsss_bench.published_probabilities import published_probabilities
+from wsss_bench.published_readout import PublishedReadout, Tiles
 from wsss_bench.types import InferenceSample
 
 GOLDEN = paths.GOLDEN / "clims"

@@ -5,7 +5,8 @@ import paths
 import pytest
 import torch
 
-from wsss_bench.inference import InferenceConfig, Predicts, normalize_peaks, seed_score_maps
+from wsss_bench.inference import Predicts, normalize_peaks, seed_score_maps
+from wsss_bench.inference_config import InferenceConfig
 from wsss_bench.placement import CornerAligned, CroppedGrid, Stretched
 from wsss_bench.readout import threshold_mask
 from wsss_bench.types import InferenceSample

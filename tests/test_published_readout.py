@@ -9,17 +9,17 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from wsss_bench.crf.densecrf import CRFConfig
-from wsss_bench.inference import InferenceConfig, Predicts, segmentation_probabilities
+from wsss_bench.inference import Predicts, segmentation_probabilities
+from wsss_bench.inference_config import InferenceConfig
 from wsss_bench.nn.pamr import pamr
 from wsss_bench.placement import CornerAligned, Stretched
-from wsss_bench.published_readout import (
-    PublishedReadout,
-    Tiles,
+from wsss_bench.published_probabilities import (
     crf_image,
     published_probabilities,
     tile_scores,
     without_small_classes,
 )
+from wsss_bench.published_readout import PublishedReadout, Tiles
 from wsss_bench.types import InferenceSample
 
 GOLDEN = paths.GOLDEN / "readout"

@@ -20,7 +20,8 @@ from torch import Tensor
 from wsss_bench.artifacts.files import mask_path, write_mask
 from wsss_bench.artifacts.seeds import SeedShards, read_seed
 from wsss_bench.crf.densecrf import CRFConfig, Unary, write_crf_masks
-from wsss_bench.inference import InferenceConfig, predict
+from wsss_bench.inference import predict
+from wsss_bench.inference_config import InferenceConfig
 from wsss_bench.methods.optim import OptimConfig
 from wsss_bench.own_modules import import_class
 from wsss_bench.placement import Stretched

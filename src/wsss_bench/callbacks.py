@@ -27,7 +27,8 @@ from wsss_bench.artifacts.run import StageRun
 from wsss_bench.artifacts.seeds import SeedShards
 from wsss_bench.crf.densecrf import CRFConfig, CRFPool, Unary
 from wsss_bench.crf.pool import WriterThread
-from wsss_bench.published_readout import PublishedReadout, crf_image
+from wsss_bench.published_probabilities import crf_image
+from wsss_bench.published_readout import PublishedReadout
 from wsss_bench.types import InferenceSample, ScoreMaps
 
 

@@ -1,7 +1,8 @@
 """Inference of all methods: from one image at its original size to seeds or segmentation probabilities.
 
 Scales, flips, sliding windows, padding, selection of the labelled classes and normalisation are implemented
-here; where the cells of a map lie is said by the method (`placement.py`).
+here. The sizes that an image gets are in `inference_config.py`; where the cells of a map lie is said by the
+method (`placement.py`).
 
 Seeds follow `make_cam` of IRN (Ahn et al., CVPR 2019): at each scale the activations of the image and of its
 mirror image (mirrored back) are added and resized to the image; they are summed over scales, restricted to
@@ -17,7 +18,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Protocol
 
@@ -27,102 +27,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wsss_bench import bicubic
+from wsss_bench.inference_config import InferenceConfig, size_at
 from wsss_bench.placement import CroppedGrid, Placement, Stretched, resize
-from wsss_bench.ranges import check_range, check_ranges
 from wsss_bench.types import InferenceSample, ScoreMaps
 
 Product = Literal["seed", "segmentation"]
 STRIDE = 4
 """Stride of the second set of seed maps, the input of random walks (IRN)."""
-MAX_SCALE = 16.0
-"""Largest scale: beyond it an image of ordinary size does not fit into memory."""
 PEAK_EPSILON = 1e-5
 """Added to the maximum of a seed map before dividing by it (IRN)."""
-LONG_SIDE = 2048
-"""Upper limit of the long side of an image that is resized by its short side."""
-GPU_BATCH_SIZE = 4
-"""Images of a batch on a GPU: with mirror images eight in a pass."""
-
-
-@dataclass(frozen=True)
-class InferenceConfig:
-    """How a method is applied to an image.
-
-    Args:
-        scales: Scales of the seeds, relative to the (possibly resized) image.
-        flip: Add the mirror image to the seeds.
-        pad_to: Pad the image to a multiple of this (the patch size), half on each side, and crop the maps
-            back.
-        stretch_to: Resize the image at each scale to the next multiple of this (the patch size), each side
-            for itself, instead of padding it; maps are drawn over the whole image (CLIP-ES).
-        short_side: Resize the image so that its short side has this many pixels, keeping the aspect ratio.
-        long_side: Resize the image so that its long side has this many pixels, keeping the aspect ratio. With
-            `short_side`: the upper limit of the long side, 2048 if it is None.
-        squash: Resize the image to a square of this side, whatever its shape. Without `short_side`,
-            `long_side` and `squash` it has its original size at scale 1.
-        window: Side of a sliding window in pixels. None: the whole image at once.
-        window_stride: Step of the window. The last window is shifted back inside the image; overlapping
-            scores are averaged.
-        references: Number of reference images of each class of the image that a method gets with it (seeds of
-            MCIS), drawn with replacement from the training images.
-        multi_scales: Scales of the multi-scale segmentation, all with mirror images. The predict stage sets
-            it from the protocol of the data set.
-        background: False predicts foreground classes only, for a data set without background. The predict
-            stage sets it from the source.
-        precision: `bf16`: the network computes in bfloat16 (autocast) on any device, whatever the precision
-            of the trainer; two to three times faster on processors that have it, and not the same seeds.
-            None: the precision of the trainer. Scales are summed and normalised in float32 in both.
-        batch_size: Images of equal size that go through the network together, at most. None: 4 on a GPU, 1
-            elsewhere, where a batch gains nothing. It decides no result. Methods with references, and those
-            without `independent_images`, have one image at a time.
-    """
-
-    scales: tuple[float, ...] = (1.0, 0.5, 1.5, 2.0)
-    flip: bool = True
-    pad_to: int | None = None
-    stretch_to: int | None = None
-    short_side: int | None = None
-    long_side: int | None = None
-    squash: int | None = None
-    window: int | None = None
-    window_stride: int | None = None
-    references: int = 0
-    multi_scales: tuple[float, ...] = (0.75, 1.0, 1.25)
-    background: bool = True
-    precision: Literal["bf16"] | None = None
-    batch_size: int | None = None
-
-    def __post_init__(self) -> None:
-        check_ranges("inference.scales", self.scales, above=0, most=MAX_SCALE)
-        check_ranges("inference.multi_scales", self.multi_scales, above=0, most=MAX_SCALE)
-        for name in (
-            *("pad_to", "stretch_to", "short_side", "long_side", "squash"),
-            *("window", "window_stride", "batch_size"),
-        ):
-            check_range(f"inference.{name}", getattr(self, name), 1)
-        check_range("inference.references", self.references, 0)
-        if (self.window is None) != (self.window_stride is None):
-            raise ValueError("a sliding window needs both inference.window and inference.window_stride")
-        if self.window is not None and self.window_stride is not None and self.window_stride > self.window:
-            raise ValueError(
-                f"inference.window_stride is {self.window_stride}, more than inference.window {self.window}: "
-                "pixels between the windows would have no score; lower it"
-            )
-        if self.stretch_to is not None and self.pad_to is not None:
-            raise ValueError(
-                "inference.stretch_to and inference.pad_to both bring an image to a multiple of the patch "
-                "size; set one of them to null"
-            )
-        if self.stretch_to is not None and self.window is not None:
-            raise ValueError(
-                "inference.stretch_to has no use with inference.window, the size that the network then sees; "
-                "set one of them to null (inference.pad_to fills up images that are smaller than a window)"
-            )
-        if self.squash is not None and (self.short_side is not None or self.long_side is not None):
-            raise ValueError(
-                "inference.squash sets both sides of the image, so that inference.short_side and "
-                "inference.long_side have no use; set it, or the two, to null"
-            )
 
 
 class Predicts(Protocol):
@@ -174,33 +87,6 @@ def _run(method: Predicts, maps_of: Callable[..., Tensor], *inputs: Tensor | Non
         maps = maps_of(*(tensor if tensor is None else tensor.clone() for tensor in inputs)).detach()
     method.zero_grad()
     return maps
-
-
-def batch_size_of(config: InferenceConfig, device: torch.device, independent_images: bool) -> int:
-    """Images that go through the network together at most.
-
-    Args:
-        config: Of the method.
-        device: Where it computes.
-        independent_images: Of the method: whether the maps of an image are those that it has alone.
-    """
-    if not independent_images or config.references:
-        return 1
-    if config.batch_size is not None:
-        return config.batch_size
-    return GPU_BATCH_SIZE if device.type == "cuda" else 1
-
-
-def batches_of(samples: Sequence[InferenceSample], batch_size: int) -> list[list[int]]:
-    """Positions of the samples that go through the network together: images of equal size."""
-    by_size: dict[tuple[int, ...], list[int]] = {}
-    for position, sample in enumerate(samples):
-        by_size.setdefault(sample.image.shape, []).append(position)
-    return [
-        positions[start : start + batch_size]
-        for positions in by_size.values()
-        for start in range(0, len(positions), batch_size)
-    ]
 
 
 def predict(
@@ -426,33 +312,6 @@ def _padded(
     padded = F.pad(image, (left, extra_columns - left, top, extra_rows - top))
     maps = placement.draw(forward(padded), padded.shape[-2:], padded.shape[-2:])
     return maps[..., top : top + height, left : left + width]
-
-
-def base_size(height: int, width: int, config: InferenceConfig) -> tuple[int, int]:
-    """Height and width of the image at scale 1, before it is stretched to a multiple."""
-    if config.squash is not None:
-        return config.squash, config.squash
-    if config.short_side is not None:
-        limit = config.long_side or LONG_SIDE
-        factor = min(config.short_side / min(height, width), limit / max(height, width))
-    elif config.long_side is not None:
-        factor = config.long_side / max(height, width)
-    else:
-        return height, width
-    return max(1, int(height * factor + 0.5)), max(1, int(width * factor + 0.5))
-
-
-def size_at(height: int, width: int, scale: float, config: InferenceConfig) -> tuple[int, int]:
-    """Height and width of the image at a scale, as the network or its windows see it, before padding."""
-    sides = [side * scale for side in base_size(height, width, config)]
-    if config.stretch_to is None:
-        return max(1, round(sides[0])), max(1, round(sides[1]))
-    return stretched(sides[0], config.stretch_to), stretched(sides[1], config.stretch_to)
-
-
-def stretched(length: float, multiple: int) -> int:
-    """The next multiple of a length: 16 for 15.2 and 16, 32 for 16.2."""
-    return multiple * max(1, math.ceil(round(length / multiple, 6)))  # 1.1 * 320 is above 352
 
 
 def pixels_on(image: np.ndarray, device: torch.device) -> Tensor:

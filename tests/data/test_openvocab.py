@@ -24,7 +24,8 @@ from wsss_bench.data.sources.openvocab import (
     COCOStuff,
 )
 from wsss_bench.data.sources.voc import VOC
-from wsss_bench.inference import InferenceConfig, Predicts, segmentation_probabilities
+from wsss_bench.inference import Predicts, segmentation_probabilities
+from wsss_bench.inference_config import InferenceConfig
 from wsss_bench.placement import Stretched
 from wsss_bench.types import InferenceSample
 

@@ -8,7 +8,7 @@ from golden_clip import tensors
 from torch.testing import assert_close
 
 from wsss_bench.nn.synonyms import best_of_class, class_of_names
-from wsss_bench.published_readout import without_small_classes
+from wsss_bench.published_probabilities import without_small_classes
 
 SCALE = 40
 

@@ -10,7 +10,8 @@ import yaml
 
 from wsss_bench.artifacts.files import read_manifest, read_mask, write_mask
 from wsss_bench.contract import marker
-from wsss_bench.inference import InferenceConfig, predict
+from wsss_bench.inference import predict
+from wsss_bench.inference_config import InferenceConfig
 from wsss_bench.methods.optim import build_optimizer
 from wsss_bench.plan.reader import read_configs
 from wsss_bench.stages import fit

@@ -28,6 +28,8 @@ def model(class_path, **arguments):
         (model(CAM, **SMALL | {"weights": "imagenet"}), ["timm resnet10t"]),  # the network of the recipe
         (model("wsss_bench.methods.clip_zeroshot.CLIPZeroShot"), ["CLIP openai/clip-vit-base-patch16"]),
         (model("wsss_bench.methods.clip_zeroshot.CLIPZeroShot", clip="package:mini/clip"), []),
+        (model("wsss_bench.methods.clip_es.CLIPES", clip="/own/clip"), ["folder /own/clip"]),
+        (model("wsss_bench.methods.weclip.WeCLIP", clip="../own/nested/clip"), ["folder ../own/nested/clip"]),
         (
             model("wsss_bench.methods.single_stage.dalnet.DALNet", text={"templates": "single"}),
             ["timm vit_base_patch16_224.orig_in21k_ft_in1k", "CLIP openai/clip-vit-base-patch16"],
@@ -51,6 +53,12 @@ def cached(monkeypatch):
     )
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     return files
+
+
+def test_a_folder_of_clip_that_does_not_exist(tmp_path):
+    (sentence,) = missing_weights(model("wsss_bench.methods.clip_es.CLIPES", clip=f"{tmp_path}/clip"))
+    assert sentence == f"weights: there is no folder {tmp_path}/clip; put it there, or name another"
+    assert not missing_weights(model("wsss_bench.methods.clip_es.CLIPES", clip=str(tmp_path)))
 
 
 def test_weights_in_the_cache_are_enough(cached):

@@ -7,7 +7,8 @@ import torch
 
 from wsss_bench.contract.outcome import Failure, LeftOut
 from wsss_bench.contract.subject import Subject
-from wsss_bench.inference import InferenceConfig, logits_of, predict, seeds_of
+from wsss_bench.inference import logits_of, predict, seeds_of
+from wsss_bench.inference_config import InferenceConfig
 from wsss_bench.types import InferenceSample
 
 

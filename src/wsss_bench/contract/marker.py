@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsss_bench.inference import InferenceConfig, Product, logits_of, predict, seeds_of
+from wsss_bench.inference import Product, logits_of, predict, seeds_of
+from wsss_bench.inference_config import InferenceConfig
 from wsss_bench.methods.base import Method
 from wsss_bench.nn.normalize import Normalize
 from wsss_bench.types import InferenceSample

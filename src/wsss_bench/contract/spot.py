@@ -7,7 +7,7 @@ import numpy as np
 from wsss_bench.contract import marker
 from wsss_bench.contract.outcome import Failure, LeftOut
 from wsss_bench.contract.subject import Subject
-from wsss_bench.inference import InferenceConfig
+from wsss_bench.inference_config import InferenceConfig
 
 LARGEST_ERROR = 0.6
 """In cells. The published placement of IRN is 0.44 off at a stride of 8."""

@@ -15,7 +15,7 @@ from lightning.pytorch import Trainer
 
 from wsss_bench.crf.densecrf import CRFConfig
 from wsss_bench.data.datamodule import WSSSDataModule
-from wsss_bench.inference import InferenceConfig
+from wsss_bench.inference_config import InferenceConfig
 from wsss_bench.json_schema.types import Schema, argument_schemas, dataclass_schema, object_of
 from wsss_bench.own_modules import import_class
 from wsss_bench.plan.config import (

@@ -15,7 +15,8 @@ from jsonargparse import ArgumentParser
 from PIL import Image
 
 from wsss_bench.artifacts.images import read_image, rgb_array
-from wsss_bench.inference import InferenceConfig, Product, image_tensor, predict
+from wsss_bench.inference import Product, image_tensor, predict
+from wsss_bench.inference_config import InferenceConfig
 from wsss_bench.methods.checked_maps import CheckedMaps
 from wsss_bench.ranges import check_range
 from wsss_bench.readout import full_size_scores, threshold_mask

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import timm
 from huggingface_hub import constants, try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 
 from wsss_bench.artifacts.layout import ASSET_PREFIX
 from wsss_bench.nn.clip import CLIP
@@ -31,8 +33,8 @@ class Weights(NamedTuple):
     """What a stage loads.
 
     Args:
-        kind: `timm`, `CLIP` or `file`.
-        name: timm model, hub repository of a CLIP model, or path.
+        kind: `timm`, `CLIP`, `file`, or `folder` for a CLIP whose name no hub can have.
+        name: timm model, hub repository of a CLIP model or its folder, or path.
     """
 
     kind: str
@@ -46,6 +48,8 @@ class Weights(NamedTuple):
         """Whether they are on this machine: at their path, or in the cache of the hub."""
         if self.kind == "file":
             return Path(self.name).is_file()
+        if self.kind == "folder":
+            return Path(self.name).is_dir()
         if self.kind == "CLIP":
             return Path(self.name).is_dir() or all(_is_cached(self.name, *files) for files in CLIP_FILES)
         config: Any = timm.get_pretrained_cfg(self.name)
@@ -69,7 +73,7 @@ class Weights(NamedTuple):
         elif self.kind == "CLIP":
             CLIP(self.name)
         elif not self.is_here:
-            raise FileNotFoundError(f"there is no file {self.name}; it is on no hub, so put it there")
+            raise FileNotFoundError(f"there is no {self}; it is on no hub, so put it there")
 
 
 def weights_of(content: Any) -> Iterator[Weights]:
@@ -97,8 +101,8 @@ def missing_weights(config: Mapping[str, Any]) -> list[str]:
     for weights in named:
         if weights.is_here:
             continue
-        if weights.kind == "file":
-            found.append(f"weights: there is no file {weights.name}; put it there, or name another")
+        if weights.kind in ("file", "folder"):
+            found.append(f"weights: there is no {weights}; put it there, or name another")
         elif constants.HF_HUB_OFFLINE:
             found.append(
                 f"the weights {weights} are not in {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE forbids to "
@@ -128,7 +132,17 @@ def _of_arguments(arguments: Mapping[str, Any]) -> Iterator[Weights]:
     text = arguments.get("text")
     for name in (arguments.get("clip"), text.get("model") if isinstance(text, Mapping) else None):
         if isinstance(name, str) and "/" in name and not name.startswith(ASSET_PREFIX):
-            yield Weights("CLIP", locate(name))
+            place = locate(name)
+            yield Weights("CLIP" if _is_hub_name(place) else "folder", place)
+
+
+def _is_hub_name(name: str) -> bool:
+    """Whether a hub could have it; other names are those of folders."""
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return True
 
 
 def _is_cached(repository: str, *files: str) -> bool:

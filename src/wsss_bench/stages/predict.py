@@ -28,12 +28,15 @@ from wsss_bench.artifacts.stage_files import check_file
 from wsss_bench.callbacks import MaskScores, MaskWriter, PlainSignals, Progress, SeedWriter, mask_scores
 from wsss_bench.crf.densecrf import CRFConfig, available
 from wsss_bench.data.listing import checked_digests
-from wsss_bench.inference import InferenceConfig, Product, batch_size_of, batches_of, predict
+from wsss_bench.inference import Product, predict
+from wsss_bench.inference_batches import batch_size_of, batches_of
+from wsss_bench.inference_config import InferenceConfig
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.checked_maps import CheckedMaps
 from wsss_bench.methods.checkpoint import load_state, read_checkpoint
 from wsss_bench.processes import ranks_end_with_this_process
-from wsss_bench.published_readout import PublishedReadout, published_probabilities
+from wsss_bench.published_probabilities import published_probabilities
+from wsss_bench.published_readout import PublishedReadout
 from wsss_bench.stages import predict_image
 from wsss_bench.stages.lightning_cli import StageCLI, callbacks_of, is_first_rank, record_cost
 from wsss_bench.stages.parser import Instantiators

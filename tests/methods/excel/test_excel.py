@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from wsss_bench import vocabulary
-from wsss_bench.inference import InferenceConfig
+from wsss_bench.inference_config import InferenceConfig
 from wsss_bench.methods.excel import excel
 from wsss_bench.methods.excel.class_maps import merge_mirrored
 from wsss_bench.methods.excel.excel import DecoderConfig, ExCEL
@@ -24,7 +24,8 @@ from wsss_bench.methods.excel.training_free import ExCELStatic
 from wsss_bench.methods.optim import OptimConfig, poly_warmup
 from wsss_bench.nn.clip import resize_bilinearly
 from wsss_bench.nn.competing_texts import Texts
-from wsss_bench.published_readout import PublishedReadout, published_probabilities
+from wsss_bench.published_probabilities import published_probabilities
+from wsss_bench.published_readout import PublishedReadout
 from wsss_bench.shipped import CONFIGS
 from wsss_bench.types import ImageBatch, InferenceSample
 

@@ -15,7 +15,8 @@ from golden_clip import golden, sentence, tensors, words, write_golden_clip
 from lightning.pytorch import Callback, Trainer
 from torch.utils.data import DataLoader
 
-from wsss_bench.inference import InferenceConfig, maps_of
+from wsss_bench.inference import maps_of
+from wsss_bench.inference_config import InferenceConfig
 from wsss_bench.methods.optim import OptimConfig, build_optimizer, build_schedule
 from wsss_bench.methods.text_grounding import codecomp
 from wsss_bench.methods.text_grounding.codecomp import CoDe

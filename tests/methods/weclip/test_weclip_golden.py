@@ -9,7 +9,7 @@ from golden_weclip import golden, golden_batch, golden_method
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from wsss_bench.inference import InferenceConfig
+from wsss_bench.inference_config import InferenceConfig
 from wsss_bench.losses.pair_affinity import label_pairs, pair_affinity_loss, patch_labels
 from wsss_bench.losses.segmentation import balanced_cross_entropy
 from wsss_bench.methods.optim import OptimConfig, build_optimizer, build_schedule, poly_warmup
@@ -19,7 +19,8 @@ from wsss_bench.nn.attention_refinement import kept_blocks, refined_attention
 from wsss_bench.nn.grad_cam import grad_cam
 from wsss_bench.nn.normalize import ImageNetNormalize
 from wsss_bench.nn.online_labels import pseudo_labels, with_background
-from wsss_bench.published_readout import PublishedReadout, published_probabilities
+from wsss_bench.published_probabilities import published_probabilities
+from wsss_bench.published_readout import PublishedReadout
 from wsss_bench.types import InferenceSample
 
 PHASES = {"static": None, "rfm": 0}

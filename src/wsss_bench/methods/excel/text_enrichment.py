@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -91,7 +92,8 @@ def cluster(vectors: Tensor, number: int) -> Tensor:
     criteria = (cv2.TERM_CRITERIA_MAX_ITER + cv2.TERM_CRITERIA_EPS, 300, 1e-6)
     cv2.setRNGSeed(0)
     samples = vectors.float().cpu().numpy()
-    _, _, centroids = cv2.kmeans(samples, number, None, criteria, ATTEMPTS, cv2.KMEANS_PP_CENTERS)  # type: ignore[call-overload]
+    labels = np.zeros((len(samples), 1), np.int32)  # overwritten
+    _, _, centroids = cv2.kmeans(samples, number, labels, criteria, ATTEMPTS, cv2.KMEANS_PP_CENTERS)
     return torch.from_numpy(centroids).to(vectors)
 
 

@@ -5,9 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 from wsss_bench.artifacts.data_reads import BATCH_SIZE
+from wsss_bench.inference_config import size_at
+
+SIZE_KEYS = ("stretch_to", "short_side", "long_side", "squash")
+"""Keys of `inference` that decide on the size of an image (`inference_config.Sizes`)."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ def passes_of(
         size: Height and width of the image.
     """
     inference = config.get("inference") or {}
-    height, width = _base(size, inference)
+    sizes = SimpleNamespace(**{key: inference.get(key) for key in SIZE_KEYS})
     if product == "seed":
         views = [(scale, 2 if inference.get("flip") else 1) for scale in inference.get("scales") or [1.0]]
     else:
@@ -67,25 +72,10 @@ def passes_of(
         for readout in (config.get("readouts") or {}).values():
             views += [(scale, 2) for scale in readout.get("scales") or [1.0]]
     for scale, images in views:
-        rows, columns, number = round(height * scale), round(width * scale), 1
-        if multiple := inference.get("stretch_to"):
-            rows, columns = (math.ceil(side / multiple) * multiple for side in (rows, columns))
+        rows, columns = size_at(*size, scale, sizes)
+        number = 1
         if inference.get("window"):
             window, stride = inference["window"], inference["window_stride"]
             number = math.prod(math.ceil(max(side - window, 0) / stride) + 1 for side in (rows, columns))
             rows, columns = min(rows, window), min(columns, window)
         yield images, rows * columns / 1e6, number
-
-
-def _base(size: tuple[int, int], inference: Mapping[str, Any]) -> tuple[int, int]:
-    """Height and width at scale 1 (`inference.base_size`)."""
-    squash, short, long = (inference.get(key) for key in ("squash", "short_side", "long_side"))
-    if squash:
-        return squash, squash
-    if short:
-        factor = min(short / min(size), (long or 2048) / max(size))
-    elif long:
-        factor = long / max(size)
-    else:
-        return size
-    return round(size[0] * factor), round(size[1] * factor)
