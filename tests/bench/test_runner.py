@@ -128,16 +128,10 @@ def test_a_killed_bench_leaves_no_stage_running_and_goes_on(project, tmp_path):
     slow = {name: {"model": {"init_args": {"sleep": 30.0}}} for name in ("cam", "full")}
     file = project.experiment(override=slow)
     process = start_bench(file, project.runs)
-    deadline = time.monotonic() + 60
-    while (
-        len(list((project.runs / "stages").glob("train-*/attempts.txt"))) < 2 and time.monotonic() < deadline
-    ):
-        time.sleep(0.02)
-    stages = [int(path.read_text()) for path in (project.runs / "stages").glob("train-*/attempts.txt")]
-    assert len(stages) == 2
+    stages = wait_for_stages(project, process, 2)
     process.kill()
     process.wait()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while any(is_alive(stage) for stage in stages) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not any(is_alive(stage) for stage in stages)
@@ -160,6 +154,18 @@ def test_killed_at_random_moments_the_table_is_the_same(project, tmp_path):
         assert (project.runs / "toy" / name).read_text() == (tmp_path / "whole" / "toy" / name).read_text()
 
 
+def wait_for_stages(project: Project, process: subprocess.Popen[Any], count: int) -> list[int]:
+    """Process ids of the first `count` training stages that run."""
+    deadline = time.monotonic() + 60
+    started: list[str] = []
+    while len(started) < count and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+        notes = [path.read_text() for path in (project.runs / "stages").glob("train-*/attempts.txt")]
+        started = [note for note in notes if note]  # a file is there before its line is
+    assert len(started) == count
+    return [int(note) for note in started]
+
+
 def start_and_wait_for_a_stage(project: Project, **behaviour: object) -> tuple[subprocess.Popen[str], int]:
     """A bench whose first stage runs, and the process id of that stage."""
     arguments = {"full": {"model": {"init_args": {"sleep": 30.0, **behaviour}}}}
@@ -172,13 +178,7 @@ def start_and_wait_for_a_stage(project: Project, **behaviour: object) -> tuple[s
         # a shell's background job, and so whatever it starts, ignores this signal
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    deadline = time.monotonic() + 60
-    started: list[str] = []
-    while not started and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-        started = [path.read_text() for path in (project.runs / "stages").glob("train-*/attempts.txt")]
-        started = [text for text in started if text]
-    return process, int(started[0])
+    return process, wait_for_stages(project, process, 1)[0]
 
 
 @pytest.mark.slow
@@ -187,10 +187,8 @@ def start_and_wait_for_a_stage(project: Project, **behaviour: object) -> tuple[s
 )
 def test_a_signal_stops_the_stages_and_says_how_to_go_on(number, status, project):
     process, stage = start_and_wait_for_a_stage(project, stubborn=True)  # it ignores SIGTERM
-    sent = time.monotonic()
     process.send_signal(number)
-    _, errors = process.communicate(timeout=20)
-    assert time.monotonic() - sent < 5.0  # below 1 s where nothing else runs
+    _, errors = process.communicate(timeout=20)  # the stage itself would take 30 s
     assert process.returncode == status
     assert "the same command goes on" in errors
     assert "Traceback" not in errors
