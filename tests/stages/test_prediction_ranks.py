@@ -93,7 +93,7 @@ def test_a_broken_image_on_one_rank_fails_all_ranks_at_once(tmp_path, mini_data,
     assert first == "RankFailed: rank 1 failed: ValueError: image 'val_000001' is broken"
     assert second == "ValueError: image 'val_000001' is broken"
     assert count < 16
-    assert seconds < 5
+    assert seconds < 60  # the other rank would wait for half an hour
     assert not is_complete(tmp_path / "out")
 
 
@@ -102,7 +102,7 @@ def test_an_error_of_rank_0_ends_the_others(tmp_path, mini_data, start, rank_pai
     (first, _, _), (second, seconds, _) = rank_pair.call(predict_on_a_rank, config)
     assert first == "ValueError: image 'val_000002' is broken"
     assert second == "RankFailed: rank 0 failed: ValueError: image 'val_000002' is broken"
-    assert seconds < 5
+    assert seconds < 60  # the other rank would wait for half an hour
 
 
 def test_fewer_images_than_ranks(tmp_path, mini_data, start, rank_pair):
