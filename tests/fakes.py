@@ -33,7 +33,14 @@ RESULTS = {
 
 def run_stage(arguments: list[str]) -> int:
     """The target of a launcher; the model's `init_args` make it fail, sleep, ignore SIGTERM, kill itself."""
-    config = yaml.safe_load(Path(arguments[2]).read_text())
+    for file in [arguments[2], *arguments[4:]]:  # fit --config FILE; predict --config FILE --together FILE...
+        run_one(file)
+    return 0
+
+
+def run_one(file: str) -> None:
+    """Run the stage of a configuration file."""
+    config = yaml.safe_load(Path(file).read_text())
     out, info = Path(config["out"]), config["stage"]
     kind = out.name.split("-")[0]
     behaviour = config.get("model", {}).get("init_args", {})
@@ -57,7 +64,7 @@ def run_stage(arguments: list[str]) -> int:
     if kind == "evaluate":
         write_metrics(out, metrics(config))
     if behaviour.get("forget"):
-        return 0
+        return
     roots = roots_of("", config)[1:]  # the classes: modules of the tests, if they exist
     write_manifest(
         out,
@@ -78,7 +85,6 @@ def run_stage(arguments: list[str]) -> int:
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         },
     )
-    return 0
 
 
 def metrics(config: dict) -> Metrics:

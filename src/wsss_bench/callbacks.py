@@ -212,7 +212,7 @@ class MaskWriter(ImageWriter):
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_predict_start(trainer, pl_module)
-        if self.crf is not None:
+        if self.crf is not None and self._pool is None:
             self._pool = self._exit.enter_context(CRFPool(self.crf, self.workers))
 
     def on_predict_batch_end(
@@ -225,10 +225,21 @@ class MaskWriter(ImageWriter):
         loader: int = 0,
     ) -> None:
         for sample, scores in zip(batch, outputs, strict=True):
-            self._stage.check()
-            self._write_masks(sample, scores)
+            self.submit(sample, self.write_masks(sample, scores))
 
-    def _write_masks(self, sample: InferenceSample, outputs: Mapping[str, MaskScores]) -> None:
+    def use_pool_of(self, other: MaskWriter) -> None:
+        """Compute CRFs in the pool of another writer, which was started before and ends after this one."""
+        self._pool = other._pool
+
+    def submit(self, sample: InferenceSample, unaries: Sequence[Unary]) -> None:
+        """Make masks with the CRF of the protocol; one call for an image is cheaper than several."""
+        if unaries:
+            assert self._pool is not None
+            self._pool.submit(sample.image_id, sample.image, unaries)
+
+    def write_masks(self, sample: InferenceSample, outputs: Mapping[str, MaskScores]) -> list[Unary]:
+        """Write the masks of an image; returns what those with the CRF of the protocol are made from."""
+        self._stage.check()
         unaries: list[Unary] = []
         for scales, scores in outputs.items():
             if scales in self.published:
@@ -239,8 +250,7 @@ class MaskWriter(ImageWriter):
             if self._pool is not None:
                 path = mask_path(self.folder / readout_folder(scales, "crf"), sample.image_id)
                 unaries.append(Unary(scores.probabilities, scores.values, path))
-        if self._pool is not None:
-            self._pool.submit(sample.image_id, sample.image, unaries)
+        return unaries
 
     def _write_published(self, folder: str, scores: MaskScores, sample: InferenceSample) -> None:
         readout = self.published[folder]

@@ -13,7 +13,7 @@ from wsss_bench.plan.planner import make_plan
 from wsss_bench.stages.evaluate import evaluate
 from wsss_bench.stages.fit import FitCLI
 from wsss_bench.stages.parser import FunctionParser
-from wsss_bench.stages.predict import PredictCLI
+from wsss_bench.stages.prediction import PredictCLI
 from wsss_bench.stages.refine import refine
 
 pytestmark = pytest.mark.slow

@@ -21,7 +21,7 @@ from wsss_bench.artifacts.files import MANIFEST, is_complete, read_manifest
 from wsss_bench.artifacts.layout import LAST, PROGRESS
 from wsss_bench.artifacts.seeds import read_seed, seed_ids, seed_sizes
 from wsss_bench.cli import main
-from wsss_bench.stages import fit, predict
+from wsss_bench.stages import fit, predict, prediction
 from wsss_bench.stages.check import check
 
 pytestmark = pytest.mark.slow
@@ -234,7 +234,7 @@ def test_batches_write_the_seeds_of_single_images_in_their_order(trained, tmp_pa
     expected = tmp_path / "alone" / "seeds"
     monkeypatch.setattr(predict, "CHUNK_BATCHES", 2)
     sizes = []
-    one_batch = predict.Prediction._predict_batch
+    one_batch = prediction.Prediction.predict_batch
 
     def until_stopped(self, samples):
         sizes.append(len(samples))
@@ -242,7 +242,7 @@ def test_batches_write_the_seeds_of_single_images_in_their_order(trained, tmp_pa
             raise ValueError("stopped")
         return one_batch(self, samples)
 
-    monkeypatch.setattr(predict.Prediction, "_predict_batch", until_stopped)
+    monkeypatch.setattr(prediction.Prediction, "predict_batch", until_stopped)
     out = tmp_path / "batches"
     config = predict_config(out, trained)
     config["inference"] |= {"batch_size": 3}

@@ -46,6 +46,8 @@ PRUNED_FILE = "pruned.json"
 """Which folder of a complete stage `wsss-bench prune` has removed (`artifacts.pruning`)."""
 BEGUN_FILE = "begun.json"
 """The code that a stage ran and the inputs that it read when it began; a later attempt may have others."""
+TOGETHER = "--together"
+"""Option of `predict`: the configuration files of further stages that the same process predicts."""
 COMMANDS = {
     "train": "fit",
     "seed": "predict",

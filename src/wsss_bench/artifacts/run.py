@@ -69,13 +69,18 @@ class StageInfo:
 
 
 class StageRun:
-    """An open stage: its folder, its identity, and the facts recorded so far."""
+    """An open stage: its folder, its identity, and the facts recorded so far.
+
+    Attributes:
+        shared_by: Number of stages that this process runs together; each counts an equal share of the time.
+    """
 
     def __init__(self, out: Path, kind: str, identity: Identity) -> None:
         self.path = out
         self.kind = kind
         self.identity = identity
         self.facts: dict[str, Any] = {}
+        self.shared_by = 1
         self._started = time.monotonic()
         self._written = float("-inf")
         self._folder = WatchedFolder(out)
@@ -109,9 +114,10 @@ class StageRun:
         usage = max(
             resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
         )
+        wall, cpu = time.monotonic() - self._started, _cpu_seconds() - self._cpu_at_start
         return {
-            "wall_seconds": round(self._earlier_wall + time.monotonic() - self._started, 3),
-            "cpu_seconds": round(self._earlier_cpu + _cpu_seconds() - self._cpu_at_start, 3),
+            "wall_seconds": round(self._earlier_wall + wall / self.shared_by, 3),
+            "cpu_seconds": round(self._earlier_cpu + cpu / self.shared_by, 3),
             "peak_memory_mb": round(usage / 1024, 1),
         }
 
@@ -186,6 +192,7 @@ def open_stage(
             "inputs": info.inputs,
             "data": data or {},
             **run.cost(),
+            **({"shared_by": run.shared_by} if run.shared_by > 1 else {}),
             **run.facts,
             "config": config,
             **begun,

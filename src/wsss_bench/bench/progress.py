@@ -45,7 +45,7 @@ class PlainReporter:
         if now < self._next:
             return
         self._next = now + PLAIN_SECONDS
-        running = "; ".join(f"{one.stage.name} {how_far(one)}" for one in active)
+        running = "; ".join(f"{one.name} {how_far(one)}" for one in active)
         self._say(f"{done}/{total} stages done, {failed} failed; running: {running or 'nothing'}")
 
     def _say(self, line: str) -> None:
@@ -88,12 +88,14 @@ class LiveReporter:
         self._next = now + LIVE_SECONDS
         table = Table(box=None, pad_edge=False, show_header=False)
         for one in active:
-            table.add_row(one.stage.kind, one.stage.title, how_far(one))
-        waiting = total - done - failed - len(active)
+            more = f" (and {len(one.companions)} more together)" if one.companions else ""
+            table.add_row(one.stage.kind, one.stage.title + more, how_far(one))
+        running = sum(len(one.stages) for one in active)
+        waiting = total - done - failed - running
         table.add_row(
             "[bold]bench[/]",
             f"{done}/{total} done",
-            f"{failed} failed, {len(active)} running, {waiting} waiting",
+            f"{failed} failed, {running} running, {waiting} waiting",
         )
         self._live.update(table, refresh=True)
 

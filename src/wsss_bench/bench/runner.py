@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,16 @@ from typing import Protocol
 
 from wsss_bench.artifacts.disk import WatchedFolder, full_disk, full_disk_in_log
 from wsss_bench.artifacts.files import is_complete, write_json
-from wsss_bench.artifacts.layout import BEGUN_FILE, FAILURE_FILE, LOG_FILE, PROGRESS, find_json, shortened
+from wsss_bench.artifacts.layout import (
+    BEGUN_FILE,
+    FAILURE_FILE,
+    LOG_FILE,
+    PLAN_FILE,
+    PROGRESS,
+    TOGETHER,
+    find_json,
+    shortened,
+)
 from wsss_bench.artifacts.stage_files import inputs_read, mend, remove_stage
 from wsss_bench.bench.launchers import Job, Launcher, Running, stop_all
 from wsss_bench.bench.stalls import STALLED_MINUTES, StallWatch
@@ -56,14 +65,35 @@ class Failure:
 
 @dataclass
 class Active:
-    """A stage that runs now."""
+    """A process that runs now.
+
+    Args:
+        stage: Its stage, or the first of several; the log of all is in its folder.
+        companions: Further stages that it runs together with the first (`Stage.shares`).
+        running: The process.
+        gpus: Those that it holds.
+        slots: Of the machine's jobs.
+        watch: Of its progress.
+    """
 
     stage: Stage
+    companions: list[Stage]
     running: Running
     gpus: tuple[str, ...]
     slots: int
     watch: StallWatch
     started: float = field(default_factory=time.monotonic)
+
+    @property
+    def stages(self) -> list[Stage]:
+        """All of its stages."""
+        return [self.stage, *self.companions]
+
+    @property
+    def name(self) -> str:
+        """Of its stage, and how many run with it."""
+        more = len(self.companions)
+        return self.stage.name + (f" (and {more} more together)" if more else "")
 
 
 class Reporter(Protocol):
@@ -140,6 +170,7 @@ class Runner:
         self._failures: dict[str, Failure] = {}
         self._tried_again: set[str] = set()
         self._made_again: set[str] = set()
+        self._alone: set[str] = set()
         estimates = {stage.fingerprint: folder.estimate(stage) for stage in self._waiting}
         # longest first; a stage of unknown length may be the longest of all
         self._waiting.sort(key=lambda stage: -(estimates[stage.fingerprint] or float("inf")))
@@ -160,7 +191,8 @@ class Runner:
                 self._start_ready()
                 self._report_stalled()
                 failed = len(self._failures)
-                done = self._total - len(self._waiting) - len(self._active) - failed
+                running = sum(len(active.stages) for active in self._active)
+                done = self._total - len(self._waiting) - running - failed
                 self._reporter.tick(self._active, done, failed, self._total)
                 time.sleep(POLL_SECONDS)
             root.check()
@@ -170,8 +202,10 @@ class Runner:
 
     def _start_ready(self) -> None:
         coming = {stage.fingerprint for stage in self._waiting}
-        coming |= {active.stage.fingerprint for active in self._active}
+        coming |= {stage.fingerprint for active in self._active for stage in active.stages}
         for stage in list(self._waiting):
+            if stage not in self._waiting:  # started together with another
+                continue
             inputs = [self._plan.stages[key] for key in stage.inputs.values()]
             lost = [parent for parent in inputs if parent.fingerprint in self._failures]
             gone = [p for p in inputs if not is_complete(p.path) and p.fingerprint not in coming]
@@ -184,8 +218,21 @@ class Runner:
                 )
                 self._fail(stage, 0.0, Failure(stage, reason, started=False))
             elif all(is_complete(parent.path) for parent in inputs) and self._fits(stage):
-                self._waiting.remove(stage)
-                self._start(stage)
+                companions = self._companions(stage)
+                self._waiting = [other for other in self._waiting if other not in (stage, *companions)]
+                self._start(stage, companions)
+
+    def _companions(self, stage: Stage) -> list[Stage]:
+        """Waiting stages that can run in the process of this one."""
+        if not stage.shares or stage.fingerprint in self._alone:
+            return []
+        return [
+            other
+            for other in self._waiting
+            if other.shares == stage.shares
+            and other.fingerprint not in self._alone | {stage.fingerprint}
+            and all(is_complete(self._plan.stages[key].path) for key in other.inputs.values())
+        ]
 
     def _fits(self, stage: Stage) -> bool:
         used = sum(active.slots for active in self._active)
@@ -195,29 +242,34 @@ class Runner:
     def _slots(self, stage: Stage) -> int:
         return 1 if gpus_of(stage, len(self._machine.gpus)) else ranks_of(stage, 1)
 
-    def _start(self, stage: Stage) -> None:
+    def _start(self, stage: Stage, companions: list[Stage]) -> None:
         wanted = gpus_of(stage, len(self._machine.gpus))
         gpus = tuple(self._free_gpus[:wanted])
         job = Job(
-            stage.arguments,
+            [*stage.arguments, *together(companions)],
             stage.path,
             gpus=gpus if self._machine.gpus else None,
             ranks=ranks_of(stage, len(self._machine.gpus)) > 1,
             workers=max(1, len(os.sched_getaffinity(0)) // self._machine.jobs),
         )
         try:
-            begin_anew_if_inputs_changed(stage)
-            stage.write_plan()
-            (stage.path / FAILURE_FILE).unlink(missing_ok=True)
+            for member in (stage, *companions):
+                begin_anew_if_inputs_changed(member)
+                member.write_plan()
+                (member.path / FAILURE_FILE).unlink(missing_ok=True)
+            for companion in companions:
+                note_in_log(companion, f"runs together with {stage.name}: {stage.path / LOG_FILE}")
             running = self._launcher.start(job)
         except OSError as error:  # a full disk, no more processes
             reason = full_disk(error, stage.path) or str(error)
-            self._fail(stage, 0.0, Failure(stage, f"could not be started: {reason}"))
+            for member in (stage, *companions):
+                self._fail(member, 0.0, Failure(member, f"could not be started: {reason}"))
             return
         del self._free_gpus[:wanted]
         watch = StallWatch(stage.path / PROGRESS, self._stalled_seconds)
-        self._active.append(Active(stage, running, gpus, self._slots(stage), watch))
-        self._reporter.started(stage)
+        self._active.append(Active(stage, companions, running, gpus, self._slots(stage), watch))
+        for member in (stage, *companions):
+            self._reporter.started(member)
 
     def _report_stalled(self) -> None:
         for active in self._active:
@@ -232,26 +284,36 @@ class Runner:
                 continue
             self._active.remove(active)
             self._free_gpus += active.gpus
-            stage, seconds = active.stage, time.monotonic() - active.started
-            if status == 0 and is_complete(stage.path):
-                self._reporter.finished(stage, seconds, None)
-                continue
-            reason = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
-            if status == 0:
-                reason = "ended without its stage.json"
-            lines = tail(stage.path / LOG_FILE)
-            reason = full_disk_in_log(lines) or reason
-            try:
-                if stage.path.is_dir():
-                    write_json(stage.path / FAILURE_FILE, {"reason": reason})
-            except OSError as error:  # a disk that is full to the last byte takes no log of the stage either
-                reason = full_disk(error, stage.path) or reason
-            if damaged := self._reopen_inputs(stage):
-                self._waiting.append(stage)
-                again = Failure(stage, f"{reason}; tried again, since an input is damaged: {damaged}")
-                self._reporter.finished(stage, seconds, again)
-                continue
-            self._fail(stage, seconds, Failure(stage, reason, lines))
+            seconds = time.monotonic() - active.started
+            for stage in active.stages:
+                if is_complete(stage.path) and (status == 0 or active.companions):
+                    self._reporter.finished(stage, seconds, None)
+                else:
+                    self._ended_incomplete(stage, status, seconds, active)
+
+    def _ended_incomplete(self, stage: Stage, status: int, seconds: float, active: Active) -> None:
+        reason = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
+        if status == 0:
+            reason = "ended without its stage.json"
+        lines = tail(active.stage.path / LOG_FILE)
+        reason = full_disk_in_log(lines) or reason
+        if active.companions:  # only one of them may be to blame
+            self._alone.add(stage.fingerprint)
+            self._waiting.append(stage)
+            again = Failure(stage, f"{reason}, together with others; tried again alone")
+            self._reporter.finished(stage, seconds, again)
+            return
+        try:
+            if stage.path.is_dir():
+                write_json(stage.path / FAILURE_FILE, {"reason": reason})
+        except OSError as error:  # a disk that is full to the last byte takes no log of the stage either
+            reason = full_disk(error, stage.path) or reason
+        if damaged := self._reopen_inputs(stage):
+            self._waiting.append(stage)
+            again = Failure(stage, f"{reason}; tried again, since an input is damaged: {damaged}")
+            self._reporter.finished(stage, seconds, again)
+            return
+        self._fail(stage, seconds, Failure(stage, reason, lines))
 
     def _reopen_inputs(self, stage: Stage) -> str:
         """Look for damage in what a failed stage has read, and let its inputs make it again, once.
@@ -277,6 +339,18 @@ class Runner:
     def _fail(self, stage: Stage, seconds: float, failure: Failure) -> None:
         self._failures[stage.fingerprint] = failure
         self._reporter.finished(stage, seconds, failure)
+
+
+def together(companions: Sequence[Stage]) -> list[str]:
+    """Arguments that let the command of a stage run further stages, too."""
+    files = [str(companion.path / PLAN_FILE) for companion in companions]
+    return [TOGETHER, *files] if files else []
+
+
+def note_in_log(stage: Stage, line: str) -> None:
+    """Add a line to the log of a stage that does not write one itself."""
+    with open(stage.path / LOG_FILE, "a") as log:
+        log.write(f"{line}\n")
 
 
 def begin_anew_if_inputs_changed(stage: Stage) -> None:

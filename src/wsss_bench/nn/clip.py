@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -25,6 +26,7 @@ from transformers.utils import cached_file
 from transformers.utils.logging import disable_progress_bar
 
 from wsss_bench.nn.clip_blocks import block_with_attention, class_token_block, run_blocks, self_only_block
+from wsss_bench.nn.image_memory import ImageMemory
 from wsss_bench.nn.weights import locate
 
 disable_progress_bar()  # logs of stages, and errors of one line
@@ -53,6 +55,7 @@ class CLIP(nn.Module):
             model (`package:mini/clip`). Weights are converted to float32.
 
     Attributes:
+        name: As given.
         patch_size: Side of a patch in pixels.
         image_size: Side of the square images of the pretraining, in pixels.
         embed_dim: Width `D` of the joint embedding space.
@@ -67,6 +70,8 @@ class CLIP(nn.Module):
 
     def __init__(self, name: str) -> None:
         super().__init__()
+        self.name = name
+        self._memory: ImageMemory | None = None
         source = locate(name)
         self.model = CLIPModel.from_pretrained(source, dtype=torch.float32)
         self.model.eval()
@@ -117,8 +122,25 @@ class CLIP(nn.Module):
 
     def before_last_block(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) normalised image -> (B, width, h, w) patch tokens, the input of the last block."""
-        tokens = run_blocks(self.model.vision_model.encoder.layers[:-1], self.embed_patches(image))
-        return tokens[:, 1:].transpose(1, 2).unflatten(2, self.grid(image))
+        return self.input_of_last_block(image)[:, 1:].transpose(1, 2).unflatten(2, self.grid(image))
+
+    def input_of_last_block(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W) normalised image -> (B, 1 + h * w, width), the class token first."""
+        if self._memory is None:
+            return self._input_of_last_block(image)
+        return self._memory.recall(image, self._input_of_last_block)
+
+    def _input_of_last_block(self, image: Tensor) -> Tensor:
+        return run_blocks(self.model.vision_model.encoder.layers[:-1], self.embed_patches(image))
+
+    @contextmanager
+    def remembering(self) -> Iterator[None]:
+        """While open, `input_of_last_block` of an image that was seen is not computed again."""
+        self._memory = ImageMemory()
+        try:
+            yield
+        finally:
+            self._memory = None
 
     def dense_from_patches(self, patches: Tensor) -> Tensor:
         """(B, width, h, w) output of `before_last_block` -> (B, D, h, w), as `dense`."""

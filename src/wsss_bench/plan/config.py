@@ -104,6 +104,9 @@ class MethodHints:
         refine: Settings of refiners that differ for the seeds of this method, by name of the refiner, with
             the keys of its file. What is said for one data set (`irn.mini.yaml`, `clims.coco.yaml`) wins over
             what is said for all, and the method over the refiner.
+        shares: Name of a frozen network, as in `model.init_args`. Methods without training that have the same
+            one, and predict the same images under the same `inference`, are predicted in one process, which
+            computes what they have in common once.
         remark: A note for readers of the table, in brackets behind the name of the row: `re-implementation`.
         paper: Published results.
         contract: Deviations from the contract, by name of the check (`wsss-bench contract`).
@@ -118,6 +121,7 @@ class MethodHints:
     threshold: float | None = None
     warm_start: str | None = None
     refine: dict[str, dict[str, Any]] = field(default_factory=dict)
+    shares: str | None = None
     remark: str = ""
     paper: list[PublishedResult] = field(default_factory=list)
     contract: dict[str, Deviation] = field(default_factory=dict)

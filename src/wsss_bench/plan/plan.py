@@ -39,6 +39,7 @@ class Stage:
         inputs: Fingerprints of the stages that it reads, by role (`checkpoint`, `seeds`, `masks`, ...).
         fingerprint: sha256, hexadecimal.
         path: Its folder.
+        shares: Stages with the same text here, if it is not empty, can run in one process.
     """
 
     kind: str
@@ -47,6 +48,7 @@ class Stage:
     inputs: dict[str, str]
     fingerprint: str
     path: Path
+    shares: str = ""
 
     @property
     def command(self) -> str:

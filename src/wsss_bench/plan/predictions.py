@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 from wsss_bench.plan.plan import ScoredProduct, Stage
-from wsss_bench.plan.schema import ConfigError
+from wsss_bench.plan.schema import ConfigError, nearest
 from wsss_bench.plan.scoring import score_seeds, score_segmentation
 from wsss_bench.plan.stage_configs import CellConfigs
 from wsss_bench.plan.stage_table import StageTable
@@ -31,7 +35,8 @@ def seeds(
         "product": "seed",
         "split": split,
     }
-    stage = table.stage("seed", configs.title(), config, {"checkpoint": train})
+    shares = shared_with(configs, config)
+    stage = table.stage("seed", configs.title(), config, {"checkpoint": train}, shares=shares)
     return stage, score_seeds(table, configs, stage)
 
 
@@ -46,5 +51,34 @@ def segmentation(table: StageTable, configs: CellConfigs, train: Stage | None, s
         "scales": configs.protocol.scales,
         **configs.readouts(configs.cell.content.readouts, split),
     }
-    masks = table.stage("predict", configs.title(split), config, {"checkpoint": train})
+    shares = shared_with(configs, config)
+    masks = table.stage("predict", configs.title(split), config, {"checkpoint": train}, shares=shares)
     return score_segmentation(table, configs, masks, split, split)
+
+
+def shared_with(configs: CellConfigs, config: Mapping[str, Any]) -> str:
+    """What predictions that can be made together have in common (`bench.shares`); empty for all others.
+
+    It is the whole configuration but for the rest of the model and the published read-outs, which each of
+    them has for itself.
+
+    Args:
+        configs: The cell.
+        config: Of the seed or predict stage.
+
+    Raises:
+        ConfigError: `bench.shares` of a method that is trained, or the name of no network.
+    """
+    hints, file = configs.hints, configs.cell.file
+    if hints.shares is None:
+        return ""
+    if hints.trains:
+        raise ConfigError(f"{file}: bench.shares: only methods without training share a network; drop it")
+    given = config["model"]["init_args"]
+    if hints.shares not in given:
+        raise ConfigError(
+            f"{file}: bench.shares: {hints.shares!r} is not in model.init_args; "
+            f"{nearest(hints.shares, given)}"
+        )
+    alike = {key: value for key, value in config.items() if key not in ("model", "readouts")}
+    return json.dumps([hints.shares, given[hints.shares], alike], sort_keys=True)

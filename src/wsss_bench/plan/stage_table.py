@@ -37,6 +37,7 @@ class StageTable:
         config: dict[str, Any],
         reads: Mapping[str, Stage | None],
         prediction: Mapping[str, Any] | None = None,
+        shares: str = "",
     ) -> Stage:
         """The stage with this configuration and these inputs, added if it is new.
 
@@ -46,6 +47,7 @@ class StageTable:
             config: What its command takes, except for `out` and `stage`.
             reads: The stages that it reads, by role; None where there is none.
             prediction: Of a training: how its method predicts, as `StageInfo` records it.
+            shares: As in `Stage`.
         """
         inputs = {role: stage.fingerprint for role, stage in reads.items() if stage is not None}
         found = {read: self._known_data.get(read) for read in data_reads(COMMANDS[kind], config)}
@@ -65,5 +67,5 @@ class StageTable:
             }
             # a copy without shared parts: the YAML file of a stage then has no anchors
             own = json.loads(json.dumps({**config, "out": str(path), "stage": info}))
-            self.stages[fingerprint] = Stage(kind, title, own, inputs, fingerprint, path)
+            self.stages[fingerprint] = Stage(kind, title, own, inputs, fingerprint, path, shares)
         return self.stages[fingerprint]

@@ -58,6 +58,13 @@ def check_claims(kind: type[Method], bench: Mapping[str, Any], view: ViewName | 
         raise disagree(
             "bench.threshold", bench["threshold"], f"{name} makes no seeds", "remove it or define seed_maps"
         )
+    if bench.get("shares") is not None and kind.share_network is Method.share_network:
+        raise disagree(
+            "bench.shares",
+            bench["shares"],
+            f"{name} shares no network with other methods",
+            "remove it or define share_network",
+        )
     if pipeline not in (None, "upper_bound") and bench.get("threshold") is None and kind.makes("seed"):
         raise disagree(
             "bench.threshold",

@@ -18,7 +18,8 @@ from wsss_bench.methods.mcis.mcis import MCIS, PUBLISHED
 from wsss_bench.methods.mcis.vgg import at_stride_8
 from wsss_bench.methods.optim import build_optimizer, build_schedule
 from wsss_bench.plan.reader import read_configs
-from wsss_bench.stages.predict import PredictCLI, predict_split
+from wsss_bench.stages.predict import predict_split
+from wsss_bench.stages.prediction import PredictCLI
 from wsss_bench.types import ImageBatch, PairBatch, Reference
 
 GOLDEN = paths.GOLDEN / "mcis"

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -131,6 +132,14 @@ class CLIPZeroShot(Method):
             least = (self._scale() * names).logsumexp(dim=1) + math.log(self.prob_threshold)
             logits[:, 0] = torch.maximum(logits[:, 0], least)
         return logits
+
+    def share_network(self, first: Method) -> None:
+        if not isinstance(first, CLIPZeroShot) or first.clip.name != self.clip.name:
+            raise ValueError(f"{type(self).__name__} of {self.clip.name} shares no CLIP with {first}")
+        self.clip = first.clip
+
+    def remembering(self) -> AbstractContextManager[None]:
+        return self.clip.remembering()
 
     def _best(self, scores: Tensor) -> Tensor:
         """`(B, M, h, w)` of names -> `(B, 1 + C, h, w)` of classes; -inf for a background without words."""

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from transformers.models.clip.modeling_clip import CLIPAttention, CLIPEncoderLayer
 
 from wsss_bench.nn.clip import CLIP
-from wsss_bench.nn.clip_blocks import heads_of, run_blocks
+from wsss_bench.nn.clip_blocks import heads_of
 from wsss_bench.ranges import check_range
 
 BIAS_BYTES = 32 * 2**20
@@ -70,9 +70,9 @@ def dense_features(clip: CLIP, image: Tensor, reading: Reading) -> Tensor:
     """(B, 3, H, W) normalised image -> (B, D, h, w) unit vectors, one per patch; h = H / patch_size."""
     if reading == Reading():
         return clip.dense(image)  # without the class token, which no patch sees there
-    *blocks, last = clip.model.vision_model.encoder.layers
+    last = clip.model.vision_model.encoder.layers[-1]
     grid = clip.grid(image)
-    tokens = read_block(last, run_blocks(blocks, clip.embed_patches(image)), grid, reading)
+    tokens = read_block(last, clip.input_of_last_block(image), grid, reading)
     return clip.project(tokens[:, 1:]).transpose(1, 2).unflatten(2, grid)
 
 
