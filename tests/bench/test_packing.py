@@ -14,7 +14,8 @@ from wsss_bench.artifacts.files import write_manifest
 from wsss_bench.bench import command, runner
 from wsss_bench.bench.command import find_machine
 from wsss_bench.bench.launchers import Job, visible_gpus
-from wsss_bench.bench.runner import Machine, Runner, gpus_of, ranks_of
+from wsss_bench.bench.resources import Machine, gpus_of, ranks_of
+from wsss_bench.bench.runner import Runner
 from wsss_bench.bench.validate import check_stages, validate
 from wsss_bench.plan.plan import StageFolder
 from wsss_bench.plan.planner import make_plan

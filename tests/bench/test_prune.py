@@ -11,8 +11,8 @@ from wsss_bench.artifacts.files import is_complete
 from wsss_bench.artifacts.layout import LAST, MANIFEST, PLAN_RECORD, PRUNED_FILE, find_json
 from wsss_bench.artifacts.pruning import FOLDERS
 from wsss_bench.artifacts.stage_files import damaged_files, inputs_read, locked_stage
+from wsss_bench.bench.lock import locked
 from wsss_bench.bench.prune import main, prune
-from wsss_bench.bench.runner import locked
 from wsss_bench.plan.plan_record import write_plan_record
 from wsss_bench.plan.planner import make_plan
 from wsss_bench.plan.state import states_of

@@ -20,7 +20,7 @@ from project import Project
 
 from wsss_bench.bench.command import main, run_bench
 from wsss_bench.bench.launchers import LocalLauncher
-from wsss_bench.bench.runner import locked
+from wsss_bench.bench.lock import locked
 from wsss_bench.bench.signals import Stopped, stop_signals
 from wsss_bench.plan.planner import make_plan
 

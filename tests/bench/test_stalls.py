@@ -13,7 +13,8 @@ from test_packing import InProcess, Silent
 from wsss_bench.artifacts.disk import FolderDeleted
 from wsss_bench.bench import command, runner
 from wsss_bench.bench.progress import PlainReporter
-from wsss_bench.bench.runner import Machine, Runner
+from wsss_bench.bench.resources import Machine
+from wsss_bench.bench.runner import Runner
 from wsss_bench.bench.stalls import StallWatch
 from wsss_bench.plan.plan import StageFolder
 from wsss_bench.plan.planner import make_plan

@@ -232,7 +232,7 @@ def test_batches_write_the_seeds_of_single_images_in_their_order(trained, tmp_pa
     """Stopped before the last chunk and resumed with single images, which is the same stage."""
     run(predict, tmp_path, predict_config(tmp_path / "alone", trained))
     expected = tmp_path / "alone" / "seeds"
-    monkeypatch.setattr(predict, "CHUNK_BATCHES", 2)
+    monkeypatch.setattr(prediction, "CHUNK_BATCHES", 2)
     sizes = []
     one_batch = prediction.Prediction.predict_batch
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from wsss_bench.artifacts.data_reads import BATCH_SIZE
 from wsss_bench.artifacts.layout import shortened
-from wsss_bench.bench.runner import ranks_of
+from wsss_bench.bench.resources import ranks_of
 from wsss_bench.plan.plan import Stage
 from wsss_bench.plan.schema import ConfigError
 

@@ -22,9 +22,12 @@ from wsss_bench.bench.calibrate import calibrate
 from wsss_bench.bench.data_digests import look_at_data
 from wsss_bench.bench.first_checks import check_stages_to_run, depth_of_dry_run, print_space
 from wsss_bench.bench.launchers import Launcher, LocalLauncher, visible_gpus
+from wsss_bench.bench.lock import locked
 from wsss_bench.bench.planned_costs import PlannedCosts
 from wsss_bench.bench.progress import LiveReporter, PlainReporter
-from wsss_bench.bench.runner import Failure, Machine, Reporter, Runner, gpus_of, locked
+from wsss_bench.bench.resources import Machine, gpus_of
+from wsss_bench.bench.runner import Runner
+from wsss_bench.bench.running import Failure, Reporter
 from wsss_bench.bench.signals import Stopped, stop_signals
 from wsss_bench.bench.stalls import STALLED_MINUTES
 from wsss_bench.bench.validate import methods_of

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 
 from wsss_bench.artifacts.layout import LOG_FILE, PROGRESS
-from wsss_bench.bench.runner import Active, Failure
+from wsss_bench.bench.running import Active, Failure
 from wsss_bench.plan.plan import Stage, clock
 
 PLAIN_SECONDS = 30.0

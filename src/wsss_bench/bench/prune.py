@@ -16,7 +16,7 @@ from wsss_bench.artifacts.layout import shortened
 from wsss_bench.artifacts.pruning import FOLDERS, files_and_bytes, prune_stage
 from wsss_bench.artifacts.stage_files import locked_stage
 from wsss_bench.bench.data_digests import look_at_data
-from wsss_bench.bench.runner import locked
+from wsss_bench.bench.lock import locked
 from wsss_bench.plan.plan import Plan, Stage
 from wsss_bench.plan.plan_record import read_by_others
 from wsss_bench.plan.planner import make_plan

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 from wsss_bench.artifacts.disk import WatchedFolder, full_disk, full_disk_in_log
 from wsss_bench.artifacts.files import is_complete, write_json
@@ -24,116 +20,15 @@ from wsss_bench.artifacts.layout import (
     shortened,
 )
 from wsss_bench.artifacts.stage_files import inputs_read, mend, remove_stage
-from wsss_bench.bench.launchers import Job, Launcher, Running, stop_all
+from wsss_bench.bench.launchers import Job, Launcher, stop_all
+from wsss_bench.bench.resources import Machine, gpus_of, ranks_of
+from wsss_bench.bench.running import Active, Failure, Reporter
 from wsss_bench.bench.stalls import STALLED_MINUTES, StallWatch
 from wsss_bench.plan.plan import Plan, Stage, StageFolder
 
 POLL_SECONDS = 0.05
 PATIENCE_SECONDS = 0.5
 TAIL_LINES = 15
-
-
-@dataclass(frozen=True)
-class Machine:
-    """The resources that stages run on.
-
-    Args:
-        jobs: Number of stages that run at a time; a stage with several CPU ranks counts once for each rank.
-        gpus: Names of the GPUs that are given to stages.
-    """
-
-    jobs: int
-    gpus: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A stage that did not complete.
-
-    Args:
-        stage: The stage.
-        reason: Exit status or signal; for a skipped stage, the input that failed.
-        tail: Last lines of its log.
-        started: False for a skipped stage.
-    """
-
-    stage: Stage
-    reason: str
-    tail: str = ""
-    started: bool = True
-
-
-@dataclass
-class Active:
-    """A process that runs now.
-
-    Args:
-        stage: Its stage, or the first of several; the log of all is in its folder.
-        companions: Further stages that it runs together with the first (`Stage.shares`).
-        running: The process.
-        gpus: Those that it holds.
-        slots: Of the machine's jobs.
-        watch: Of its progress.
-    """
-
-    stage: Stage
-    companions: list[Stage]
-    running: Running
-    gpus: tuple[str, ...]
-    slots: int
-    watch: StallWatch
-    started: float = field(default_factory=time.monotonic)
-
-    @property
-    def stages(self) -> list[Stage]:
-        """All of its stages."""
-        return [self.stage, *self.companions]
-
-    @property
-    def name(self) -> str:
-        """Of its stage, and how many run with it."""
-        more = len(self.companions)
-        return self.stage.name + (f" (and {more} more together)" if more else "")
-
-
-class Reporter(Protocol):
-    """Shows progress."""
-
-    def started(self, stage: Stage) -> None:
-        """A stage was started."""
-
-    def finished(self, stage: Stage, seconds: float, failure: Failure | None) -> None:
-        """A stage ended, or was skipped (after 0 s) because an input failed."""
-
-    def stalled(self, stage: Stage, seconds: float) -> None:
-        """A running stage made no progress for `seconds`."""
-
-    def tick(self, active: list[Active], done: int, failed: int, total: int) -> None:
-        """Called many times a second; `done`, `failed` and `total` count stages."""
-
-
-@contextmanager
-def locked(runs: Path) -> Iterator[None]:
-    """Hold `runs/.lock` while a bench works in the folder.
-
-    Raises:
-        ValueError: another bench holds it.
-    """
-    runs.mkdir(parents=True, exist_ok=True)
-    with open(runs / ".lock", "a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            lock.seek(0)
-            holder = lock.read().strip() or "unknown"
-            raise ValueError(
-                f"another bench (process {holder}) works in {runs}; "
-                "wait for it, stop it, or use another folder with --runs"
-            ) from error
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield
 
 
 class Runner:
@@ -367,25 +262,6 @@ def begin_anew_if_inputs_changed(stage: Stage) -> None:
         (stage.path / LOG_FILE).write_text(
             f"begins anew: {', '.join(changed)} was made again since the interrupted attempt\n"
         )
-
-
-def ranks_of(stage: Stage, gpus: int) -> int:
-    """Number of processes of the trainer of a stage on all nodes; 1 for a stage without a trainer."""
-    trainer = stage.config.get("trainer") or {}
-    devices = trainer.get("devices", 1)
-    if isinstance(devices, list):
-        devices = len(devices)
-    elif devices in ("auto", -1, "-1"):
-        devices = max(gpus, 1) if trainer.get("accelerator") in ("gpu", "cuda") else 1
-    return int(devices) * int(trainer.get("num_nodes", 1))
-
-
-def gpus_of(stage: Stage, gpus: int) -> int:
-    """Number of GPUs of this machine that a stage uses: as its trainer says, or one for a refiner."""
-    trainer = stage.config.get("trainer") or stage.config
-    if trainer.get("accelerator") not in ("gpu", "cuda"):
-        return 0
-    return ranks_of(stage, gpus) // int(trainer.get("num_nodes", 1))
 
 
 def tail(path: Path, lines: int = TAIL_LINES) -> str:

@@ -1,0 +1,39 @@
+"""What stages run on, and how much of it a stage needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wsss_bench.plan.plan import Stage
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The resources that stages run on.
+
+    Args:
+        jobs: Number of stages that run at a time; a stage with several CPU ranks counts once for each rank.
+        gpus: Names of the GPUs that are given to stages.
+    """
+
+    jobs: int
+    gpus: tuple[str, ...] = ()
+
+
+def ranks_of(stage: Stage, gpus: int) -> int:
+    """Number of processes of the trainer of a stage on all nodes; 1 for a stage without a trainer."""
+    trainer = stage.config.get("trainer") or {}
+    devices = trainer.get("devices", 1)
+    if isinstance(devices, list):
+        devices = len(devices)
+    elif devices in ("auto", -1, "-1"):
+        devices = max(gpus, 1) if trainer.get("accelerator") in ("gpu", "cuda") else 1
+    return int(devices) * int(trainer.get("num_nodes", 1))
+
+
+def gpus_of(stage: Stage, gpus: int) -> int:
+    """Number of GPUs of this machine that a stage uses: as its trainer says, or one for a refiner."""
+    trainer = stage.config.get("trainer") or stage.config
+    if trainer.get("accelerator") not in ("gpu", "cuda"):
+        return 0
+    return ranks_of(stage, gpus) // int(trainer.get("num_nodes", 1))

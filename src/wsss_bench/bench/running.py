@@ -1,0 +1,77 @@
+"""Stages that run or have failed, as the runner tells them to those who show progress."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from wsss_bench.bench.launchers import Running
+from wsss_bench.bench.stalls import StallWatch
+from wsss_bench.plan.plan import Stage
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A stage that did not complete.
+
+    Args:
+        stage: The stage.
+        reason: Exit status or signal; for a skipped stage, the input that failed.
+        tail: Last lines of its log.
+        started: False for a skipped stage.
+    """
+
+    stage: Stage
+    reason: str
+    tail: str = ""
+    started: bool = True
+
+
+@dataclass
+class Active:
+    """A process that runs now.
+
+    Args:
+        stage: Its stage, or the first of several; the log of all is in its folder.
+        companions: Further stages that it runs together with the first (`Stage.shares`).
+        running: The process.
+        gpus: Those that it holds.
+        slots: Of the machine's jobs.
+        watch: Of its progress.
+    """
+
+    stage: Stage
+    companions: list[Stage]
+    running: Running
+    gpus: tuple[str, ...]
+    slots: int
+    watch: StallWatch
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def stages(self) -> list[Stage]:
+        """All of its stages."""
+        return [self.stage, *self.companions]
+
+    @property
+    def name(self) -> str:
+        """Of its stage, and how many run with it."""
+        more = len(self.companions)
+        return self.stage.name + (f" (and {more} more together)" if more else "")
+
+
+class Reporter(Protocol):
+    """Shows progress."""
+
+    def started(self, stage: Stage) -> None:
+        """A stage was started."""
+
+    def finished(self, stage: Stage, seconds: float, failure: Failure | None) -> None:
+        """A stage ended, or was skipped (after 0 s) because an input failed."""
+
+    def stalled(self, stage: Stage, seconds: float) -> None:
+        """A running stage made no progress for `seconds`."""
+
+    def tick(self, active: list[Active], done: int, failed: int, total: int) -> None:
+        """Called many times a second; `done`, `failed` and `total` count stages."""
