@@ -1,6 +1,7 @@
 """Predictions that share a network run in one process, and alone where one of them fails."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 from fakes import run_stage
@@ -84,6 +85,23 @@ def test_a_group_is_one_process(project, capsys):
     assert "predict other-toy-s0-val" in printed
     assert bench(project) == 0
     assert {len(ids) for ids in processes(project, "predict").values()} == {1}
+
+
+@pytest.mark.slow
+def test_stages_of_several_ranks_run_alone(project):
+    add_methods(project)
+    project.write("configs/trainer/cpu.yaml", {"trainer": {"accelerator": "cpu", "devices": 2}})
+    launched = []
+
+    class Noting(LocalLauncher):
+        def start(self, job):
+            launched.append(list(job.arguments))
+            return super().start(replace(job, ranks=False))  # fake stages start no ranks
+
+    file = project.experiment(methods=NAMES, refiners=[])
+    launcher = Noting(run_stage, preload=())
+    assert run_bench(make_plan(file, project.runs), project.runs, 2, launcher) == 0
+    assert not any("--together" in arguments for arguments in launched)
 
 
 @pytest.mark.slow

@@ -121,6 +121,8 @@ class Runner:
         """Waiting stages that can run in the process of this one."""
         if not stage.shares or stage.fingerprint in self._alone:
             return []
+        if ranks_of(stage, len(self._machine.gpus)) > 1:
+            return []
         return [
             other
             for other in self._waiting
