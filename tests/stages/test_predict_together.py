@@ -16,6 +16,7 @@ SOURCE = {
     "class_path": "wsss_bench.data.sources.voc.VOC",
     "init_args": {"root": "${WSSS_DATA}/mini/voc", "vocabulary": "mini"},
 }
+OTHER_SOURCE = {**SOURCE, "init_args": {**SOURCE["init_args"], "background": False}}
 READINGS = {
     "plain": {"attention": "self"},
     "similar": {"attention": "qq+kk"},
@@ -148,14 +149,18 @@ def test_an_error_leaves_no_stage_complete(tmp_path, mini_data, monkeypatch):
     ("changes", "message"),
     [
         ({"trainer": {"accelerator": "cpu", "devices": 2}}, "one device each"),
+        ({"split": "val"}, r"other: split \(.*: 'few', .*: 'val'\)"),
+        ({"inference": {"scales": [1.0, 0.5]}}, "inference.scales"),
+        ({"product": "segmentation"}, "other: product"),
+        ({"data": {"source": OTHER_SOURCE, "view": "image"}}, "data.source.init_args.background"),
         ({"model": {"class_path": "CAM", "init_args": {"weights": None}}}, "CAM shares no network"),
     ],
 )
 def test_what_cannot_be_predicted_together(changes, message, tmp_path, mini_data):
-    product = "seed"
     configs = [
-        config_of("plain", tmp_path, product),
-        config_of("near", tmp_path, product, **changes),
+        config_of("plain", tmp_path, "seed"),
+        {**config_of("near", tmp_path, "seed"), **changes},
     ]
     with pytest.raises(ValueError, match=message):
         predict_together(tmp_path / "configs", configs)
+    assert not any((tmp_path / name / MANIFEST).exists() for name in ("plain", "near"))

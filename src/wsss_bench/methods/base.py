@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, final
 
@@ -137,20 +136,6 @@ class Method(KeepsArguments, LightningModule, ABC):
         teacher as a module without `requires_grad`, so that it is in the checkpoint: a resumed training then
         equals an uninterrupted one, and prediction has it.
         """
-
-    def share_network(self, first: Method) -> None:
-        """Take the frozen network of another method of the same kind, before both predict the same images.
-
-        For methods of rows with `bench.shares` in their YAML; `remembering` then is called on `first`.
-
-        Raises:
-            ValueError: the two have no network in common.
-        """
-        raise ValueError(f"{type(self).__name__} shares no network with other methods; drop bench.shares")
-
-    def remembering(self) -> AbstractContextManager[None]:
-        """While open, what the shared network makes of an image is made once, whoever asks for it."""
-        return nullcontext()
 
     # Where a training is.
 

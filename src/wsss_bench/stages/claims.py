@@ -8,6 +8,7 @@ from typing import Any
 from wsss_bench.data.view_names import OwnView, view_class
 from wsss_bench.inference import Product
 from wsss_bench.methods.base import MAKERS, Method
+from wsss_bench.methods.shared_network import SharesNetwork
 from wsss_bench.types import ViewName, view_of
 
 PIPELINES: dict[str, Product] = {
@@ -58,12 +59,12 @@ def check_claims(kind: type[Method], bench: Mapping[str, Any], view: ViewName | 
         raise disagree(
             "bench.threshold", bench["threshold"], f"{name} makes no seeds", "remove it or define seed_maps"
         )
-    if bench.get("shares") is not None and kind.share_network is Method.share_network:
+    if bench.get("shares") is not None and not issubclass(kind, SharesNetwork):
         raise disagree(
             "bench.shares",
             bench["shares"],
             f"{name} shares no network with other methods",
-            "remove it or define share_network",
+            "remove it, or derive the class from SharesNetwork",
         )
     if pipeline not in (None, "upper_bound") and bench.get("threshold") is None and kind.makes("seed"):
         raise disagree(

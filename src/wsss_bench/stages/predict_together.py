@@ -14,10 +14,12 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.nn import ModuleList
 
+from wsss_bench.artifacts.identity import describe, differences
 from wsss_bench.artifacts.layout import TOGETHER
 from wsss_bench.callbacks import MaskWriter, PlainSignals
 from wsss_bench.crf.densecrf import Unary
 from wsss_bench.inference_batches import batches_of
+from wsss_bench.methods.shared_network import SharesNetwork
 from wsss_bench.processes import ranks_end_with_this_process
 from wsss_bench.stages.lightning_cli import callbacks_of
 from wsss_bench.stages.prediction import PredictCLI, Prediction, SplitPrediction, check_prediction, opened
@@ -38,7 +40,7 @@ class JointPrediction(LightningModule):
         super().__init__()
         first, *others = members
         for other in others:
-            other.method.share_network(first.method)
+            shared_by(other).share_network(first.method)
         self.first = first
         self.members = ModuleList(members)
 
@@ -47,11 +49,25 @@ class JointPrediction(LightningModule):
         outputs: list[dict[int, Any]] = [{} for _ in self.members]
         for positions in batches_of(chunk, self.first.batch_size):
             samples = [chunk[position] for position in positions]
-            with self.first.method.remembering():
+            with shared_by(self.first).remembering():
                 for member, found in zip(self.members, outputs, strict=True):
                     assert isinstance(member, Prediction)
                     found |= zip(positions, member.predict_batch(samples), strict=True)
         return [[found[position] for position in range(len(chunk))] for found in outputs]
+
+
+def shared_by(member: Prediction) -> SharesNetwork:
+    """The method of a member.
+
+    Raises:
+        ValueError: it shares no network.
+    """
+    method = member.method
+    if not isinstance(method, SharesNetwork):
+        raise ValueError(
+            f"{type(method).__name__} shares no network with other methods; predict its stage alone"
+        )
+    return method
 
 
 class OfMember(Callback):
@@ -125,6 +141,7 @@ def main(argv: list[str]) -> int:
     """Predict the stages of a command line `--config FILE --together FILE...`."""
     place = argv.index(TOGETHER)
     clis = [PredictCLI(argv[:place]), *(PredictCLI(["--config", file]) for file in argv[place + 1 :])]
+    check_alike([cli.plain_config() for cli in clis])
     for cli in clis:
         check_prediction(cli)
         if cli.trainer.world_size > 1:
@@ -143,6 +160,24 @@ def main(argv: list[str]) -> int:
             split.require_all()
             split.record_cost(split.cli.trainer)
     return 0
+
+
+def check_alike(configs: Sequence[dict[str, Any]]) -> None:
+    """Check that stages see the same images in the same way: all are given those of the first.
+
+    Raises:
+        ValueError: they do not; the message names the keys that differ.
+    """
+    first, *others = (
+        {key: value for key, value in config.items() if key not in ("model", "readouts")}
+        for config in configs
+    )
+    for other in others:
+        if differing := differences(first, other):
+            raise ValueError(
+                f"{TOGETHER} is for stages that differ in their model and read-outs only; other: "
+                f"{describe(differing, first['out'], other['out'])}. Run them one by one"
+            )
 
 
 def predict_members(members: Sequence[SplitPrediction]) -> None:

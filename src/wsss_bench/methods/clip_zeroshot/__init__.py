@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.clip_zeroshot.dense_clip import Reading, dense_features
+from wsss_bench.methods.shared_network import SharesNetwork
 from wsss_bench.nn.class_prompts import prompt_ensemble, require_distinct_texts, require_known_words
 from wsss_bench.nn.clip import CLIP
 from wsss_bench.nn.precision import in_float32
@@ -34,7 +35,7 @@ from wsss_bench.vocabulary import templates as prompt_templates
 from wsss_bench.vocabulary.synonyms import Background, Names, background_words, names_of_classes
 
 
-class CLIPZeroShot(Method):
+class CLIPZeroShot(SharesNetwork, Method):
     """Dense CLIP similarity against a constant or a spoken background.
 
     Args:
@@ -133,9 +134,12 @@ class CLIPZeroShot(Method):
             logits[:, 0] = torch.maximum(logits[:, 0], least)
         return logits
 
-    def share_network(self, first: Method) -> None:
+    def share_network(self, first: object) -> None:
+        other = f"CLIP {first.clip.name}" if isinstance(first, CLIPZeroShot) else type(first).__name__
         if not isinstance(first, CLIPZeroShot) or first.clip.name != self.clip.name:
-            raise ValueError(f"{type(self).__name__} of {self.clip.name} shares no CLIP with {first}")
+            raise ValueError(
+                f"a reading of CLIP {self.clip.name} shares no network with {other}; predict them one by one"
+            )
         self.clip = first.clip
 
     def remembering(self) -> AbstractContextManager[None]:
