@@ -23,12 +23,13 @@ from wsss_bench.mini.weights.measurements import (
     zero_shot_accuracy,
 )
 from wsss_bench.mini.weights.record import FILES, changed_files, read_records
-from wsss_bench.mini.weights.web_images import make_web_images
+from wsss_bench.mini.weights.web_images import BROAD, TYPICAL, Web, make_web_images
 from wsss_bench.mini.world.scenes import CLASS_NAMES, MATERIALS, Stream
 from wsss_bench.nn.clip import CLIP
 from wsss_bench.nn.weights import locate
 
 MINI = Path(locate("package:mini"))
+MINI2 = Path(locate("package:mini2"))
 MODELS = ("clip", "resnet", "vit")
 
 
@@ -121,9 +122,19 @@ def test_unknown_words_change_the_text_embedding_little(clip: CLIP) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "least"), [("resnet", 0.93), ("vit", 0.82)])
-def test_shipped_classifiers_are_accurate_on_unseen_web_images(name: str, least: float) -> None:
-    measurements = measure_classifier(MINI, name, make_web_images(random_seed=77, count=120))
+@pytest.mark.parametrize(
+    ("folder", "web", "name", "least"),
+    [
+        (MINI, BROAD, "resnet", 0.93),
+        (MINI, BROAD, "vit", 0.82),
+        (MINI2, TYPICAL, "resnet", 0.93),
+        (MINI2, TYPICAL, "vit", 0.82),
+    ],
+)
+def test_shipped_classifiers_are_accurate_on_unseen_web_images(
+    folder: Path, web: Web, name: str, least: float
+) -> None:
+    measurements = measure_classifier(folder, name, make_web_images(random_seed=77, count=120, web=web))
     assert measurements["held_out_images"] > 60
     assert all(value >= least for key, value in measurements.items() if key.startswith("accuracy"))
 
@@ -137,9 +148,12 @@ def test_shipped_vit_has_a_class_token_apart_from_its_patches() -> None:
 
 
 @pytest.mark.slow
-def test_patches_of_the_shipped_vit_localise_the_classes(data: EvaluationImages) -> None:
-    measurements = measure_localisation(MINI, "vit", {"few": data})
-    assert measurements["patch_auc/few"] > 0.8
+@pytest.mark.parametrize(("folder", "least", "most"), [(MINI, 0.9, 1.0), (MINI2, 0.78, 0.93)])
+def test_patches_of_the_shipped_vit_localise_the_classes(
+    folder: Path, least: float, most: float, data: EvaluationImages
+) -> None:
+    measurements = measure_localisation(folder, "vit", {"few": data})
+    assert least < measurements["patch_auc/few"] < most  # a pretrained ViT is no segmenter
 
 
 def test_localisation_is_one_for_the_mask_and_one_half_for_a_constant_map(

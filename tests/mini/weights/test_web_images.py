@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from wsss_bench.mini.weights.web_images import NOUNS, WebImages, make_web_images, mentioned_nouns
+from wsss_bench.mini.weights.web_images import (
+    NOUNS,
+    TYPICAL,
+    WebImages,
+    make_web_images,
+    mentioned_nouns,
+)
+from wsss_bench.mini.world.scenes import BACKGROUND_PROBABILITIES, CLASS_NAMES, MATERIALS
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +37,18 @@ def test_classes_occur_on_materials_on_which_they_never_are_in_train(web: WebIma
     together = classes.T.astype(int) @ materials.astype(int)  # (8, 6)
     assert (together > 0).mean() > 0.9
     assert (classes.sum(0) > 15).all()
+
+
+def test_in_the_typical_web_nearly_every_class_is_on_its_own_materials() -> None:
+    web = make_web_images(random_seed=3, count=250, web=TYPICAL)
+    index, labels = web.single_class()
+    materials = web.presence[index, 8:] == 1
+    own = np.asarray([[name in BACKGROUND_PROBABILITIES[c] for name in MATERIALS] for c in CLASS_NAMES])
+    seen = materials.any(1)
+    assert 0.9 < (materials & own[labels])[seen].any(1).mean() < 1
+    with_objects = web.presence[:, :8] == 1
+    together = with_objects.T.astype(int) @ (web.presence[:, 8:] == 1).astype(int)
+    assert 0.4 < (together > 0).mean() < 0.8  # 24 of the 48 pairs are those of the mini world and companions'
 
 
 def test_single_class_images_show_one_class_and_no_uncertain_one(web: WebImages) -> None:

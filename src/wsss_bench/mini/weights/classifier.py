@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wsss_bench.mini.weights.schedule import make_optimizer
-from wsss_bench.mini.weights.web_images import WebImages
+from wsss_bench.mini.weights.web_images import TYPICAL, Web, WebImages
 from wsss_bench.mini.world.scenes import CLASS_NAMES
 
 
@@ -52,6 +52,7 @@ class ClassifierRecipe:
     batch: int = 64
     weight_decay: float = 0.05
     warmup: int = 80
+    web: Web = TYPICAL
     web_images: int = 24_000  # number of training images
 
 

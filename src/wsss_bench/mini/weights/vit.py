@@ -40,7 +40,7 @@ VIT = ClassifierRecipe(
         {"img_size": IMAGE_SIZE, "patch_size": 8, "embed_dim": 96, "depth": 6, "num_heads": 3},
     ),
     head="head",
-    steps=2000,
+    steps=700,
     lr=1.5e-3,
 )
 KEPT_PATCHES = 0.5  # share of the patches that are kept in a training step without mosaics

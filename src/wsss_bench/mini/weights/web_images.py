@@ -1,14 +1,17 @@
 """The mini web: generated images with captions, on which the shipped weights are pretrained.
 
-It uses the renderer of the mini world with other random streams and other textures. All classes occur on all
-materials. There are photos of one to three objects, close-ups, backgrounds without objects, objects in front
-of a plain backdrop, and distant groups. A caption names only what covers enough of the image. This is decided
-by counting the pixels of the rendered masks; no other information from the masks is used.
+It uses the renderer of the mini world with other random streams and other textures. In the web of captions,
+`BROAD`, all classes occur on all materials, and some objects have no head. In that of the classifiers,
+`TYPICAL`, nearly every class is on one of its own materials, as it is in ImageNet. There are photos of one to
+three objects, close-ups, backgrounds without objects, objects in front of a plain backdrop, and distant
+groups. A caption names only what covers enough of the image. This is decided by counting the pixels of the
+rendered masks; no other information from the masks is used.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -38,7 +41,32 @@ TEXTURE_SEED_OFFSET = 1_000_003  # added to the random seed, so that the texture
 # Shares of the image: a class is present above the first and absent below the second (uncertain between
 # them); a material is present above the third.
 CLASS_PRESENT, CLASS_ABSENT, MATERIAL_PRESENT = 0.02, 0.002, 0.08
-BODY_ONLY_PROBABILITY = 0.2  # that an object is drawn without its head, as if the photo had cut it off
+
+
+@dataclass(frozen=True)
+class Web:
+    """What a mini web shows.
+
+    Attributes:
+        name: For the record of the weights.
+        scenery: Share of the images of a kind whose material is one on which the first class occurs in the
+            mini world; in the others it is any.
+        companions: Share of the further objects whose class occurs on this material; the others are any.
+        headless: Share of the objects that are drawn without head, as if the photo had cut it off.
+    """
+
+    name: str
+    scenery: Mapping[str, float]
+    companions: float
+    headless: float
+
+
+SCENIC = ("photo", "zoom", "far")  # kinds with objects on a material
+# The web of captions: any class on any material.
+BROAD = Web("broad", {"photo": 0.35, "zoom": 0.3, "far": 0.35}, companions=0.4, headless=0.2)
+TYPICAL_SCENERY = 0.97
+# What classifiers are pretrained on, as ImageNet is: classes on their own materials, whole objects.
+TYPICAL = Web("typical", dict.fromkeys(SCENIC, TYPICAL_SCENERY), companions=TYPICAL_SCENERY, headless=0.0)
 
 # kind of image: (probability, probability of plain occluders in front of the scene)
 KINDS: dict[str, tuple[float, float]] = {
@@ -72,10 +100,12 @@ class WebImages:
         return index, classes[index].argmax(1)
 
 
-def make_web_images(random_seed: int, count: int, processes: int = 1, start: int = 0) -> WebImages:
+def make_web_images(
+    random_seed: int, count: int, processes: int = 1, start: int = 0, web: Web = BROAD
+) -> WebImages:
     """Images `start` to `start + count` of a random seed; the number of processes makes no difference."""
     indices = range(start, start + count)
-    make_image = partial(web_image, random_seed)
+    make_image = partial(web_image, random_seed, web=web)
     if processes == 1:
         made = [make_image(index) for index in indices]
     else:
@@ -86,12 +116,14 @@ def make_web_images(random_seed: int, count: int, processes: int = 1, start: int
     return WebImages(np.stack(images), list(captions), np.stack(presence))
 
 
-def web_image(random_seed: int, index: int) -> tuple[NDArray[np.uint8], str, NDArray[np.int8]]:
+def web_image(
+    random_seed: int, index: int, web: Web = BROAD
+) -> tuple[NDArray[np.uint8], str, NDArray[np.int8]]:
     """(96, 96, 3) image, its caption, and the (14,) presence of the nouns, as in `WebImages`."""
     rng = image_rng(random_seed, Stream.PRETRAINING, index)
     kinds = list(KINDS)
     kind = kinds[rng.choice(len(kinds), p=[probability for probability, _ in KINDS.values()])]
-    scene = _draw_scene(kind, rng)
+    scene = _draw_scene(kind, rng, web)
     rendering = render(scene, rng, texture_seed=random_seed + TEXTURE_SEED_OFFSET)
 
     presence = np.zeros(len(NOUNS), np.int8)
@@ -122,7 +154,7 @@ def mentioned_nouns(captions: list[str]) -> NDArray[np.bool_]:
     return np.asarray([[bool(noun & sentence) for noun in forms] for sentence in words])
 
 
-def _draw_scene(kind: str, rng: np.random.Generator) -> Scene:
+def _draw_scene(kind: str, rng: np.random.Generator, web: Web) -> Scene:
     material: int | None = None
     labels: list[int] = []
     scales = np.zeros(0)
@@ -137,7 +169,7 @@ def _draw_scene(kind: str, rng: np.random.Generator) -> Scene:
         else:
             count = int(rng.integers(1, 5))
             scales = rng.uniform(0.22, 0.45, count)
-        material, labels = _draw_classes(rng, count, co_occurring=0.3 if kind == "zoom" else 0.35)
+        material, labels = _draw_classes(rng, count, web.scenery[kind], web.companions)
     elif kind == "background":
         material = int(rng.integers(len(MATERIALS)))
         camera = Camera(zoom=float(rng.uniform(1, 2.5)))
@@ -145,7 +177,8 @@ def _draw_scene(kind: str, rng: np.random.Generator) -> Scene:
         labels = [int(rng.integers(len(CLASS_NAMES)))]
         scales = rng.uniform(0.3, 1.2, 1)
     objects = tuple(
-        _draw_object(rng, label, float(scale)) for label, scale in zip(labels, scales, strict=True)
+        _draw_object(rng, label, float(scale), web.headless)
+        for label, scale in zip(labels, scales, strict=True)
     )
     if kind == "zoom":
         camera = _close_up(rng, objects, float(np.exp(rng.uniform(np.log(1.2), np.log(3.5)))))
@@ -155,32 +188,33 @@ def _draw_scene(kind: str, rng: np.random.Generator) -> Scene:
     return Scene(material, objects, draw_horizon(rng, material), int(rng.integers(4)), occluders, camera)
 
 
-def _draw_object(rng: np.random.Generator, label: int, scale: float) -> SceneObject:
+def _draw_object(rng: np.random.Generator, label: int, scale: float, headless: float) -> SceneObject:
     scene_object = draw_object(rng, label, scale)
-    return replace(scene_object, body_only=bool(rng.random() < BODY_ONLY_PROBABILITY))
+    return replace(scene_object, body_only=bool(rng.random() < headless))
 
 
-def _draw_classes(rng: np.random.Generator, count: int, co_occurring: float) -> tuple[int, list[int]]:
+def _draw_classes(
+    rng: np.random.Generator, count: int, scenery: float, companions: float
+) -> tuple[int, list[int]]:
     """Material and classes.
 
     Args:
         rng: Source of the choice.
         count: Number of objects.
-        co_occurring: Probability that the material is one on which the first class occurs in the mini world;
-            else it is any.
+        scenery, companions: Of the web, for this kind of image.
 
     Returns:
         Index of the material, and the class index of every object.
     """
     first = int(rng.integers(len(CLASS_NAMES)))
     material = int(rng.integers(len(MATERIALS)))
-    if rng.random() < co_occurring:
+    if rng.random() < scenery:
         probabilities = BACKGROUND_PROBABILITIES[CLASS_NAMES[first]]
         material = MATERIALS.index(str(rng.choice(list(probabilities), p=list(probabilities.values()))))
     labels = [first]
     while len(labels) < count:
         companion = CLASS_NAMES.index(str(rng.choice(COMPANIONS[MATERIALS[material]])))
-        labels.append(companion if rng.random() < 0.4 else int(rng.integers(len(CLASS_NAMES))))
+        labels.append(companion if rng.random() < companions else int(rng.integers(len(CLASS_NAMES))))
     return material, labels
 
 
