@@ -255,6 +255,23 @@ def test_a_complete_world_is_not_written_again(root: Path) -> None:
     assert main(["mini", "--root", str(root), "--size", "full"]) == 2
 
 
+def test_a_folder_of_version_1_is_read_as_it_is(root: Path, tmp_path: Path) -> None:
+    """Version 2 has other weights, and the same images."""
+    world = tmp_path / "world"
+    shutil.copytree(root, world)
+    content = json.loads((world / "mini.json").read_text())
+    assert content["version"] == 2
+    old = json.dumps(content | {"version": 1})
+    (world / "mini.json").write_text(old)
+    write_mini_world(world, "small", random_seed=0)
+    assert (world / "mini.json").read_text() == old
+    with pytest.raises(ValueError, match=r"seed 0.*seed 1.*another --root"):
+        write_mini_world(world, "small", random_seed=1)
+    (world / "mini.json").write_text(json.dumps(content | {"version": 3}))
+    with pytest.raises(ValueError, match=r"version 3.*version 2"):
+        write_mini_world(world, "small", random_seed=0)
+
+
 def test_foreign_files_are_never_touched(tmp_path: Path) -> None:
     (tmp_path / "voc").mkdir()
     (tmp_path / "voc/precious.txt").write_text("mine")

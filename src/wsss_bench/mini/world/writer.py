@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 from wsss_bench.mini.world import coco_layout, pair_layouts, voc_layout
 from wsss_bench.mini.world.contact_sheet import SHEET_SAMPLES, write_contact_sheet
 from wsss_bench.mini.world.extra_images import missing_folders, write_extra_images
-from wsss_bench.mini.world.manifest import NAME, VERSION, read_manifest, write_manifest
+from wsss_bench.mini.world.manifest import NAME, SAME_IMAGES, VERSION, read_manifest, write_manifest
 from wsss_bench.mini.world.samples import Sample, make_sample
 from wsss_bench.mini.world.scenes import Stream
 
@@ -78,8 +78,8 @@ def write_mini_world(
         processes: Worker processes; None for one per core.
 
     Raises:
-        ValueError: `size` is unknown, or `root` holds a complete mini world of another size, random seed or
-            version.
+        ValueError: `size` is unknown, or `root` holds a complete mini world of another size, random seed, or
+            of a version with other images.
         FileExistsError: `root` holds files that do not belong to a mini world.
     """
     if size not in SIZES:
@@ -216,7 +216,7 @@ def _is_complete(root: Path, size: str, random_seed: int) -> bool:
         return False
     found = {key: manifest[key] for key in ("version", "size", "seed")}
     wanted = {"version": VERSION, "size": size, "seed": random_seed}
-    if found != wanted:
+    if found | {"version": VERSION} != wanted or found["version"] not in SAME_IMAGES:
         raise ValueError(
             f"{root} holds a mini world of {_describe(found)}, but {_describe(wanted)} was asked for; "
             "choose another --root, or delete that folder."
