@@ -48,7 +48,7 @@ def test_the_page_adds_a_method_that_meets_the_contract(tmp_path):
         shutil.copy(ROOT / name, tmp_path / name)
     (tmp_path / "src/wsss_bench/methods/gwrp.py").write_text(block("python", "class GWRP"))
     (tmp_path / "configs/methods/gwrp.yaml").write_text(block("yaml", "gwrp.GWRP"))
-    (tmp_path / "configs/methods/gwrp.mini.yaml").write_text(block("yaml", "package:mini/resnet.json"))
+    (tmp_path / "configs/methods/gwrp.mini.yaml").write_text(block("yaml", "package:mini2/resnet.json"))
     (tmp_path / "experiments/gwrp.yaml").write_text(block("yaml", "methods: [cam, gwrp]"))
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "src")}
     command = [

@@ -121,7 +121,7 @@ class WithFrozenNetwork(Method):
 
     def __init__(self, class_names, weights="imagenet"):
         super().__init__(class_names)
-        self.net = Frozen(create_timm("package:mini/resnet.json", weights))
+        self.net = Frozen(create_timm("package:mini2/resnet.json", weights))
 
 
 @pytest.mark.parametrize("name", ["cam", "toco", "tcl"])
@@ -190,14 +190,14 @@ def test_weights_are_not_read_and_a_clip_is(world, monkeypatch):
     for name in ("cam", "toco"):
         wsss_bench.load(world.train(name))
         with pytest.raises(AssertionError):
-            CAM(["a"], backbone="package:mini/resnet.json", weights="package:mini/resnet.safetensors")
+            CAM(["a"], backbone="package:mini2/resnet.json", weights="package:mini2/resnet.safetensors")
     with pytest.raises(FileNotFoundError, match=r"TCL needs its frozen CLIP '/moved/clip', which is not in"):
         wsss_bench.load(world.train("tcl"), clip="/moved/clip")
 
 
 def test_a_frozen_network_that_is_no_clip_gets_its_weights(tmp_path):
     """It is in no checkpoint: with random weights it would be another one."""
-    method = WithFrozenNetwork(["a"], weights="package:mini/resnet.safetensors")
+    method = WithFrozenNetwork(["a"], weights="package:mini2/resnet.safetensors")
     checkpoint = {"state_dict": method.state_dict()}
     method.on_save_checkpoint(checkpoint)
     torch.save(checkpoint, tmp_path / "own.ckpt")

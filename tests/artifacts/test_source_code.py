@@ -135,7 +135,7 @@ def test_roots_are_the_command_all_class_paths_and_shipped_weights():
 def test_shipped_weights_count_where_they_are_named(tmp_path, monkeypatch):
     shutil.copytree(source_code.ASSETS, tmp_path / "assets")
     monkeypatch.setattr(source_code, "ASSETS", tmp_path / "assets")
-    roots = ["package:mini/clip", "package:mini/resnet.safetensors"]
+    roots = ["package:mini/clip", "package:mini2/resnet.safetensors"]
     before = SourceCode().digests(roots)
     (tmp_path / "assets/mini/clip/tokenizer.json").write_text("{}")
     assert changed_digests(before, SourceCode().digests(roots)) == ["package:mini/clip"]

@@ -147,7 +147,7 @@ def test_images_are_normalised_as_in_pretraining():
     lite = build_backbone("tf_efficientnet_lite0", None, 32)
     assert lite.normalize.mean.flatten().tolist() == [0.5] * 3
     assert own_normalize("resnet50.tv_in1k").std.flatten().tolist() == pytest.approx([0.229, 0.224, 0.225])
-    assert own_normalize("package:mini/resnet.json").mean.flatten()[0] == pytest.approx(0.485)
+    assert own_normalize("package:mini2/resnet.json").mean.flatten()[0] == pytest.approx(0.485)
     method = CAM(["a"], backbone="tf_efficientnet_lite0", weights=None, output_stride=32)
     seen = []
     method.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))

@@ -16,7 +16,7 @@ def network(source: dict[str, Any]) -> dict[str, Any]:
         "model": {
             "class_path": "wsss_bench.methods.cam.CAM",
             "init_args": {
-                "backbone": "package:mini/resnet.json",
+                "backbone": "package:mini2/resnet.json",
                 "weights": None,
                 "freeze_bn": False,
                 "frozen_stages": 0,

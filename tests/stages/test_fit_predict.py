@@ -39,7 +39,7 @@ def fit_config(out, epochs=3, **changes):
         "model": {
             "class_path": "wsss_bench.methods.cam.CAM",
             "init_args": {
-                "backbone": "package:mini/resnet.json",
+                "backbone": "package:mini2/resnet.json",
                 "weights": None,
                 "freeze_bn": False,
                 "frozen_stages": 0,
@@ -320,7 +320,7 @@ def test_a_checkpoint_of_another_method_is_refused(trained, tmp_path, mini_data)
     config = predict_config(tmp_path / "out", trained, product="segmentation")
     config["model"] = {
         "class_path": "wsss_bench.methods.supervised.Supervised",
-        "init_args": {"backbone": "package:mini/resnet.json", "weights": None},
+        "init_args": {"backbone": "package:mini2/resnet.json", "weights": None},
     }
     config["data"]["view"] = "mask"
     with pytest.raises(

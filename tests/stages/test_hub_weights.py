@@ -10,7 +10,7 @@ from wsss_bench.stages.hub_weights import Weights, missing_weights, weights_of
 
 CAM = "wsss_bench.methods.cam.CAM"
 CLIMS = "wsss_bench.methods.clims.CLIMS"
-SMALL = {"backbone": "package:mini/resnet.json", "weights": "package:mini/resnet.safetensors"}
+SMALL = {"backbone": "package:mini2/resnet.json", "weights": "package:mini2/resnet.safetensors"}
 
 
 def model(class_path, **arguments):

@@ -14,7 +14,7 @@ from wsss_bench.stages.probe import STEPS, FirstImages, probe_all
 from wsss_bench.types import ImageBatch
 
 pytestmark = pytest.mark.slow
-MINI = {"backbone": "package:mini/resnet.json", "output_stride": 8, "frozen_stages": 0}
+MINI = {"backbone": "package:mini2/resnet.json", "output_stride": 8, "frozen_stages": 0}
 SOURCE = {
     "class_path": "wsss_bench.data.sources.voc.VOC",
     "init_args": {"root": "${WSSS_DATA}/mini/voc", "vocabulary": "mini"},

@@ -22,7 +22,7 @@ def test_vgg_has_stride_8_and_the_published_layers():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("backbone", "stride"),
-    [("vgg16", 8), ("resnet18", 8), ("package:mini/resnet.json", 8), ("vit_tiny_patch16_224", 16)],
+    [("vgg16", 8), ("resnet18", 8), ("package:mini2/resnet.json", 8), ("vit_tiny_patch16_224", 16)],
 )
 def test_every_encoder_gives_features_of_the_same_width_and_sign(backbone, stride):
     module = PairFeatures(backbone, None, width=12, output_stride=8)

@@ -59,7 +59,7 @@ def theirs(name):
 def tiny(arrays=None, prefix="", dtype=torch.float64, **arguments):
     """The recorded network: VGG with four to eight channels, 20 classes."""
     method = MCIS(
-        [f"c{k}" for k in range(20)], backbone="package:mini/resnet.json", weights=None, width=8, **arguments
+        [f"c{k}" for k in range(20)], backbone="package:mini2/resnet.json", weights=None, width=8, **arguments
     )
     layers, before = [], 3
     for width in PLAN:
@@ -246,7 +246,7 @@ def test_parameter_groups_are_the_published_ones():
         ("vgg11", {}),
         ("resnet18", {"output_stride": 8}),
         ("resnet18", {"output_stride": 4, "dilated": False, "frozen_stages": 5}),
-        ("package:mini/vit.json", {}),
+        ("package:mini2/vit.json", {}),
     ],
 )
 def test_every_encoder_trains_and_makes_seeds(backbone, options):

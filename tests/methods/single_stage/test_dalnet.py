@@ -41,8 +41,8 @@ def build(seed=0, **options):
     torch.manual_seed(seed)
     options = {
         "optim": OptimConfig("adamw", 1e-3),
-        "backbone": "package:mini/vit.json",
-        "weights": "package:mini/vit.safetensors",
+        "backbone": "package:mini2/vit.json",
+        "weights": "package:mini2/vit.safetensors",
         "decoder": DecoderConfig(width=8),
         "text": TEXT,
         "cam": MixedCAMConfig(scales=(1.0, 0.5)),

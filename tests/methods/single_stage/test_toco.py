@@ -18,8 +18,8 @@ def build(**options):
     torch.manual_seed(0)
     options = {
         "optim": OptimConfig("adamw", 1e-3),
-        "backbone": "package:mini/vit.json",
-        "weights": "package:mini/vit.safetensors",
+        "backbone": "package:mini2/vit.json",
+        "weights": "package:mini2/vit.safetensors",
         "decoder": DecoderConfig(width=8),
         "cam": CAMConfig(scales=(1.0, 0.5)),
         "ctc": SMALL,

@@ -6,7 +6,7 @@ import torch
 
 from wsss_bench.methods.single_stage.vit import VisionTransformer
 
-MINI = ("package:mini/vit.json", "package:mini/vit.safetensors")
+MINI = ("package:mini2/vit.json", "package:mini2/vit.safetensors")
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from wsss_bench.types import MaskBatch, ScoreMaps
 
 FOLDER = read_configs(paths.CONFIGS)
 GOLDEN = paths.GOLDEN / "clims"
-MINI = {"backbone": "package:mini/resnet.json", "weights": None}
+MINI = {"backbone": "package:mini2/resnet.json", "weights": None}
 CLASSES = ("cat", "dog", "cow")
 
 
