@@ -1,12 +1,13 @@
-"""Where two results on the same images differ: `python benchmarks/changed_pixels.py STAGE OTHER [--picture FILE]`.
+"""Where two results on the same images differ: `python benchmarks/changed_pixels.py STAGE OTHER`.
 
 STAGE and OTHER are evaluate stages of one split, such as CAM's seeds and CLIMS'. Seeds are read at their fixed
-threshold, masks at the read-out that ranks. Printed are the pixels that each has wrong, and how many of the
-errors of STAGE are gone in OTHER and how many are new there, in percent of the pixels that can have the error:
-background taken for an object (false positives, of the background pixels), objects taken for background (false
-negatives, of the object pixels), objects of a wrong class (of the object pixels). The picture shows images
-evenly spread over the split: image, truth, both masks, and what has changed (green: an error is gone, red: a new
-one).
+threshold, masks at the read-out that ranks. Printed are the pixels that each has wrong, and how many errors of
+STAGE are gone in OTHER and how many are new there, in percent of the pixels that can have the error: background
+taken for an object (false positives, of the background pixels), objects taken for background (false negatives,
+of the object pixels), objects of a wrong class (of the object pixels).
+
+`--picture FILE` shows images evenly spread over the split, from top to bottom: image, truth, both masks, and
+what has changed (green: an error is gone, red: a new one).
 """
 
 from __future__ import annotations
@@ -72,7 +73,9 @@ def changes(truth: np.ndarray, first: np.ndarray, second: np.ndarray) -> Changes
 
 def main() -> None:
     """Print the table; draw the picture where one is asked for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("stages", type=Path, nargs=2, metavar="STAGE")
     parser.add_argument("--picture", type=Path)
     arguments = parser.parse_args()

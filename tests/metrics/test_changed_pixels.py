@@ -11,7 +11,8 @@ import yaml
 from PIL import Image
 
 SCRIPT = str(paths.ROOT / "benchmarks" / "changed_pixels.py")
-# columns: right in both, leak gone, new leak, miss filled, new miss, wrong class mended, miss becomes wrong class
+# columns: right in both, leak gone, new leak, miss filled, new miss, wrong class mended, miss becomes wrong
+# class, border
 TRUTH = np.asarray([[0, 0, 0, 1, 1, 1, 1, 255]], np.uint8)
 FIRST = np.asarray([[0, 2, 0, 0, 1, 2, 0, 2]], np.uint8)
 SECOND = np.asarray([[0, 0, 1, 1, 0, 1, 2, 0]], np.uint8)

@@ -8,8 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-# Of the mini world: images and pretrained weights. Version 2 has the images of version 1 and another ResNet and
-# ViT, `package:mini2/...` for `package:mini/...`.
+# Of the mini world: images and pretrained weights. Version 2 has the images of version 1 and another ResNet
+# and ViT, `package:mini2/...` for `package:mini/...`.
 VERSION = 2
 SAME_IMAGES = (1, 2)  # versions whose folders are read as they are; those of others are refused
 NAME = "mini.json"
