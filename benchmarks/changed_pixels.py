@@ -1,10 +1,10 @@
 """Where two results on the same images differ: `python benchmarks/changed_pixels.py STAGE OTHER`.
 
-STAGE and OTHER are evaluate stages of one split, such as CAM's seeds and CLIMS'. Seeds are read at their fixed
-threshold, masks at the read-out that ranks. Printed are the pixels that each has wrong, and how many errors of
-STAGE are gone in OTHER and how many are new there, in percent of the pixels that can have the error: background
-taken for an object (false positives, of the background pixels), objects taken for background (false negatives,
-of the object pixels), objects of a wrong class (of the object pixels).
+STAGE and OTHER are evaluate stages of one split, such as CAM's seeds and CLIMS'. Seeds are read at their
+fixed threshold, masks at the read-out that ranks. Printed are the pixels that each has wrong, and how
+many errors of STAGE are gone in OTHER and how many are new there, in percent of the pixels that can have
+the error: background taken for an object (false positives, of the background pixels), objects taken for
+background (false negatives, of the object pixels), objects of a wrong class (of the object pixels).
 
 `--picture FILE` shows images evenly spread over the split, from top to bottom: image, truth, both masks, and
 what has changed (green: an error is gone, red: a new one).
