@@ -86,7 +86,7 @@ def test_every_product_of_every_method_is_in_the_table(bench):
 def test_every_figure_carries_its_protocol(bench):
     folder, _ = bench
     protocols = {row["protocol"] for row in rows(folder)}
-    assert "mini-few_train/n20/labels-given/ms/raw/thr-fixed-0.35/last" in protocols
+    assert "mini-few_train/n20/labels-given/ms/raw/thr-fixed-0.25/last" in protocols
     assert "mini-few_train/n15/labels-given/ms/raw/thr-heldout/last" in protocols
     readouts = ("raw", "crf") if available() else ("raw",)
     for post in readouts:
@@ -121,7 +121,7 @@ def test_a_multi_stage_method_leaves_every_artifact(bench):
 def test_refining_by_the_threshold_gives_the_seeds_own_figure(bench):
     folder, _ = bench
     cam = [row for row in rows(folder) if row["method"] == "cam"]
-    seed = next(row for row in cam if row["protocol"].endswith("raw/thr-fixed-0.35/last"))
+    seed = next(row for row in cam if row["protocol"].endswith("raw/thr-fixed-0.25/last"))
     refined = next(row for row in cam if "/threshold/" in row["protocol"])
     assert float(refined["miou_mean"]) == pytest.approx(float(seed["miou_mean"]), abs=1e-9)
 

@@ -211,7 +211,7 @@ def test_a_signal_that_was_switched_off_stays_so():
 
 
 def test_a_second_signal_does_not_interrupt_the_stopping():
-    finished = False
+    finished, before = False, signal.getsignal(signal.SIGINT)
     with contextlib.suppress(Stopped), stop_signals():
         try:
             signal.raise_signal(signal.SIGTERM)
@@ -219,4 +219,4 @@ def test_a_second_signal_does_not_interrupt_the_stopping():
             signal.raise_signal(signal.SIGINT)
             finished = True
     assert finished
-    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) == before

@@ -50,17 +50,19 @@ def test_mean_iou_pools_pixels_and_ignores_the_border() -> None:
     assert mean_iou(prediction, mask) == pytest.approx((1 / 4 + 3 / 5 + 0) / 3)
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_shipped_files_are_the_recorded_ones(name: str) -> None:
-    assert changed_files(MINI, name) == []
-    record = read_records(MINI)[name]
+@pytest.mark.parametrize(
+    ("folder", "name"), [*((MINI, name) for name in MODELS), (MINI2, "resnet"), (MINI2, "vit")]
+)
+def test_shipped_files_are_the_recorded_ones(folder: Path, name: str) -> None:
+    assert changed_files(folder, name) == []
+    record = read_records(folder)[name]
     assert set(record["sha256"]) == set(FILES[name])
     assert record["recipe"]["samples"] == record["recipe"]["steps"] * record["recipe"]["batch"]
 
 
 def test_shipped_files_are_small_and_never_pickles() -> None:
-    files = [path for path in MINI.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) < 12e6
+    files = [path for folder in (MINI, MINI2) for path in folder.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 6 * 2**20
     assert {path.suffix for path in files} == {".json", ".safetensors"}
 
 
@@ -71,6 +73,8 @@ def test_recorded_measurements_reach_the_targets() -> None:
         assert measurements[f"object_above_background/{split}"] >= 0.97
         assert measurements[f"body_only/{split}"] >= 0.75
     assert 38 <= measurements["dense_miou/val"] <= 45
+    # a pretrained ViT is no segmenter
+    assert 0.80 <= read_records(MINI2)["vit"]["measurements"]["patch_auc/val"] <= 0.93
 
 
 @pytest.mark.slow
