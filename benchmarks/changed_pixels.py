@@ -13,17 +13,17 @@ what has changed (green: an error is gone, red: a new one).
 from __future__ import annotations
 
 import argparse
-import importlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import yaml
 from PIL import Image
 
+from wsss_bench.artifacts.files import read_manifest
 from wsss_bench.artifacts.palette import voc_palette
 from wsss_bench.data.sources.base import Source
+from wsss_bench.own_modules import import_class
 from wsss_bench.stages.scored_files import ScoredFiles, ScoredMasks, ScoredSeeds
 from wsss_bench.types import IGNORE
 
@@ -79,29 +79,53 @@ def main() -> None:
     parser.add_argument("stages", type=Path, nargs=2, metavar="STAGE")
     parser.add_argument("--picture", type=Path)
     arguments = parser.parse_args()
-    (source, split, first), (_, other_split, second) = map(_read, arguments.stages)
-    if split != other_split:
-        raise SystemExit(f"the stages scored the splits {split} and {other_split}; choose two of one split")
+    try:
+        source, split, first, second = read_stages(*arguments.stages)
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(f"changed_pixels: {error}") from error
     ids = source.ids(split)
     counted = [changes(source.mask(name), first.mask(name), second.mask(name)) for name in ids]
     total = Changes(*(np.sum(part, axis=0) for part in zip(*counted, strict=True)))
     print(f"{'% of the pixels that can have it':34s} first  second    gone     new")
     for error, possible, *counts in zip(ERRORS, *total, strict=True):
-        print(f"{error:32s}" + "".join(f"{100 * count / possible:8.2f}" for count in counts))
+        shares = (100 * count / possible if possible else 0.0 for count in counts)
+        print(f"{error:32s}" + "".join(f"{share:8.2f}" for share in shares))
     if arguments.picture:
         shown = ids[:: -(-len(ids) // SHOWN)]
         _draw(arguments.picture, source, shown, first.mask, second.mask)
 
 
-def _read(stage: Path) -> tuple[Source, str, ScoredFiles]:
-    """Source, split and scored files of an evaluate stage, from its plan."""
-    plan: dict[str, Any] = yaml.safe_load((stage / "plan.yaml").read_text())
-    module, _, name = plan["source"]["class_path"].rpartition(".")
-    source = getattr(importlib.import_module(module), name)(**plan["source"]["init_args"])
-    readout = (plan["scales"], plan["post"])
-    if "seeds" in plan:
-        return source, plan["split"], ScoredSeeds(Path(plan["seeds"]), plan["threshold"], 0, readout)
-    return source, plan["split"], ScoredMasks(Path(plan["masks"]), readout)
+def read_stages(stage: Path, other: Path) -> tuple[Source, str, ScoredFiles, ScoredFiles]:
+    """Source and split of two evaluate stages, and the files that each has scored.
+
+    Raises:
+        FileNotFoundError: a folder is no complete stage, or what it has scored is gone.
+        ValueError: a stage is of another kind, or the two scored different images.
+    """
+    configs = []
+    for path in (stage, other):
+        manifest = read_manifest(path)
+        if manifest["kind"] != "evaluate":
+            raise ValueError(f"{path} is a stage of the kind {manifest['kind']}; name evaluate stages")
+        configs.append(manifest["config"])
+    scored = [(config["source"], config["split"]) for config in configs]
+    if scored[0] != scored[1]:
+        raise ValueError(
+            f"{stage} scored {scored[0][1]} of {scored[0][0]}, {other} {scored[1][1]} of {scored[1][0]}; "
+            "choose two stages of one split of the same data"
+        )
+    declared, split = scored[0]
+    source: Source = import_class(declared["class_path"])(**declared["init_args"])
+    ids = source.ids(split)
+    files: list[ScoredFiles] = []
+    for config in configs:
+        readout = (config["scales"], config["post"])
+        if config.get("seeds"):
+            files.append(ScoredSeeds(Path(config["seeds"]), config["threshold"], 0, readout))
+        else:
+            files.append(ScoredMasks(Path(config["masks"]), readout))
+        files[-1].require_files_of(ids, split)
+    return source, split, files[0], files[1]
 
 
 def _draw(

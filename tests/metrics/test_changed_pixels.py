@@ -7,8 +7,9 @@ from runpy import run_path
 import numpy as np
 import paths
 import pytest
-import yaml
 from PIL import Image
+
+from wsss_bench.artifacts.files import write_manifest
 
 SCRIPT = str(paths.ROOT / "benchmarks" / "changed_pixels.py")
 # columns: right in both, leak gone, new leak, miss filled, new miss, wrong class mended, miss becomes wrong
@@ -29,36 +30,45 @@ def test_errors_are_counted_by_kind() -> None:
     }
 
 
-def _stage(folder: Path, root: Path, mask: np.ndarray, split: str = "train") -> Path:
-    """An evaluate stage of masks, as far as the script reads it."""
+def _stage(folder: Path, root: Path, mask: np.ndarray, kind: str = "evaluate", split: str = "train") -> Path:
+    """A stage of masks, as far as the script reads it."""
     (folder / "masks").mkdir(parents=True)
     Image.fromarray(mask).save(folder / "masks" / "a.png")
     source = {
         "class_path": "wsss_bench.data.sources.voc.VOC",
         "init_args": {"root": str(root), "vocabulary": "mini"},
     }
-    plan = {"source": source, "split": split, "masks": str(folder / "masks"), "scales": "ss", "post": "raw"}
-    (folder / "plan.yaml").write_text(yaml.safe_dump(plan))
+    config = {"source": source, "split": split, "masks": str(folder / "masks"), "scales": "ss", "post": "raw"}
+    write_manifest(folder, {"kind": kind, "config": config})
     return folder
 
 
-@pytest.mark.parametrize("size", [(8, 1), (500, 375)])
-def test_table_and_picture_of_two_stages(size, tmp_path, monkeypatch, capsys) -> None:
-    root = tmp_path / "voc"
+def _run(monkeypatch: pytest.MonkeyPatch, *arguments: Path | str) -> None:
+    monkeypatch.setattr(sys, "argv", [SCRIPT, *map(str, arguments)])
+    run_path(SCRIPT, run_name="__main__")
+
+
+def _world(root: Path, truth: np.ndarray) -> Path:
+    """One image in the layout of VOC, in the splits train and val."""
     for name in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
         (root / name).mkdir(parents=True)
     for split in ("train", "val"):
         (root / f"ImageSets/Segmentation/{split}.txt").write_text("a\n")
+    Image.new("RGB", truth.shape[::-1]).save(root / "JPEGImages/a.jpg")
+    Image.fromarray(truth).save(root / "SegmentationClass/a.png")
+    return root
+
+
+@pytest.mark.parametrize("size", [(8, 1), (500, 375)])
+def test_table_and_picture_of_two_stages(size, tmp_path, monkeypatch, capsys) -> None:
     truth, first, second = (
         np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
         for mask in (TRUTH, FIRST, SECOND)
     )
-    Image.new("RGB", size).save(root / "JPEGImages/a.jpg")
-    Image.fromarray(truth).save(root / "SegmentationClass/a.png")
-    stages = [_stage(tmp_path / "one", root, first), _stage(tmp_path / "two", root, second)]
+    root = _world(tmp_path / "voc", truth)
     picture = tmp_path / "changes.png"
-    monkeypatch.setattr(sys, "argv", [SCRIPT, *map(str, stages), "--picture", str(picture)])
-    run_path(SCRIPT, run_name="__main__")
+    stages = _stage(tmp_path / "one", root, first), _stage(tmp_path / "two", root, second)
+    _run(monkeypatch, *stages, "--picture", picture)
     leak, miss, wrong = capsys.readouterr().out.splitlines()[1:]
     if size == (8, 1):
         assert leak.split()[-4:] == ["33.33"] * 4
@@ -66,7 +76,23 @@ def test_table_and_picture_of_two_stages(size, tmp_path, monkeypatch, capsys) ->
         assert wrong.split()[-4:] == ["25.00", "25.00", "25.00", "0.00"]
     assert Image.open(picture).size == (144, 5 * 144)
 
-    stages[1] = _stage(tmp_path / "three", root, second, split="val")
-    monkeypatch.setattr(sys, "argv", [SCRIPT, *map(str, stages)])
-    with pytest.raises(SystemExit, match="train and val"):
-        run_path(SCRIPT, run_name="__main__")
+
+def test_an_image_without_objects_has_no_misses(tmp_path, monkeypatch, capsys) -> None:
+    root = _world(tmp_path / "voc", np.zeros_like(TRUTH))
+    _run(monkeypatch, _stage(tmp_path / "one", root, FIRST), _stage(tmp_path / "two", root, SECOND))
+    assert capsys.readouterr().out.splitlines()[2].split()[-4:] == ["0.00"] * 4
+
+
+def test_what_cannot_be_compared_is_named(tmp_path, monkeypatch) -> None:
+    root = _world(tmp_path / "voc", TRUTH)
+    one = _stage(tmp_path / "one", root, FIRST)
+    for other, message in (
+        (tmp_path / "absent", "stage did not complete"),
+        (_stage(tmp_path / "refined", root, SECOND, kind="refine"), "kind refine; name evaluate stages"),
+        (_stage(tmp_path / "val", root, SECOND, split="val"), "scored train of .* val of .*one split"),
+    ):
+        with pytest.raises(SystemExit, match=message):
+            _run(monkeypatch, one, other)
+    (one / "masks/a.png").unlink()
+    with pytest.raises(SystemExit, match="mask"):
+        _run(monkeypatch, one, one)

@@ -54,7 +54,9 @@ def test_report_measures_again_and_finds_a_changed_file(
     (tmp_path / "vit.json").write_text((tmp_path / "vit.json").read_text() + "\n")
     capsys.readouterr()
     assert command.main(["report", "--out", str(tmp_path)]) == 1
-    assert "vit.json: sha256 is not the recorded one" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "vit.json: sha256 is not the recorded one" in printed
+    assert "run `wsss-bench pretrain vit --seed 0 --steps 1 --version 2` again" in printed
 
 
 def test_report_without_weights_says_how_to_make_them(tmp_path: Path) -> None:

@@ -50,7 +50,9 @@ def test_mean_iou_pools_pixels_and_ignores_the_border() -> None:
     assert mean_iou(prediction, mask) == pytest.approx((1 / 4 + 3 / 5 + 0) / 3)
 
 
-@pytest.mark.parametrize(("folder", "name"), [*((MINI, name) for name in MODELS), (MINI2, "vit")])
+@pytest.mark.parametrize(
+    ("folder", "name"), [*((MINI, name) for name in MODELS), (MINI2, "resnet"), (MINI2, "vit")]
+)
 def test_shipped_files_are_the_recorded_ones(folder: Path, name: str) -> None:
     assert changed_files(folder, name) == []
     record = read_records(folder)[name]

@@ -137,11 +137,12 @@ def _report(folder: Path) -> int:
         )
     status = 0
     for name, record in records.items():
-        for file in changed_files(folder, name):
-            print(f"{folder / file}: sha256 is not the recorded one; run `wsss-bench pretrain {name}` again")
-            status = 1
         recipe = record["recipe"]
-        again = measure(folder, name, recipe["seed"], WEBS[recipe["web"]])
+        for file in changed_files(folder, name):
+            print(f"{folder / file}: sha256 is not the recorded one; run `{recipe['command']}` again")
+            status = 1
+        web = WEBS[recipe.get("web", BROAD.name)]  # records of earlier versions do not name it
+        again = measure(folder, name, recipe["seed"], web)
         for key, value in record["measurements"].items():
-            print(f"{name:8s} {key:32s} recorded {value:8.4f}  measured {again[key]:8.4f}")
+            print(f"{folder.name}/{name:8s} {key:32s} recorded {value:8.4f}  measured {again[key]:8.4f}")
     return status

@@ -159,7 +159,7 @@ def _draw_scene(kind: str, rng: np.random.Generator, web: Web) -> Scene:
     labels: list[int] = []
     scales = np.zeros(0)
     camera = Camera()
-    if kind in ("photo", "zoom", "far"):
+    if kind in SCENIC:
         if kind == "photo":
             count = 1 + int(rng.choice(3, p=(0.55, 0.33, 0.12)))
             scales = rng.uniform(0.4, 1.2, 1) if count == 1 else rng.uniform(0.35, 0.75, count)
