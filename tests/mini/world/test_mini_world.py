@@ -272,6 +272,21 @@ def test_a_folder_of_version_1_is_read_as_it_is(root: Path, tmp_path: Path) -> N
         write_mini_world(world, "small", random_seed=0)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("x", "not readable"),
+        ("7", "not readable"),
+        ("{}", "lacks seed, size, version"),
+        ("\xff", "not readable"),
+    ],
+)
+def test_a_damaged_manifest_is_named(content: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "mini.json").write_bytes(content.encode("latin-1"))
+    with pytest.raises(ValueError, match=rf"mini.json.*{message}.*delete"):
+        write_mini_world(tmp_path, "small")
+
+
 def test_foreign_files_are_never_touched(tmp_path: Path) -> None:
     (tmp_path / "voc").mkdir()
     (tmp_path / "voc/precious.txt").write_text("mine")

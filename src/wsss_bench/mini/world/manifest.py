@@ -16,9 +16,26 @@ NAME = "mini.json"
 
 
 def read_manifest(root: Path) -> dict[str, Any] | None:
-    """The manifest of a complete mini world, or None."""
+    """The manifest of a complete mini world, or None.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
     path = root / NAME
-    return json.loads(path.read_text()) if path.exists() else None
+    if not path.exists():
+        return None
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+        missing = {"version", "size", "seed"} - set(content)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{path} is not readable ({error}); delete {root} and make the mini world again"
+        ) from error
+    if missing:
+        raise ValueError(
+            f"{path} lacks {', '.join(sorted(missing))}; delete {root} and make the mini world again"
+        )
+    return content
 
 
 def write_manifest(root: Path, size: str, random_seed: int, counts: dict[str, int]) -> None:
