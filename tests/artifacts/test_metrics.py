@@ -1,6 +1,7 @@
 """`metrics.json`: an exact round trip, and a file that cannot be read names itself."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -23,6 +24,7 @@ def metrics():
         false_negative_background=None,
         absent=("dog",),
         headline=True,
+        boundary_iou=(0.5, 1 / 3, None),
     )
     return Metrics("toy", "val", "segmentation", ("cat", "dog"), (row,), curve=None)
 
@@ -33,6 +35,23 @@ def test_round_trip(tmp_path):
     assert list(json.loads((tmp_path / METRICS).read_text())) == [
         *("dataset", "split", "product", "class_names", "rows", "curve")
     ]
+
+
+def test_a_file_of_an_earlier_version_has_no_scores_near_boundaries(tmp_path):
+    write_metrics(tmp_path, metrics())
+    content = json.loads((tmp_path / METRICS).read_text())
+    del content["rows"][0]["boundary_iou"]
+    (tmp_path / METRICS).write_text(json.dumps(content))
+    assert read_metrics(tmp_path).rows == (replace(metrics().rows[0], boundary_iou=None),)
+
+
+def test_scores_near_boundaries_have_an_entry_for_each_class(tmp_path):
+    write_metrics(tmp_path, metrics())
+    content = json.loads((tmp_path / METRICS).read_text())
+    content["rows"][0]["boundary_iou"].pop()
+    (tmp_path / METRICS).write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="an IoU for each class and for background"):
+        read_metrics(tmp_path)
 
 
 @pytest.mark.parametrize("key", ["rows", "class_names", "split"])

@@ -13,6 +13,7 @@ from PIL import Image
 from wsss_bench.artifacts.files import mask_path, read_mask, write_mask
 from wsss_bench.artifacts.seeds import read_seed, write_seed
 from wsss_bench.cli import main as command_line
+from wsss_bench.metrics.boundary import near_boundary
 from wsss_bench.metrics.functional import confusion, iou, mean_iou
 from wsss_bench.metrics.per_image import read_per_image
 from wsss_bench.readout import threshold_mask
@@ -23,6 +24,12 @@ from wsss_bench.stages.thresholds import holdout_ids, thresholds_with
 def pooled(source, ids, prediction):
     """The confusion matrix of `prediction(id)`, image by image."""
     return sum(confusion(prediction(name), source.mask(name), 4) for name in ids)
+
+
+def near(source, ids, prediction):
+    """IoU over the pixels near a boundary, image by image."""
+    matrix = sum(confusion(prediction(name), near_boundary(source.mask(name)), 4) for name in ids)
+    return [None if np.isnan(value) else pytest.approx(value) for value in iou(matrix).tolist()]
 
 
 def metrics(folder):
@@ -76,6 +83,9 @@ def test_three_threshold_rules_from_one_pass(source, tmp_path, stride):
         "fake-val/n7/labels-given/ms/raw/thr-oracle/last",
     ]
     assert result["rows"][2]["miou"] >= result["rows"][0]["miou"]
+    masks = {name: threshold_mask(read_seed(tmp_path / "seed" / "seeds", name), 0.305) for name in ids}
+    assert result["rows"][0]["boundary_iou"] == near(source, ids, masks.__getitem__)
+    assert [row["boundary_iou"] for row in result["rows"][1:]] == [None, None]
 
 
 def test_every_read_out_is_scored_and_the_single_scale_raw_one_ranks(source, tmp_path, capsys):
@@ -98,6 +108,8 @@ def test_every_read_out_is_scored_and_the_single_scale_raw_one_ranks(source, tmp
             source, source.ids("val"), lambda name, folder=folder: read_mask(mask_path(folder, name))
         )
         assert row["miou"] == pytest.approx(mean_iou(matrix))
+        masks = {name: read_mask(mask_path(folder, name)) for name in source.ids("val")}
+        assert row["boundary_iou"] == near(source, source.ids("val"), masks.__getitem__)
         assert row["false_positive_background"] == pytest.approx(matrix[0, 1:].sum() / matrix[0].sum())
         assert row["false_negative_background"] == pytest.approx(matrix[1:, 0].sum() / matrix[1:].sum())
     assert (tmp_path / "out" / "stage.json").is_file()

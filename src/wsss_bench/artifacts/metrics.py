@@ -40,6 +40,9 @@ class ScoredRow:
         false_negative_background: Share of true objects predicted as background; None without objects.
         absent: Names of the classes without an IoU.
         headline: Whether the leaderboard ranks by this row.
+        boundary_iou: IoU per class as `iou`, over the pixels near a boundary of the truth
+            (`metrics.boundary`); None for thresholds that were chosen on data, and in files of earlier
+            versions.
     """
 
     protocol: str
@@ -56,6 +59,7 @@ class ScoredRow:
     false_negative_background: float | None
     absent: tuple[str, ...]
     headline: bool
+    boundary_iou: tuple[float | None, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -96,12 +100,23 @@ def read_metrics(stage: Path) -> Metrics:
     try:
         rows = tuple(_row(**values) for values in content["rows"])
         names = tuple(content["class_names"])
-        if any(len(row.iou) != len(names) + 1 for row in rows):
+        if any(
+            len(values) != len(names) + 1
+            for row in rows
+            for values in (row.iou, row.boundary_iou)
+            if values is not None
+        ):
             raise KeyError("an IoU for each class and for background")
         return Metrics(**{**content, "class_names": names, "rows": rows})
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path} does not have the expected keys ({error}); {how_to_mend(path)}") from error
 
 
-def _row(iou: list[float | None], absent: list[str], **values: Any) -> ScoredRow:
-    return ScoredRow(iou=tuple(iou), absent=tuple(absent), **values)
+def _row(
+    iou: list[float | None],
+    absent: list[str],
+    boundary_iou: list[float | None] | None = None,
+    **values: Any,
+) -> ScoredRow:
+    near = None if boundary_iou is None else tuple(boundary_iou)
+    return ScoredRow(iou=tuple(iou), absent=tuple(absent), boundary_iou=near, **values)

@@ -50,7 +50,7 @@ class EvaluationProtocol:
     def row(self, score: Score, source: Source) -> ScoredRow:
         """The row of `metrics.json`. Both background rates are None on a data set without background."""
         matrix = score.matrix
-        iou = tuple(_or_none(value) for value in functional.iou(matrix).tolist())
+        iou = _iou(matrix)
         named = list(zip(("background", *source.class_names), iou, strict=True))
         background = source.has_background
         false_positive = functional.false_positive_background(matrix) if background else np.nan
@@ -70,7 +70,12 @@ class EvaluationProtocol:
             false_negative_background=_or_none(false_negative),
             absent=tuple(name for name, value in named[0 if background else 1 :] if value is None),
             headline=score.headline,
+            boundary_iou=None if score.boundary is None else _iou(score.boundary),
         )
+
+
+def _iou(matrix: np.ndarray) -> tuple[float | None, ...]:
+    return tuple(_or_none(value) for value in functional.iou(matrix).tolist())
 
 
 def _or_none(value: float) -> float | None:

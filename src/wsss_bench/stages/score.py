@@ -15,9 +15,10 @@ from wsss_bench.artifacts.files import mask_path, read_mask
 from wsss_bench.artifacts.seeds import read_seed
 from wsss_bench.data.sources.base import Source
 from wsss_bench.metrics import functional
+from wsss_bench.metrics.boundary import near_boundary
 from wsss_bench.metrics.per_image import ConfusionWriter
 from wsss_bench.metrics.sweep import ImageCounts, ThresholdSweep
-from wsss_bench.readout import full_size_scores
+from wsss_bench.readout import full_size_scores, threshold_mask
 from wsss_bench.stages.thresholds import Rule, best_threshold, holdout_ids, thresholds_with
 
 OnProgress = Callable[[int, int], None]
@@ -41,6 +42,8 @@ class Score:
         headline: Whether the leaderboard ranks by this score.
         matrix: `(K, K)` int64 confusion matrix over these images, rows are the truth.
         own_background: Whether the seeds hold a background score of the method, besides the threshold.
+        boundary: The same matrix over the pixels near a boundary of the truth; None where the threshold was
+            chosen on data.
     """
 
     readout: Readout
@@ -50,6 +53,7 @@ class Score:
     headline: bool
     matrix: np.ndarray
     own_background: bool = False
+    boundary: np.ndarray | None = None
 
 
 def score_masks(
@@ -75,13 +79,15 @@ def score_masks(
             background although the data set has none.
     """
     classes = 1 + len(source.class_names)
+    counts, boundary = np.zeros((2, len(folders), classes, classes), np.int64)
     scores = [
-        Score(key, "na", None, len(ids), key == headline, np.zeros((classes, classes), np.int64))
-        for key in folders
+        Score(key, "na", None, len(ids), key == headline, counts[position], boundary=boundary[position])
+        for position, key in enumerate(folders)
     ]
     for index, image_id in enumerate(ids):
         target = source.mask(image_id)
-        for position, (score, folder) in enumerate(zip(scores, folders.values(), strict=True)):
+        near = near_boundary(target)
+        for position, folder in enumerate(folders.values()):
             prediction = read_mask(mask_path(folder, image_id))
             matrix = functional.confusion(prediction, target, classes, image_id)
             if not source.has_background and matrix[:, 0].any():
@@ -89,7 +95,8 @@ def score_masks(
                     f"prediction of image {image_id!r} holds background (0) on {matrix[:, 0].sum()} pixels "
                     "that count, but the data set has none; every pixel needs a class 1..C there"
                 )
-            np.add(score.matrix, matrix, out=score.matrix)
+            counts[position] += matrix
+            boundary[position] += functional.confusion(prediction, near, classes, image_id)
             writer.add(position, index, matrix)
         on_progress(index + 1, len(ids))
     return scores
@@ -129,6 +136,7 @@ def score_seeds(
     classes = 1 + len(source.class_names)
     own_background: bool | None = None
     holdout_sweep, other_sweep = (ThresholdSweep(thresholds, classes) for _ in range(2))
+    boundary = np.zeros((classes, classes), np.int64)
     with _CountsOnDisk() as counts_on_disk:
         for index, image_id in enumerate(ids):
             maps, target = read_seed(folder, image_id, ["scores"]), source.mask(image_id)
@@ -146,7 +154,10 @@ def score_seeds(
                     )
                 own_background = found
             sweep = holdout_sweep if image_id in chosen_on else other_sweep
-            counts = sweep.update(full_size_scores(maps), maps.classes, target, image_id)
+            maps = maps._replace(scores=full_size_scores(maps))
+            counts = sweep.update(maps.scores, maps.classes, target, image_id)
+            prediction = threshold_mask(maps, threshold)
+            boundary += functional.confusion(prediction, near_boundary(target), classes, image_id)
             writer.add(0, index, sweep.confusion_at(fixed, counts))
             counts_on_disk.add(counts)
             on_progress(index + 1, len(ids))
@@ -155,7 +166,9 @@ def score_seeds(
             for position, choice in enumerate(choices[1:], start=1):
                 if ids[index] not in choice.left_out:
                     writer.add(position, index, other_sweep.confusion_at(choice.position, counts))
-    scores = [choice.score(readout, thresholds, len(ids), bool(own_background)) for choice in choices]
+    scores = [
+        choice.score(readout, thresholds, len(ids), bool(own_background), boundary) for choice in choices
+    ]
     miou = functional.mean_iou(holdout_sweep.confusions() + other_sweep.confusions())
     return scores, {"threshold": thresholds, "miou": [float(value) for value in np.nan_to_num(miou)]}
 
@@ -168,10 +181,25 @@ class _Choice(NamedTuple):
     matrix: np.ndarray  # (K, K) confusion matrix over the counted images
     left_out: frozenset[str]  # images that are not counted
 
-    def score(self, readout: Readout, thresholds: Sequence[float], n_ids: int, own_background: bool) -> Score:
-        n_images = n_ids - len(self.left_out)
-        threshold, ranks = thresholds[self.position], self.rule == "fixed"
-        return Score(readout, self.rule, threshold, n_images, ranks, self.matrix, own_background)
+    def score(
+        self,
+        readout: Readout,
+        thresholds: Sequence[float],
+        n_ids: int,
+        own_background: bool,
+        boundary_at_fixed: np.ndarray,
+    ) -> Score:
+        fixed = self.rule == "fixed"
+        return Score(
+            readout,
+            self.rule,
+            thresholds[self.position],
+            n_images=n_ids - len(self.left_out),
+            headline=fixed,
+            matrix=self.matrix,
+            own_background=own_background,
+            boundary=boundary_at_fixed if fixed else None,
+        )
 
 
 def _choose(
