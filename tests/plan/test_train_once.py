@@ -99,13 +99,22 @@ def test_training_and_prediction_have_the_overlays_of_their_data(openvocab):
     assert sides["speaks-stuff-s0-val"] == {}
 
 
+def test_methods_of_other_supervision_are_trained_on_the_data_that_is_scored(openvocab):
+    content = {**MATRIX, "methods": ["speaks", "cam"], "data": ["toy"]}
+    plan = make_plan(openvocab.experiment(**content), openvocab.runs)
+    assert sorted(stage.title for stage in stages(plan, "train")) == ["cam-toy-s0", "speaks-pairs-s0"]
+    alone = make_plan(openvocab.experiment(methods=["cam"], data=["toy"], refiners=[]), openvocab.runs)
+    assert {stage.name for stage in alone.stages.values()} < {stage.name for stage in plan.stages.values()}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"methods": ["cam"]}, r"cam\.yaml: a method that learns from captions may be trained on pairs"),
+        ({"methods": ["cam"], "data": ["toy"]}, r"train_on: pairs is for methods that learn from captions"),
+        ({"methods": ["cam", "speaks"]}, r"city\.yaml is only scored on .* but cam trains .*; leave one"),
         (
             {"train_on": None, "data": ["city"]},
-            r"city\.yaml is only scored on .* but speaks trains; set train_on",
+            r"city\.yaml is only scored on .* but speaks trains .*; set train_on",
         ),
         ({"data": ["pairs"]}, r"data: nothing of pairs is scored .* name it as train_on"),
         ({"train_on": "pears"}, r"pears\.yaml does not exist; did you mean 'pairs'"),

@@ -42,4 +42,4 @@ def main(argv: list[str]) -> int:
 
 
 def _learns_from_captions(like: str | None, shipped: ConfigFolder) -> bool:
-    return like is not None and shipped.method(like, "mini", {}).bench.supervision == "caption"
+    return like is not None and shipped.method(like, "mini", {}).bench.learns_from_captions

@@ -140,6 +140,11 @@ class MethodHints:
         role = self.role or ("ceiling" if self.pipeline == "upper_bound" else "method")
         return "" if role == "method" else role
 
+    @property
+    def learns_from_captions(self) -> bool:
+        """Whether `train_on` of an experiment says what the method is trained on."""
+        return self.supervision == "caption"
+
 
 @dataclass(frozen=True)
 class MethodFile:
@@ -316,8 +321,9 @@ class Experiment:
     Args:
         methods: Names of `configs/methods`, or `"*"` for all of them.
         data: Names of `configs/data`.
-        train_on: Another of these names, with captions: methods are trained on it once and scored on all of
-            `data`. Null trains on each data set that is scored.
+        train_on: Another of these names, with captions: methods that learn from captions are trained on it
+            once and scored on all of `data`. All others, and with null these too, are trained on each data
+            set that is scored.
         random_seeds: Every method that trains runs once for each.
         refiners: Names of `configs/refine`, applied to the seeds of multi-stage methods.
         pseudo_masks: The one of `refiners` on whose masks the segmenter is trained.

@@ -90,6 +90,11 @@ def plan_experiment(
                 f"{files.file}: data: nothing of {name} is scored (no protocol.eval_splits); "
                 "name it as train_on"
             )
+    if experiment.train_on and not any(cell.content.bench.learns_from_captions for cell in cells):
+        raise ConfigError(
+            f"{files.file}: train_on: {experiment.train_on} is for methods that learn from captions, and the "
+            "experiment has none; leave it out"
+        )
     names = [*experiment.data, *([experiment.train_on] if experiment.train_on else [])]
     datasets = {name: files.configs.data(name) for name in names}
     # what follows the seeds of each row, in the order of the cells
