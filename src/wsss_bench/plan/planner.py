@@ -90,12 +90,9 @@ def plan_experiment(
                 f"{files.file}: data: nothing of {name} is scored (no protocol.eval_splits); "
                 "name it as train_on"
             )
-    if experiment.train_on and not any(cell.content.bench.learns_from_captions for cell in cells):
-        raise ConfigError(
-            f"{files.file}: train_on: {experiment.train_on} is for methods that learn from captions, and the "
-            "experiment has none; leave it out"
-        )
-    names = [*experiment.data, *([experiment.train_on] if experiment.train_on else [])]
+    train_on = experiment.train_on
+    uses_train_on = any(cell.content.bench.learns_from_captions for cell in cells)
+    names = [*experiment.data, *([train_on] if train_on and uses_train_on else [])]
     datasets = {name: files.configs.data(name) for name in names}
     # what follows the seeds of each row, in the order of the cells
     multi_stages = {
@@ -110,6 +107,8 @@ def plan_experiment(
             key = (cell.dataset, cell.row, product.evaluate or id(product))
             products.setdefault(key, product)
     notes = list(files.notes)
+    if train_on and not uses_train_on:
+        notes.append(f"train_on: {train_on} is not used, since no method of this run learns from captions")
     notes += [note for after_seeds in multi_stages.values() for note in after_seeds.notes()]
     notes += short_trainings(table.stages.values())
     changed = {cell.row: cell.changes for cell in cells if cell.changes}
