@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
+import resource
 import subprocess
 import sys
 
@@ -42,6 +44,27 @@ def show_variable(arguments: list[str]) -> int:
     """Stage that prints an environment variable."""
     print(f"value: {os.environ.get(arguments[0])}")
     return 0
+
+
+def touch_memory(arguments: list[str]) -> int:
+    """Stage that allocates 8 x 20 MiB again and again; it prints the page faults after the first time."""
+
+    def step() -> None:
+        _ = [b"x" * (20 * 2**20) for _ in range(8)]
+
+    step()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        step()
+    print(f"faults: {resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before}")
+    return 0
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
+def test_a_stage_keeps_the_memory_that_it_frees(tmp_path):
+    assert run_to_end(LocalLauncher(touch_memory, preload=()), Job([], tmp_path)) == 0
+    faults = int((tmp_path / "log.txt").read_text().split("faults: ")[1])
+    assert faults < 8 * 5120  # the pages of one step; without the setting those of five
 
 
 @pytest.mark.parametrize("value", ["first", "second", None])

@@ -39,9 +39,9 @@ ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "NO_ALBUMENTATIONS_UPDATE": "1",
     "TOKENIZERS_PARALLELISM": "false",
-    # glibc keeps freed memory; it would give large tensors back to the system and ask for them again at each
-    # step, which takes up to a tenth of a training on the CPU
-    "MALLOC_MMAP_THRESHOLD_": str(2**32),
+    # glibc keeps freed memory (the first takes no more than 2^25). Else it gives large tensors back to the
+    # system and asks for them again at each step, up to a seventh of a training on the CPU.
+    "MALLOC_MMAP_THRESHOLD_": str(2**25),
     "MALLOC_TRIM_THRESHOLD_": str(2**33),
     # their output goes to log files
     "NO_COLOR": "1",
