@@ -33,7 +33,8 @@ def bench(tmp_path_factory, mini_data):
     data["protocol"]["prepare"] += ["--size", "small"]
     (folder / "configs/data/mini.yaml").write_text(yaml.safe_dump(data))
     short = {"trainer": {"max_epochs": 1}}
-    experiment = yaml.safe_load((ROOT / "experiments/mini.yaml").read_text())
+    experiment = yaml.safe_load((ROOT / "experiments/mini_refiners.yaml").read_text())
+    experiment |= {"methods": ["cam", "clims", "clip_zeroshot", "supervised"], "random_seeds": [0]}
     experiment["override"] = {"cam": short, "clims": short, "supervised": short}
     for name in ("refine/irn.mini.yaml", "segmenters/deeplabv2.mini.yaml"):
         content = yaml.safe_load((ROOT / "configs" / name).read_text())

@@ -36,7 +36,7 @@ def test_seeds_and_masks_grow_with_images_and_pixels():
 @pytest.mark.parametrize("name", ["train", "segment", "affinity"])
 def test_a_checkpoint_takes_what_the_network_and_its_optimiser_have(name, tmp_path):
     """Measured: 6.46 MB (CAM), 6.91 MB (DeepLabV2) and 3.74 MB (IRNet) on the mini world."""
-    plan = make_plan(paths.ROOT / "experiments" / "mini.yaml", tmp_path)
+    plan = make_plan(paths.ROOT / "experiments" / "mini_refiners.yaml", tmp_path)
     found = next(one for one in plan.stages.values() if one.kind == name)
     measured = {"train": 6.46e6, "segment": 6.91e6, "affinity": 3.74e6}[name]
     assert stage_size(found, 0, 0).bytes - OTHER_BYTES == pytest.approx(measured, rel=0.03)
