@@ -65,7 +65,7 @@ MAY_IMPORT = {
     "segmenters": METHODS,
     "refine": METHODS,
     "callbacks": BLOCKS,
-    "tracking": {"artifacts"},
+    "tracking": {"artifacts", "plan", "arguments"},
     "library": METHODS,
     "stages": METHODS
     | {
@@ -141,7 +141,10 @@ WITHOUT_TORCH = [
     "wsss_bench.exchange.export_command",
     "wsss_bench.exchange.score",
     "wsss_bench.stages.evaluate",
-    "wsss_bench.tracking",
+    "wsss_bench.tracking.evaluation",
+    "wsss_bench.tracking.result_runs",
+    "wsss_bench.tracking.sync",
+    "wsss_bench.tracking.dashboard",
 ]
 
 

@@ -25,12 +25,19 @@ class LineParser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}{hint}; `{self.prog} --help` shows the options\n")
 
 
-def add_matrix_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what says which matrix is meant and where its results are."""
+def add_matrix_arguments(parser: argparse.ArgumentParser, optional: bool = False) -> None:
+    """Add what says which matrix is meant and where its results are.
+
+    Args:
+        parser: Receives the arguments.
+        optional: Whether the command does without an experiment, and takes all results then.
+    """
     parser.add_argument(
         "experiment",
         type=Path,
-        help="path of an experiment, such as experiments/mini.yaml; or its name, own or shipped: mini",
+        nargs="?" if optional else None,
+        help="path of an experiment, such as experiments/mini.yaml; or its name, own or shipped: mini"
+        + ("; all results without it" if optional else ""),
     )
     parser.add_argument(
         "--methods",

@@ -111,6 +111,7 @@ FOREIGN = (
         "the debugger was left at a breakpoint; in a bench, where there is no terminal for it, this is so at "
         "once: run the stage by hand, as docs/debugging.md says",
     ),
+    Foreign("ModuleNotFoundError", r"HINT: Try running", "install it, or name another class"),
     Foreign("UsageError", "", "set WANDB_MODE=offline, or log in with `wandb login`"),
     Foreign("CommError", "", "set WANDB_MODE=offline, or check the connection to the W&B server"),
     Foreign("DecompressionBombError", "", "the image is too large to be decoded safely; reduce it"),

@@ -83,6 +83,19 @@ class Metrics:
     curve: dict[str, list[float]] | None
 
 
+def score_name(product: str, row: ScoredRow, refiner: str | None = None) -> str:
+    """A short name of a score: `seed_fixed`, `refined_irn`, `ss_raw`, `own_<name of a published read-out>`.
+
+    Args:
+        product: `seed`, `pseudo_mask` or `segmentation`.
+        row: The score.
+        refiner: Of pseudo masks; the post-processing of the row has the settings of the method, too.
+    """
+    if product == "seed":
+        return f"seed_{row.rule}"
+    return f"refined_{refiner or row.post}" if product == "pseudo_mask" else f"{row.scales}_{row.post}"
+
+
 def write_metrics(stage: Path, metrics: Metrics) -> None:
     """Write `metrics.json` into a stage folder."""
     write_json(stage / METRICS, asdict(metrics))

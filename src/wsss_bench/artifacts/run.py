@@ -42,6 +42,23 @@ PACKAGES = (
 )
 """Packages whose version can change a score."""
 
+FACTS = (
+    "cell",
+    "method",
+    "base",
+    "dataset",
+    "split",
+    "seed",
+    "product",
+    "refiner",
+    "segmenter",
+    "supervision",
+    "backbone",
+    "extra",
+)
+"""What the plan says about a stage besides its configuration: name of the cell, row of the table and the
+method that it varies, data, random seed, what is made and by what, and three columns of the table."""
+
 
 @dataclass
 class StageInfo:
@@ -57,6 +74,7 @@ class StageInfo:
         data: Digests of the data it reads, by split and part.
         prediction: Of a training: how its method predicts, for its checkpoint (`PredictionSettings`). It does
             not decide the training and is no part of the fingerprint.
+        facts: What the runs of W&B are grouped and filtered by (`FACTS`). No part of the fingerprint.
     """
 
     experiment: str = ""
@@ -66,6 +84,7 @@ class StageInfo:
     inputs: dict[str, str] = field(default_factory=dict)
     data: dict[str, str] = field(default_factory=dict)
     prediction: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 class StageRun:

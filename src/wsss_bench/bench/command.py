@@ -13,7 +13,6 @@ from string import Template
 
 from rich.console import Console
 
-from wsss_bench import tracking
 from wsss_bench.arguments import LineParser, add_matrix_arguments
 from wsss_bench.artifacts.disk import naming_full_disk
 from wsss_bench.artifacts.layout import LOG_FILE
@@ -30,6 +29,7 @@ from wsss_bench.bench.runner import Runner
 from wsss_bench.bench.running import Failure, Reporter
 from wsss_bench.bench.signals import Stopped, stop_signals
 from wsss_bench.bench.stalls import STALLED_MINUTES
+from wsss_bench.bench.tracked_results import track_results
 from wsss_bench.bench.validate import methods_of
 from wsss_bench.plan.again import stages_to_run_again, with_pruned_inputs
 from wsss_bench.plan.costs.devices import GPUS, named_device
@@ -39,6 +39,7 @@ from wsss_bench.plan.plan_record import write_plan_record
 from wsss_bench.plan.planner import make_plan
 from wsss_bench.plan.state import StageState, states_of
 from wsss_bench.report.command import publish
+from wsss_bench.tracking.runs import mode
 
 
 def main(argv: list[str]) -> int:
@@ -97,7 +98,7 @@ def main(argv: list[str]) -> int:
     if not 0 < options.stalled < math.inf:
         parser.error(f"--stalled: expected a number of minutes above 0, got {options.stalled:g}")
     device = named_device(options.on) if options.on else None
-    tracking.mode()
+    mode()
     plan = make_plan(options.experiment, options.runs, options.configs, options.methods, options.set)
     try:
         with stop_signals():
@@ -189,7 +190,7 @@ def run_bench(
                     check_stages_to_run(missing, lambda stage: "build", methods_of(plan))
                 open_again(plan, states, renewed)
                 failures = run_stages(plan, runs, machine, launcher, stalled_minutes)
-            publish(plan, runs)
+            track_results(plan, runs, publish(plan, runs))
         except KeyboardInterrupt as stop:
             return stopped(stop)
     print_failures(plan, failures)

@@ -34,6 +34,8 @@ from wsss_bench.types import Batch, ImageBatch, MaskBatch, Reference, view_of
 Trained = TypeVar("Trained", bound="Method")
 MAKERS: dict[Product, str] = {"seed": "seed_maps", "segmentation": "segmentation_logits"}
 """What makes a product."""
+TOTAL = "total"
+"""Name of the sum of the losses among the logged ones."""
 
 
 class Method(KeepsArguments, LightningModule, ABC):
@@ -195,7 +197,8 @@ class Method(KeepsArguments, LightningModule, ABC):
         losses = self.training_loss(batch)
         total = torch.stack([loss.float() for loss in losses.values()]).sum()
         self._gradient_guard.add_batch(losses, batch.image_ids)
-        self.log_dict({f"train/{name}": loss.detach() for name, loss in losses.items()}, batch_size=1)
+        logged = {**losses, TOTAL: total}
+        self.log_dict({f"train/{name}": loss.detach() for name, loss in logged.items()}, batch_size=1)
         return total
 
     @final

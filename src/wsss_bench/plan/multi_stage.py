@@ -82,12 +82,17 @@ class MultiStage:
             return None, ScoredProduct(configs.cell, "pseudo_mask", split, name, None, missing, extra)
         network = None
         if refiner.network is not None and refiner.affinity_labels is not None:
-            labels = _refine(table, configs, seed, refiner.affinity_labels, f"{name}-labels", trained_on=True)
-            network = _fit(table, configs, "affinity", refiner.network, labels, name)
+            facts = configs.facts(configs.training_split, None, name, extra=extra)
+            suffix = f"{name}-labels"
+            labels = _refine(table, configs, seed, refiner.affinity_labels, suffix, facts, trained_on=True)
+            network = _fit(table, configs, "affinity", refiner.network, labels, name, facts)
         trained_on = name == self.pseudo_masks
         on_gpu = refiner.uses_gpu and configs.cell.content.trainer.get("accelerator") in ("gpu", "cuda")
+        facts = configs.facts(
+            configs.training_split if trained_on else split, "pseudo_mask", name, extra=extra
+        )
         masks = _refine(
-            table, configs, seed, refiner.refiner, name, network, trained_on=trained_on, on_gpu=on_gpu
+            table, configs, seed, refiner.refiner, name, facts, network, trained_on=trained_on, on_gpu=on_gpu
         )
         if not refiner.scored:
             return masks, ScoredProduct(configs.cell, "pseudo_mask", split, name, None, "partial", extra)
@@ -117,7 +122,8 @@ class MultiStage:
                 for split in configs.protocol.eval_splits
             ]
         suffix = f"{name}-{self.segmenter_name}"
-        trained = _fit(table, configs, "segment", self.segmenter, masks, suffix)
+        facts = configs.facts(configs.training_split, None, name, self.segmenter_name, extra)
+        trained = _fit(table, configs, "segment", self.segmenter, masks, suffix, facts)
         return [
             self._segmentation(table, configs, trained, split, f"{suffix}-{split}", name, extra)
             for split in configs.protocol.eval_splits
@@ -145,7 +151,9 @@ class MultiStage:
             "scales": configs.protocol.scales,
             **configs.readouts(self.segmenter.readouts, split, refiner, self.segmenter_name),
         }
-        masks = table.stage("predict", configs.title(suffix), config, {"checkpoint": trained})
+        facts = configs.facts(split, "segmentation", refiner, self.segmenter_name, extra)
+        reads = {"checkpoint": trained}
+        masks = table.stage("predict", configs.title(suffix), config, reads, facts=facts)
         return score_segmentation(table, configs, masks, split, suffix, refiner, extra, self.segmenter_name)
 
 
@@ -155,6 +163,7 @@ def _refine(
     seed: Stage,
     refiner: ClassSpec,
     suffix: str,
+    facts: Mapping[str, Any],
     network: Stage | None = None,
     *,
     trained_on: bool,
@@ -174,18 +183,25 @@ def _refine(
         config["network"] = str(network.path)
     if on_gpu:
         config["accelerator"] = "gpu"
-    return table.stage("refine", configs.title(suffix), config, {"seeds": seed, "network": network})
+    reads = {"seeds": seed, "network": network}
+    return table.stage("refine", configs.title(suffix), config, reads, facts=facts)
 
 
 def _fit(
-    table: StageTable, configs: CellConfigs, kind: str, spec: NetworkSpec, masks: Stage, suffix: str
+    table: StageTable,
+    configs: CellConfigs,
+    kind: str,
+    spec: NetworkSpec,
+    masks: Stage,
+    suffix: str,
+    facts: Mapping[str, Any],
 ) -> Stage:
     """The stage that trains a network on the masks of a refine stage."""
     config = configs.network(spec) | {"masks": str(masks.path)}
     if configs.extra_images:  # there are pseudo masks of these images too
         config["data"] = config["data"] | {"extra_images": configs.extra_images}
     prediction = configs.prediction(spec.inference) if isinstance(spec, SegmenterFile) else None
-    return table.stage(kind, configs.title(suffix), config, {"masks": masks}, prediction)
+    return table.stage(kind, configs.title(suffix), config, {"masks": masks}, prediction, facts=facts)
 
 
 def named_with_changes(name: str, usual: RefinerFile, changed: RefinerFile) -> str:

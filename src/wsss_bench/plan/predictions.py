@@ -36,7 +36,8 @@ def seeds(
         "split": split,
     }
     shares = shared_with(configs, config)
-    stage = table.stage("seed", configs.title(), config, {"checkpoint": train}, shares=shares)
+    facts = configs.facts(split, "seed")
+    stage = table.stage("seed", configs.title(), config, {"checkpoint": train}, shares=shares, facts=facts)
     return stage, score_seeds(table, configs, stage)
 
 
@@ -52,7 +53,8 @@ def segmentation(table: StageTable, configs: CellConfigs, train: Stage | None, s
         **configs.readouts(configs.cell.content.readouts, split),
     }
     shares = shared_with(configs, config)
-    masks = table.stage("predict", configs.title(split), config, {"checkpoint": train}, shares=shares)
+    facts, reads = configs.facts(split, "segmentation"), {"checkpoint": train}
+    masks = table.stage("predict", configs.title(split), config, reads, shares=shares, facts=facts)
     return score_segmentation(table, configs, masks, split, split)
 
 

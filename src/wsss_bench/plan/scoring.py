@@ -26,7 +26,8 @@ def score_seeds(table: StageTable, configs: CellConfigs, seeds: Stage) -> Scored
         "threshold": configs.hints.threshold,
         "holdout": protocol.holdout,
     }
-    scored = table.stage("evaluate", configs.title("seed"), config, {"seeds": seeds})
+    facts = configs.facts(protocol.train_split, "seed")
+    scored = table.stage("evaluate", configs.title("seed"), config, {"seeds": seeds}, facts=facts)
     return ScoredProduct(configs.cell, "seed", protocol.train_split, None, scored.fingerprint)
 
 
@@ -55,7 +56,8 @@ def score_pseudo_masks(
         "threshold": None,
         "holdout": 0,
     }
-    scored = table.stage("evaluate", configs.title(refiner), config, {"masks": masks})
+    facts = configs.facts(split, "pseudo_mask", refiner, extra=extra)
+    scored = table.stage("evaluate", configs.title(refiner), config, {"masks": masks}, facts=facts)
     return ScoredProduct(configs.cell, "pseudo_mask", split, refiner, scored.fingerprint, extra=extra)
 
 
@@ -93,7 +95,8 @@ def score_segmentation(
         "threshold": None,
         "holdout": 0,
     }
-    scored = table.stage("evaluate", configs.title(suffix), config, {"masks": masks})
+    facts = configs.facts(split, "segmentation", refiner, segmenter, extra)
+    scored = table.stage("evaluate", configs.title(suffix), config, {"masks": masks}, facts=facts)
     return ScoredProduct(
         configs.cell, "segmentation", split, refiner, scored.fingerprint, extra=extra, segmenter=segmenter
     )

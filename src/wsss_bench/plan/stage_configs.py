@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,6 +110,37 @@ class CellConfigs:
         """Row, data set, random seed, and the suffix that tells this stage from others of the cell."""
         cell = self.cell
         return "-".join(part for part in (cell.row, cell.dataset, f"s{cell.random_seed}", suffix) if part)
+
+    def facts(
+        self,
+        split: str | None,
+        product: str | None = None,
+        refiner: str | None = None,
+        segmenter: str | None = None,
+        extra: Iterable[str] = (),
+    ) -> dict[str, Any]:
+        """What W&B groups and filters a stage of the cell by (`artifacts.run.FACTS`).
+
+        Args:
+            split: The split that it reads the images of; None for the cell as a whole.
+            product: What it makes or scores: `seed`, `pseudo_mask` or `segmentation`; None for a training.
+            refiner, segmenter: By which the product is made, or which is trained.
+            extra: What these were given beyond the `extra` of the method.
+        """
+        return {
+            "cell": self.title(),
+            "method": self.cell.row,
+            "base": self.cell.method,
+            "dataset": self.cell.dataset,
+            "split": split,
+            "seed": self.cell.random_seed,
+            "product": product,
+            "refiner": refiner,
+            "segmenter": segmenter,
+            "supervision": self.hints.supervision,
+            "backbone": self.hints.backbone,
+            "extra": " ".join(sorted({*self.hints.extra, *extra})) or None,
+        }
 
     def method(self) -> dict[str, Any]:
         """The method, its data and its trainer: what `fit` and `predict` both take."""

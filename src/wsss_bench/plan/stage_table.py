@@ -15,7 +15,7 @@ from wsss_bench.plan.plan import Stage, StageFolder
 class StageTable:
     """Stages by fingerprint, inputs before those that read them.
 
-    Cells share stages: a stage keeps the title and the folder that it got when it was first added.
+    Cells share stages: a stage keeps the title, the folder and the facts that it got when it was first added.
 
     Args:
         experiment: Name of the experiment, recorded in the stages.
@@ -38,6 +38,7 @@ class StageTable:
         reads: Mapping[str, Stage | None],
         prediction: Mapping[str, Any] | None = None,
         shares: str = "",
+        facts: Mapping[str, Any] | None = None,
     ) -> Stage:
         """The stage with this configuration and these inputs, added if it is new.
 
@@ -48,6 +49,7 @@ class StageTable:
             reads: The stages that it reads, by role; None where there is none.
             prediction: Of a training: how its method predicts, as `StageInfo` records it.
             shares: As in `Stage`.
+            facts: Used if the stage is new, as `StageInfo` records them.
         """
         inputs = {role: stage.fingerprint for role, stage in reads.items() if stage is not None}
         found = {read: self._known_data.get(read) for read in data_reads(COMMANDS[kind], config)}
@@ -64,6 +66,7 @@ class StageTable:
                 "inputs": inputs,
                 "data": data,
                 **({"prediction": prediction} if prediction else {}),
+                **({"facts": facts} if facts else {}),
             }
             # a copy without shared parts: the YAML file of a stage then has no anchors
             own = json.loads(json.dumps({**config, "out": str(path), "stage": info}))

@@ -60,7 +60,9 @@ def _train(table: StageTable, files: ExperimentFiles, cell: Cell, users: tuple[s
     configs = CellConfigs(cell, files.configs.data(cell.dataset))
     config = configs.method() | {"warm_start": str(warm_start.path) if warm_start else None}
     prediction = configs.prediction(cell.content.inference, configs.hints.threshold)
-    return table.stage("train", configs.title(), config, {"warm_start": warm_start}, prediction)
+    facts = configs.facts(configs.training_split)
+    reads = {"warm_start": warm_start}
+    return table.stage("train", configs.title(), config, reads, prediction, facts=facts)
 
 
 def _cell(files: ExperimentFiles, row: str, variant: Variant, dataset: str, random_seed: int) -> Cell:

@@ -13,7 +13,7 @@ from wsss_bench.report.data_files import csv_text, json_content
 from wsss_bench.report.differences import differences
 from wsss_bench.report.leaderboard import make_leaderboard
 from wsss_bench.report.markdown.page import render
-from wsss_bench.report.results import read_results
+from wsss_bench.report.results import ProductResult, read_results
 
 
 def main(argv: list[str]) -> int:
@@ -26,9 +26,14 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def publish(plan: Plan, runs: Path) -> None:
-    """Write `<runs>/<experiment>/leaderboard.{csv,json,md,png}` from what is done, and print the Markdown."""
-    board = make_leaderboard(read_results(plan))
+def publish(plan: Plan, runs: Path) -> list[ProductResult]:
+    """Write `<runs>/<experiment>/leaderboard.{csv,json,md,png}` from what is done, and print the Markdown.
+
+    Returns:
+        What was read.
+    """
+    results = read_results(plan)
+    board = make_leaderboard(results)
     compared = differences(board)
     page = render(plan, board, compared)
     folder = runs / plan.experiment
@@ -37,3 +42,4 @@ def publish(plan: Plan, runs: Path) -> None:
     write_bytes(folder / "leaderboard.md", page.encode())
     write_chart(board, folder / "leaderboard.png")
     print(f"\n{page}\nwritten to {folder}/leaderboard.{{csv,json,md,png}}", flush=True)
+    return results

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,11 @@ class Cost:
     seconds_by_kind: dict[str, float] = field(default_factory=dict)
     peak_memory_mb: float | None = None
 
+    def seconds_of(self, kinds: Collection[str]) -> float | None:
+        """Seconds of the stages of these kinds; None where there is none."""
+        found = [seconds for kind, seconds in self.seconds_by_kind.items() if kind in kinds]
+        return sum(found) if found else None
+
 
 @dataclass(frozen=True)
 class ScoredResult:
@@ -67,6 +72,7 @@ class ProductResult:
         commits: Commits that those stages and the scoring were made from, sorted.
         stages: Stage folders, inputs first, the scoring last.
         changes: What has changed since they ran, by name of the stage.
+        curve: Of seeds: `threshold` and `miou` in [0, 1], two lists of the same length.
     """
 
     product: ScoredProduct
@@ -78,6 +84,7 @@ class ProductResult:
     commits: tuple[str, ...] = ()
     stages: tuple[Path, ...] = ()
     changes: dict[str, Changes] = field(default_factory=dict)
+    curve: dict[str, list[float]] | None = None
 
 
 def read_results(plan: Plan) -> list[ProductResult]:
@@ -110,6 +117,7 @@ def _read_product(
         commits=tuple(sorted({str(manifest.get("commit") or "unknown") for manifest in found})),
         stages=tuple(stage.path for stage in chain),
         changes={stage.name: changes[stage.fingerprint] for stage in chain if changes[stage.fingerprint]},
+        curve=metrics.curve,
     )
 
 

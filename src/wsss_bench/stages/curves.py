@@ -1,4 +1,4 @@
-"""The curves of a training, `curves.csv`: losses, learning rates and monitored metrics against the step.
+"""The curves of a training, `curves.csv`: what its loggers are given, against the step.
 
 One row for each step that is logged (`trainer.log_every_n_steps`), for each validation and for the end of
 each epoch; a value that was not logged at a step is an empty cell. The file is written before each
@@ -18,6 +18,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
 
 from wsss_bench.artifacts.files import write_bytes
+from wsss_bench.stages.measures import StepMeasures
 
 STEP, EPOCH = "step", "epoch"
 SECONDS = 30.0
@@ -34,13 +35,14 @@ class Curves(Logger, Callback):
 
     Args:
         path: The file; None for ranks other than 0, which write nothing.
+        measures: Has the learning rates, which every row shows.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, measures: StepMeasures) -> None:
         super().__init__()
         self._path = path
+        self._measures = measures
         self._rows: dict[int, Row] = {}
-        self._learning_rates: Row = {}
         self._written = time.monotonic()
 
     @property
@@ -70,10 +72,6 @@ class Curves(Logger, Callback):
         if self._path is not None and trainer.global_step > 0:
             self._rows = {step: row for step, row in read_rows(self._path) if step <= trainer.global_step}
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
-        self._learning_rates = {f"lr/{index}": float(group["lr"]) for index, group in enumerate(groups)}
-
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add the losses of the last step, so that an epoch of a few steps has a row too."""
         losses = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("train/")}
@@ -94,7 +92,7 @@ class Curves(Logger, Callback):
         if self._path is None:
             return
         step = self._trainer.global_step
-        self._rows.setdefault(step, {STEP: step}).update({**values, **self._learning_rates})
+        self._rows.setdefault(step, {STEP: step}).update({**values, **self._measures.learning_rates})
 
     def _write(self) -> None:
         if self._path is None:

@@ -21,13 +21,13 @@ from wsss_bench.data.sources.base import Source
 from wsss_bench.data.sources.class_lists import check_class_names
 from wsss_bench.metrics.per_image import ConfusionWriter
 from wsss_bench.ranges import check_range
-from wsss_bench.stages.panels import write_panels
+from wsss_bench.stages.panels import examples, write_panels
 from wsss_bench.stages.parser import BY_HAND, FunctionParser, Instantiators
 from wsss_bench.stages.plausible import check_numbering, check_truth
 from wsss_bench.stages.protocol import EvaluationProtocol
 from wsss_bench.stages.score_table import score_table
 from wsss_bench.stages.scored_files import ScoredFiles, ScoredMasks, ScoredSeeds
-from wsss_bench.tracking import log_evaluation
+from wsss_bench.tracking.evaluation import log_evaluation
 
 
 def evaluate(
@@ -100,8 +100,9 @@ def evaluate(
             if run is not None:
                 write_metrics(run.path, metrics)
                 writer.save(run.path / CONFUSIONS, ids)
-                write_panels(run.path / PANELS, source, ids, files.mask)
-                log_evaluation(run.path, stage, resolved, metrics)
+                shown = examples(source, ids, files.mask)
+                write_panels(run.path / PANELS, shown)
+                log_evaluation(run.path, stage, resolved, metrics, shown)
                 run.record(image_count=len(ids))
     print(score_table(metrics), flush=True)
 

@@ -38,8 +38,9 @@ from wsss_bench.stages.checkpoints import (
 from wsss_bench.stages.claims import view_problem
 from wsss_bench.stages.curves import Curves
 from wsss_bench.stages.lightning_cli import StageCLI, callbacks_of, is_first_rank, record_cost
+from wsss_bench.stages.measures import StepMeasures
 from wsss_bench.stages.parser import Instantiators
-from wsss_bench.tracking import tracked_training
+from wsss_bench.tracking.training import tracked_training
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 """Layers that are nothing but BatchNorm."""
@@ -171,14 +172,16 @@ def fit(trainer: Trainer, method: Method, cli: FitCLI, run: StageRun | None) -> 
         check_file(Path(cli.config.warm_start), LAST)
         warm_start(method, Path(cli.config.warm_start) / LAST)
     trainer.strategy.checkpoint_io = AtomicCheckpointIO()
-    curves = Curves(cli.out / CURVES if run is not None else None)
-    trainer.loggers = [*trainer.loggers, curves]
-    callbacks_of(trainer).extend([PlainSignals(), curves, LastCheckpoint(last)])  # in this order
+    own_loggers = list(trainer.loggers)
+    measures = StepMeasures(chooses_interval=cli.config.trainer.log_every_n_steps is None)
+    curves = Curves(cli.out / CURVES if run is not None else None, measures)
+    trainer.loggers = [*own_loggers, curves]
+    callbacks_of(trainer).extend([PlainSignals(), measures, curves, LastCheckpoint(last)])  # in this order
     tracked: AbstractContextManager[Logger | None] = nullcontext()
     if run is not None:
         write_atomically(cli.out / CONFIG_FILE, lambda f: f.write(cli.parser.dump(cli.config).encode()))
         callbacks_of(trainer).extend((CheckpointIdentity(run.identity), Progress(run)))
-        if not cli.config.trainer.fast_dev_run:
+        if not own_loggers and not cli.config.trainer.fast_dev_run:
             tracked = tracked_training(cli.out, cli.info, cli.plain_config())
     with tracked as logger, ranks_end_with_this_process():
         trainer.loggers = [*trainer.loggers, *([logger] if logger is not None else [])]

@@ -1,4 +1,4 @@
-"""A picture of an evaluation: image, truth and prediction of a few images, with the VOC palette."""
+"""The images that an evaluation shows, and a picture of them: image, truth, prediction in VOC's palette."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from PIL import Image
 from wsss_bench.artifacts.files import write_bytes
 from wsss_bench.artifacts.palette import voc_palette
 from wsss_bench.data.sources.base import Source
+from wsss_bench.tracking.images import Example
 
 SIDE = 160
 """Pixels of a panel's longer side."""
@@ -19,23 +20,24 @@ MAX_ROWS = 8
 """Images shown, evenly spread over the split."""
 
 
-def write_panels(
-    path: Path, source: Source, ids: Sequence[str], predict: Callable[[str], np.ndarray]
-) -> None:
-    """Write the picture: a row of three panels for each of up to eight images.
+def examples(source: Source, ids: Sequence[str], predict: Callable[[str], np.ndarray]) -> list[Example]:
+    """Up to eight images of a split, the same ones for every method.
 
     Args:
-        path: The PNG.
         source: Images and ground truth.
         ids: Images to choose from.
         predict: Predicted mask `(H, W)` uint8 of an image.
     """
     shown = ids[:: -(-len(ids) // MAX_ROWS)]
+    return [Example(name, source.image(name), source.mask(name), predict(name)) for name in shown]
+
+
+def write_panels(path: Path, shown: Sequence[Example]) -> None:
+    """Write the picture as a PNG: a row of three panels for each image."""
     sheet = Image.new("RGB", (3 * SIDE, len(shown) * SIDE), "white")
-    for row, image_id in enumerate(shown):
-        image = source.image(image_id)
+    for row, (_, image, truth, prediction) in enumerate(shown):
         panels = [Image.fromarray(image).resize(_fitted(image), Image.Resampling.BILINEAR)]
-        panels += [_coloured(mask) for mask in (source.mask(image_id), predict(image_id))]
+        panels += [_coloured(mask) for mask in (truth, prediction)]
         for column, panel in enumerate(panels):
             sheet.paste(panel, (column * SIDE, row * SIDE))
     buffer = BytesIO()

@@ -54,5 +54,4 @@ def _mean_seconds(row: Row | None, kinds: tuple[str, ...]) -> float | None:
     """Mean over runs of the seconds of these kinds of stages; None where a run has no such stage."""
     if row is None:
         return None
-    spent = [[s for kind, s in run.cost.seconds_by_kind.items() if kind in kinds] for run in row.runs]
-    return sum(map(sum, spent)) / len(spent) if all(spent) else None
+    return row.mean(lambda run: run.cost.seconds_of(kinds))
