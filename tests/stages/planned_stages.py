@@ -68,8 +68,10 @@ def evaluate_config(root: Path, masks: Path) -> dict[str, Any]:
     return {"source": voc(root), "split": "train", "masks": str(masks), "count": 10}
 
 
-def plan_stage(runs: Path, kind: str, config: dict[str, Any], **reads: Stage) -> Stage:
+def plan_stage(
+    runs: Path, kind: str, config: dict[str, Any], facts: dict[str, Any] | None = None, **reads: Stage
+) -> Stage:
     """Plan a stage as the bench does, and write its `plan.yaml`."""
-    stage = StageTable("toy", StageFolder(runs), {}).stage(kind, "toy", config, reads)
+    stage = StageTable("toy", StageFolder(runs), {}).stage(kind, "toy", config, reads, facts=facts)
     stage.write_plan()
     return stage

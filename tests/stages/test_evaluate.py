@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from fake_source import FakeSource, write_masks, write_seeds
 from PIL import Image
+from wandb_files import offline_runs
 
-from wsss_bench.artifacts.files import mask_path, read_mask, write_mask
+from wsss_bench.artifacts.files import is_complete, mask_path, read_mask, write_mask
 from wsss_bench.artifacts.seeds import read_seed, write_seed
 from wsss_bench.cli import main as command_line
 from wsss_bench.metrics.boundary import near_boundary
@@ -307,17 +308,47 @@ def test_masks_are_scored_without_torch_and_in_little_memory(voc_root, tmp_path)
     assert int(megabytes) < 200
 
 
-def test_wandb_gets_scores_classes_and_panels(source, tmp_path, monkeypatch):
+def test_wandb_gets_scores_classes_and_masks(tmp_path, monkeypatch):
+    source = FakeSource(number=20)
     write_masks(source, tmp_path / "masks")
     out = tmp_path / "evaluate-fake"
     monkeypatch.setenv("WANDB_MODE", "offline")
     evaluate(source, "val", masks=tmp_path / "masks", dataset="fake", out=out, resolved={"split": "val"})
-    (files,) = (out / "wandb").glob("offline-run-*/files")
-    (table,) = files.glob("media/table/*.json")
-    rows = json.loads(table.read_text())["data"]
-    assert [row[1] for row in rows] == ["background", *source.class_names]
-    assert [row[2] for row in rows] == metrics(out)["rows"][0]["iou"]
-    assert list(files.glob("media/images/*.png"))
+    (run,) = offline_runs(out)
+    (row,) = metrics(out)["rows"]
+    assert run.summary["evaluate/ss_raw"] == pytest.approx(100 * row["miou"])
+    assert run.config["protocol"] == row["protocol"]
+    assert run.config["resolved"] == {"split": "val"}
+    names = ["background", *source.class_names]
+    expected = [
+        ["ss_raw", name, pytest.approx(100 * iou)] for name, iou in zip(names, row["iou"], strict=True)
+    ]
+    assert run.table("per_class") == expected
+
+    shown = [f"image{index:03d}" for index in range(0, 20, 3)]  # at most eight, whatever the method
+    (images,) = (value for key, value in run.summary.items() if key == "images/val.captions")
+    assert images == shown
+    labels = run.config["_wandb"]["mask/class_labels"]
+    assert {key.rpartition("_")[2] for key in labels} == {"truth", "prediction"}
+    for entry in labels.values():
+        assert entry["value"] == {**{str(k): name for k, name in enumerate(names)}, "255": "ignored"}
+    masks = run.summary["images/val.all_masks"]
+    for name, drawn in zip(shown, masks, strict=True):
+        for key, mask in (
+            ("truth", source.mask(name)),
+            ("prediction", read_mask(tmp_path / f"masks/{name}.png")),
+        ):
+            with Image.open(run.files / drawn[key]["path"]) as file:
+                assert np.array_equal(np.asarray(file), mask)
+
+
+def test_an_error_of_wandb_does_not_cost_the_evaluation(source, tmp_path, monkeypatch, capsys):
+    write_masks(source, tmp_path / "masks")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setattr("wandb.init", lambda **_: 1 / 0)
+    evaluate(source, "val", masks=tmp_path / "masks", out=tmp_path / "out", resolved={})
+    assert is_complete(tmp_path / "out")
+    assert "W&B has no run of this stage (ZeroDivisionError" in capsys.readouterr().out
 
 
 class WithoutBackground(FakeSource):

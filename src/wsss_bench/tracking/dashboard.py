@@ -98,7 +98,7 @@ def workspace(plan: Plan, dataset: str, entity: str) -> Any:
         ],
         settings=ws.WorkspaceSettings(max_runs=MOST_RUNS),
         runset_settings=ws.RunsetSettings(
-            filters=[ws.Metric("ID").isin(runs_of(plan, products))],
+            filters=f"Metric('ID') in {runs_of(plan, products)}",
             groupby=[ws.Config("method"), ws.Config("stage")],
         ),
     )
@@ -113,7 +113,6 @@ def report(plan: Plan, dataset: str, entity: str, table: Path) -> Any:
         entity: User or team.
         table: The table as Markdown; left out if there is no such file.
     """
-    from wandb_workspaces import workspaces as ws
     from wandb_workspaces.reports import v2 as wr
 
     products = _products(plan, dataset)
@@ -121,7 +120,7 @@ def report(plan: Plan, dataset: str, entity: str, table: Path) -> Any:
         entity=entity,
         project=project(),
         name=plan.experiment,
-        filters=[ws.Metric("ID").isin(runs_of(plan, products))],
+        filters=f"Metric('ID') in {runs_of(plan, products)}",
         groupby=["config.method", "config.stage"],
     )
     blocks: list[Any] = []
