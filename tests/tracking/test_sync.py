@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from wsss_bench.artifacts.stage_files import locked_stage
 from wsss_bench.cli import main
 from wsss_bench.plan.planner import make_plan
 from wsss_bench.tracking import sync
@@ -56,6 +57,15 @@ def test_a_dry_run_lists_the_runs_of_an_experiment_and_what_is_missing(runs, mon
     assert "note: no login for http" in printed
     assert "run `wandb login`, or set WANDB_API_KEY" in printed
     assert calls == []
+
+
+def test_a_running_stage_is_left_out(runs, monkeypatch, capsys):
+    (folder,) = runs.runs.glob("stages/train-other-*")
+    with locked_stage(folder):
+        assert main(["sync", "--runs", str(runs.runs), "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    assert f"left out, since these stages are running: {folder.name}" in printed
+    assert "would upload 2 runs of W&B:" in printed
 
 
 def test_without_an_experiment_all_runs_go_to_wandb(runs, monkeypatch):

@@ -11,7 +11,8 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 from wsss_bench.arguments import LineParser, add_matrix_arguments
-from wsss_bench.artifacts.layout import STAGES, WANDB
+from wsss_bench.artifacts.layout import STAGES, WANDB, shortened
+from wsss_bench.artifacts.stage_files import locked_stage
 from wsss_bench.plan.planner import make_plan
 
 OFFLINE = "offline-run-*/run-*.wandb"
@@ -41,7 +42,10 @@ def main(argv: list[str]) -> int:
         plan = make_plan(options.experiment, options.runs, options.configs, options.methods, options.set)
         stages = [stage.path for stage in plan.stages.values()]
         folders = [folder / WANDB for folder in [*stages, options.runs / plan.experiment]]
-    found = offline_runs(folders)
+    running = [folder for folder in folders if is_running(folder.parent)]
+    if running:
+        print(f"left out, since these stages are running: {shortened([f.parent.name for f in running])}")
+    found = offline_runs(folder for folder in folders if folder not in running)
     if not found:
         print(f"there is nothing to upload: {why_nothing()}")
         return 0
@@ -49,7 +53,8 @@ def main(argv: list[str]) -> int:
     if options.dry_run:
         print(f"would upload {len(found)} runs of W&B:")
         print("\n".join(f"  {run}" for run in found))
-        print(*([f"note: {problem}"] if problem else []), sep="\n", flush=True)
+        if problem:
+            print(f"note: {problem}")
         return 0
     if problem and not sys.stdin.isatty():  # on a terminal W&B asks for the key
         raise PermissionError(problem)
@@ -60,6 +65,17 @@ def offline_runs(folders: Iterable[Path]) -> list[Path]:
     """The folders of the offline runs that are not uploaded yet, the earlier one of the same run first."""
     files = (file for folder in folders for file in sorted(folder.glob(OFFLINE)))
     return [file.parent for file in files if not file.with_name(file.name + SYNCED).exists()]
+
+
+def is_running(stage: Path) -> bool:
+    """Whether a process works in a stage folder; half a run would count as uploaded."""
+    try:
+        with locked_stage(stage):
+            return False
+    except ValueError:
+        return True
+    except OSError:  # there is no such folder, or it is read only
+        return False
 
 
 def why_nothing() -> str:
