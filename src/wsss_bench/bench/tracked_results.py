@@ -82,5 +82,5 @@ def _commits(results: Sequence[ProductResult]) -> str | None:
 
 
 def _stages(results: Sequence[ProductResult]) -> list[str]:
-    """Ids of the runs of all stages, those too that other experiments ran."""
+    """All stages, those too that other experiments ran, by the ids of their runs where they have one."""
     return list(dict.fromkeys(run_id(stage.name) for result in results for stage in result.stages))
