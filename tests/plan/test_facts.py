@@ -26,8 +26,18 @@ def test_every_stage_has_facts_that_do_not_decide_its_fingerprint(file, tmp_path
         assert fingerprint_of(stage.kind, bare, stage.inputs, info.data) == stage.fingerprint
 
 
-def test_facts_of_the_stages_of_a_multi_stage_method():
-    found = facts_of(make_plan(paths.ROOT / "experiments/mini.yaml", paths.ROOT / "no_runs"))
+EXPERIMENT = """
+methods: [cam, clims, clip_zeroshot]
+data: [mini]
+refiners: [pamr, irn]
+pseudo_masks: irn
+segmenter: deeplabv2
+"""
+
+
+def test_facts_of_the_stages_of_a_multi_stage_method(tmp_path):
+    (tmp_path / "own.yaml").write_text(EXPERIMENT)
+    found = facts_of(make_plan(tmp_path / "own.yaml", tmp_path / "runs", paths.CONFIGS))
     cam = {
         "cell": "cam-mini-s0",
         "method": "cam",
