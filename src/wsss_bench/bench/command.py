@@ -31,6 +31,7 @@ from wsss_bench.bench.running import Failure, Reporter
 from wsss_bench.bench.signals import Stopped, stop_signals
 from wsss_bench.bench.stalls import STALLED_MINUTES
 from wsss_bench.bench.validate import methods_of
+from wsss_bench.closed_pipe import going_on_unread
 from wsss_bench.plan.again import stages_to_run_again, with_pruned_inputs
 from wsss_bench.plan.costs.devices import GPUS, named_device
 from wsss_bench.plan.description import describe
@@ -102,7 +103,8 @@ def main(argv: list[str]) -> int:
     try:
         with stop_signals():
             if not options.dry_run:
-                prepare(plan)
+                with going_on_unread(unread_note(plan, options.runs)):
+                    prepare(plan)
             plan = look_at_data(plan, options.runs, record=not options.dry_run)
             if options.calibrate:
                 calibrate(plan, options.runs)
@@ -172,7 +174,7 @@ def run_bench(
         FolderDeleted: `runs` was deleted while stages ran.
     """
     failures: list[Failure] = []
-    with locked(runs), naming_full_disk(runs), stop_signals():
+    with locked(runs), naming_full_disk(runs), stop_signals(), going_on_unread(unread_note(plan, runs)):
         try:
             states = states_of(plan)
             renewed = stages_to_run_again(plan, again, states)
@@ -192,8 +194,16 @@ def run_bench(
             publish(plan, runs)
         except KeyboardInterrupt as stop:
             return stopped(stop)
-    print_failures(plan, failures)
+        print_failures(plan, failures)
     return 1 if failures else 0
+
+
+def unread_note(plan: Plan, runs: Path) -> str:
+    """What a bench says when the reader of its output has gone."""
+    return (
+        "nobody reads the output any more; the bench goes on without it, "
+        f"Ctrl-C or `kill {os.getpid()}` stops it; the table will be in {runs / plan.experiment}"
+    )
 
 
 def open_again(plan: Plan, states: Mapping[str, StageState], renewed: Sequence[Stage]) -> None:
