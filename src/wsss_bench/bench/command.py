@@ -22,14 +22,16 @@ from wsss_bench.bench.calibrate import calibrate
 from wsss_bench.bench.data_digests import look_at_data
 from wsss_bench.bench.first_checks import check_stages_to_run, depth_of_dry_run, print_space
 from wsss_bench.bench.launchers import Launcher, LocalLauncher, visible_gpus
+from wsss_bench.bench.live import LiveReporter
 from wsss_bench.bench.lock import locked
 from wsss_bench.bench.planned_costs import PlannedCosts
-from wsss_bench.bench.progress import LiveReporter, PlainReporter
+from wsss_bench.bench.progress import PlainReporter
 from wsss_bench.bench.resources import Machine, gpus_of
 from wsss_bench.bench.runner import Runner
 from wsss_bench.bench.running import Failure, Reporter
 from wsss_bench.bench.signals import Stopped, stop_signals
 from wsss_bench.bench.stalls import STALLED_MINUTES
+from wsss_bench.bench.time_left import TimeLeft
 from wsss_bench.bench.validate import methods_of
 from wsss_bench.closed_pipe import going_on_unread
 from wsss_bench.plan.again import stages_to_run_again, with_pruned_inputs
@@ -293,11 +295,17 @@ def run_stages(
 ) -> list[Failure]:
     """Run the missing stages; progress is a live view on a terminal and plain lines elsewhere."""
     console = Console()
+    folder = StageFolder(runs)
+    # on this machine, also where the plan was printed for another device
+    estimates = PlannedCosts(plan, runs).estimates
+    time_left = TimeLeft(machine, lambda stage: estimates.cost(stage).seconds)
     with ExitStack() as stack:
         reporter: Reporter = (
-            stack.enter_context(LiveReporter(console)) if console.is_terminal else PlainReporter()
+            stack.enter_context(LiveReporter(console, time_left))
+            if console.is_terminal
+            else PlainReporter(time_left)
         )
-        return Runner(plan, StageFolder(runs), machine, launcher, reporter, stalled_minutes).run()
+        return Runner(plan, folder, machine, launcher, reporter, stalled_minutes).run()
 
 
 def resume_command() -> str:
