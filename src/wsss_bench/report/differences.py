@@ -1,41 +1,14 @@
-"""Differences in mIoU between two methods, with the interval of a paired bootstrap over images."""
+"""The differences that the leaderboard lists: between neighbours in score and between related rows."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import combinations
 
-from wsss_bench.metrics.stats import ResampledMIoU, difference_interval, resample
+from wsss_bench.report.comparisons import Comparisons, Difference
 from wsss_bench.report.leaderboard import Leaderboard, Row, without_threshold
 
 
-@dataclass(frozen=True)
-class Difference:
-    """mIoU of `first` minus that of `second`, in points, with a 95 % interval.
-
-    Args:
-        first, second: Methods.
-        protocol: Their protocol id without threshold value.
-        n_images: Images that were resampled.
-        points: Difference of the means over runs.
-        low, high: Bounds of the interval.
-    """
-
-    first: str
-    second: str
-    protocol: str
-    n_images: int
-    points: float
-    low: float
-    high: float
-
-    @property
-    def is_clear(self) -> bool:
-        """Whether zero is outside the interval."""
-        return self.low > 0 or self.high < 0
-
-
-def differences(board: Leaderboard) -> list[Difference]:
+def differences(board: Leaderboard, comparisons: Comparisons | None = None) -> list[Difference]:
     """Differences among the scores that rank, within one data set, split, product and protocol.
 
     Compared are neighbours in score, a variant with the method that it varies, and a method with the one it
@@ -43,6 +16,7 @@ def differences(board: Leaderboard) -> list[Difference]:
     of a method over the floor; a difference is not a ranking. Rows without per-image confusion matrices, or
     with other images, are left out.
     """
+    comparisons = comparisons or Comparisons()
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in board.rows:
         if row.headline:
@@ -50,38 +24,14 @@ def differences(board: Leaderboard) -> list[Difference]:
     found = []
     for rows in groups.values():
         rows = sorted(rows, key=lambda row: -row.miou_mean)
-        resampled = [_resampled(row) for row in rows]
         for i, j in combinations(range(len(rows)), 2):
-            if j - i == 1 or _is_related(rows[i], rows[j]) or _is_related(rows[j], rows[i]):
-                difference = _difference(rows[i], rows[j], resampled[i], resampled[j])
+            if j - i == 1 or is_related(rows[i], rows[j]) or is_related(rows[j], rows[i]):
+                difference = comparisons.difference(rows[i], rows[j])
                 found += [difference] if difference else []
     return found
 
 
-def _is_related(row: Row, reference: Row) -> bool:
+def is_related(row: Row, reference: Row) -> bool:
     """Whether `row` is a variant of the method `reference`, or starts from that method."""
     varies = row.method != row.base == reference.method
     return varies or row.hints.warm_start == reference.base
-
-
-def _resampled(row: Row) -> ResampledMIoU | None:
-    """mIoU on resampled images; None where matrices are gone or the runs cover different images."""
-    runs = [run.confusions for run in row.runs if run.confusions is not None]
-    if len(runs) < len(row.runs) or len({frozenset(run.image_ids) for run in runs}) > 1:
-        return None
-    return resample(runs)
-
-
-def _difference(
-    first: Row, second: Row, one: ResampledMIoU | None, other: ResampledMIoU | None
-) -> Difference | None:
-    if one is None or other is None or one.image_ids != other.image_ids:
-        return None
-    return Difference(
-        first.method,
-        second.method,
-        without_threshold(first.protocol),
-        len(one.image_ids),
-        first.miou_mean - second.miou_mean,
-        *difference_interval(one, other),
-    )

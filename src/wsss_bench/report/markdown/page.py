@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from wsss_bench.plan.plan import Plan
-from wsss_bench.report.differences import Difference
+from wsss_bench.report.comparisons import Difference
 from wsss_bench.report.leaderboard import Leaderboard
 from wsss_bench.report.markdown.cost import cost_section
 from wsss_bench.report.markdown.dataset import DatasetResults
@@ -17,7 +17,7 @@ from wsss_bench.report.markdown.scores import seed_section, segmentation_section
 
 def render(plan: Plan, board: Leaderboard, differences: Sequence[Difference]) -> str:
     """The whole page."""
-    commit = _usual_commit(board)
+    commit = usual_commit(board)
     parts = [f"# {plan.experiment}"]
     for dataset in dict.fromkeys(product.cell.dataset for product in plan.products):
         results = DatasetResults(plan, board, dataset, commit)
@@ -39,7 +39,7 @@ def _difference_section(differences: Sequence[Difference]) -> list[str]:
     return ["## Differences in mIoU, 95 % interval of a paired bootstrap over images", "\n".join(lines)]
 
 
-def _usual_commit(board: Leaderboard) -> str:
+def usual_commit(board: Leaderboard) -> str:
     """The commit that most of the rows that rank were made from."""
     counted = Counter(commit for row in board.rows if row.headline for commit in row.commits)
     return counted.most_common(1)[0][0] if counted else ""

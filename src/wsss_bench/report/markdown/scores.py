@@ -123,10 +123,13 @@ def _title(key: BlockKey) -> str:
 
 def _cell(results: DatasetResults, method: str, column: Column) -> str:
     """A score, or why there is none."""
+    rows = results.find_all(method, column.product, column.split, **column.values)
+    return " / ".join(score(row) for row in rows) or why_missing(results, method, column)
+
+
+def why_missing(results: DatasetResults, method: str, column: Column) -> str:
+    """Why a method has no score in a column."""
     place = (method, column.product, column.split)
-    rows = results.find_all(*place, **column.values)
-    if rows:
-        return " / ".join(score(row) for row in rows)
     if column.values.get("scales") == OWN and results.find(*place):
         return NOTHING
     reason = results.gap(*place, column.values.get("refiner"))
