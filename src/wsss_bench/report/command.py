@@ -54,6 +54,6 @@ def print_tables(summary: Summary) -> None:
     """Print the tables, in colour on a terminal, where its width counts too."""
     console = Console()
     if console.is_terminal:
-        console.print(page(summary, console.width), soft_wrap=True)
+        console.print(page(summary, console.width), soft_wrap=True, end="")
     else:
-        print(f"\n{page(summary)}")
+        print(f"\n{page(summary)}", end="")
