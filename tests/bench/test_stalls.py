@@ -108,8 +108,8 @@ def test_the_time_is_a_number_of_minutes(value, project, capsys):
 @pytest.mark.parametrize("folder", ["runs", "runs/stages"])
 def test_a_bench_whose_folder_was_deleted_says_so_and_makes_it_not_again(folder, project, tmp_path):
     class Deleting(Silent):
-        def tick(self, standing):
-            if standing.done >= 3:
+        def tick(self, snapshot):
+            if snapshot.done >= 3:
                 shutil.rmtree(tmp_path / folder)
 
     launcher = InProcess()

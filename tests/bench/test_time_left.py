@@ -11,7 +11,7 @@ import pytest
 
 from wsss_bench.artifacts.files import write_manifest
 from wsss_bench.bench.resources import Machine
-from wsss_bench.bench.running import Active, Standing
+from wsss_bench.bench.running import Active, Snapshot
 from wsss_bench.bench.stage_progress import progress_of
 from wsss_bench.bench.time_left import Left, TimeLeft, rough
 from wsss_bench.plan.plan import Stage
@@ -33,7 +33,7 @@ def stage(name: str, *inputs: Stage, folder: Path = Path(), shares: str = "", **
 
 
 def left(machine: Machine, waiting, seconds, active=()) -> Left:
-    return TimeLeft(machine, lambda one: seconds.get(one.name)).left(Standing(active, waiting, [], 99))
+    return TimeLeft(machine, lambda one: seconds.get(one.name)).left(Snapshot(active, waiting, [], 99))
 
 
 def test_the_longest_chain_counts_and_not_only_the_sum():
@@ -101,12 +101,12 @@ def test_what_a_stage_took_holds_for_its_other_random_seeds(tmp_path):
     first = stage("train cam-toy-s0", folder=tmp_path)
     others = [stage(f"train cam-toy-s{k}") for k in (1, 2)]
     time_left = TimeLeft(Machine(1), lambda one: 100.0)
-    standing = Standing([], [*others, stage("train clims-toy-s0")], [], 4)
-    assert time_left.left(standing) == Left(300.0)
+    snapshot = Snapshot([], [*others, stage("train clims-toy-s0")], [], 4)
+    assert time_left.left(snapshot) == Left(300.0)
     first.path.mkdir()
     write_manifest(first.path, {"wall_seconds": 40.0})
     time_left.learn(first)
-    assert time_left.left(standing) == Left(180.0)
+    assert time_left.left(snapshot) == Left(180.0)
 
 
 def progress(folder: Path, done, total, wall_seconds, planned, companions=()):

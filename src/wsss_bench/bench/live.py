@@ -18,7 +18,7 @@ from rich.text import Text
 
 from wsss_bench.artifacts.layout import LOG_FILE
 from wsss_bench.bench.progress import counts, stall_message
-from wsss_bench.bench.running import Active, Failure, Standing
+from wsss_bench.bench.running import Active, Failure, Snapshot
 from wsss_bench.bench.time_left import TimeLeft, rough
 from wsss_bench.plan.plan import Stage, clock
 
@@ -88,25 +88,25 @@ class LiveReporter:
     def stalled(self, stage: Stage, seconds: float) -> None:
         self._say("STALLED", "yellow", stall_message(stage, seconds))
 
-    def tick(self, standing: Standing) -> None:
+    def tick(self, snapshot: Snapshot) -> None:
         now = time.monotonic()
         if now < self._next:
             return
         self._next = now + REDRAW_SECONDS
-        self._live.update(self._view(standing), refresh=True)
+        self._live.update(self._view(snapshot), refresh=True)
 
     def _say(self, verdict: str, style: str, text: str) -> None:
         """Print lines above the view; the terminal breaks those that are too long."""
         self._console.print(Text.assemble((f"{verdict:<8}", style), text), soft_wrap=True)
 
-    def _view(self, standing: Standing) -> RenderableType:
+    def _view(self, snapshot: Snapshot) -> RenderableType:
         room = max(1, self._console.height - OTHER_LINES)
-        shown = standing.active if len(standing.active) <= room else standing.active[: room - 1]
+        shown = snapshot.active if len(snapshot.active) <= room else snapshot.active[: room - 1]
         lines = [self._line(active) for active in shown]
-        if more := len(standing.active) - len(shown):
+        if more := len(snapshot.active) - len(shown):
             lines.append(Line(f"and {more} more"))
-        left = str(self._time_left.left(standing))
-        return Group(table(lines, self._console.width), matrix_line(standing, left, self._console.width))
+        left = str(self._time_left.left(snapshot))
+        return Group(table(lines, self._console.width), matrix_line(snapshot, left, self._console.width))
 
     def _line(self, active: Active) -> Line:
         progress = self._time_left.progress(active)
@@ -139,16 +139,16 @@ def table(lines: Sequence[Line], width: int) -> Table:
     return grid
 
 
-def matrix_line(standing: Standing, left: str, width: int) -> Table:
+def matrix_line(snapshot: Snapshot, left: str, width: int) -> Table:
     """The line of the whole matrix."""
-    done, *failed = counts(standing)
+    done, *failed = counts(snapshot)
     room = width - 1 - len("bench") - len(left) - len("".join(failed)) - 2 * len(failed) - 6
     if len(done) > room:
-        done = f"{standing.done}/{standing.total}"
+        done = f"{snapshot.done}/{snapshot.total}"
     said = Text(", ").join([Text(done), *(Text(text, "bold red") for text in failed)])
     cells: list[RenderableType] = [Text("bench", "bold"), said, Text(left, "bold")]
     if (bar := min(LONGEST_BAR, room - len(done))) >= SHORTEST_BAR:
-        cells.insert(1, ProgressBar(standing.total, standing.done, width=bar))
+        cells.insert(1, ProgressBar(snapshot.total, snapshot.done, width=bar))
     grid = Table.grid(padding=(0, 2, 0, 0))
     for _ in cells:
         grid.add_column(no_wrap=True)

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from wsss_bench.artifacts.layout import LOG_FILE
-from wsss_bench.bench.running import Active, Failure, Standing
+from wsss_bench.bench.running import Active, Failure, Snapshot
 from wsss_bench.bench.time_left import TimeLeft, rough
 from wsss_bench.plan.plan import Stage, clock
 
@@ -40,13 +40,13 @@ class PlainReporter:
     def stalled(self, stage: Stage, seconds: float) -> None:
         self._say(f"STALLED {stall_message(stage, seconds)}")
 
-    def tick(self, standing: Standing) -> None:
+    def tick(self, snapshot: Snapshot) -> None:
         now = time.monotonic()
         if now < self._next:
             return
         self._next = now + PLAIN_SECONDS
-        parts = [*counts(standing), str(self._time_left.left(standing))]
-        running = "; ".join(f"{one.name} {self._how_far(one)}" for one in standing.active)
+        parts = [*counts(snapshot), str(self._time_left.left(snapshot))]
+        running = "; ".join(f"{one.name} {self._how_far(one)}" for one in snapshot.active)
         self._say(f"{', '.join(filter(None, parts))}; running: {running or 'nothing'}")
 
     def _how_far(self, active: Active) -> str:
@@ -59,11 +59,11 @@ class PlainReporter:
         print(f"[{time.strftime('%H:%M:%S')}] {line}", file=self._file, flush=True)
 
 
-def counts(standing: Standing) -> list[str]:
+def counts(snapshot: Snapshot) -> list[str]:
     """`12/54 stages done`, and how many failed and were skipped, if any."""
-    parts = [f"{standing.done}/{standing.total} stages done"]
-    parts += [f"{standing.failed} failed"] if standing.failed else []
-    return parts + ([f"{standing.skipped} skipped"] if standing.skipped else [])
+    parts = [f"{snapshot.done}/{snapshot.total} stages done"]
+    parts += [f"{snapshot.failed} failed"] if snapshot.failed else []
+    return parts + ([f"{snapshot.skipped} skipped"] if snapshot.skipped else [])
 
 
 def stall_message(stage: Stage, seconds: float) -> str:

@@ -22,7 +22,7 @@ from wsss_bench.artifacts.layout import (
 from wsss_bench.artifacts.stage_files import inputs_read, mend, remove_stage
 from wsss_bench.bench.launchers import Job, Launcher, stop_all
 from wsss_bench.bench.resources import Machine, gpus_of, ranks_of, slots_of
-from wsss_bench.bench.running import Active, Failure, Reporter, Standing
+from wsss_bench.bench.running import Active, Failure, Reporter, Snapshot
 from wsss_bench.bench.stalls import STALLED_MINUTES, StallWatch
 from wsss_bench.plan.plan import Plan, Stage, StageFolder
 
@@ -86,7 +86,7 @@ class Runner:
                 self._start_ready()
                 self._report_stalled()
                 failures = list(self._failures.values())
-                self._reporter.tick(Standing(self._active, self._waiting, failures, self._total))
+                self._reporter.tick(Snapshot(self._active, self._waiting, failures, self._total))
                 time.sleep(POLL_SECONDS)
             root.check()
         finally:

@@ -63,7 +63,7 @@ class Active:
 
 
 @dataclass(frozen=True)
-class Standing:
+class Snapshot:
     """How far a bench is.
 
     Args:
@@ -111,5 +111,5 @@ class Reporter(Protocol):
     def stalled(self, stage: Stage, seconds: float) -> None:
         """A running stage made no progress for `seconds`."""
 
-    def tick(self, standing: Standing) -> None:
+    def tick(self, snapshot: Snapshot) -> None:
         """Called many times a second."""

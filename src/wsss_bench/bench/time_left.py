@@ -9,7 +9,7 @@ from itertools import count
 
 from wsss_bench.artifacts.layout import find_manifest
 from wsss_bench.bench.resources import Machine, gpus_of, ranks_of, slots_of
-from wsss_bench.bench.running import Active, Standing
+from wsss_bench.bench.running import Active, Snapshot
 from wsss_bench.bench.stage_progress import StageProgress, progress_of
 from wsss_bench.plan.plan import Stage, without_random_seed
 
@@ -67,14 +67,14 @@ class TimeLeft:
         known = [seconds for seconds in planned if seconds is not None]
         return progress_of(active, sum(known) if len(known) == len(planned) else None)
 
-    def left(self, standing: Standing) -> Left:
+    def left(self, snapshot: Snapshot) -> Left:
         """What the bench has left."""
-        planned = {stage.fingerprint: self.planned(stage) for stage in standing.waiting}
-        running = [(one, self.progress(one).left) for one in standing.active]
+        planned = {stage.fingerprint: self.planned(stage) for stage in snapshot.waiting}
+        running = [(one, self.progress(one).left) for one in snapshot.active]
         unknown = sum(seconds is None for seconds in planned.values())
         unknown += sum(len(one.stages) for one, seconds in running if seconds is None)
         ends = [(seconds or 0.0, one) for one, seconds in running]
-        return Left(_Play(self._machine, standing.waiting, planned, ends).end(), unknown)
+        return Left(_Play(self._machine, snapshot.waiting, planned, ends).end(), unknown)
 
 
 class _Play:

@@ -236,7 +236,7 @@ class StageFolder:
 
 
 def without_random_seed(title: str) -> str:
-    """The title of a stage without its random seed: the same for all runs of a row on a data set."""
+    """The title of a stage, the same for all random seeds."""
     return re.sub(r"-s\d+(?=-|$)", "", title)
 
 

@@ -11,7 +11,6 @@ from wsss_bench.artifacts.files import write_bytes, write_json
 from wsss_bench.plan.plan import Plan
 from wsss_bench.plan.planner import make_plan
 from wsss_bench.report.chart import write_chart
-from wsss_bench.report.comparisons import Comparisons
 from wsss_bench.report.data_files import csv_text, json_content
 from wsss_bench.report.differences import differences
 from wsss_bench.report.export import add_export_options, print_export
@@ -39,14 +38,13 @@ def main(argv: list[str]) -> int:
 def publish(plan: Plan, runs: Path) -> None:
     """Write `<runs>/<experiment>/leaderboard.{csv,json,md,png}` from what is done, and print the tables."""
     board = make_leaderboard(read_results(plan))
-    comparisons = Comparisons()
-    compared = differences(board, comparisons)
+    compared = differences(board)
     folder = runs / plan.experiment
     write_bytes(folder / "leaderboard.csv", csv_text(board).encode())
     write_json(folder / "leaderboard.json", json_content(board, compared))
     write_bytes(folder / "leaderboard.md", render(plan, board, compared).encode())
     write_chart(board, folder / "leaderboard.png")
-    print_tables(summarize_board(plan, board, comparisons))
+    print_tables(summarize_board(plan, board))
     print(f"\nall columns, protocols and differences: {folder}/leaderboard.{{md,csv,json,png}}", flush=True)
 
 

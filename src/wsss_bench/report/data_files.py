@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from wsss_bench.report.comparisons import Difference
+from wsss_bench.report.differences import Difference
 from wsss_bench.report.leaderboard import Leaderboard, Row, RunScore
 
 COLUMNS = (

@@ -32,11 +32,15 @@ class MethodCost:
 
 def cost_section(results: DatasetResults) -> list[str]:
     """Heading and table."""
+    return [f"### Cost on {results.dataset}", aligned(cost_lines(results))]
+
+
+def cost_lines(results: DatasetResults) -> list[list[str]]:
+    """The head of the table, and a line for each method."""
     refiners = [f"{name} s" for name in results.refiners]
     steps = ["train s", "seeds s", *refiners, "segment s", "predict s"]
     lines = [["method", "backbone", "extra", "params", *steps, "total s", "memory MB", "commit"]]
-    lines += [_line(results, method) for method in results.hints]
-    return [f"### Cost on {results.dataset}", aligned(lines)]
+    return lines + [_line(results, method) for method in results.hints]
 
 
 def method_cost(results: DatasetResults, method: str, refiners: Sequence[str]) -> MethodCost:

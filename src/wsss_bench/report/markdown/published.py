@@ -9,7 +9,13 @@ from wsss_bench.report.markdown.dataset import DatasetResults
 
 
 def published_section(results: DatasetResults) -> list[str]:
-    """Heading and table; empty where no method has published results on the data set.
+    """Heading and table; empty where no method has published results on the data set."""
+    lines = published_lines(results)
+    return [f"### Published results on {results.dataset}", aligned(lines)] if len(lines) > 1 else []
+
+
+def published_lines(results: DatasetResults) -> list[list[str]]:
+    """The head of the table, and a line for each published result.
 
     Results without a score of ours that was measured in the same way come last, without a gap.
     """
@@ -35,7 +41,7 @@ def published_section(results: DatasetResults) -> list[str]:
             if (method, result) in left:
                 place = [results.title(method), result.product, result.split, _measured(result)]
                 lines.append([*place, NOTHING, number(result.miou, ".1f"), NOTHING, result.source])
-    return [f"### Published results on {results.dataset}", aligned(lines)] if len(lines) > 1 else []
+    return lines
 
 
 def readout_in_words(row: Row) -> str:

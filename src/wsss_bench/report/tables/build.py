@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wsss_bench.plan.plan import Plan
-from wsss_bench.report.comparisons import Comparisons
 from wsss_bench.report.leaderboard import Leaderboard
 from wsss_bench.report.markdown.dataset import DatasetResults
-from wsss_bench.report.markdown.page import usual_commit
 from wsss_bench.report.markdown.scores import Column
 from wsss_bench.report.tables.cost import cost_table
 from wsss_bench.report.tables.gains import gain_table
@@ -33,17 +31,16 @@ class Summary:
     notes: list[str]
 
 
-def summarize_board(plan: Plan, board: Leaderboard, comparisons: Comparisons | None = None) -> Summary:
+def summarize_board(plan: Plan, board: Leaderboard) -> Summary:
     """The tables of what is done; none where nothing is scored yet."""
-    comparisons = comparisons or Comparisons()
-    commit = usual_commit(board)
+    commit = board.usual_commit
     scores: list[Table] = []
     tables: list[Table] = []
     for dataset in dict.fromkeys(product.cell.dataset for product in plan.products):
         results = DatasetResults(plan, board, dataset, commit)
-        ranked = [make(results, comparisons) for make in (seed_table, pseudo_mask_table, segmentation_table)]
+        ranked = [make(results) for make in (seed_table, pseudo_mask_table, segmentation_table)]
         others = [
-            gain_table(results, comparisons, _gained(results)),
+            gain_table(results, _gained(results)),
             published_table(results),
             cost_table(results, results.pseudo_masks or main_refiner(results)),
         ]

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wsss_bench.report.comparisons import Comparisons
 from wsss_bench.report.markdown.dataset import DatasetResults
 from wsss_bench.report.markdown.scores import Column
 from wsss_bench.report.tables.scores import in_words
-from wsss_bench.report.tables.standings import behind
 from wsss_bench.report.tables.table import Cell, Group, Head, Line, Table
+from wsss_bench.report.tables.tracks import behind
 
 
-def gain_table(results: DatasetResults, comparisons: Comparisons, columns: Sequence[Column]) -> Table | None:
+def gain_table(results: DatasetResults, columns: Sequence[Column]) -> Table | None:
     """What each row gains; None where no row varies another one or starts from it.
 
     Args:
         results: The data set.
-        comparisons: Compares rows.
         columns: The scores that are compared.
     """
     lines = []
     for method, reference in _pairs(results):
-        cells = [Cell(_gain(results, method, reference, column, comparisons)) for column in columns]
+        cells = [Cell(_gain(results, method, reference, column)) for column in columns]
         if any(cell.text for cell in cells):
             lines.append(Line((Cell(results.title(method)), Cell(results.title(reference)), *cells)))
     if not lines:
@@ -46,10 +44,8 @@ def _pairs(results: DatasetResults) -> list[tuple[str, str]]:
     return pairs
 
 
-def _gain(
-    results: DatasetResults, method: str, reference: str, column: Column, comparisons: Comparisons
-) -> str:
+def _gain(results: DatasetResults, method: str, reference: str, column: Column) -> str:
     row, other = (
         results.find(one, column.product, column.split, **column.values) for one in (method, reference)
     )
-    return in_words(behind(row, other, True, comparisons)) if row and other else ""
+    return in_words(behind(row, other, True)) if row and other else ""

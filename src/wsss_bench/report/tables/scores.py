@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wsss_bench.artifacts.layout import OWN
-from wsss_bench.report.comparisons import Comparisons
 from wsss_bench.report.leaderboard import Row
 from wsss_bench.report.markdown.cells import NOTHING, STALE_MARK
 from wsss_bench.report.markdown.dataset import DatasetResults
-from wsss_bench.report.markdown.scores import Column, track, why_missing
-from wsss_bench.report.tables.standings import REFERENCES, Behind, Entry, block_of, places, standings
+from wsss_bench.report.markdown.scores import Column, why_missing
 from wsss_bench.report.tables.table import Cell, Group, Head, Line, Table
+from wsss_bench.report.tables.tracks import REFERENCES, Behind, Entry, by_track, places
 
 TITLES = {
     "image-level": "learn from image labels",
     "caption or none": "learn from captions or nothing",
     "upper bound": "learn from masks",
+    REFERENCES: "references, not ranked",
 }
 PERHAPS = "≈"
 """Behind a difference that may be chance."""
@@ -26,7 +26,7 @@ NO_RESULTS = ("heldout", "oracle")
 """Rules of thresholds whose scores are never ranked."""
 
 
-def seed_table(results: DatasetResults, comparisons: Comparisons) -> Table | None:
+def seed_table(results: DatasetResults) -> Table | None:
     """Seeds; None without a score."""
     train = results.protocol.train_split
     fixed, heldout, oracle = (
@@ -35,10 +35,10 @@ def seed_table(results: DatasetResults, comparisons: Comparisons) -> Table | Non
     )
     question = f"Seeds on {results.dataset} {train}: which method localises best?"
     basis = "image labels given, threshold of the method's file"
-    return _table(results, comparisons, question, basis, [fixed, heldout, oracle])
+    return _table(results, question, basis, [fixed, heldout, oracle])
 
 
-def pseudo_mask_table(results: DatasetResults, comparisons: Comparisons) -> Table | None:
+def pseudo_mask_table(results: DatasetResults) -> Table | None:
     """Pseudo masks, ranked by those that the segmenter learns from, or else by the last refiner."""
     train, first = results.protocol.train_split, main_refiner(results)
     if first is None:
@@ -49,10 +49,10 @@ def pseudo_mask_table(results: DatasetResults, comparisons: Comparisons) -> Tabl
     basis = "image labels given" + (
         ", what the segmenter learns from" if first == results.pseudo_masks else ""
     )
-    return _table(results, comparisons, question, basis, columns)
+    return _table(results, question, basis, columns)
 
 
-def segmentation_table(results: DatasetResults, comparisons: Comparisons) -> Table | None:
+def segmentation_table(results: DatasetResults) -> Table | None:
     """Segmentation; None without a score."""
     if not results.protocol.eval_splits:
         return None
@@ -69,7 +69,7 @@ def segmentation_table(results: DatasetResults, comparisons: Comparisons) -> Tab
     basis = "no labels, ranked by one scale without CRF"
     if results.segmenter:
         basis += f"\nmulti-stage methods: {results.segmenter}"
-    return _table(results, comparisons, question, basis, columns)
+    return _table(results, question, basis, columns)
 
 
 def main_refiner(results: DatasetResults) -> str | None:
@@ -92,9 +92,7 @@ def _is_new(results: DatasetResults, refiner: str) -> bool:
     return False
 
 
-def _table(
-    results: DatasetResults, comparisons: Comparisons, question: str, basis: str, columns: Sequence[Column]
-) -> Table | None:
+def _table(results: DatasetResults, question: str, basis: str, columns: Sequence[Column]) -> Table | None:
     """A table of methods; they are ranked by its first column."""
     first, *others = columns
     methods = [method for method in results.hints if method in results.methods.get(first.product, ())]
@@ -102,10 +100,10 @@ def _table(
     scored = [row for row in rows.values() if row is not None]
     if not scored:
         return None
-    tracks = standings(results, rows, first.product, comparisons)
+    tracks = by_track(results, rows, first.product)
     ranks = {column.heading: _places(results, tracks, column) for column in columns}
     protocols = tuple(
-        dict.fromkeys(entry.block[2] for found in tracks.values() for entry in found if entry.row)
+        dict.fromkeys(entry.block.protocol for found in tracks.values() for entry in found if entry.row)
     )
     several = len({_measured(protocol, first) for protocol in protocols}) > 1
     heads = [
@@ -125,12 +123,12 @@ def _table(
         lines = []
         for entry in entries:
             row, method = entry.row, entry.method
-            measured = _measured(entry.block[2], first) if several else ""
+            measured = _measured(entry.block.protocol, first) if several else ""
             compared = _cell(results, method, first, ranks[first.heading], with_spread=True)
             cells = [
                 Cell(str(entry.rank or "")),
                 Cell(results.title(method)),
-                Cell(entry.block[1]),
+                Cell(entry.block.extra),
                 Cell(measured),
                 compared,
                 Cell(_to_best(entry, entries)),
@@ -139,7 +137,7 @@ def _table(
                 *(Cell(rate) for rate in _background_rates(row)),
             ]
             lines.append(Line(tuple(cells), _block_in_words(name, entry, measured)))
-        groups.append(Group(TITLES.get(name, name), tuple(lines)))
+        groups.append(Group(TITLES[name], tuple(lines)))
     basis = f"mIoU in %, {scored[0].runs[0].n_images} images, {_random_seeds(scored)}; {basis}"
     label = f"{results.dataset}-{first.product}"
     return Table(label, question, basis, tuple(heads), tuple(groups), protocols).without_empty_columns()
@@ -153,7 +151,7 @@ def _places(results: DatasetResults, tracks: dict[str, list[Entry]], column: Col
     for name, entries in tracks.items():
         for entry in entries if name != REFERENCES else ():
             row = results.find(entry.method, column.product, column.split, **column.values)
-            found += [(block_of(track(results.hints[entry.method]), row), row)] if row else []
+            found += [row] if row else []
     return places(found)
 
 
@@ -206,9 +204,9 @@ def _mark(row: Row) -> str:
 
 def _to_best(entry: Entry, entries: Sequence[Entry]) -> str:
     """`best`, or how far the method is behind; in brackets where that is not a ranking."""
-    if entry.behind is None:
-        return "best" if entry.row and any(other.behind for other in entries) else ""
-    return in_words(entry.behind)
+    if entry.to_best is None:
+        return "best" if entry.row and any(other.to_best for other in entries) else ""
+    return in_words(entry.to_best)
 
 
 def in_words(behind: Behind) -> str:
@@ -237,6 +235,6 @@ def _measured(protocol: str, column: Column) -> str:
 
 def _block_in_words(name: str, entry: Entry, measured: str) -> str:
     if name == REFERENCES:
-        return REFERENCES
-    extra = f"extra: {entry.block[1]}" if entry.block[1] else ""
+        return TITLES[name]
+    extra = f"extra: {entry.block.extra}" if entry.block.extra else ""
     return ", ".join(filter(None, [TITLES[name], extra, measured]))

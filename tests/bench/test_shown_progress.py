@@ -14,7 +14,7 @@ from wsss_bench.bench import live
 from wsss_bench.bench.live import LiveReporter
 from wsss_bench.bench.progress import PlainReporter
 from wsss_bench.bench.resources import Machine
-from wsss_bench.bench.running import Active, Failure, Standing
+from wsss_bench.bench.running import Active, Failure, Snapshot
 from wsss_bench.bench.time_left import TimeLeft
 from wsss_bench.plan.plan import Stage
 
@@ -50,7 +50,7 @@ def bench(tmp_path, clock):
     clock.seconds += 61
     waiting = [stage(f"seed cam-mini-s{k}") for k in range(30)]
     return SimpleNamespace(
-        standing=Standing(active, waiting, [], 40),
+        snapshot=Snapshot(active, waiting, [], 40),
         left=TimeLeft(Machine(2), lambda one: SECONDS.get(one.kind)),
     )
 
@@ -74,10 +74,10 @@ class Terminal:
         return text.split("\n")
 
 
-def view(terminal, reporter, standing, clock):
+def view(terminal, reporter, snapshot, clock):
     clock.seconds += 1
     terminal.new_lines()
-    reporter.tick(standing)
+    reporter.tick(snapshot)
     return [line for line in terminal.new_lines() if line]
 
 
@@ -85,7 +85,7 @@ def view(terminal, reporter, standing, clock):
 def test_the_view_fits_its_terminal_and_loses_nothing(bench, clock, width):
     terminal = Terminal(width)
     with LiveReporter(terminal.console, bench.left) as reporter:
-        lines = view(terminal, reporter, bench.standing, clock)
+        lines = view(terminal, reporter, bench.snapshot, clock)
     assert max(map(len, lines)) < width
     *stages, matrix = lines
     assert [name for name, line in zip(NAMES, stages, strict=True) if line.startswith(name)] == list(NAMES)
@@ -104,22 +104,22 @@ def test_the_view_fits_its_terminal_and_loses_nothing(bench, clock, width):
 def test_bars_show_the_share_that_is_done(bench, clock):
     terminal = Terminal(118)
     with LiveReporter(terminal.console, bench.left) as reporter:
-        lines = view(terminal, reporter, bench.standing, clock)
+        lines = view(terminal, reporter, bench.snapshot, clock)
     full = [sum(line.count(sign) for sign in "━╸╺") for line in lines]
     assert full == [8, 3, 0, 5]  # of 30: a quarter, a tenth, unknown, 7 of 40
 
 
 def test_a_failure_is_shown_at_once_above(bench, clock):
     terminal = Terminal(80)
-    stage = bench.standing.active[2].stage
+    stage = bench.snapshot.active[2].stage
     failure = Failure(stage, "exit status 1", "Traceback\nValueError: bad [red]value[/]\n")
-    skipped = [Failure(one, "skipped", started=False) for one in bench.standing.waiting[:2]]
+    skipped = [Failure(one, "skipped", started=False) for one in bench.snapshot.waiting[:2]]
     with LiveReporter(terminal.console, bench.left) as reporter:
-        view(terminal, reporter, bench.standing, clock)
+        view(terminal, reporter, bench.snapshot, clock)
         reporter.finished(stage, 3.0, failure)
         above = [line.rstrip() for line in terminal.new_lines()]
-        standing = Standing(bench.standing.active[:2], bench.standing.waiting[2:], [failure, *skipped], 40)
-        below = view(terminal, reporter, standing, clock)
+        snapshot = Snapshot(bench.snapshot.active[:2], bench.snapshot.waiting[2:], [failure, *skipped], 40)
+        below = view(terminal, reporter, snapshot, clock)
     start = above.index("FAILED  refine cam-mini-s1-crf_one_minus_max: exit status 1")
     assert above[start + 1] == "        ValueError: bad [red]value[/]"
     assert above[start + 2] == f"        log: {stage.path / 'log.txt'}"
@@ -133,7 +133,7 @@ def test_a_resized_terminal_gets_a_view_of_its_new_width(bench, clock):
         widths = []
         for width in (118, 60, 100):
             terminal.console.width = width
-            lines = view(terminal, reporter, bench.standing, clock)
+            lines = view(terminal, reporter, bench.snapshot, clock)
             assert len(lines) == 4
             widths.append(max(map(len, lines)))
     assert widths[1] < 60 < widths[2] < 100 < widths[0] + 20
@@ -142,7 +142,7 @@ def test_a_resized_terminal_gets_a_view_of_its_new_width(bench, clock):
 def test_a_name_that_is_too_long_loses_its_middle_only(bench, clock):
     terminal = Terminal(40)
     with LiveReporter(terminal.console, bench.left) as reporter:
-        lines = view(terminal, reporter, bench.standing, clock)
+        lines = view(terminal, reporter, bench.snapshot, clock)
     assert max(map(len, lines)) < 40
     assert lines[1].startswith("predict cli")
     assert lines[1].rstrip().endswith("-val_ood 10 % 9 min left")
@@ -153,17 +153,17 @@ def test_a_name_that_is_too_long_loses_its_middle_only(bench, clock):
 def test_a_low_terminal_shows_the_matrix_and_counts_the_stages_without_a_line(bench, clock):
     terminal = Terminal(80, height=5)
     with LiveReporter(terminal.console, bench.left) as reporter:
-        lines = view(terminal, reporter, bench.standing, clock)
+        lines = view(terminal, reporter, bench.snapshot, clock)
     assert [line.split()[0] for line in lines] == ["train", "and", "bench"]
     assert lines[1].strip() == "and 2 more"
 
 
 def test_lines_where_there_is_no_terminal_carry_the_time_left(bench, clock, capsys):
     reporter = PlainReporter(bench.left)
-    reporter.tick(bench.standing)
+    reporter.tick(bench.snapshot)
     assert capsys.readouterr().out == ""
     clock.seconds += 30
-    reporter.tick(bench.standing)
+    reporter.tick(bench.snapshot)
     (line,) = capsys.readouterr().out.splitlines()
     assert "] 7/40 stages done, more than 21 min left; running: train mcis-mini-s0 100/400 steps, " in line
     assert "100/400 steps, 1 min 31 s, 3 min left; predict" in line
@@ -172,19 +172,19 @@ def test_lines_where_there_is_no_terminal_carry_the_time_left(bench, clock, caps
 
 def test_without_any_estimate_no_time_is_said(bench, clock):
     terminal = Terminal(80)
-    standing = Standing(bench.standing.active[2:], [], [], 40)
+    snapshot = Snapshot(bench.snapshot.active[2:], [], [], 40)
     with LiveReporter(terminal.console, TimeLeft(Machine(2), lambda one: None)) as reporter:
-        lines = view(terminal, reporter, standing, clock)
+        lines = view(terminal, reporter, snapshot, clock)
     assert "left" not in " ".join(lines)
 
 
 def test_the_view_is_redrawn_twice_a_second(bench, clock):
     terminal = Terminal(80)
     with LiveReporter(terminal.console, bench.left) as reporter:
-        view(terminal, reporter, bench.standing, clock)
+        view(terminal, reporter, bench.snapshot, clock)
         clock.seconds += live.REDRAW_SECONDS / 2
-        reporter.tick(bench.standing)
+        reporter.tick(bench.snapshot)
         assert terminal.new_lines() == [""]
-        reporter.started(bench.standing.waiting[0])  # a stage that starts is shown at once
-        reporter.tick(bench.standing)
+        reporter.started(bench.snapshot.waiting[0])  # a stage that starts is shown at once
+        reporter.tick(bench.snapshot)
         assert len(terminal.new_lines()) > 1
