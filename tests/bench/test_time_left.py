@@ -146,6 +146,15 @@ def test_without_progress_the_plan_counts(tmp_path, clock, content):
 
 
 def test_an_estimate_is_not_more_exact_than_it_is():
-    texts = {0.4: "10 s", 27: "30 s", 57: "1 min", 200: "3 min", 3540: "59 min", 4000: "1 h 10 min"}
+    texts = {
+        0.4: "1 s",
+        7.2: "7 s",
+        9.6: "10 s",
+        27: "30 s",
+        57: "1 min",
+        200: "3 min",
+        3540: "59 min",
+        4000: "1 h 10 min",
+    }
     texts |= {7140: "2 h 00 min", 36100: "10 h", 50 * 3600: "50 h"}
     assert {seconds: rough(seconds) for seconds in texts} == texts

@@ -133,7 +133,7 @@ def table(lines: Sequence[Line], width: int) -> Table:
     for line in lines:
         cells: list[RenderableType] = [Text(_shortened(line.name, room))]
         if bar:
-            cells.append("" if line.share is None else ProgressBar(1.0, line.share, width=bar))
+            cells.append("" if line.share is None else _bar(1.0, line.share, bar))
         done, left = (Text(text, justify="right", no_wrap=True) for text in (line.done[form], line.left))
         grid.add_row(*cells, done, left)
     return grid
@@ -148,12 +148,16 @@ def matrix_line(snapshot: Snapshot, left: str, width: int) -> Table:
     said = Text(", ").join([Text(done), *(Text(text, "bold red") for text in failed)])
     cells: list[RenderableType] = [Text("bench", "bold"), said, Text(left, "bold")]
     if (bar := min(LONGEST_BAR, room - len(done))) >= SHORTEST_BAR:
-        cells.insert(1, ProgressBar(snapshot.total, snapshot.done, width=bar))
+        cells.insert(1, _bar(snapshot.total, snapshot.done, bar))
     grid = Table.grid(padding=(0, 2, 0, 0))
     for _ in cells:
         grid.add_column(no_wrap=True)
     grid.add_row(*cells)
     return grid
+
+
+def _bar(total: float, done: float, width: int) -> ProgressBar:
+    return ProgressBar(total, done, width, complete_style="green", finished_style="green")
 
 
 def _shortened(name: str, room: int) -> str:

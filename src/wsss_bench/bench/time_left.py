@@ -162,9 +162,11 @@ class _Play:
 
 
 def rough(seconds: float) -> str:
-    """`20 s`, `3 min`, `1 h 20 min`, `14 h`: a time that is no more than an estimate."""
+    """`7 s`, `20 s`, `3 min`, `1 h 20 min`, `14 h`: a time that is no more than an estimate."""
+    if seconds < 9.5:
+        return f"{max(1, round(seconds))} s"
     if seconds < 55:
-        return f"{max(10, 10 * round(seconds / 10))} s"
+        return f"{10 * round(seconds / 10)} s"
     minutes = max(1, round(seconds / 60))
     if minutes < 60:
         return f"{minutes} min"
