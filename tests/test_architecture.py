@@ -35,6 +35,7 @@ MAY_IMPORT = {
     "shipped": set(),
     "variables": set(),
     "arguments": set(),
+    "closed_pipe": set(),
     "errors": {"parser_errors"},
     "parser_errors": {"plan"},
     "processes": set(),
@@ -120,8 +121,9 @@ MAY_IMPORT = {
         "arguments",
         "processes",
         "cli",
+        "closed_pipe",
     },
-    "cli": {"errors", "parser_errors", "processes", "shipped", "stage_help"},
+    "cli": {"errors", "parser_errors", "processes", "shipped", "stage_help", "closed_pipe"},
     "stage_help": set(),
     "__main__": {"cli"},
 }

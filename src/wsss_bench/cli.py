@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from itertools import pairwise
 
-from wsss_bench import __version__
+from wsss_bench import __version__, closed_pipe
 from wsss_bench.errors import explain
 from wsss_bench.parser_errors import is_parser_error
 from wsss_bench.processes import end_with_first_rank
@@ -54,9 +54,25 @@ def usage() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status.
 
-    It is 1 after an error, 2 for a wrong command line and 130 after Ctrl-C. An error that a user can mend is
-    printed as one line on stderr, without a traceback. A bug keeps its traceback.
+    It is 1 after an error, 2 for a wrong command line, 130 after Ctrl-C, and 141 if nobody reads the output
+    any more (`| head`). An error that a user can mend is printed as one line on stderr, without a traceback.
+    A bug keeps its traceback.
     """
+    try:
+        try:
+            status = _run(argv)
+        except SystemExit:  # of a parser, after its help or its complaint
+            _flush()
+            raise
+        _flush()
+        return status
+    except BrokenPipeError:
+        if not closed_pipe.discard_unread():
+            raise
+        return closed_pipe.EXIT_STATUS
+
+
+def _run(argv: Sequence[str] | None) -> int:
     end_with_first_rank()  # before the imports, which take longer than a rank may outlive the first one
     # the processes that a command starts shall not import from the working directory (Python 3.11 and later)
     os.environ.setdefault("PYTHONSAFEPATH", "1")
@@ -81,9 +97,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     rest = with_shipped_configs(rest)
     try:
         return import_module(COMMANDS[name][0]).main(rest)
-    except BrokenPipeError:  # `wsss-bench table ... | head`
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (else Python complains when it flushes at its end)
-        return 1
+    except BrokenPipeError:
+        raise  # of stdout, or a bug
     except KeyboardInterrupt as stop:
         print(f"wsss-bench {name}: stopped", file=sys.stderr)
         return getattr(stop, "exit_status", 130)  # 128 plus the signal, if the bench caught another one
@@ -97,6 +112,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"wsss-bench {name}: {_files(rest) if is_parser_error(error) else ''}{sentence}", file=sys.stderr
         )
         return 1
+
+
+def _flush() -> None:
+    """Write what waits to be printed: at the end of Python a closed pipe would be complained of."""
+    sys.stdout.flush()
+    sys.stderr.flush()
 
 
 def _files(arguments: list[str]) -> str:

@@ -87,3 +87,10 @@ def test_a_bench_inside_a_slurm_job_starts_the_ranks_of_its_stages_itself(tmp_pa
     assert not SLURMEnvironment.detect()
     monkeypatch.delenv("SLURM_NTASKS")
     assert "SLURM_JOB_NAME" not in variables_of(Job([], tmp_path))
+
+
+def test_stages_write_no_colours_and_the_bench_may(tmp_path, monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    LocalLauncher(preload=())
+    assert "NO_COLOR" not in os.environ
+    assert variables_of(Job([], tmp_path))["NO_COLOR"] == "1"

@@ -79,7 +79,7 @@ class Silent:
     def stalled(self, stage, seconds):
         pass
 
-    def tick(self, active, done, failed, total):
+    def tick(self, snapshot):
         pass
 
 
@@ -199,7 +199,7 @@ def test_a_stage_that_cannot_be_started_is_a_failure(project):
 
 def test_everything_is_stopped_when_the_runner_is_interrupted(project):
     class Interrupting(Silent):
-        def tick(self, active, done, failed, total):
+        def tick(self, snapshot):
             raise KeyboardInterrupt
 
     launcher = InProcess()

@@ -16,6 +16,7 @@ from wsss_bench.bench.progress import PlainReporter
 from wsss_bench.bench.resources import Machine
 from wsss_bench.bench.runner import Runner
 from wsss_bench.bench.stalls import StallWatch
+from wsss_bench.bench.time_left import TimeLeft
 from wsss_bench.plan.plan import StageFolder
 from wsss_bench.plan.planner import make_plan
 
@@ -91,7 +92,7 @@ def test_a_bench_reports_a_stage_that_does_nothing_and_lets_it_run(project, monk
 
 def test_the_report_names_stage_time_and_log(project, capsys):
     stage = next(iter(make_plan(project.experiment(), project.runs).stages.values()))
-    PlainReporter().stalled(stage, 900.0)
+    PlainReporter(TimeLeft(Machine(1), lambda stage: None)).stalled(stage, 900.0)
     out = capsys.readouterr().out
     assert f"STALLED {stage.name}: no progress for 15 min 00 s" in out
     assert str(stage.path / "log.txt") in out
@@ -107,8 +108,8 @@ def test_the_time_is_a_number_of_minutes(value, project, capsys):
 @pytest.mark.parametrize("folder", ["runs", "runs/stages"])
 def test_a_bench_whose_folder_was_deleted_says_so_and_makes_it_not_again(folder, project, tmp_path):
     class Deleting(Silent):
-        def tick(self, active, done, failed, total):
-            if done >= 3:
+        def tick(self, snapshot):
+            if snapshot.done >= 3:
                 shutil.rmtree(tmp_path / folder)
 
     launcher = InProcess()

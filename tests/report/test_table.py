@@ -25,6 +25,8 @@ from wsss_bench.report.differences import differences
 from wsss_bench.report.leaderboard import Leaderboard, make_leaderboard
 from wsss_bench.report.markdown.page import render
 from wsss_bench.report.results import read_results
+from wsss_bench.report.tables.build import summarize_board
+from wsss_bench.report.tables.text import page
 
 DATA = {
     "data": {"source": {"class_path": "fake.VOC"}},
@@ -464,7 +466,10 @@ def test_files(world, capsys):
     full_world(world)
     publish(world.plan, world.root)
     folder = world.root / "toy"
-    assert (folder / "leaderboard.md").read_text() in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert page(summarize_board(world.plan, world.leaderboard())).plain in printed
+    assert f"{folder}/leaderboard.{{md,csv,json,png}}" in printed
+    assert (folder / "leaderboard.md").read_text().startswith("# toy\n\n## toy\n\n### Seeds and pseudo masks")
     with open(folder / "leaderboard.csv") as file:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == COLUMNS

@@ -21,16 +21,19 @@ from wsss_bench.bench.calibrate import calibrate
 from wsss_bench.bench.data_digests import look_at_data
 from wsss_bench.bench.first_checks import check_stages_to_run, depth_of_dry_run, print_space
 from wsss_bench.bench.launchers import Launcher, LocalLauncher, visible_gpus
+from wsss_bench.bench.live import LiveReporter
 from wsss_bench.bench.lock import locked
 from wsss_bench.bench.planned_costs import PlannedCosts
-from wsss_bench.bench.progress import LiveReporter, PlainReporter
+from wsss_bench.bench.progress import PlainReporter
 from wsss_bench.bench.resources import Machine, gpus_of
 from wsss_bench.bench.runner import Runner
 from wsss_bench.bench.running import Failure, Reporter
 from wsss_bench.bench.signals import Stopped, stop_signals
 from wsss_bench.bench.stalls import STALLED_MINUTES
+from wsss_bench.bench.time_left import TimeLeft
 from wsss_bench.bench.tracked_results import track_results
 from wsss_bench.bench.validate import methods_of
+from wsss_bench.closed_pipe import going_on_unread
 from wsss_bench.plan.again import stages_to_run_again, with_pruned_inputs
 from wsss_bench.plan.costs.devices import GPUS, named_device
 from wsss_bench.plan.description import describe
@@ -103,7 +106,8 @@ def main(argv: list[str]) -> int:
     try:
         with stop_signals():
             if not options.dry_run:
-                prepare(plan)
+                with going_on_unread(unread_note(plan, options.runs)):
+                    prepare(plan)
             plan = look_at_data(plan, options.runs, record=not options.dry_run)
             if options.calibrate:
                 calibrate(plan, options.runs)
@@ -173,7 +177,7 @@ def run_bench(
         FolderDeleted: `runs` was deleted while stages ran.
     """
     failures: list[Failure] = []
-    with locked(runs), naming_full_disk(runs), stop_signals():
+    with locked(runs), naming_full_disk(runs), stop_signals(), going_on_unread(unread_note(plan, runs)):
         try:
             states = states_of(plan)
             renewed = stages_to_run_again(plan, again, states)
@@ -193,8 +197,16 @@ def run_bench(
             track_results(plan, runs, publish(plan, runs))
         except KeyboardInterrupt as stop:
             return stopped(stop)
-    print_failures(plan, failures)
+        print_failures(plan, failures)
     return 1 if failures else 0
+
+
+def unread_note(plan: Plan, runs: Path) -> str:
+    """What a bench says when the reader of its output has gone."""
+    return (
+        "nobody reads the output any more; the bench goes on without it, "
+        f"Ctrl-C or `kill {os.getpid()}` stops it; the table will be in {runs / plan.experiment}"
+    )
 
 
 def open_again(plan: Plan, states: Mapping[str, StageState], renewed: Sequence[Stage]) -> None:
@@ -284,11 +296,17 @@ def run_stages(
 ) -> list[Failure]:
     """Run the missing stages; progress is a live view on a terminal and plain lines elsewhere."""
     console = Console()
+    folder = StageFolder(runs)
+    # on this machine, also where the plan was printed for another device
+    estimates = PlannedCosts(plan, runs).estimates
+    time_left = TimeLeft(machine, lambda stage: estimates.cost(stage).seconds)
     with ExitStack() as stack:
         reporter: Reporter = (
-            stack.enter_context(LiveReporter(console)) if console.is_terminal else PlainReporter()
+            stack.enter_context(LiveReporter(console, time_left))
+            if console.is_terminal
+            else PlainReporter(time_left)
         )
-        return Runner(plan, StageFolder(runs), machine, launcher, reporter, stalled_minutes).run()
+        return Runner(plan, folder, machine, launcher, reporter, stalled_minutes).run()
 
 
 def resume_command() -> str:

@@ -43,8 +43,6 @@ ENVIRONMENT = {
     # system and asks for them again at each step, up to a seventh of a training on the CPU.
     "MALLOC_MMAP_THRESHOLD_": str(2**25),
     "MALLOC_TRIM_THRESHOLD_": str(2**33),
-    # their output goes to log files
-    "NO_COLOR": "1",
 }
 """Environment variables of every stage, unless the user has set them."""
 
@@ -216,7 +214,9 @@ def variables_of(job: Job) -> dict[str, str]:
     gpus = {} if job.gpus is None else {"CUDA_VISIBLE_DEVICES": ",".join(job.gpus)}
     # inside a job of SLURM, Lightning would wait for ranks of srun; under this name it starts them itself
     slurm = {"SLURM_JOB_NAME": "interactive"} if "SLURM_NTASKS" in os.environ else {}
-    return {"WSSS_TRACEBACK": "1", "WSSS_WORKERS": str(job.workers), **gpus, **slurm}
+    # the output of a stage goes to a file, that of the bench to a terminal
+    own = {"WSSS_TRACEBACK": "1", "WSSS_WORKERS": str(job.workers), "NO_COLOR": "1"}
+    return {**own, **gpus, **slurm}
 
 
 def _run_job(

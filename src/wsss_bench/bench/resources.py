@@ -37,3 +37,8 @@ def gpus_of(stage: Stage, gpus: int) -> int:
     if trainer.get("accelerator") not in ("gpu", "cuda"):
         return 0
     return ranks_of(stage, gpus) // int(trainer.get("num_nodes", 1))
+
+
+def slots_of(stage: Stage, machine: Machine) -> int:
+    """How many of the machine's jobs a stage takes."""
+    return 1 if gpus_of(stage, len(machine.gpus)) else ranks_of(stage, 1)

@@ -21,8 +21,8 @@ from wsss_bench.artifacts.layout import (
 )
 from wsss_bench.artifacts.stage_files import inputs_read, mend, remove_stage
 from wsss_bench.bench.launchers import Job, Launcher, stop_all
-from wsss_bench.bench.resources import Machine, gpus_of, ranks_of
-from wsss_bench.bench.running import Active, Failure, Reporter
+from wsss_bench.bench.resources import Machine, gpus_of, ranks_of, slots_of
+from wsss_bench.bench.running import Active, Failure, Reporter, Snapshot
 from wsss_bench.bench.stalls import STALLED_MINUTES, StallWatch
 from wsss_bench.plan.plan import Plan, Stage, StageFolder
 
@@ -85,10 +85,8 @@ class Runner:
                 self._collect()
                 self._start_ready()
                 self._report_stalled()
-                failed = len(self._failures)
-                running = sum(len(active.stages) for active in self._active)
-                done = self._total - len(self._waiting) - running - failed
-                self._reporter.tick(self._active, done, failed, self._total)
+                failures = list(self._failures.values())
+                self._reporter.tick(Snapshot(self._active, self._waiting, failures, self._total))
                 time.sleep(POLL_SECONDS)
             root.check()
         finally:
@@ -133,11 +131,8 @@ class Runner:
 
     def _fits(self, stage: Stage) -> bool:
         used = sum(active.slots for active in self._active)
-        slots_fit = used + self._slots(stage) <= self._machine.jobs or not self._active
+        slots_fit = used + slots_of(stage, self._machine) <= self._machine.jobs or not self._active
         return slots_fit and gpus_of(stage, len(self._machine.gpus)) <= len(self._free_gpus)
-
-    def _slots(self, stage: Stage) -> int:
-        return 1 if gpus_of(stage, len(self._machine.gpus)) else ranks_of(stage, 1)
 
     def _start(self, stage: Stage, companions: list[Stage]) -> None:
         wanted = gpus_of(stage, len(self._machine.gpus))
@@ -164,7 +159,7 @@ class Runner:
             return
         del self._free_gpus[:wanted]
         watch = StallWatch(stage.path / PROGRESS, self._stalled_seconds)
-        self._active.append(Active(stage, companions, running, gpus, self._slots(stage), watch))
+        self._active.append(Active(stage, companions, running, gpus, slots_of(stage, self._machine), watch))
         for member in (stage, *companions):
             self._reporter.started(member)
 

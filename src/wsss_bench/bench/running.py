@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -61,6 +62,43 @@ class Active:
         return self.stage.name + (f" (and {more} more together)" if more else "")
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """How far a bench is.
+
+    Args:
+        active: The processes that run.
+        waiting: The stages that were not started yet, in the order in which they are looked at.
+        failures: The stages that failed or were skipped for good.
+        total: Number of stages that this bench runs.
+    """
+
+    active: Sequence[Active]
+    waiting: Sequence[Stage]
+    failures: Sequence[Failure]
+    total: int
+
+    @property
+    def running(self) -> int:
+        """Number of stages that run."""
+        return sum(len(one.stages) for one in self.active)
+
+    @property
+    def done(self) -> int:
+        """Number of stages that are complete."""
+        return self.total - len(self.waiting) - self.running - len(self.failures)
+
+    @property
+    def failed(self) -> int:
+        """Number of stages that ran and failed."""
+        return sum(failure.started for failure in self.failures)
+
+    @property
+    def skipped(self) -> int:
+        """Number of stages whose input failed."""
+        return len(self.failures) - self.failed
+
+
 class Reporter(Protocol):
     """Shows progress."""
 
@@ -73,5 +111,5 @@ class Reporter(Protocol):
     def stalled(self, stage: Stage, seconds: float) -> None:
         """A running stage made no progress for `seconds`."""
 
-    def tick(self, active: list[Active], done: int, failed: int, total: int) -> None:
-        """Called many times a second; `done`, `failed` and `total` count stages."""
+    def tick(self, snapshot: Snapshot) -> None:
+        """Called many times a second."""

@@ -10,6 +10,7 @@ from wsss_bench.arguments import LineParser
 from wsss_bench.data import check, coco_masks
 from wsss_bench.data.init import command as init
 from wsss_bench.data.prepare import command as prepare
+from wsss_bench.data.progress import Progress
 
 
 def main(argv: list[str]) -> int:
@@ -38,8 +39,10 @@ def main(argv: list[str]) -> int:
 def _mini(arguments: argparse.Namespace) -> int:
     from wsss_bench.mini.world.writer import write_mini_world  # imports scipy, which no other command needs
 
+    world = (arguments.root, arguments.size, arguments.seed, arguments.processes)
     try:
-        write_mini_world(arguments.root, arguments.size, arguments.seed, arguments.processes)
+        with Progress("drawing the mini world", None, "images") as progress:
+            write_mini_world(*world, progress.reach)
     except (ValueError, FileExistsError) as error:
         print(f"wsss-bench data mini: {error}", file=sys.stderr)
         return 2

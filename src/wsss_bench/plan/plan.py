@@ -217,7 +217,7 @@ class StageFolder:
         found: dict[tuple[str, str], tuple[str, Recorded]] = {}
         for path in self._by_key.values():
             if manifest := find_manifest(path):
-                key = (str(manifest.get("kind")), _without_random_seed(str(manifest.get("title"))))
+                key = (str(manifest.get("kind")), without_random_seed(str(manifest.get("title"))))
                 finished, files = str(manifest.get("finished", "")), manifest.get("files") or {}
                 seconds = float(manifest.get("wall_seconds", 0.0))
                 record = Recorded(seconds, files.get("bytes"), files.get("count"))
@@ -227,7 +227,7 @@ class StageFolder:
 
     def recorded(self, stage: Stage) -> Recorded | None:
         """What the latest run of this kind, row and data set with any random seed took, if any."""
-        return self._recorded.get((stage.kind, _without_random_seed(stage.title)))
+        return self._recorded.get((stage.kind, without_random_seed(stage.title)))
 
     def estimate(self, stage: Stage) -> float | None:
         """Its wall seconds."""
@@ -235,7 +235,8 @@ class StageFolder:
         return None if record is None else record.seconds
 
 
-def _without_random_seed(title: str) -> str:
+def without_random_seed(title: str) -> str:
+    """The title of a stage, the same for all random seeds."""
     return re.sub(r"-s\d+(?=-|$)", "", title)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rich.console import Console
+
 from wsss_bench.arguments import LineParser, add_matrix_arguments
 from wsss_bench.artifacts.files import write_bytes, write_json
 from wsss_bench.plan.plan import Plan
@@ -11,23 +13,30 @@ from wsss_bench.plan.planner import make_plan
 from wsss_bench.report.chart import write_chart
 from wsss_bench.report.data_files import csv_text, json_content
 from wsss_bench.report.differences import differences
+from wsss_bench.report.export import add_export_options, print_export
 from wsss_bench.report.leaderboard import make_leaderboard
 from wsss_bench.report.markdown.page import render
 from wsss_bench.report.results import ProductResult, read_results
+from wsss_bench.report.tables.build import Summary, summarize_board
+from wsss_bench.report.tables.text import page
 
 
 def main(argv: list[str]) -> int:
     """Print the table of an experiment without running anything."""
     parser = LineParser(prog="wsss-bench table", description="Print the table of what is done.")
     add_matrix_arguments(parser)
+    add_export_options(parser)
     options = parser.parse_args(argv)
     plan = make_plan(options.experiment, options.runs, options.configs, options.methods, options.set)
-    publish(plan, options.runs)
+    if options.export:
+        print_export(plan, options.export)
+    else:
+        publish(plan, options.runs)
     return 0
 
 
 def publish(plan: Plan, runs: Path) -> list[ProductResult]:
-    """Write `<runs>/<experiment>/leaderboard.{csv,json,md,png}` from what is done, and print the Markdown.
+    """Write `<runs>/<experiment>/leaderboard.{csv,json,md,png}` from what is done, and print the tables.
 
     Returns:
         What was read.
@@ -35,11 +44,20 @@ def publish(plan: Plan, runs: Path) -> list[ProductResult]:
     results = read_results(plan)
     board = make_leaderboard(results)
     compared = differences(board)
-    page = render(plan, board, compared)
     folder = runs / plan.experiment
     write_bytes(folder / "leaderboard.csv", csv_text(board).encode())
     write_json(folder / "leaderboard.json", json_content(board, compared))
-    write_bytes(folder / "leaderboard.md", page.encode())
+    write_bytes(folder / "leaderboard.md", render(plan, board, compared).encode())
     write_chart(board, folder / "leaderboard.png")
-    print(f"\n{page}\nwritten to {folder}/leaderboard.{{csv,json,md,png}}", flush=True)
+    print_tables(summarize_board(plan, board))
+    print(f"\nall columns, protocols and differences: {folder}/leaderboard.{{md,csv,json,png}}", flush=True)
     return results
+
+
+def print_tables(summary: Summary) -> None:
+    """Print the tables, in colour on a terminal, where its width counts too."""
+    console = Console()
+    if console.is_terminal:
+        console.print(page(summary, console.width), soft_wrap=True, end="")
+    else:
+        print(f"\n{page(summary)}", end="")

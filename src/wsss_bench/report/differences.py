@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import combinations
 
-from wsss_bench.metrics.stats import ResampledMIoU, difference_interval, resample
+from wsss_bench.metrics.stats import difference_interval
 from wsss_bench.report.leaderboard import Leaderboard, Row, without_threshold
 
 
@@ -50,11 +50,10 @@ def differences(board: Leaderboard) -> list[Difference]:
     found = []
     for rows in groups.values():
         rows = sorted(rows, key=lambda row: -row.miou_mean)
-        resampled = [_resampled(row) for row in rows]
         for i, j in combinations(range(len(rows)), 2):
             if j - i == 1 or _is_related(rows[i], rows[j]) or _is_related(rows[j], rows[i]):
-                difference = _difference(rows[i], rows[j], resampled[i], resampled[j])
-                found += [difference] if difference else []
+                one = difference(rows[i], rows[j])
+                found += [one] if one else []
     return found
 
 
@@ -64,17 +63,9 @@ def _is_related(row: Row, reference: Row) -> bool:
     return varies or row.hints.warm_start == reference.base
 
 
-def _resampled(row: Row) -> ResampledMIoU | None:
-    """mIoU on resampled images; None where matrices are gone or the runs cover different images."""
-    runs = [run.confusions for run in row.runs if run.confusions is not None]
-    if len(runs) < len(row.runs) or len({frozenset(run.image_ids) for run in runs}) > 1:
-        return None
-    return resample(runs)
-
-
-def _difference(
-    first: Row, second: Row, one: ResampledMIoU | None, other: ResampledMIoU | None
-) -> Difference | None:
+def difference(first: Row, second: Row) -> Difference | None:
+    """The difference of two rows; None where matrices are gone or the images are not the same."""
+    one, other = first.resampled, second.resampled
     if one is None or other is None or one.image_ids != other.image_ids:
         return None
     return Difference(

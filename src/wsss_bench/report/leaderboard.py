@@ -9,13 +9,14 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 from wsss_bench.artifacts.layout import OWN
 from wsss_bench.artifacts.metrics import ScoredRow
 from wsss_bench.metrics.per_image import PerImageConfusions
-from wsss_bench.metrics.stats import summarize
+from wsss_bench.metrics.stats import ResampledMIoU, resample, summarize
 from wsss_bench.plan.config import MethodHints, PublishedResult
 from wsss_bench.plan.plan import ScoredProduct
 from wsss_bench.plan.state import STALE, Changes
@@ -122,6 +123,14 @@ class Row:
         """Our mIoU minus the published one, in points."""
         return None if self.published is None else self.miou_mean - self.published.miou
 
+    @cached_property
+    def resampled(self) -> ResampledMIoU | None:
+        """mIoU on resampled images; None where matrices are gone or the runs cover different images."""
+        runs = [run.confusions for run in self.runs if run.confusions is not None]
+        if len(runs) < len(self.runs) or len({frozenset(run.image_ids) for run in runs}) > 1:
+            return None
+        return resample(runs)
+
     @property
     def is_stale(self) -> bool:
         """Whether a run rests on a stage whose code or input has changed since it ran."""
@@ -153,6 +162,12 @@ class Leaderboard:
     rows: list[Row]
     gaps: dict[ProductKey, str]
     damage: list[str] = field(default_factory=list)
+
+    @property
+    def usual_commit(self) -> str:
+        """The commit that most of the rows that rank were made from; empty without a row."""
+        counted = Counter(commit for row in self.rows if row.headline for commit in row.commits)
+        return counted.most_common(1)[0][0] if counted else ""
 
 
 def make_leaderboard(results: Iterable[ProductResult]) -> Leaderboard:

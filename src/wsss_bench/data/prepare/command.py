@@ -13,10 +13,10 @@ from wsss_bench.artifacts.stage_files import locked_stage
 from wsss_bench.data.prepare.download import download, part_of
 from wsss_bench.data.prepare.layouts import DATA_SETS, DataSet
 from wsss_bench.data.prepare.official import Archive
-from wsss_bench.data.prepare.progress import Progress
 from wsss_bench.data.prepare.space import check_target, require_space, require_writable
 from wsss_bench.data.prepare.unpacking import Plan, make_plan, unpack
 from wsss_bench.data.prepare.verification import check_complete, check_sums
+from wsss_bench.data.progress import Progress
 from wsss_bench.data.sources.base import expand_root
 
 DATA_ROOT = "${WSSS_DATA}"

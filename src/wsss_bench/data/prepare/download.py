@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 
 from wsss_bench.artifacts.disk import naming_full_disk
-from wsss_bench.data.prepare.progress import Progress
+from wsss_bench.data.progress import Progress
 
 BLOCK = 1 << 20
 TRIES = 5

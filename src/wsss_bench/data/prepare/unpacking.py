@@ -16,8 +16,8 @@ from wsss_bench.data.prepare.context_json import ContextJson
 from wsss_bench.data.prepare.layouts import Rule
 from wsss_bench.data.prepare.members import Content, Member, Members, TarMembers, ZipMembers, leads_out
 from wsss_bench.data.prepare.official import Archive
-from wsss_bench.data.prepare.progress import Progress
 from wsss_bench.data.prepare.writing import store
+from wsss_bench.data.progress import Progress
 
 MASK_BYTES = 10_000
 """What a mask of VOC's size takes, about; the size of one that is made is not known before."""

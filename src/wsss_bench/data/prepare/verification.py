@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from wsss_bench.data.prepare.official import Archive
-from wsss_bench.data.prepare.progress import Progress
+from wsss_bench.data.progress import Progress
 from wsss_bench.data.sources.base import Source
 
 BLOCK = 1 << 20

@@ -16,18 +16,15 @@ in Caltech-256, and images found by a web search. They are folders in the layout
 from __future__ import annotations
 
 import csv
-import multiprocessing
 import shutil
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from wsss_bench.mini.world.drawing import Drawing
 from wsss_bench.mini.world.saliency import saliency_map
 from wsss_bench.mini.world.samples import Sample, draw_visible, make_sample
 from wsss_bench.mini.world.scenes import (
@@ -41,8 +38,6 @@ from wsss_bench.mini.world.scenes import (
     image_rng,
 )
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 EXTRA_STREAMS = {"single": Stream.SINGLE, "web": Stream.WEB_SEARCH}
 EXTRA_COUNTS = {"full": 240, "small": 16}  # images in each folder, by size of the world
 SALIENCY_STREAMS = {
@@ -63,7 +58,14 @@ def missing_folders(root: Path) -> list[str]:
     return missing
 
 
-def write_extra_images(root: Path, size: str, random_seed: int, processes: int, train_images: int) -> None:
+def extra_images(name: str, size: str, train_images: int) -> list[tuple[str, int]]:
+    """The images of a folder: the set that each belongs to, and its number there."""
+    counts = dict.fromkeys(EXTRA_STREAMS, EXTRA_COUNTS[size])
+    counts = {"train": train_images} | counts if name == "saliency" else {name: counts[name]}
+    return [(image_set, index) for image_set, count in counts.items() for index in range(count)]
+
+
+def write_extra_images(root: Path, size: str, random_seed: int, drawing: Drawing, train_images: int) -> None:
     """Write the folders that are missing.
 
     The same random seed gives the same bytes, whatever the number of processes. Each folder is written under
@@ -73,23 +75,21 @@ def write_extra_images(root: Path, size: str, random_seed: int, processes: int, 
         root: Folder of the mini world.
         size: `full` or `small`.
         random_seed: Random seed of the mini world.
-        processes: Worker processes.
+        drawing: Draws the images.
         train_images: Number of images in `train`.
     """
     for name in missing_folders(root):
         folder = root / f"{name}.incomplete"
         shutil.rmtree(folder, ignore_errors=True)
+        images = extra_images(name, size, train_images)
         if name == "saliency":
             folder.mkdir()
-            counts = {"train": train_images} | dict.fromkeys(EXTRA_STREAMS, EXTRA_COUNTS[size])
-            images = [(image_set, index) for image_set, count in counts.items() for index in range(count)]
-            list(_map(partial(_write_saliency, folder, random_seed), images, processes))
+            drawing.draw(partial(_write_saliency, folder, random_seed), images)
             shutil.rmtree(root / name, ignore_errors=True)
             folder.rename(root / name)
             continue
         (folder / "images").mkdir(parents=True)
-        indices = range(EXTRA_COUNTS[size])
-        rows = list(_map(partial(_write_image, folder / "images", name, random_seed), indices, processes))
+        rows = drawing.draw(partial(_write_image, folder / "images", random_seed), images)
         with (folder / "labels.csv").open("w", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows([("image", "classes"), *rows])
         (folder / "classes.txt").write_text("".join(f"{c}\n" for c in CLASS_NAMES))
@@ -128,8 +128,9 @@ def _draw_single_object(rng: np.random.Generator) -> Scene:
     return Scene(material, (scene_object,), draw_horizon(rng, material), int(rng.integers(3)))
 
 
-def _write_image(folder: Path, image_set: str, random_seed: int, index: int) -> tuple[str, str]:
+def _write_image(folder: Path, random_seed: int, image: tuple[str, int]) -> tuple[str, str]:
     """Write one image; returns its row of `labels.csv`."""
+    image_set, index = image
     sample, labels = make_extra_sample(image_set, random_seed, index)
     file = f"{image_set}_{index:06d}.jpg"
     (folder / file).write_bytes(sample.jpeg())
@@ -140,13 +141,3 @@ def _write_saliency(folder: Path, random_seed: int, image: tuple[str, int]) -> N
     image_set, index = image
     saliency = make_saliency_map(image_set, random_seed, index)
     Image.fromarray(saliency).save(folder / f"{image_set}_{index:06d}.png")
-
-
-def _map(function: Callable[[Item], Result], items: Iterable[Item], processes: int) -> Iterator[Result]:
-    """`map` over worker processes, results in the order of the items."""
-    if processes == 1:
-        yield from map(function, items)
-        return
-    # A new interpreter per worker: forking a process that runs threads (torch) can hang.
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(function, items, chunksize=32)

@@ -15,11 +15,9 @@ from __future__ import annotations
 
 import fcntl
 import json
-import multiprocessing
 import os
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -27,7 +25,8 @@ from typing import Any, NamedTuple
 
 from wsss_bench.mini.world import coco_layout, pair_layouts, voc_layout
 from wsss_bench.mini.world.contact_sheet import SHEET_SAMPLES, write_contact_sheet
-from wsss_bench.mini.world.extra_images import missing_folders, write_extra_images
+from wsss_bench.mini.world.drawing import Drawing, OnProgress
+from wsss_bench.mini.world.extra_images import extra_images, missing_folders, write_extra_images
 from wsss_bench.mini.world.manifest import NAME, SAME_IMAGES, VERSION, read_manifest, write_manifest
 from wsss_bench.mini.world.samples import Sample, make_sample
 from wsss_bench.mini.world.scenes import Stream
@@ -67,7 +66,11 @@ class ImageEntries(NamedTuple):
 
 
 def write_mini_world(
-    root: Path, size: str = "full", random_seed: int = 0, processes: int | None = None
+    root: Path,
+    size: str = "full",
+    random_seed: int = 0,
+    processes: int | None = None,
+    on_progress: OnProgress | None = None,
 ) -> None:
     """Write the mini world, unless it is already there.
 
@@ -76,6 +79,7 @@ def write_mini_world(
         size: `full` (1000 train, 300 val, 300 val_ood) or `small` (40, 16, 16).
         random_seed: The same random seed gives the same bytes, whatever the number of processes.
         processes: Worker processes; None for one per core.
+        on_progress: Called after each image that is drawn, with the number of them and the number of all.
 
     Raises:
         ValueError: `size` is unknown, or `root` holds a complete mini world of another size, random seed, or
@@ -90,13 +94,16 @@ def write_mini_world(
     _check_folder(root)
     root.mkdir(parents=True, exist_ok=True)
     with _locked(root):
-        processes = processes or os.cpu_count() or 1
         # another process may have written it while this one waited for the lock
-        if not _is_complete(root, size, random_seed):
-            _write(root, size, random_seed, processes)
+        jobs = [] if _is_complete(root, size, random_seed) else _jobs(SIZES[size])
+        train_images = SIZES[size][Stream.TRAIN]
+        extra = sum(len(extra_images(name, size, train_images)) for name in missing_folders(root))
+        drawing = Drawing(processes or os.cpu_count() or 1, len(jobs) + extra, on_progress)
+        if jobs:
+            _write(root, size, random_seed, jobs, drawing)
         if not pair_layouts.pairs_exist(root):
             pair_layouts.write_pairs(root)
-        write_extra_images(root, size, random_seed, processes, SIZES[size][Stream.TRAIN])
+        write_extra_images(root, size, random_seed, drawing, train_images)
 
 
 def image_id(stream: Stream, index: int) -> str:
@@ -104,7 +111,7 @@ def image_id(stream: Stream, index: int) -> str:
     return f"{stream.name.lower()}_{index:06d}"
 
 
-def _write(root: Path, size: str, random_seed: int, processes: int) -> None:
+def _write(root: Path, size: str, random_seed: int, jobs: list[Job], drawing: Drawing) -> None:
     voc, coco = root / "voc", root / "coco"
     for folder in (voc, coco, root / pair_layouts.FOLDER):
         shutil.rmtree(folder, ignore_errors=True)
@@ -114,15 +121,7 @@ def _write(root: Path, size: str, random_seed: int, processes: int) -> None:
         (coco / name).mkdir(parents=True)
 
     counts = SIZES[size]
-    jobs = _jobs(counts)
-    write_image = partial(_write_image, root, random_seed)
-    if processes == 1:
-        entries = list(map(write_image, jobs))
-    else:
-        # A new interpreter per worker: forking a process that runs threads (torch) can hang.
-        with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-            entries = list(pool.map(write_image, jobs, chunksize=32))
-
+    entries = drawing.draw(partial(_write_image, root, random_seed), jobs)
     _write_voc_lists(voc, counts, jobs, entries)
     _write_coco_json(coco, jobs, entries)
     shown = [

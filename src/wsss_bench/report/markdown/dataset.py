@@ -23,6 +23,7 @@ class DatasetResults:
         hints: The `bench:` block of each method, in the order of the table.
         methods: Methods by product.
         refiners: Names of the refiners.
+        pseudo_masks: The refiner on whose masks segmenters are trained, if there is one.
         published: Published results on the data set, by method; an ablation row has none.
         extras: What a method was given beyond the usual, as text, by method and product.
     """
@@ -37,6 +38,8 @@ class DatasetResults:
         self._changes: dict[str, str] = {}
         self.methods: dict[str, set[str]] = {}
         self.refiners = list(dict.fromkeys(product.refiner for product in products if product.refiner))
+        trained_on = (product.refiner for product in products if product.kind == "segmentation")
+        self.pseudo_masks = next(filter(None, trained_on), None)
         self.published: dict[str, list[PublishedResult]] = {}
         self.extras: dict[tuple[str, str], str] = {}
         self._gaps = {key: reason for key, reason in board.gaps.items() if key.dataset == dataset}

@@ -26,16 +26,26 @@ ALWAYS = (
 
 
 def footnotes(board: Leaderboard, commit: str) -> str:
-    """The notes that apply to a leaderboard, as a list; `commit` is the one that most rows were made from."""
-    notes = list(ALWAYS)
-    notes += [
+    """The notes below a leaderboard, as a list; `commit` is the one that most rows were made from."""
+    notes = [*ALWAYS, *settings_notes(board)]
+    if board.gaps:
+        notes.append("`-`: not run, or not part of the method; `failed`: a stage failed, see its log.txt.")
+    return "\n".join(f"- {note}" for note in [*notes, *result_notes(board, commit)])
+
+
+def settings_notes(board: Leaderboard) -> list[str]:
+    """The settings that methods have of their own for a refiner."""
+    return [
         f"{method} on {dataset}: {post}, settings of the method in place of those in the refiner's file."
         for method, dataset, post in dict.fromkeys((row.method, row.dataset, row.post) for row in board.rows)
         if "[" in post
     ]
+
+
+def result_notes(board: Leaderboard, commit: str) -> list[str]:
+    """What is missing or marked in this leaderboard, and why."""
+    notes = []
     reasons = set(board.gaps.values())
-    if reasons:
-        notes.append("`-`: not run, or not part of the method; `failed`: a stage failed, see its log.txt.")
     if NO_MASKS in reasons:
         notes.append(
             f"`{NO_MASKS}`: made, but not scored, since the split has no masks (`protocol.unscored`); "
@@ -55,7 +65,7 @@ def footnotes(board: Leaderboard, commit: str) -> str:
         notes.append(f"\\*: made, at least in part, from another commit than most rows ({commit}).")
     if any(one.endswith("+") for row in board.rows for one in row.commits):
         notes.append("A commit with `+` had local changes.")
-    return "\n".join(f"- {note}" for note in notes)
+    return notes
 
 
 def _changes(board: Leaderboard) -> list[str]:

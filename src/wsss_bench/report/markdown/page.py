@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from wsss_bench.plan.plan import Plan
@@ -17,7 +16,7 @@ from wsss_bench.report.markdown.scores import seed_section, segmentation_section
 
 def render(plan: Plan, board: Leaderboard, differences: Sequence[Difference]) -> str:
     """The whole page."""
-    commit = _usual_commit(board)
+    commit = board.usual_commit
     parts = [f"# {plan.experiment}"]
     for dataset in dict.fromkeys(product.cell.dataset for product in plan.products):
         results = DatasetResults(plan, board, dataset, commit)
@@ -37,9 +36,3 @@ def _difference_section(differences: Sequence[Difference]) -> list[str]:
         for one in differences
     ]
     return ["## Differences in mIoU, 95 % interval of a paired bootstrap over images", "\n".join(lines)]
-
-
-def _usual_commit(board: Leaderboard) -> str:
-    """The commit that most of the rows that rank were made from."""
-    counted = Counter(commit for row in board.rows if row.headline for commit in row.commits)
-    return counted.most_common(1)[0][0] if counted else ""

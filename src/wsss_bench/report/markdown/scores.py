@@ -1,7 +1,6 @@
 """The tables of scores: seeds with pseudo masks, and segmentation.
 
-A ranking covers one block of a table: methods of one data set, one track (what a method learns from), the
-same extra data and the same protocol.
+A ranking covers one block of a table (`ranking`).
 """
 
 from __future__ import annotations
@@ -9,12 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from wsss_bench.artifacts.layout import OWN
-from wsss_bench.plan.config import MethodHints
-from wsss_bench.report.leaderboard import Row, without_threshold
+from wsss_bench.report.leaderboard import Row
 from wsss_bench.report.markdown.cells import NOTHING, aligned, number, score
 from wsss_bench.report.markdown.dataset import DatasetResults
-
-TRACKS = ("image-level", "caption or none", "upper bound")
+from wsss_bench.report.ranking import Block
 
 
 @dataclass(frozen=True)
@@ -65,23 +62,12 @@ def segmentation_section(results: DatasetResults) -> list[str]:
     return [*parts, _table(results, "segmentation", first, columns)]
 
 
-def track(hints: MethodHints) -> str:
-    """The methods that a method is ranked with."""
-    if hints.pipeline == "upper_bound":
-        return TRACKS[2]
-    return TRACKS[0] if hints.supervision in ("image", "image+text") else TRACKS[1]
-
-
-BlockKey = tuple[int, str, str]
-"""Position of the track, extra data and protocol id of a block."""
-
-
 def _table(results: DatasetResults, product: str, split: str, columns: list[Column]) -> str:
     """A table with one block for each ranking."""
     headings = [column.heading for column in columns]
     lines = [["#", "method", "supervision", *headings, "bg FP", "bg FN", "paper", "gap"]]
     for key, rows in sorted(_blocks(results, product, split).items()):
-        lines.append(["", f"**{_title(key)}**"])
+        lines.append(["", f"**{key.title}**"])
         rows.sort(key=lambda entry: -(entry[1].miou_mean if entry[1] else -1.0))
         for rank, (method, row) in enumerate(rows, 1):
             lines.append(
@@ -96,37 +82,30 @@ def _table(results: DatasetResults, product: str, split: str, columns: list[Colu
     return aligned(lines)
 
 
-def _blocks(
-    results: DatasetResults, product: str, split: str
-) -> dict[BlockKey, list[tuple[str, Row | None]]]:
+def _blocks(results: DatasetResults, product: str, split: str) -> dict[Block, list[tuple[str, Row | None]]]:
     """Methods and their headline rows by block."""
-    blocks: dict[BlockKey, list[tuple[str, Row | None]]] = {}
+    blocks: dict[Block, list[tuple[str, Row | None]]] = {}
     methods = [method for method in results.hints if method in results.methods[product]]
     found = {method: results.headline(method, product, split) for method in methods}
     # a method without a score comes after the others, in the first block of its track and extra data
     for method in sorted(methods, key=lambda method: found[method] is None):
         row = found[method]
-        kind = (TRACKS.index(track(results.hints[method])), results.extras[method, product])
-        peers = [key for key in blocks if key[:2] == kind]
-        unscored = peers[0] if peers else (*kind, "")
-        key = (*kind, without_threshold(row.protocol)) if row else unscored
-        blocks.setdefault(key, []).append((method, row))
+        block = Block.of(results.hints[method], results.extras[method, product], row.protocol if row else "")
+        if row is None:
+            block = next((key for key in blocks if key[:2] == block[:2]), block)
+        blocks.setdefault(block, []).append((method, row))
     return blocks
-
-
-def _title(key: BlockKey) -> str:
-    """Track, extra data, and scales and post-processing of the protocol."""
-    position, extra, protocol = key
-    title = TRACKS[position] + (f", extra: {extra}" if extra else "")
-    return title + (f", {'/'.join(protocol.split('/')[3:5])}" if protocol else "")
 
 
 def _cell(results: DatasetResults, method: str, column: Column) -> str:
     """A score, or why there is none."""
+    rows = results.find_all(method, column.product, column.split, **column.values)
+    return " / ".join(score(row) for row in rows) or why_missing(results, method, column)
+
+
+def why_missing(results: DatasetResults, method: str, column: Column) -> str:
+    """Why a method has no score in a column."""
     place = (method, column.product, column.split)
-    rows = results.find_all(*place, **column.values)
-    if rows:
-        return " / ".join(score(row) for row in rows)
     if column.values.get("scales") == OWN and results.find(*place):
         return NOTHING
     reason = results.gap(*place, column.values.get("refiner"))
