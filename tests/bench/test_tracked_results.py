@@ -104,7 +104,8 @@ def test_an_error_of_wandb_costs_neither_table_nor_status(bench, project, monkey
     assert bench("toy", methods=["cam"]) == 0
     printed = capsys.readouterr().out
     assert "W&B has no results of this experiment (ZeroDivisionError: division by zero)" in printed
-    assert (project.runs / "toy" / "leaderboard.md").read_text() in printed
+    assert "Seeds on toy train: which method localises best?" in printed
+    assert (project.runs / "toy" / "leaderboard.md").is_file()
     assert not list((project.runs / "toy").rglob("*.wandb"))
 
 
