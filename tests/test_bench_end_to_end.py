@@ -1,8 +1,7 @@
-"""The whole benchmark on the small mini world: stages, files, table, a second run, and the notebook."""
+"""The whole benchmark on the small mini world: stages, files, table, a second run, and the notebooks."""
 
 import csv
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import numpy as np
 import paths
 import pytest
 import yaml
+from executed_notebooks import execute
 from PIL import Image
 
 from wsss_bench.artifacts.files import read_manifest
@@ -152,19 +152,20 @@ def test_a_planned_command_can_be_pasted(bench):
     assert read_manifest(stage)["title"].startswith("cam-mini-s0")
 
 
-def test_the_notebook_reads_it(bench, mini_data):
+def test_the_notebook_of_results_reads_it(bench):
     folder, _ = bench
-    environment = {**os.environ, "WSSS_RUNS": str(folder / "runs"), "WSSS_EXPERIMENT": "small"}
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "--nbmake",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        str(ROOT / "notebooks"),
-    ]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=folder)
-    assert done.returncode == 0, done.stdout[-3000:]
-    assert (folder / "runs/small/seeds.png").stat().st_size > 10_000
+    shown = execute("look_at_results", folder, WSSS_EXPERIMENT="small.yaml")
+    stages = len(list((folder / "runs/stages").iterdir()))
+    assert shown.text("plan").strip() == f"small: {stages} of {stages} stages are complete"
+    assert "clip\\_zeroshot" in shown.text("table")
+    assert len(shown.pictures("thresholds")) == 1
+    assert len(shown.pictures("curves")) >= 3  # cam, clims, supervised; with the CRF networks on their masks
+    assert len(shown.pictures("pictures")) == 3  # few_train, few and few_ood
+
+
+def test_a_trained_method_predicts_an_image_in_a_notebook(bench):
+    folder, _ = bench
+    shown = execute("predict_an_image", folder)
+    assert shown.text("load").startswith("train-cam-mini-s0-")
+    assert [len(shown.pictures(cell)) for cell in ("labels", "no-labels", "threshold", "words")] == [1] * 4
+    assert "found: [" in shown.text("words")
