@@ -67,8 +67,8 @@ test: install  ## all tests (no network, no GPU)
 	$(PYTEST) $(ARGS)
 
 lint: install  ## linter and type checker
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks notebooks
+	$(BIN)/ruff format --check src tests benchmarks notebooks
 	$(BIN)/mypy
 
 perf: install  ## measure what the README claims, as ratios against plain references

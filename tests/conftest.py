@@ -29,6 +29,7 @@ pytest_plugins = ["project"]
 LONGEST = (
     "test_contract.py",
     "test_bench_end_to_end.py",
+    "test_notebooks.py",
     "test_recipes.py",
     "test_wheel.py",
     "test_fit_predict.py",
