@@ -16,7 +16,7 @@ export NO_ALBUMENTATIONS_UPDATE = 1
 export WSSS_DATA ?= data
 
 .DEFAULT_GOAL := help
-.PHONY: help install crf bench plan table new-method check fast test lint data prepare data-check perf clean
+.PHONY: help install crf bench plan table report new-method check fast test lint data prepare data-check perf clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -44,6 +44,9 @@ plan: install  ## show what `make bench` would run, and how long it may take
 
 table: install  ## print the table of what is done
 	@$(BIN)/wsss-bench table $(EXPERIMENT) --runs $(RUNS) $(ARGS)
+
+report: install  ## write the page of what is done, runs/<experiment>/report/index.html
+	@$(BIN)/wsss-bench report $(EXPERIMENT) --runs $(RUNS) $(ARGS)
 
 new-method: install  ## write the files of a new method: make new-method NAME=foo [LIKE=cam]
 	@$(BIN)/wsss-bench new-method '$(NAME)' $(if $(LIKE),--like '$(LIKE)')

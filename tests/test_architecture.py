@@ -108,7 +108,8 @@ MAY_IMPORT = {
         "shipped",
         "short_names",
     },
-    "report": {"artifacts", "metrics", "plan", "arguments"},
+    # data: the source of the images that the page shows
+    "report": {"artifacts", "metrics", "plan", "arguments", "types", "readout", "data"},
     "new_method": {"artifacts", "plan", "arguments", "shipped"},
     "bench": {
         "artifacts",
@@ -137,6 +138,7 @@ WITHOUT_TORCH = [
     "wsss_bench.cli",
     "wsss_bench.bench.command",
     "wsss_bench.report.command",
+    "wsss_bench.report.html.command",
     "wsss_bench.data.command",
     "wsss_bench.new_method.command",
     "wsss_bench.exchange.import_command",

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -140,6 +141,24 @@ def test_a_second_run_computes_nothing_and_prints_the_same_table(bench):
     assert {
         path: path.stat().st_mtime_ns for path in (folder / "runs/stages").rglob("*") if path.is_file()
     } == before
+
+
+@pytest.mark.skipif(not available(), reason="without the CRF there are fewer pictures")
+def test_the_page_shows_the_images_of_all_stages(bench):
+    folder, done = bench
+    index = folder / "runs/small/report/index.html"
+    assert f"page: {index}\n" in done.stdout
+    (data,) = re.findall(r'id="data-pictures">(.*?)</script>', index.read_text())
+    train, val = json.loads(data)
+    assert [method["name"] for method in train["methods"]] == ["cam", "clims", "clip_zeroshot"]
+    assert (len(train["images"]), len(val["images"])) == (20, 4)
+    for image in train["images"]:
+        assert (index.parent / "pictures" / image["masks"]["file"]).is_file()
+        for cells in image["cells"][:2]:  # of CAM and CLIMS: seeds and the masks of all refiners
+            assert all("mask" in cell for cell in cells)
+        threshold = train["columns"].index("threshold")
+        assert image["cells"][0][threshold]["miou"] == image["cells"][0][0]["miou"]
+    assert all("mask" in cell for image in val["images"] for cells in image["cells"] for cell in cells)
 
 
 def test_a_planned_command_can_be_pasted(bench):

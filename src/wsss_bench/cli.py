@@ -36,6 +36,7 @@ COMMANDS = {
     "schema": ("wsss_bench.json_schema.command", "print JSON schemas of the YAML files, for editors"),
     "prune": ("wsss_bench.bench.prune", "remove seeds and masks that a finished matrix no longer needs"),
     "table": ("wsss_bench.report.command", "print the table of what is done"),
+    "report": ("wsss_bench.report.html.command", "write a page with scores, figures and pictures"),
     "sync": ("wsss_bench.tracking.sync", "upload runs of W&B that were written offline"),
     "dashboard": ("wsss_bench.tracking.dashboard", "make a workspace of W&B for an experiment"),
     "new-method": ("wsss_bench.new_method.command", "write the two files of a new method"),

@@ -220,3 +220,21 @@ def test_a_second_signal_does_not_interrupt_the_stopping():
             finished = True
     assert finished
     assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_the_page_is_written_at_the_end_and_costs_nothing_if_it_fails(project, capsys, monkeypatch):
+    file = project.experiment(methods=["full"])
+    assert bench(project, file) == 0
+    index = project.runs / "toy" / "report" / "index.html"
+    assert "full" in index.read_text()
+    assert f"page: {index}\n" in capsys.readouterr().out
+    table = project.runs / "toy" / "leaderboard.md"
+    table.unlink()
+
+    def fail(*_):
+        raise KeyError("a bug of the page")
+
+    monkeypatch.setattr("wsss_bench.report.html.page.render", fail)
+    assert bench(project, file) == 0
+    assert table.is_file()
+    assert "the page was not written: KeyError: 'a bug of the page'" in capsys.readouterr().out

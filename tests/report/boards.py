@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from test_table import World, readouts, scored, seed_rows
+from hand_made import World, readouts, scored, seed_rows
 
 from wsss_bench.artifacts.metrics import Metrics, ScoredRow, write_metrics
 from wsss_bench.metrics.per_image import ConfusionWriter

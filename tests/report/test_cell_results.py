@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from test_table import World, scored, seed_rows
+from hand_made import World, scored, seed_rows
 
 from wsss_bench.artifacts.metrics import read_metrics, score_name, write_metrics
 from wsss_bench.report.cell_results import by_cell

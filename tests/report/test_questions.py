@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from boards import Method, write_matrices
-from test_table import World, seed_rows
+from hand_made import World, seed_rows
 
 from wsss_bench.report.tables.build import Summary, summarize_board
 from wsss_bench.report.tables.table import Table

@@ -9,8 +9,8 @@ import subprocess
 
 import pytest
 from boards import Method
+from hand_made import World
 from rich.console import Console
-from test_table import World
 
 from wsss_bench.report.tables.build import Summary, summarize_board
 from wsss_bench.report.tables.github import escape as escape_markdown

@@ -36,7 +36,7 @@ class ResampledMIoU(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """Interval of a difference of two mIoU, in points."""
+    """Interval of an mIoU in percent, or of a difference of two, in points."""
 
     low: float
     high: float
@@ -85,8 +85,16 @@ def difference_interval(first: ResampledMIoU, second: ResampledMIoU) -> Interval
         ValueError: the two sides have different images or classes.
     """
     _check_same(first.image_ids, first.num_classes, second.image_ids, second.num_classes)
-    bounds = [(100 - LEVEL) / 2, (100 + LEVEL) / 2]
-    low, high = np.nanpercentile(first.miou - second.miou, bounds)
+    return _percentiles(first.miou - second.miou)
+
+
+def interval(resampled: ResampledMIoU) -> Interval:
+    """95 % percentile bootstrap interval of the mIoU of a method, over images."""
+    return _percentiles(resampled.miou)
+
+
+def _percentiles(values: np.ndarray) -> Interval:
+    low, high = np.nanpercentile(values, [(100 - LEVEL) / 2, (100 + LEVEL) / 2])
     return Interval(float(low), float(high))
 
 

@@ -14,7 +14,7 @@ from wsss_bench.report.chart import write_chart
 from wsss_bench.report.data_files import csv_text, json_content
 from wsss_bench.report.differences import differences
 from wsss_bench.report.export import add_export_options, print_export
-from wsss_bench.report.leaderboard import make_leaderboard
+from wsss_bench.report.leaderboard import Leaderboard, make_leaderboard
 from wsss_bench.report.markdown.page import render
 from wsss_bench.report.results import ProductResult, read_results
 from wsss_bench.report.tables.build import Summary, summarize_board
@@ -35,11 +35,11 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def publish(plan: Plan, runs: Path) -> list[ProductResult]:
+def publish(plan: Plan, runs: Path) -> tuple[list[ProductResult], Leaderboard]:
     """Write `<runs>/<experiment>/leaderboard.{csv,json,md,png}` from what is done, and print the tables.
 
     Returns:
-        What was read.
+        What was read, and the leaderboard.
     """
     results = read_results(plan)
     board = make_leaderboard(results)
@@ -51,7 +51,7 @@ def publish(plan: Plan, runs: Path) -> list[ProductResult]:
     write_chart(board, folder / "leaderboard.png")
     print_tables(summarize_board(plan, board))
     print(f"\nall columns, protocols and differences: {folder}/leaderboard.{{md,csv,json,png}}", flush=True)
-    return results
+    return results, board
 
 
 def print_tables(summary: Summary) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -42,6 +42,7 @@ class RunScore:
         miou: Percent.
         iou: Percent by class name, background first; None for a class that occurs in neither ground truth nor
             prediction.
+        boundary_iou: The same over the pixels near a boundary of the truth; None where it was not measured.
         false_positive_background: Percent of the true background that was predicted as foreground.
         false_negative_background: Percent of the true foreground that was predicted as background.
         threshold: Background threshold, if there is one.
@@ -51,11 +52,13 @@ class RunScore:
         stages: Stage folders, inputs first, the scoring last.
         confusions: Confusion matrices of the images, of a score that ranks; None where they are gone.
         changes: What has changed since the stages ran, by name of the stage.
+        curve: Of seeds: `threshold` and `miou`, fractions, on all images.
     """
 
     random_seed: int
     miou: float
     iou: dict[str, float | None]
+    boundary_iou: dict[str, float | None] | None
     false_positive_background: float | None
     false_negative_background: float | None
     threshold: float | None
@@ -65,6 +68,7 @@ class RunScore:
     stages: tuple[Path, ...]
     confusions: PerImageConfusions | None
     changes: dict[str, Changes]
+    curve: dict[str, list[float]] | None
 
 
 @dataclass(frozen=True)
@@ -157,11 +161,13 @@ class Leaderboard:
         gaps: The products without a single score, with the reason: `-` (not run yet), `failed`, `damaged`, or
             a missing module (`no crf`).
         damage: What is wrong with the files of each result that is left out.
+        missing: The products of single runs without a score.
     """
 
     rows: list[Row]
     gaps: dict[ProductKey, str]
     damage: list[str] = field(default_factory=list)
+    missing: list[ProductResult] = field(default_factory=list)
 
     @property
     def usual_commit(self) -> str:
@@ -176,6 +182,7 @@ def make_leaderboard(results: Iterable[ProductResult]) -> Leaderboard:
     planned: Counter[ProductKey] = Counter()
     gaps: dict[ProductKey, str] = {}
     damage: list[str] = []
+    missing: list[ProductResult] = []
     for result in results:
         product = result.product
         cell = product.cell
@@ -185,12 +192,14 @@ def make_leaderboard(results: Iterable[ProductResult]) -> Leaderboard:
             gaps[key] = result.missing
         if result.damage:
             damage.append(result.damage)
+        if result.missing:
+            missing.append(result)
         for scored in result.rows:
             runs.setdefault((key, without_chosen_threshold(scored.row.protocol)), []).append((result, scored))
     rows = [_row(protocol, planned[key], entries) for (key, protocol), entries in runs.items()]
     for key, _ in runs:
         gaps.pop(key, None)
-    return Leaderboard(rows, gaps, damage)
+    return Leaderboard(rows, gaps, damage, missing)
 
 
 def _row(protocol: str, planned: int, entries: list[tuple[ProductResult, ScoredResult]]) -> Row:
@@ -219,11 +228,11 @@ def _row(protocol: str, planned: int, entries: list[tuple[ProductResult, ScoredR
 def _run_score(result: ProductResult, scored: ScoredResult) -> RunScore:
     row = scored.row
     assert row.miou is not None  # `read_results` leaves such results out
-    names = ("background", *result.class_names)
     return RunScore(
         random_seed=result.product.cell.random_seed,
         miou=100.0 * row.miou,
-        iou={name: _percent(value) for name, value in zip(names, row.iou, strict=True)},
+        iou=_by_class(result, row.iou),
+        boundary_iou=None if row.boundary_iou is None else _by_class(result, row.boundary_iou),
         false_positive_background=_percent(row.false_positive_background),
         false_negative_background=_percent(row.false_negative_background),
         threshold=row.threshold,
@@ -233,7 +242,13 @@ def _run_score(result: ProductResult, scored: ScoredResult) -> RunScore:
         stages=result.stages,
         confusions=scored.confusions,
         changes=result.changes,
+        curve=result.curve,
     )
+
+
+def _by_class(result: ProductResult, values: Sequence[float | None]) -> dict[str, float | None]:
+    names = ("background", *result.class_names)
+    return {name: _percent(value) for name, value in zip(names, values, strict=True)}
 
 
 def _percent(value: float | None) -> float | None:

@@ -19,6 +19,14 @@ from wsss_bench.plan.state import Changes, Manifests, changes_of, read_manifests
 NOT_RUN = "-"
 FAILED = "failed"
 DAMAGED = "damaged"
+PARTIAL = "partial"
+WORDS = {NOT_RUN: "not run yet", PARTIAL: "has undecided pixels"}
+"""Reasons for a missing score whose text in the table says little by itself."""
+
+
+def reason_in_words(missing: str) -> str:
+    """Why there is no score, in words."""
+    return WORDS.get(missing, missing)
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
 
+from wsss_bench.artifacts.curves import EPOCH, STEP, read_rows
 from wsss_bench.artifacts.files import write_bytes
 from wsss_bench.stages.measures import StepMeasures
 
-STEP, EPOCH = "step", "epoch"
 SECONDS = 30.0
 """Between two writes of the file while an epoch runs."""
 
@@ -70,7 +70,7 @@ class Curves(Logger, Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take over the rows up to the checkpoint that the training goes on from."""
         if self._path is not None and trainer.global_step > 0:
-            self._rows = {step: row for step, row in read_rows(self._path) if step <= trainer.global_step}
+            self._rows = {step: row for step, row in _earlier(self._path) if step <= trainer.global_step}
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add the losses of the last step, so that an epoch of a few steps has a row too."""
@@ -106,17 +106,10 @@ class Curves(Logger, Callback):
         self._written = time.monotonic()
 
 
-def read_rows(path: Path) -> list[tuple[int, Row]]:
-    """The rows of a file of curves by their step, without empty cells.
-
-    A file that is missing or cannot be read costs the rows only, not the training.
-    """
-    if not path.is_file():
-        return []
+def _earlier(path: Path) -> list[tuple[int, Row]]:
+    """The rows that are there. A file that cannot be read costs these only, not the training."""
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = [{k: v for k, v in row.items() if v} for row in csv.DictReader(file, strict=True)]
-            return [(int(row[STEP]), row) for row in rows]
-    except (ValueError, KeyError, csv.Error) as error:
-        print(f"the curves of earlier attempts are lost, since {path} cannot be read ({error})", flush=True)
+        return read_rows(path)
+    except ValueError as error:
+        print(f"the curves of earlier attempts are lost, since {error}", flush=True)
         return []

@@ -9,8 +9,9 @@ from wsss_bench.report.leaderboard import Row
 from wsss_bench.report.markdown.cells import NOTHING, STALE_MARK
 from wsss_bench.report.markdown.dataset import DatasetResults
 from wsss_bench.report.markdown.scores import Column, why_missing
+from wsss_bench.report.ranking import places
 from wsss_bench.report.tables.table import Cell, Group, Head, Line, Table
-from wsss_bench.report.tables.tracks import REFERENCES, Behind, Entry, by_track, places
+from wsss_bench.report.tables.tracks import REFERENCES, Behind, Entry, by_track
 
 TITLES = {
     "image-level": "learn from image labels",

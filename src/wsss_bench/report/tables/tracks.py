@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from wsss_bench.report.differences import difference
 from wsss_bench.report.leaderboard import Row
 from wsss_bench.report.markdown.dataset import DatasetResults
-from wsss_bench.report.ranking import TRACKS, Block
+from wsss_bench.report.ranking import TRACKS, Block, block_of, places
 
 REFERENCES = "references"
 """In the place of a track, for floor and ceiling."""
@@ -67,24 +67,6 @@ def by_track(results: DatasetResults, rows: Mapping[str, Row | None], product: s
         if name != REFERENCES:
             tracks[name] = _placed(entries)
     return {name: entries for name, entries in tracks.items() if entries}
-
-
-def block_of(row: Row) -> Block:
-    """The block of a row."""
-    return Block.of(row.hints, " ".join(row.extra), row.protocol)
-
-
-def places(rows: Iterable[Row]) -> dict[int, int]:
-    """The place of each row in its block, by `id`; rows without competitor have none."""
-    blocks: dict[Block, list[Row]] = {}
-    for row in rows:
-        blocks.setdefault(block_of(row), []).append(row)
-    found = {}
-    for members in blocks.values():
-        if len(members) > 1:
-            means = sorted((row.miou_mean for row in members), reverse=True)
-            found.update({id(row): 1 + means.index(row.miou_mean) for row in members})
-    return found
 
 
 def behind(row: Row, other: Row, is_ranking: bool) -> Behind:
