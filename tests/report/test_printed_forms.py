@@ -1,4 +1,4 @@
-"""`wsss-bench table` with `--latex`, `--markdown` or `--csv`: one form on stdout, and nothing else."""
+"""`wsss-bench report` with `--latex`, `--markdown` or `--csv`: one form on stdout, and nothing else."""
 
 from __future__ import annotations
 
@@ -25,7 +25,11 @@ def finished(project):
 
 
 def export(project, file, *options) -> int:
-    return main(["table", str(file), "--runs", str(project.runs), *options])
+    return main(["report", str(file), "--runs", str(project.runs), *options])
+
+
+def table(project, file) -> int:
+    return main(["table", str(file), "--runs", str(project.runs)])
 
 
 STARTS = {
@@ -48,7 +52,7 @@ def test_one_form_alone_is_printed_and_no_file_is_written(project, finished, for
 
 
 def test_the_csv_is_that_of_the_leaderboard(project, finished, capsys):
-    export(project, finished)
+    table(project, finished)
     capsys.readouterr()
     export(project, finished, "--csv")
     printed = capsys.readouterr().out
@@ -75,7 +79,7 @@ def test_one_form_at_a_time(project, capsys):
 
 def test_without_a_form_the_tables_are_printed_and_the_files_written(project, finished, capsys):
     capsys.readouterr()
-    assert export(project, finished) == 0
+    assert table(project, finished) == 0
     printed = capsys.readouterr().out
     assert "Seeds on toy train: which method localises best?" in printed
     assert max(map(len, printed.splitlines()[:-1])) <= 118

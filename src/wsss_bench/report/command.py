@@ -13,7 +13,6 @@ from wsss_bench.plan.planner import make_plan
 from wsss_bench.report.chart import write_chart
 from wsss_bench.report.data_files import csv_text, json_content
 from wsss_bench.report.differences import differences
-from wsss_bench.report.export import add_export_options, print_export
 from wsss_bench.report.leaderboard import Leaderboard, make_leaderboard
 from wsss_bench.report.markdown.page import render
 from wsss_bench.report.results import ProductResult, read_results
@@ -25,13 +24,9 @@ def main(argv: list[str]) -> int:
     """Print the table of an experiment without running anything."""
     parser = LineParser(prog="wsss-bench table", description="Print the table of what is done.")
     add_matrix_arguments(parser)
-    add_export_options(parser)
     options = parser.parse_args(argv)
     plan = make_plan(options.experiment, options.runs, options.configs, options.methods, options.set)
-    if options.export:
-        print_export(plan, options.export)
-    else:
-        publish(plan, options.runs)
+    publish(plan, options.runs)
     return 0
 
 
