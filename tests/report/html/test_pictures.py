@@ -89,6 +89,8 @@ def test_a_sheet_holds_the_pixels_at_the_places_that_the_page_names(world):
 
     colours = np.frombuffer(voc_palette(), np.uint8).reshape(256, 3)
     assert np.array_equal(picture(0), colours[world.source.mask(image["id"])])
+    rim = decoded[height : height + GAP, 0], picture(0)[-1, 0], picture(sheet["columns"])[0, 0]
+    assert np.array_equal(rim[0], rim[1:])  # the gap repeats the rims of both pictures
     seed = image["cells"][0][0]
     assert np.array_equal(picture(seed["mask"]), colours[world.source.drawn(image["id"], 4)])
     errors = {

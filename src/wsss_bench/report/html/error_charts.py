@@ -74,7 +74,7 @@ def _bars(label: str, shares: Mapping[str, np.ndarray]) -> Choice:
         "bargap": 0.25,
         "legend": {**LEGEND, "traceorder": "normal"},
         "height": 130 + BAR * len(names),
-        "xaxis": titled("share of the union of truth and prediction, %", range=[0, 100]),
+        "xaxis": titled("share of the union, %", range=[0, 100]),
         "yaxis": {"automargin": True, "autorange": "reversed", "type": "category", "dtick": 1},
     }
     return leaf(label, traces, layout)

@@ -21,7 +21,9 @@ from wsss_bench.report.html.errors import KINDS, error_map
 from wsss_bench.report.html.thumbnails import Thumbnails
 
 GAP = 2
-"""Pixels between the pictures of a sheet, so that none shows at the rim of another one."""
+"""Pixels between the pictures of a sheet. They repeat the rims of both: a browser that enlarges a picture may
+show a part of them.
+"""
 LOSSY = {"quality": 82, "method": 2}
 LOSSLESS = {"lossless": True, "quality": 20, "method": 1}
 
@@ -50,14 +52,17 @@ class Sheet:
 
     def encode(self) -> bytes:
         """The file."""
-        height, width = self.pictures[0].shape[:2]
-        rows = -(-len(self.pictures) // self.columns)
-        sheet = np.zeros((rows * (height + GAP) - GAP, self.columns * (width + GAP) - GAP, 3), np.uint8)
-        for position, picture in enumerate(self.pictures):
-            top, left = position // self.columns * (height + GAP), position % self.columns * (width + GAP)
-            sheet[top : top + height, left : left + width] = picture
+        rim = GAP // 2
+        tiles = [np.pad(picture, ((rim, rim), (rim, rim), (0, 0)), "edge") for picture in self.pictures]
+        height, width = tiles[0].shape[:2]
+        rows = -(-len(tiles) // self.columns)
+        sheet = np.zeros((rows * height, self.columns * width, 3), np.uint8)
+        for position, tile in enumerate(tiles):
+            top, left = position // self.columns * height, position % self.columns * width
+            sheet[top : top + height, left : left + width] = tile
+        inner = np.ascontiguousarray(sheet[rim:-rim, rim:-rim])
         buffer = io.BytesIO()
-        Image.fromarray(sheet).save(buffer, format="WEBP", **self.options)
+        Image.fromarray(inner).save(buffer, format="WEBP", **self.options)
         return buffer.getvalue()
 
 

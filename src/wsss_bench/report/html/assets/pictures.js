@@ -95,24 +95,34 @@
     return picture(image, "photos", position, `score map of ${name}`, "");
   }
 
-  // A row for each method; where methods have one stage only, a column for each.
-  function matrix(image) {
+  // What is shown of each method: [name, cell of the method with this number].
+  function stages(image) {
     const { methods, columns } = state.gallery;
     const view = document.querySelector("#view input:checked").value;
     const maps = methods.some(method => method.hasMaps);
     const single = columns.length === 1 && !maps;
     part("view").hidden = single;
-    const head = single ? methods.map(method => method.name)
-      : [...(maps ? [`score map${image.shownClass && `: ${image.shownClass}`}`] : []), ...columns];
-    const lines = single
-      ? ["mask", "errors"].map(kind => [kind, methods.map((_, row) => result(image, row, 0, kind))])
-      : methods.map((method, row) => [method.name,
-        [...(maps ? [scoreMap(image, row)] : []), ...columns.map((_, place) => result(image, row, place, view))]]);
+    if (single) return ["mask", "errors"].map(kind => [kind, row => result(image, row, 0, kind)]);
+    const results = columns.map((name, place) => [name, row => result(image, row, place, view)]);
+    const map = [`score map${image.shownClass && `: ${image.shownClass}`}`, row => scoreMap(image, row)];
+    return maps ? [map, ...results] : results;
+  }
+
+  // Methods against stages; the longer of the two goes to the right.
+  function matrix(image) {
+    const names = state.gallery.methods.map(method => method.name);
+    const shown = stages(image);
+    const across = names.length > shown.length;
+    const lines = across
+      ? shown.map(([stage, cell]) => [stage, names.map((_, row) => cell(row))])
+      : names.map((name, row) => [name, shown.map(([, cell]) => cell(row))]);
     const top = document.createElement("thead");
     const body = document.createElement("tbody");
+    const head = across ? names : shown.map(([stage]) => stage);
     top.insertRow().append(heading("", "col"), ...head.map(text => heading(text, "col")));
     for (const [name, cells] of lines) body.insertRow().append(heading(name, "row"), ...cells);
     part("matrix").replaceChildren(top, body);
+    part("matrix").style.setProperty("--columns", head.length);
   }
 
   function legend(image) {
