@@ -117,15 +117,17 @@ def test_the_table_has_a_folder_of_its_own_and_names_the_changes(project, capsys
     experiment = str(project.experiment())
     command = ["table", experiment, "--runs", str(project.runs), "--set", "cam:trainer.max_epochs=1"]
     assert main(command) == 0
-    printed = capsys.readouterr().out
-    assert "cam (trainer.max_epochs=1)" in printed
+    (board,) = project.runs.glob("*/leaderboard.md")
+    assert "cam (trainer.max_epochs=1)" in board.read_text()
     assert {path.name.startswith("toy-set-") for path in project.runs.iterdir()} == {True}
     assert main(["bench", experiment, "--runs", str(project.runs), "--set", "cam"]) == 1
     assert "expected --set" in capsys.readouterr().err
 
 
-def test_published_results_do_not_apply_to_a_changed_row(project, capsys):
+def test_published_results_do_not_apply_to_a_changed_row(project):
     experiment = str(project.experiment())
     for change, published in (([], True), (["--set", "cam:trainer.max_epochs=1"], False)):
-        assert main(["table", experiment, "--runs", str(project.runs), *change]) == 0
-        assert ("48.3" in capsys.readouterr().out) is published
+        runs = project.runs / str(published)
+        assert main(["table", experiment, "--runs", str(runs), *change]) == 0
+        (board,) = runs.glob("*/leaderboard.md")
+        assert ("48.3" in board.read_text()) is published
