@@ -106,7 +106,20 @@ def test_what_a_stage_took_holds_for_its_other_random_seeds(tmp_path):
     first.path.mkdir()
     write_manifest(first.path, {"wall_seconds": 40.0})
     time_left.learn(first)
-    assert time_left.left(snapshot) == Left(180.0)
+    # 40 s for each of them, and two fifths of its estimate for the other method
+    assert time_left.left(snapshot) == Left(120.0)
+
+
+def test_estimates_are_scaled_by_what_stages_took_so_far(tmp_path):
+    done = [stage("seed a", folder=tmp_path), stage("train b", folder=tmp_path)]
+    seconds = {"seed a": 100.0, "train b": 300.0, "train c": 60.0}
+    time_left = TimeLeft(Machine(1), lambda one: seconds.get(one.name))
+    snapshot = Snapshot([], [stage("train c"), stage("train unknown")], [], 4)
+    for one, taken, expected in ((done[0], 150.0, 90.0), (done[1], 50.0, 30.0)):
+        one.path.mkdir()
+        write_manifest(one.path, {"wall_seconds": taken})
+        time_left.learn(one)
+        assert time_left.left(snapshot) == Left(expected, 1)
 
 
 def progress(folder: Path, done, total, wall_seconds, planned, companions=()):

@@ -36,6 +36,9 @@ class Left:
 class TimeLeft:
     """Estimates the time that a bench has left.
 
+    Estimates of a plan may be far off on another machine. They are scaled by what the stages of this bench have
+    taken so far, against their own estimates.
+
     Args:
         machine: How many of them run at a time.
         seconds: The estimated wall seconds of a stage; None if unknown.
@@ -46,17 +49,25 @@ class TimeLeft:
         self._estimate = seconds
         self._planned: dict[str, float | None] = {}
         self._measured: dict[tuple[str, str], float] = {}
+        self._taken = self._expected = 0.0  # by the complete stages, and by their estimates
 
     def learn(self, stage: Stage) -> None:
         """A stage is complete: the same one with another random seed will take as long."""
         seconds = find_manifest(stage.path).get("wall_seconds")
         if isinstance(seconds, (int, float)):
+            if (expected := self._unscaled(stage)) is not None:
+                self._taken += seconds
+                self._expected += expected
             self._measured[_family(stage)] = float(seconds)
 
     def planned(self, stage: Stage) -> float | None:
         """Wall seconds of a whole stage; None if unknown."""
         if (measured := self._measured.get(_family(stage))) is not None:
             return measured
+        expected = self._unscaled(stage)
+        return expected * self._taken / self._expected if expected and self._expected else expected
+
+    def _unscaled(self, stage: Stage) -> float | None:
         if stage.fingerprint not in self._planned:
             self._planned[stage.fingerprint] = self._estimate(stage)
         return self._planned[stage.fingerprint]
