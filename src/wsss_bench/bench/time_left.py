@@ -36,8 +36,8 @@ class Left:
 class TimeLeft:
     """Estimates the time that a bench has left.
 
-    Estimates of a plan may be far off on another machine. They are scaled by what the stages of this bench have
-    taken so far, against their own estimates.
+    Estimates of a plan may be far off on another machine. They are scaled by what the stages of this bench
+    have taken so far, against their own estimates.
 
     Args:
         machine: How many of them run at a time.
