@@ -16,7 +16,7 @@ export NO_ALBUMENTATIONS_UPDATE = 1
 export WSSS_DATA ?= data
 
 .DEFAULT_GOAL := help
-.PHONY: help install crf bench plan table report new-method check fast test lint data prepare data-check perf clean
+.PHONY: help install crf bench plan table report new-method check fast test lint docs data prepare data-check perf clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -73,6 +73,9 @@ lint: install  ## linter and type checker
 	$(BIN)/ruff check src tests benchmarks notebooks
 	$(BIN)/ruff format --check src tests benchmarks notebooks
 	$(BIN)/mypy
+
+docs: install  ## build the docs as a site in site/ (no network)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 perf: install  ## measure what the README claims, as ratios against plain references
 	@set -e; for script in benchmarks/perf_*.py; do echo "== $$script"; $(BIN)/python $$script; done
