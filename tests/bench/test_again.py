@@ -36,7 +36,7 @@ def bench(finished, tmp_path, monkeypatch):
     """A finished project; `bench` runs it and returns the names of the stages that ran, in order."""
     project = finished.copy_to(tmp_path / "project")
     monkeypatch.setattr(runner, "POLL_SECONDS", 0.0)
-    monkeypatch.setattr(command, "publish", lambda plan, runs: None)
+    monkeypatch.setattr(command, "show_results", lambda plan, runs: None)
 
     def target(arguments: list[str]) -> int:
         try:
@@ -114,7 +114,7 @@ def test_killed_while_stages_are_removed_nothing_stale_is_left(bench, monkeypatc
     monkeypatch.setattr(command, "remove_stage", killed)
     bench.bench("cam", status=130, **TOY)
     monkeypatch.undo()
-    monkeypatch.setattr(command, "publish", lambda plan, runs: None)
+    monkeypatch.setattr(command, "show_results", lambda plan, runs: None)
     assert is_complete(stage_named(bench, "train cam-toy-s0").path)  # goes last
     for stage in bench.plan.stages.values():
         if is_complete(stage.path):

@@ -196,13 +196,18 @@ def run_bench(
                     check_stages_to_run(missing, lambda stage: "build", methods_of(plan))
                 open_again(plan, states, renewed)
                 failures = run_stages(plan, runs, machine, launcher, stalled_minutes)
-            results, board = publish(plan, runs)
-            publish_page(plan, board, runs)
-            track_results(plan, runs, results)
+            show_results(plan, runs)
         except KeyboardInterrupt as stop:
             return stopped(stop)
         print_failures(plan, failures)
     return 1 if failures else 0
+
+
+def show_results(plan: Plan, runs: Path) -> None:
+    """Print the tables of what is done, and write the files, the page and the runs of W&B."""
+    results, board = publish(plan, runs)
+    publish_page(plan, board, runs)
+    track_results(plan, runs, results)
 
 
 def publish_page(plan: Plan, board: Leaderboard, runs: Path) -> None:
