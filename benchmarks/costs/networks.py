@@ -189,7 +189,7 @@ def _step(method: Method, batch: Any) -> None:
 
 def _references(config: dict[str, Any], data: WSSSDataModule) -> Any:
     data.predict_on("train", labelled=True, ids=["train0"], references=3)
-    return next(iter(data.predict_dataloader())).references
+    return next(iter(data.predict_dataloader()))[0].references
 
 
 def _facts(subject: Subject, method: Method, data: WSSSDataModule) -> None:
