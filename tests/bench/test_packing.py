@@ -11,7 +11,7 @@ import yaml
 from fakes import run_stage
 
 from wsss_bench.artifacts.files import write_manifest
-from wsss_bench.bench import command, runner
+from wsss_bench.bench import command, results, runner
 from wsss_bench.bench.command import find_machine
 from wsss_bench.bench.launchers import Job, visible_gpus
 from wsss_bench.bench.resources import Machine, gpus_of, ranks_of
@@ -230,7 +230,7 @@ def test_a_full_disk_has_a_message_of_its_own(project, monkeypatch):
     def publish(plan, runs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(command, "publish", publish)
+    monkeypatch.setattr(results, "publish", publish)
     with pytest.raises(ValueError, match="the disk is full"):
         command.run_bench(make_plan(project.experiment(), project.runs), project.runs, 2, InProcess())
 

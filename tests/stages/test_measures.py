@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from wandb_files import offline_runs
 from wsss_bench.artifacts.layout import CURVES, LAST
 from wsss_bench.artifacts.run import FACTS
 from wsss_bench.cli import main
+from wsss_bench.stages.measures import StepMeasures
 
 pytestmark = pytest.mark.slow
 
@@ -151,3 +153,10 @@ def test_a_logger_without_its_package_says_what_to_install(root, tmp_path, monke
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(content))
     assert main(["fit", "--config", str(tmp_path / "c.yaml")]) == 1
     assert "`pip install x`; install it, or name another class" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("steps", "interval"), [(10, 1), (400, 8), (30_000, 50)])
+def test_the_chosen_interval_gives_fifty_points_or_more(steps, interval):
+    trainer = SimpleNamespace(estimated_stepping_batches=steps)
+    StepMeasures(chooses_interval=True).on_train_start(trainer, None)
+    assert trainer.log_every_n_steps == interval

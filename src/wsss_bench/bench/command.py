@@ -26,15 +26,14 @@ from wsss_bench.bench.lock import locked
 from wsss_bench.bench.planned_costs import PlannedCosts
 from wsss_bench.bench.progress import PlainReporter
 from wsss_bench.bench.resources import Machine, gpus_of
+from wsss_bench.bench.results import show_results
 from wsss_bench.bench.runner import Runner
 from wsss_bench.bench.running import Failure, Reporter
 from wsss_bench.bench.signals import Stopped, stop_signals
 from wsss_bench.bench.stalls import STALLED_MINUTES
 from wsss_bench.bench.time_left import TimeLeft
-from wsss_bench.bench.tracked_results import track_results
 from wsss_bench.bench.validate import methods_of
 from wsss_bench.closed_pipe import going_on_unread
-from wsss_bench.errors import explain
 from wsss_bench.plan.again import stages_to_run_again, with_pruned_inputs
 from wsss_bench.plan.costs.devices import GPUS, named_device
 from wsss_bench.plan.description import describe
@@ -42,8 +41,6 @@ from wsss_bench.plan.plan import Plan, Stage, StageFolder
 from wsss_bench.plan.plan_record import write_plan_record
 from wsss_bench.plan.planner import make_plan
 from wsss_bench.plan.state import StageState, states_of
-from wsss_bench.report.command import publish
-from wsss_bench.report.leaderboard import Leaderboard
 from wsss_bench.tracking.runs import mode
 
 
@@ -201,25 +198,6 @@ def run_bench(
             return stopped(stop)
         print_failures(plan, failures)
     return 1 if failures else 0
-
-
-def show_results(plan: Plan, runs: Path) -> None:
-    """Print the tables of what is done, and write the files, the page and the runs of W&B."""
-    results, board = publish(plan, runs)
-    publish_page(plan, board, runs)
-    track_results(plan, runs, results)
-
-
-def publish_page(plan: Plan, board: Leaderboard, runs: Path) -> None:
-    """Write the page of what is done, and print where it is; an error costs the page only, not the table."""
-    try:
-        from wsss_bench.report.html.page import write_page
-
-        page = write_page(plan, board, runs)
-    except Exception as error:
-        print(f"the page was not written: {explain(error) or f'{type(error).__name__}: {error}'}", flush=True)
-        return
-    print(f"page: {page}", flush=True)
 
 
 def unread_note(plan: Plan, runs: Path) -> str:
