@@ -192,7 +192,7 @@ class MaskWriter(ImageWriter):
     Args:
         folder: Folder of `ss-raw/`, `ms-raw/` and, with a CRF, `ss-crf/`, `ms-crf/`; and of `own-<name>/` for
             each published read-out.
-        crf: CRF of the data set's protocol; None if the extension is not installed.
+        crf: CRF of the data set's protocol; None: no masks with it.
         workers: Processes of the pool; 0 computes in this process; None takes all that are available.
         published: The published read-outs by folder, without those that cannot be made here.
     """
@@ -212,8 +212,10 @@ class MaskWriter(ImageWriter):
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_predict_start(trainer, pl_module)
-        if self.crf is not None and self._pool is None:
-            self._pool = self._exit.enter_context(CRFPool(self.crf, self.workers))
+        used = [self.crf, *(readout.crf for readout in self.published.values())]
+        settings = [crf for crf in used if crf is not None]
+        if settings and self._pool is None:
+            self._pool = self._exit.enter_context(CRFPool(settings[0], self.workers))
 
     def on_predict_batch_end(
         self,
@@ -247,7 +249,7 @@ class MaskWriter(ImageWriter):
                 continue
             folder = self.folder / readout_folder(scales, "raw")
             self.write(sample.image_id, write_mask, folder, sample.image_id, scores.mask)
-            if self._pool is not None:
+            if self.crf is not None:
                 path = mask_path(self.folder / readout_folder(scales, "crf"), sample.image_id)
                 unaries.append(Unary(scores.probabilities, scores.values, path))
         return unaries

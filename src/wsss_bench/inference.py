@@ -206,9 +206,9 @@ def segmentation_probabilities(
     """Class probabilities of images of equal size at full size, without image labels.
 
     Returns:
-        For each image `ss` (scale 1, no mirror image) and `ms` (mean over `multi_scales` and mirror images),
-        from one pass over the scales; `(1 + C, H, W)` float32, background first, on the device of the method:
-        those of 171 classes are 130 MB, of which a mask needs little.
+        For each image `ss` (scale 1, no mirror image) and, with `multi_scales`, `ms` (mean over these and
+        their mirror images), from one pass over the scales; `(1 + C, H, W)` float32, background first, on the
+        device of the method: those of 171 classes are 130 MB, of which a mask needs little.
     """
     size = samples[0].image.shape[:2]
     placement = placement_of(method.segmentation_placement, config)
@@ -228,8 +228,10 @@ def segmentation_probabilities(
             if in_mean:
                 both = probabilities[0] + probabilities[1].flip(-1)
                 results["ms"] = results["ms"] + both if "ms" in results else both
-    views = 2 * len(config.multi_scales)
-    return [{"ss": results["ss"], "ms": results["ms"] / views} for results in found]
+    for results in found:
+        if "ms" in results:
+            results["ms"] /= 2 * len(config.multi_scales)
+    return found
 
 
 def normalize_peaks(maps: Tensor) -> Tensor:

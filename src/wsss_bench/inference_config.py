@@ -35,8 +35,8 @@ class InferenceConfig:
             scores are averaged.
         references: Number of reference images of each class of the image that a method gets with it (seeds of
             MCIS), drawn with replacement from the training images.
-        multi_scales: Scales of the multi-scale segmentation, all with mirror images. The predict stage sets
-            it from the protocol of the data set.
+        multi_scales: Scales of the multi-scale segmentation, all with mirror images; without any, there is
+            none. The predict stage sets it from the protocol of the data set.
         background: False predicts foreground classes only, for a data set without background. The predict
             stage sets it from the source.
         precision: `bf16`: the network computes in bfloat16 (autocast) on any device, whatever the precision
@@ -64,7 +64,7 @@ class InferenceConfig:
 
     def __post_init__(self) -> None:
         check_ranges("inference.scales", self.scales, above=0, most=MAX_SCALE)
-        check_ranges("inference.multi_scales", self.multi_scales, above=0, most=MAX_SCALE)
+        check_ranges("inference.multi_scales", self.multi_scales, above=0, most=MAX_SCALE, empty=True)
         for name in (
             *("pad_to", "stretch_to", "short_side", "long_side", "squash"),
             *("window", "window_stride", "batch_size"),

@@ -175,13 +175,21 @@ def test_the_machine(project, monkeypatch):
     assert find_machine(make_plan(project.experiment(), project.runs), 3) == Machine(3)
 
 
-def test_the_longest_stage_goes_first(project):
+@pytest.mark.parametrize("recorded", [True, False])
+def test_the_longest_chain_of_stages_goes_first(project, recorded):
+    """By what earlier runs took, or by the estimates that are given."""
     plan = make_plan(project.experiment(methods=["cam", "full"], random_seeds=[0]), project.runs)
-    for row, seconds in (("cam", 5.0), ("full", 50.0)):
-        earlier = project.runs / "stages" / f"train-{row}-toy-s9-{row:0<8}"
-        write_manifest(earlier, {"kind": "train", "title": f"{row}-toy-s9", "wall_seconds": seconds})
+    known = {stage.fingerprint: 1.0 for stage in plan.stages.values()}
+    for stage in plan.stages.values():
+        if stage.title.startswith("full") and stage.kind == "train":
+            known[stage.fingerprint] = 500.0
+        if recorded:
+            earlier = project.runs / "stages" / f"{stage.kind}-{stage.title}-{stage.fingerprint[::-1][:8]}"
+            found = {"kind": stage.kind, "title": stage.title, "wall_seconds": known[stage.fingerprint]}
+            write_manifest(earlier, found)
     launcher = InProcess()
-    Runner(plan, StageFolder(project.runs), Machine(1), launcher, Silent()).run()
+    seconds = None if recorded else (lambda stage: known[stage.fingerprint])
+    Runner(plan, StageFolder(project.runs), Machine(1), launcher, Silent(), seconds=seconds).run()
     trains = [job.folder.name for job in launcher.jobs if job.arguments[0] == "fit"]
     assert [name.split("-")[1] for name in trains] == ["full", "cam"]
 

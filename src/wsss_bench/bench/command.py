@@ -298,14 +298,18 @@ def run_stages(
     folder = StageFolder(runs)
     # on this machine, also where the plan was printed for another device
     estimates = PlannedCosts(plan, runs).estimates
-    time_left = TimeLeft(machine, lambda stage: estimates.cost(stage).seconds)
+
+    def seconds(stage: Stage) -> float | None:
+        return estimates.cost(stage).seconds
+
+    time_left = TimeLeft(machine, seconds)
     with ExitStack() as stack:
         reporter: Reporter = (
             stack.enter_context(LiveReporter(console, time_left))
             if console.is_terminal
             else PlainReporter(time_left)
         )
-        return Runner(plan, folder, machine, launcher, reporter, stalled_minutes).run()
+        return Runner(plan, folder, machine, launcher, reporter, stalled_minutes, seconds).run()
 
 
 def resume_command() -> str:

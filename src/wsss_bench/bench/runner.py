@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from wsss_bench.artifacts.disk import WatchedFolder, full_disk, full_disk_in_log
@@ -21,6 +21,7 @@ from wsss_bench.artifacts.layout import (
 )
 from wsss_bench.artifacts.stage_files import inputs_read, mend, remove_stage
 from wsss_bench.bench.launchers import Job, Launcher, stop_all
+from wsss_bench.bench.order import by_longest_chain
 from wsss_bench.bench.resources import Machine, gpus_of, ranks_of, slots_of
 from wsss_bench.bench.running import Active, Failure, Reporter, Snapshot
 from wsss_bench.bench.stalls import STALLED_MINUTES, StallWatch
@@ -36,11 +37,12 @@ class Runner:
 
     Args:
         plan: The plan.
-        folder: Earlier runs, for estimates.
+        folder: All stages, these and earlier ones.
         machine: Cores and GPUs.
         launcher: Starts stages.
         reporter: Shows progress.
         stalled_minutes: Minutes without progress after which a running stage is reported.
+        seconds: Estimated wall seconds of a stage, None if unknown; by default what earlier runs took.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Runner:
         launcher: Launcher,
         reporter: Reporter,
         stalled_minutes: float = STALLED_MINUTES,
+        seconds: Callable[[Stage], float | None] | None = None,
     ) -> None:
         self._plan = plan
         self._root = folder.root
@@ -58,7 +61,8 @@ class Runner:
         self._machine = machine
         self._launcher = launcher
         self._reporter = reporter
-        self._waiting = [stage for stage in plan.stages.values() if not is_complete(stage.path)]
+        ordered = by_longest_chain(plan, seconds or folder.estimate)
+        self._waiting = [stage for stage in ordered if not is_complete(stage.path)]
         self._total = len(self._waiting)
         self._active: list[Active] = []
         self._free_gpus = list(machine.gpus)
@@ -66,9 +70,6 @@ class Runner:
         self._tried_again: set[str] = set()
         self._made_again: set[str] = set()
         self._alone: set[str] = set()
-        estimates = {stage.fingerprint: folder.estimate(stage) for stage in self._waiting}
-        # longest first; a stage of unknown length may be the longest of all
-        self._waiting.sort(key=lambda stage: -(estimates[stage.fingerprint] or float("inf")))
 
     def run(self) -> list[Failure]:
         """Run until no stage is left that can run; returns those that failed or were skipped.

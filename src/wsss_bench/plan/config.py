@@ -180,6 +180,8 @@ class Protocol:
         prepare: Arguments of the `wsss-bench` command that makes the data; empty for data that the user
             downloads.
         unscored: Splits without masks: what is made of their images gets no score, and the table says so.
+        ss_raw_only: Splits of `eval_splits` that are predicted at scale 1 without CRF only: methods are not
+            ranked on them, and no table shows more.
         overlay: Data set whose overlays apply to this one; its own if empty.
     """
 
@@ -192,6 +194,7 @@ class Protocol:
     crf: dict[str, Any] = field(default_factory=dict)
     prepare: list[str] = field(default_factory=list)
     unscored: list[str] = field(default_factory=list)
+    ss_raw_only: list[str] = field(default_factory=list)
     overlay: str = ""
 
     def __post_init__(self) -> None:
@@ -204,6 +207,12 @@ class Protocol:
                 f"({self.counts[self.train_split]}), since the others are scored"
             )
         check_ranges("scales", self.scales, above=0, most=16)
+        for split in self.ss_raw_only:
+            if split not in self.eval_splits[1:]:
+                raise ValueError(
+                    f"ss_raw_only has {split!r}; expected splits of eval_splits after the first, on which "
+                    f"methods are ranked: {', '.join(self.eval_splits[1:]) or 'there are none'}"
+                )
 
 
 @dataclass(frozen=True)

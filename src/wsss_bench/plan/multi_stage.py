@@ -147,8 +147,7 @@ class MultiStage:
             "checkpoint": str(trained.path),
             "product": "segmentation",
             "split": split,
-            "crf": configs.protocol.crf,
-            "scales": configs.protocol.scales,
+            **configs.standard_readouts(split),
             **configs.readouts(self.segmenter.readouts, split, refiner, self.segmenter_name),
         }
         facts = configs.facts(split, "segmentation", refiner, self.segmenter_name, extra)

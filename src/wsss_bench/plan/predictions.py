@@ -48,8 +48,7 @@ def segmentation(table: StageTable, configs: CellConfigs, train: Stage | None, s
         "checkpoint": str(train.path) if train else None,
         "product": "segmentation",
         "split": split,
-        "crf": configs.protocol.crf,
-        "scales": configs.protocol.scales,
+        **configs.standard_readouts(split),
         **configs.readouts(configs.cell.content.readouts, split),
     }
     shares = shared_with(configs, config)

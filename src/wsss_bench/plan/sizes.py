@@ -5,9 +5,9 @@ The figures were measured on the mini world (96 x 96 pixels) and on VOC-sized im
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-from wsss_bench.artifacts.layout import READOUTS
 from wsss_bench.artifacts.seeds import seed_bytes
 from wsss_bench.plan.costs.model import state_bytes
 from wsss_bench.plan.costs.networks import network_of
@@ -47,7 +47,7 @@ def stage_size(stage: Stage, images: int, pixels: float) -> Size:
         pixels: Mean number of pixels of an image.
     """
     mask = MASK_BYTES_PER_SIDE * pixels**0.5
-    readouts = len(READOUTS) + len(stage.config.get("readouts") or {})
+    readouts = _readouts(stage.config)
     training = (_checkpoint_bytes(stage), 0)
     found, files = {
         "train": training,
@@ -59,6 +59,13 @@ def stage_size(stage: Stage, images: int, pixels: float) -> Size:
         "evaluate": (images * CONFUSION_BYTES * readouts, 0),
     }[stage.kind]
     return Size(round(found) + OTHER_BYTES, files + OTHER_FILES)
+
+
+def _readouts(config: Mapping[str, Any]) -> int:
+    """Number of read-outs of a predict stage, or of one with its default options."""
+    scales = 1 + bool(config.get("scales", True))
+    posts = 1 + (config.get("crf", True) is not None)
+    return scales * posts + len(config.get("readouts") or {})
 
 
 def _checkpoint_bytes(stage: Stage) -> int:

@@ -59,6 +59,12 @@ class CellConfigs:
         """`ms` where seeds are made at several scales, else `ss`."""
         return "ms" if len(self.cell.content.inference.get("scales") or [1.0]) > 1 else "ss"
 
+    def standard_readouts(self, split: str) -> dict[str, Any]:
+        """CRF and scales of the masks that a predict stage makes of a split."""
+        if split in self.protocol.ss_raw_only:
+            return {"crf": None, "scales": []}
+        return {"crf": self.protocol.crf, "scales": self.protocol.scales}
+
     def readouts(
         self,
         known: Mapping[str, dict[str, Any]],

@@ -126,7 +126,10 @@ class PredictCLI(StageCLI):
             "--inference", type=InferenceConfig, default=InferenceConfig(), help="scales, windows, padding"
         )
         parser.add_argument(
-            "--scales", type=list[float], default=[0.75, 1.0, 1.25], help="scales of multi-scale masks"
+            "--scales",
+            type=list[float],
+            default=[0.75, 1.0, 1.25],
+            help="scales of multi-scale masks; []: none of these",
         )
         parser.add_argument(
             "--readouts",
@@ -134,7 +137,12 @@ class PredictCLI(StageCLI):
             default={},
             help="published read-outs of a segmentation, by name",
         )
-        parser.add_argument("--crf", type=CRFConfig, default=CRFConfig(), help="the data set's CRF")
+        parser.add_argument(
+            "--crf",
+            type=CRFConfig | None,
+            default=CRFConfig(),
+            help="the data set's CRF; null: no masks with CRF",
+        )
         parser.add_argument(
             "--crf_workers",
             type=int | None,
@@ -197,7 +205,7 @@ class SplitPrediction:
         self._published = {
             readout_folder(OWN, name): readout
             for name, readout in config.readouts.items()
-            if crf is not None or readout.crf is None
+            if readout.crf is None or available()
         }
         if self._published and config.product == "seed":
             raise ValueError("readouts apply to product `segmentation`; leave them out for seeds")
@@ -206,7 +214,9 @@ class SplitPrediction:
             self._readouts = []
         else:
             self.writer = MaskWriter(cli.out / MASKS, crf, config.crf_workers, self._published)
-            self._readouts = readout_folders(crf is not None, self._published)
+            self._readouts = readout_folders(
+                bool(self.inference.multi_scales), crf is not None, self._published
+            )
         self._crf = crf is not None
         self._ids = cli.datamodule.source.ids(config.split)
         self.missing = [
@@ -280,10 +290,11 @@ class SplitPrediction:
             write_json(self.cli.out / REFERENCES_FILE, drawn)
 
 
-def readout_folders(crf: bool, published: Iterable[str]) -> list[str]:
+def readout_folders(multi_scale: bool, crf: bool, published: Iterable[str]) -> list[str]:
     """Names of the folders of masks that a predict stage writes."""
     posts = ("raw", "crf") if crf else ("raw",)
-    standard = [readout_folder(scales, post) for scales in ("ss", "ms") for post in posts]
+    sets_of_scales = ("ss", "ms") if multi_scale else ("ss",)
+    standard = [readout_folder(scales, post) for scales in sets_of_scales for post in posts]
     return [*standard, *published]
 
 

@@ -37,6 +37,8 @@ def test_attended_maps_masks_and_class_maps(arrays, limit, monkeypatch):
     monkeypatch.setattr(coattention, "LARGEST_AFFINITY", limit)
     module, first, second = block(arrays), arrays["feature1"], arrays["feature2"]
     attended_1, attended_2 = module(first, second)
+    torch.testing.assert_close(module.of_first(first, second), attended_1, rtol=0, atol=1e-12)
+    torch.testing.assert_close(module.of_second(first, second), attended_2, rtol=0, atol=1e-12)
     for number, features, attended in ((1, first, attended_1), (2, second, attended_2)):
         expected = {
             f"feature{number}_att_flat": attended.flatten(2),

@@ -42,7 +42,7 @@ class GroupCoAttention(nn.Module):
         for _ in range(self.rounds):
             # the affinity of (i, j) is not the transpose of that of (j, i): the receiving image comes first
             attended = [
-                [self.coattention(states[i], states[j])[0] for j in range(len(states)) if j != i]
+                [self.coattention.of_first(states[i], states[j]) for j in range(len(states)) if j != i]
                 for i in range(len(states))
             ]
             messages = [self.fusion(torch.cat(pair, dim=1)) for pair in attended]

@@ -142,7 +142,7 @@ class MCIS(Method):
         maps = [class_maps(attended), class_maps(mirror_attended).flip(-1)]
         for scale in self.self_scales:
             view = self.features(resize_to_square(image, round(self.side * scale)))
-            view_maps = class_maps(self.coattention(anchor, view)[1])
+            view_maps = class_maps(self.coattention.of_second(anchor, view))
             maps.append(resize_maps(view_maps, anchor.shape[2:]))
         if references:
             maps.append(
@@ -169,7 +169,7 @@ class MCIS(Method):
         """`(B, R, K, h, w)` maps of B anchors, each paired with each of `(R, 3, side, side)` references."""
         size = (len(anchor), len(references))
         partners = self.features(references).repeat(size[0], 1, 1, 1)
-        attended, _ = self.coattention(anchor.repeat_interleave(size[1], dim=0), partners)
+        attended = self.coattention.of_first(anchor.repeat_interleave(size[1], dim=0), partners)
         return self.coattention.common_class_maps(attended).unflatten(0, size)
 
 

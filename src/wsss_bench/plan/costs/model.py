@@ -123,7 +123,9 @@ def _predict(config: Mapping[str, Any], data: DataFacts, run: Run, count: int) -
     )
     if product == "seed":
         return count * (network_seconds + reading) / run.ranks
-    crf = (seconds_of("crf", data.megapixels, data.classes) or 0.0) / run.device.cores
+    crf = 0.0
+    if config.get("crf", {}) is not None:
+        crf = (seconds_of("crf", data.megapixels, data.classes) or 0.0) / run.device.cores
     # the CRFs run in a pool beside the network
     crf_and_network = (
         max(network_seconds + reading, crf) if run.device.cores > 1 else network_seconds + reading + crf

@@ -67,7 +67,7 @@ def passes_of(
     if product == "seed":
         views = [(scale, 2 if inference.get("flip") else 1) for scale in inference.get("scales") or [1.0]]
     else:
-        multi = config.get("scales") or [0.75, 1.0, 1.25]
+        multi = config.get("scales", [0.75, 1.0, 1.25])
         views = [(scale, 2 if scale in multi else 1) for scale in sorted({1.0, *multi})]
         for readout in (config.get("readouts") or {}).values():
             views += [(scale, 2) for scale in readout.get("scales") or [1.0]]

@@ -33,6 +33,8 @@ def protocol_in_words(protocol: Protocol, segmenter: str | None) -> list[str]:
             f"scale (ss), and scales {scales} with mirror images (ms), each raw and after DenseCRF (crf). "
             f"Methods are ranked by ss raw on {protocol.eval_splits[0]}."
         )
+    if protocol.ss_raw_only:
+        sentences.append(f"Read out by ss raw only: {', '.join(protocol.ss_raw_only)}.")
     if segmenter:
         sentences.append(f"Multi-stage methods are segmented by one network: {segmenter}.")
     if protocol.crf:

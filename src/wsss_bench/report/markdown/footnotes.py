@@ -91,8 +91,10 @@ def _changes(board: Leaderboard) -> list[str]:
 
 
 def _lacks_crf(board: Leaderboard) -> bool:
-    """Whether a segmentation was scored raw but not with CRF."""
+    """Whether a segmentation was scored raw but not with CRF; one scale may be all that is wanted."""
     scored = {
-        (row.method, row.dataset, row.split, row.post) for row in board.rows if row.product == "segmentation"
+        (row.method, row.dataset, row.split, row.post)
+        for row in board.rows
+        if row.product == "segmentation" and row.scales == "ms"
     }
     return any(post == "raw" and (*place, "crf") not in scored for *place, post in scored)
