@@ -30,6 +30,7 @@ def test_seeds_and_masks_grow_with_images_and_pixels():
     assert 3e6 < masks.bytes < 10e6
     assert masks.bytes < larger.bytes < 2 * masks.bytes
     predicted = stage_size(stage("predict", readouts={"own": {}}), 1000, VOC)
+    assert stage_size(stage("predict", scales=[], crf=None), 1000, VOC).bytes < 1.1 * masks.bytes
     assert predicted.files - masks.files == 4000
 
 

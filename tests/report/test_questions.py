@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from boards import Method, write_matrices
 from hand_made import World, seed_rows
 
+from wsss_bench.artifacts.metrics import read_metrics, write_metrics
 from wsss_bench.report.tables.build import Summary, summarize_board
 from wsss_bench.report.tables.table import Table
 
@@ -124,6 +127,17 @@ def test_masks_with_more_data_do_not_compete(world):
     masks = table(world, "pseudo_mask")
     assert column(masks, "to best") == {"one": "best", "two": "(-5.0)"}
     assert column(masks, "extra") == {"one": "saliency", "two": ""}
+
+
+def test_a_split_of_which_one_scale_without_crf_is_all_lacks_nothing(world):
+    """As with `protocol.ss_raw_only`; a CRF that is missing on the ranked split is still said."""
+    Method(world, "one", 0.50, pipeline="single_stage").segmentation()
+    for stage in world.plan.stages.values():
+        if "val_ood" in stage.title and stage.kind == "evaluate":
+            metrics = read_metrics(stage.path)
+            write_metrics(stage.path, replace(metrics, rows=metrics.rows[:1]))
+    assert column(table(world, "segmentation"), "val_ood") == {"one": "50.0"}
+    assert not any("no crf" in note for note in summary(world).notes)
 
 
 def test_segmentation_shows_what_there_is(world):

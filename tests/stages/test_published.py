@@ -90,6 +90,22 @@ def test_published_readouts_are_made_resumed_and_scored(tmp_path, mini_data):
     assert own["plain"]["miou"] == single["miou"]
 
 
+def test_one_scale_without_crf_is_all_that_is_made_where_no_more_is_asked_for(tmp_path, mini_data):
+    """A published read-out has its CRF all the same, and the masks are those of a prediction of all."""
+    few, whole = tmp_path / "few", tmp_path / "whole"
+    run(predict, tmp_path, config(few, scales=[], crf=None))
+    run(predict, tmp_path, config(whole))
+    names = {path.name for path in (few / "masks").iterdir()}
+    standard = {"ss-raw", "ms-raw"} | ({"ss-crf", "ms-crf"} if available() else set())
+    assert names == {path.name for path in (whole / "masks").iterdir()} - standard | {"ss-raw"}
+    for path in (few / "masks").rglob("*.png"):
+        same = whole / path.relative_to(few)
+        np.testing.assert_array_equal(read_mask(path), read_mask(same))
+    before = {path: path.stat().st_mtime_ns for path in few.rglob("*.png")}
+    run(predict, tmp_path, config(few, scales=[], crf=None))  # complete: nothing is made again
+    assert before == {path: path.stat().st_mtime_ns for path in few.rglob("*.png")}
+
+
 def test_batches_write_the_masks_of_single_images(tmp_path, mini_data):
     alone, batches = tmp_path / "alone", tmp_path / "batches"
     run(predict, tmp_path, config(alone))

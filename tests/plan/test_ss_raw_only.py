@@ -1,0 +1,48 @@
+"""Splits of which only the single-scale masks without CRF are made (`protocol.ss_raw_only`)."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+from project import DATA, Project
+
+from wsss_bench.plan.costs.schedule import passes_of
+from wsss_bench.plan.planner import make_plan
+from wsss_bench.plan.schema import ConfigError
+
+
+def with_splits(project: Project, splits: list[str]):
+    data = copy.deepcopy(DATA)
+    data["protocol"]["ss_raw_only"] = splits
+    project.write("configs/data/toy.yaml", data)
+    plan = make_plan(project.experiment(), project.runs)
+    return {stage.title: stage.config for stage in plan.stages.values() if stage.kind == "predict"}
+
+
+def test_only_the_named_split_is_predicted_so(project):
+    predicted = with_splits(project, ["val_ood"])
+    assert len(predicted) >= 4
+    for title, config in predicted.items():
+        few = title.endswith("val_ood")
+        assert (config["scales"], config["crf"]) == (([], None) if few else ([0.75, 1.0], {"iterations": 1}))
+
+
+def test_stages_of_other_splits_stay_what_they_were(project):
+    before = with_splits(project, [])
+    after = with_splits(project, ["val_ood"])
+    assert {title: before[title] for title in before if not title.endswith("ood")} == {
+        title: after[title] for title in after if not title.endswith("ood")
+    }
+
+
+@pytest.mark.parametrize("split", ["val", "vall_ood", "train"])
+def test_the_ranked_split_and_unknown_ones_are_refused(project, split):
+    with pytest.raises(ConfigError, match=f"ss_raw_only has '{split}'.*after the first.*: val_ood"):
+        with_splits(project, [split])
+
+
+def test_one_pass_is_estimated():
+    config = {"scales": [], "crf": None, "inference": {}}
+    assert list(passes_of(config, "segmentation", (96, 96))) == [(1, 96 * 96 / 1e6, 1)]
+    assert len(list(passes_of({**config, "scales": [0.5, 1.0, 2.0]}, "segmentation", (96, 96)))) == 3
