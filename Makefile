@@ -16,7 +16,7 @@ export NO_ALBUMENTATIONS_UPDATE = 1
 export WSSS_DATA ?= data
 
 .DEFAULT_GOAL := help
-.PHONY: help install crf bench plan table report new-method check fast test lint docs data prepare data-check perf clean
+.PHONY: help install crf bench plan table report new-method check fast test lint docs docs-figures data prepare data-check perf clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -70,9 +70,12 @@ test: install  ## all tests (no network, no GPU)
 	$(PYTEST) $(ARGS)
 
 lint: install  ## linter and type checker
-	$(BIN)/ruff check src tests benchmarks notebooks
-	$(BIN)/ruff format --check src tests benchmarks notebooks
+	$(BIN)/ruff check src tests benchmarks notebooks docs
+	$(BIN)/ruff format --check src tests benchmarks notebooks docs
 	$(BIN)/mypy
+
+docs-figures: install  ## tables and pictures of the docs, from complete runs of the experiments that they show
+	PYTHONPATH=docs $(BIN)/python -m figures --runs $(RUNS)
 
 docs: install  ## build the docs as a site in site/ (no network)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet

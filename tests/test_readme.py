@@ -1,0 +1,53 @@
+"""The README is short, and its code does what it says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import paths
+import torch
+import yaml
+
+README = (paths.ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def test_it_has_at_most_700_words():
+    assert len(README.split()) <= 700
+
+
+def test_the_method_of_the_page_trains():
+    """With the settings of CAM on the mini world; its loss is not CAM's."""
+    (code,) = (block for block in BLOCKS if "class Foo(CAM)" in block)
+    names: dict = {}
+    exec(code, names)
+    settings = yaml.safe_load((paths.CONFIGS / "methods" / "cam.mini.yaml").read_text())["model"]["init_args"]
+    settings.pop("optim")
+    methods = [kind(["cat", "dog"], **settings) for kind in (names["Foo"], names["CAM"])]
+    methods[1].load_state_dict(methods[0].state_dict())
+    torch.manual_seed(0)
+    from wsss_bench.types import ImageBatch
+
+    batch = ImageBatch(
+        image=torch.rand(2, 3, 32, 32),
+        labels=torch.eye(2),
+        image_ids=["a", "b"],
+        valid=torch.ones(2, 32, 32, dtype=torch.bool),
+    )
+    new, old = (sum(method.eval().training_loss(batch).values()) for method in methods)
+    assert torch.isfinite(new) and abs(new - old) > 1e-4
+    new.backward()
+    assert any(parameter.grad is not None and parameter.grad.any() for parameter in methods[0].parameters())
+
+
+def test_every_data_set_that_it_names_has_a_file():
+    table = README[README.index("| data |") : README.index("make prepare")]
+    names = {
+        name
+        for cell in re.findall(r"\| ([^|\n]+) \|$", table, re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", cell)
+    }
+    assert {"voc", "coco", "mini"} <= names
+    for name in names:
+        assert Path(paths.CONFIGS / "data" / f"{name}.yaml").is_file(), name
