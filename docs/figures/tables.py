@@ -152,8 +152,9 @@ def _by_random_seed(first: Row | None, second: Row | None) -> str:
     if first is None or second is None:
         return NOTHING
     other = {run.random_seed: run.miou for run in second.runs}
-    alone = next(iter(other.values())) if len(other) == 1 else None
-    return ", ".join(f"{run.miou - other.get(run.random_seed, alone):+.1f}" for run in first.runs)
+    if len(second.runs) == 1:  # a method without training has one run
+        other = dict.fromkeys((run.random_seed for run in first.runs), second.runs[0].miou)
+    return ", ".join(f"{run.miou - other[run.random_seed]:+.1f}" for run in first.runs)
 
 
 def _reported(hints: MethodHints) -> str:
