@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from wsss_bench.cli import COMMANDS, main
-from wsss_bench.stage_help import SHORT
+from wsss_bench.stage_help import SHORT, short_help
 
 
 def test_help_lists_every_command_without_torch():
@@ -54,6 +54,11 @@ def test_the_short_help_has_the_options_that_there_are(command, capsys):
     assert {name.removesuffix(".KEY") for name in shown if name != "KEY"} - set(groups) <= known
     own = {name for name in known if "." not in name and not name.startswith(("print_", "help"))}
     assert own <= {name.removesuffix(".KEY") for name in shown}
+
+
+def test_the_help_of_single_images_is_that_of_their_own_parser():
+    assert short_help("predict", ["--help"]) == SHORT["predict"]
+    assert short_help("predict", ["--image", "--help"]) is None
 
 
 def test_a_misspelt_option_is_named_with_the_nearest_one(capsys):
