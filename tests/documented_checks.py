@@ -21,7 +21,9 @@ from wsss_bench.arguments import LineParser
 from wsss_bench.cli import COMMANDS
 from wsss_bench.plan.again import stages_to_run_again
 from wsss_bench.plan.costs.devices import named_device
-from wsss_bench.plan.planner import make_plan
+from wsss_bench.plan.plan import StageFolder
+from wsss_bench.plan.planner import make_plan, plan_experiment
+from wsss_bench.plan.reader import read_files
 from wsss_bench.plan.search_path import find_config
 from wsss_bench.plan.state import states_of
 from wsss_bench.shipped import with_shipped_configs
@@ -124,7 +126,7 @@ class Checks:
         if not word.endswith("/plan.yaml"):
             return word
         wanted = word.removeprefix("runs/stages/").removesuffix("/plan.yaml").replace(REST, "*")
-        plan = make_plan(Path("voc"), self.runs)
+        plan = plan_experiment(read_files(Path("voc")), StageFolder(self.runs), absent=frozenset())
         fitting = [
             stage
             for stage in plan.stages.values()

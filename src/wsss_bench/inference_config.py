@@ -109,7 +109,14 @@ class Sizes(Protocol):
 
 
 def base_size(height: int, width: int, config: Sizes) -> tuple[int, int]:
-    """Height and width of the image at scale 1, before it is stretched to a multiple."""
+    """Height and width of the image at scale 1, before it is stretched to a multiple.
+
+    Examples:
+        >>> base_size(375, 500, InferenceConfig(short_side=448))
+        (448, 597)
+        >>> base_size(375, 1500, InferenceConfig(short_side=448, long_side=1024))  # not 448 x 1792
+        (256, 1024)
+    """
     if config.squash is not None:
         return config.squash, config.squash
     if config.short_side is not None:
@@ -123,7 +130,14 @@ def base_size(height: int, width: int, config: Sizes) -> tuple[int, int]:
 
 
 def size_at(height: int, width: int, scale: float, config: Sizes) -> tuple[int, int]:
-    """Height and width of the image at a scale, as the network or its windows see it, before padding."""
+    """Height and width of the image at a scale, as the network or its windows see it, before padding.
+
+    Examples:
+        >>> size_at(375, 500, 0.5, InferenceConfig())
+        (188, 250)
+        >>> size_at(375, 500, 0.5, InferenceConfig(stretch_to=16))
+        (192, 256)
+    """
     sides = [side * scale for side in base_size(height, width, config)]
     if config.stretch_to is None:
         return max(1, round(sides[0])), max(1, round(sides[1]))

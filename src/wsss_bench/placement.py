@@ -45,7 +45,14 @@ class Placement(Protocol):
 
 @dataclass(frozen=True)
 class Stretched:
-    """The cells share the whole image equally: bilinear with half-pixel centres (align_corners=False)."""
+    """The cells share the whole image equally: bilinear with half-pixel centres (align_corners=False).
+
+    Examples:
+        >>> import torch
+        >>> row = torch.tensor([[[[0.0, 1.0]]]])  # two cells for five pixels
+        >>> Stretched().draw(row, (1, 5), (1, 5))
+        tensor([[[[0.0000, 0.1000, 0.5000, 0.9000, 1.0000]]]])
+    """
 
     def draw(self, maps: Tensor, seen: Sequence[int], size: Sequence[int]) -> Tensor:
         return resize(maps, size)
@@ -60,6 +67,12 @@ class CroppedGrid:
 
     Args:
         stride: Stride of the network in pixels.
+
+    Examples:
+        >>> import torch
+        >>> row = torch.tensor([[[[0.0, 1.0]]]])  # two cells for five pixels
+        >>> CroppedGrid(4).draw(row, (1, 5), (1, 5))
+        tensor([[[[0.0000, 0.0000, 0.1250, 0.3750, 0.6250]]]])
     """
 
     stride: int
@@ -78,6 +91,12 @@ class CornerAligned:
 
     Args:
         stride: Stride of the network in pixels.
+
+    Examples:
+        >>> import torch
+        >>> row = torch.tensor([[[[0.0, 1.0]]]])  # two cells for five pixels
+        >>> CornerAligned(4).draw(row, (1, 5), (1, 5))
+        tensor([[[[0.0000, 0.2500, 0.5000, 0.7500, 1.0000]]]])
     """
 
     stride: int

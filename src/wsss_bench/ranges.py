@@ -26,6 +26,12 @@ def check_range(
 
     Raises:
         ValueError: out of range, NaN or infinite.
+
+    Examples:
+        >>> check_range("inference.pad_to", 16, 1)
+        >>> check_range("refiner.init_args.threshold", 1.5, 0, 1)
+        Traceback (most recent call last):
+        ValueError: refiner.init_args.threshold is 1.5; expected a number at least 0 and at most 1
     """
     if value is None:
         return

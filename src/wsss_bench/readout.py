@@ -34,6 +34,11 @@ def threshold_mask(maps: ScoreMaps, threshold: float) -> np.ndarray:
     Args:
         maps: Seeds of one image, each map with a maximum of about 1.
         threshold: Background score t in [0, 1], compared as float32.
+
+    Examples:
+        >>> scores = np.array([[[1.0, 0.5, 0.1]], [[0.2, 0.6, 0.15]]])  # of classes 3 and 7 at three pixels
+        >>> threshold_mask(ScoreMaps("dog", np.array([3, 7]), scores, (1, 3)), 0.15)
+        array([[3, 7, 0]], dtype=uint8)
     """
     if len(maps.classes) == 0:
         return np.zeros(maps.size, np.uint8)
@@ -52,6 +57,10 @@ def scores_with_background(scores: np.ndarray, alpha: float) -> np.ndarray:
 
     Returns:
         `(1 + K, H, W)` float32 in [0, 1].
+
+    Examples:
+        >>> scores_with_background(np.array([[[1.0, 0.5]], [[0.0, 0.25]]]), alpha=2)[0]  # of the background
+        array([[0.  , 0.25]], dtype=float32)
     """
     scores = scores.astype(np.float32)
     background = np.clip(1 - scores.max(axis=0, keepdims=True), 0, 1) ** np.float32(alpha)

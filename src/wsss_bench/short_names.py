@@ -102,6 +102,10 @@ def with_full_paths(content: Any, place: str = "", path: tuple[str, ...] = ()) -
 
     Raises:
         ValueError: a class that has neither a short name nor a path; the message has its key.
+
+    Examples:
+        >>> with_full_paths({"model": {"class_path": "CAM"}, "source": "my_data.Leaves"})
+        {'model': {'class_path': 'wsss_bench.methods.cam.CAM'}, 'source': 'my_data.Leaves'}
     """
     parent, key = ("", "", *path)[-2:]
     if isinstance(content, dict):
@@ -187,6 +191,10 @@ def names_of(path: str) -> list[str]:
     """What a class may be called: its name, that without the suffix of refiners, its name in its package.
 
     A class that has no short name has none of these.
+
+    Examples:
+        >>> names_of("wsss_bench.refine.walk.irn.IRNRefiner")
+        ['IRNRefiner', 'IRN', 'wsss_bench.refine.IRNRefiner']
     """
     package = next((package for package in BASES if path.startswith(f"{package}.")), None)
     if package is None or not any(path in paths for paths in KINDS.values()):

@@ -9,6 +9,7 @@ import pytest
 
 from wsss_bench.artifacts.files import write_manifest
 from wsss_bench.bench.planned_costs import PlannedCosts
+from wsss_bench.crf import densecrf
 from wsss_bench.plan.config_folder import METHODS, REFINE, SEGMENTERS
 from wsss_bench.plan.costs import model, networks
 from wsss_bench.plan.costs.calibration import Probe, add_probes, probe_key, read_probes
@@ -305,6 +306,7 @@ def test_values_that_a_stage_refuses_are_of_unknown_cost(toy):
         assert Estimates(toy.plan, StageFolder(toy.runs)).cost(wrong).seconds is None
 
 
+@pytest.mark.skipif(not densecrf.available(), reason="pydensecrf is not installed (make crf)")
 def test_shipped_voc_fits_or_says_why(tmp_path, monkeypatch):
     monkeypatch.setenv("WSSS_DATA", str(tmp_path))
     plan = make_plan(Path("voc"), tmp_path / "runs")

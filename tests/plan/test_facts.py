@@ -7,6 +7,7 @@ import pytest
 
 from wsss_bench.artifacts.identity import fingerprint_of
 from wsss_bench.artifacts.run import FACTS, StageInfo
+from wsss_bench.crf import densecrf
 from wsss_bench.plan.planner import make_plan
 
 SHIPPED = sorted((paths.ROOT / "experiments").rglob("*.yaml"))
@@ -35,6 +36,7 @@ segmenter: deeplabv2
 """
 
 
+@pytest.mark.skipif(not densecrf.available(), reason="pydensecrf is not installed (make crf)")
 def test_facts_of_the_stages_of_a_multi_stage_method(tmp_path):
     (tmp_path / "own.yaml").write_text(EXPERIMENT)
     found = facts_of(make_plan(tmp_path / "own.yaml", tmp_path / "runs", paths.CONFIGS))

@@ -97,6 +97,10 @@ def differences(one: Any, other: Any, strictly: Collection[str] = ()) -> dict[st
 
     A key that one of them lacks has the value `absent` there. Keys of `MAY_DIFFER` are left out, those of
     `strictly` are not.
+
+    Examples:
+        >>> differences({"model": {"width": 8}, "split": "train"}, {"model": {"width": 16}, "crf": 10})
+        {'crf': ('absent', 10), 'model.width': (8, 16), 'split': ('train', 'absent')}
     """
     first, second = dict(_flat(one)), dict(_flat(other))
     return {

@@ -130,7 +130,12 @@ def mask_folders(masks: Path, readout: tuple[str, str]) -> dict[tuple[str, str],
 
 
 def shortened(names: Sequence[str], most: int = 5) -> str:
-    """`a, b, c`, with dots instead of those after the first `most`."""
+    """`a, b, c`, with dots instead of those after the first `most`.
+
+    Examples:
+        >>> shortened(["2007_000032", "2007_000039", "2007_000063"], 2)
+        '2007_000032, 2007_000039, ...'
+    """
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 

@@ -41,6 +41,10 @@ def levels_of(scores: np.ndarray) -> np.ndarray:
 
     Raises:
         ValueError: scores outside [0, 1], or not finite.
+
+    Examples:
+        >>> levels_of(np.array([0.0, 0.001, 0.25, 0.252, 1.0]))
+        array([  0,   1,  50,  51, 200], dtype=uint8)
     """
     with np.errstate(over="ignore"):  # what is too large for float16 is refused as infinite
         halves = np.ascontiguousarray(scores, np.float16)
@@ -58,6 +62,10 @@ def scores_of(levels: np.ndarray) -> np.ndarray:
 
     Raises:
         ValueError: a level above `LEVELS`.
+
+    Examples:
+        >>> scores_of(np.array([0, 1, 100, 200], np.uint8)).astype(float).round(3)
+        array([0.   , 0.003, 0.498, 0.998])
     """
     if levels.size and levels.max() > LEVELS:
         raise ValueError(f"a level of a score is {levels.max()}; expected 0 to {LEVELS}")

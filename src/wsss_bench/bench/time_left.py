@@ -173,7 +173,12 @@ class _Play:
 
 
 def rough(seconds: float) -> str:
-    """`7 s`, `20 s`, `3 min`, `1 h 20 min`, `14 h`: a time that is no more than an estimate."""
+    """`7 s`, `20 s`, `3 min`, `1 h 20 min`, `14 h`: a time that is no more than an estimate.
+
+    Examples:
+        >>> rough(7), rough(42), rough(4800), rough(50000)
+        ('7 s', '40 s', '1 h 20 min', '14 h')
+    """
     if seconds < 9.5:
         return f"{max(1, round(seconds))} s"
     if seconds < 55:

@@ -26,6 +26,10 @@ def patch_labels(labels: Tensor, grid: Sequence[int]) -> Tensor:
     """Labels `(B, H, W)` int64 of the pixels -> `(B, h, w)`, that of the first pixel of each patch (AFA).
 
     `losses.segmentation.resize_labels` takes the pixel in the middle.
+
+    Examples:
+        >>> patch_labels(torch.tensor([[[0, 1, 2, 3, 4, 5]]]), (1, 2))
+        tensor([[[0, 3]]])
     """
     return F.interpolate(labels[:, None].float(), tuple(grid), mode="nearest")[:, 0].long()
 
@@ -41,6 +45,13 @@ def label_pairs(labels: Tensor, radius: int | None = None) -> Tensor:
 
     Returns:
         `(B, h * w, h * w)` uint8.
+
+    Examples:
+        >>> label_pairs(torch.tensor([[[0, 0, 7, 255]]]))
+        tensor([[[  1,   1,   0, 255],
+                 [  1,   1,   0, 255],
+                 [  0,   0,   1, 255],
+                 [255, 255, 255, 255]]], dtype=torch.uint8)
     """
     flat = labels.flatten(1)  # (B, n)
     pairs = (flat[:, :, None] == flat[:, None, :]).byte()
@@ -61,6 +72,11 @@ def pair_affinity_loss(affinity: Tensor, pairs: Tensor) -> Tensor:
 
     Returns:
         Scalar in [0, 1]; a kind of pairs that does not occur adds 0.
+
+    Examples:
+        >>> pairs = label_pairs(torch.tensor([[[0, 7]]]))  # two equal pairs, two different ones
+        >>> pair_affinity_loss(torch.full((1, 2, 2), 0.5), pairs)  # half of 1 / 3 and half of 1 / 3
+        tensor(0.3333)
     """
     positive = _mean_over(1 - affinity, pairs == 1)
     negative = _mean_over(affinity, pairs == 0)

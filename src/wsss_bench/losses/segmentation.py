@@ -47,6 +47,13 @@ def balanced_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
     Returns:
         Scalar; a half without pixels is 0 and has zero gradient.
+
+    Examples:
+        >>> import torch
+        >>> logits = torch.tensor([[[[9.0, 9.0, 9.0, 0.0]], [[-9.0, -9.0, -9.0, 0.0]]]])
+        >>> labels = torch.tensor([[[0, 0, 0, 1]]])  # three pixels that are right, and an object at one half
+        >>> cross_entropy(logits, labels), balanced_cross_entropy(logits, labels)
+        (tensor(0.1733), tensor(0.3466))
     """
     loss = _per_pixel(logits, labels)
     foreground = (labels > 0) & (labels != IGNORE)
@@ -71,7 +78,13 @@ def cross_entropy_per_image(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def resize_labels(labels: Tensor, size: Sequence[int]) -> Tensor:
-    """Resize labels `(B, H, W)` int64 to `size` by nearest neighbour at cell centres, as PIL does."""
+    """Resize labels `(B, H, W)` int64 to `size` by nearest neighbour at cell centres, as PIL does.
+
+    Examples:
+        >>> import torch
+        >>> resize_labels(torch.tensor([[[0, 1, 2, 3, 4, 5]]]), (1, 2))
+        tensor([[[1, 4]]])
+    """
     return F.interpolate(labels[:, None].float(), tuple(size), mode="nearest-exact")[:, 0].long()
 
 

@@ -80,6 +80,10 @@ def poly_warmup(
     Linear from `warmup_ratio` to 1 over `warmup_steps`, then `(1 - step / total_steps) ** power`, which is
     not shifted by the warm-up (PolyWarmupAdamW of ToCo). After `total_steps` the last value is kept
     (PolyOptimizer of IRN).
+
+    Examples:
+        >>> [round(poly_warmup(step, 100, power=1.0, warmup_steps=10), 2) for step in (0, 5, 10, 50, 99)]
+        [0.0, 0.5, 0.9, 0.5, 0.01]
     """
     if step < warmup_steps:
         return 1 - (1 - step / warmup_steps) * (1 - warmup_ratio)
@@ -93,6 +97,10 @@ def cosine_warmup(
 
     Linear from `warmup_ratio` to 1 over `warmup_steps`, then half a cosine from 1 to `final_ratio` at
     `total_steps`.
+
+    Examples:
+        >>> [round(cosine_warmup(step, 100, final_ratio=0.1), 2) for step in (0, 50, 100, 120)]
+        [1.0, 0.55, 0.1, 0.1]
     """
     if step < warmup_steps:
         return poly_warmup(step, total_steps, 1.0, warmup_steps, warmup_ratio)

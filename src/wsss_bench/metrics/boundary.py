@@ -24,6 +24,10 @@ def boundary_band(target: np.ndarray) -> np.ndarray:
 
     Returns:
         `(H, W)` bool.
+
+    Examples:
+        >>> boundary_band(np.array([[0, 0, 0, 5, 5, 5]], np.uint8)).astype(int)
+        array([[0, 0, 1, 1, 0, 0]])
     """
     reach = max(1, round(SHARE * math.hypot(*target.shape)))
     window = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
@@ -32,5 +36,10 @@ def boundary_band(target: np.ndarray) -> np.ndarray:
 
 
 def near_boundary(target: np.ndarray) -> np.ndarray:
-    """The ground truth `(H, W)` uint8 with 255 where no boundary is near, so that only the band counts."""
+    """The ground truth `(H, W)` uint8 with 255 where no boundary is near, so that only the band counts.
+
+    Examples:
+        >>> near_boundary(np.array([[0, 0, 0, 5, 5, 5]], np.uint8))
+        array([[255, 255,   0,   5, 255, 255]], dtype=uint8)
+    """
     return np.where(boundary_band(target), target, np.uint8(IGNORE))

@@ -33,6 +33,14 @@ def confusion(prediction: np.ndarray, target: np.ndarray, num_classes: int, imag
     Raises:
         ValueError: different sizes, an unknown value in the target, or a prediction outside 0..K-1 on a
             counted pixel.
+
+    Examples:
+        >>> prediction = np.array([[0, 1, 1], [0, 2, 2]], np.uint8)
+        >>> target = np.array([[0, 0, 1], [0, 2, 255]], np.uint8)
+        >>> confusion(prediction, target, 3)
+        array([[2, 1, 0],
+               [0, 1, 0],
+               [0, 0, 1]])
     """
     name = f" of image {image_id!r}" if image_id else ""
     if prediction.shape != target.shape or target.ndim != 2:
@@ -78,7 +86,12 @@ def joint_counts(values: list[np.ndarray], sizes: list[int]) -> np.ndarray:
 
 
 def iou(matrix: np.ndarray) -> np.ndarray:
-    """IoU `(..., K)` float64 of confusion matrices `(..., K, K)`, in [0, 1]; NaN where the union is empty."""
+    """IoU `(..., K)` float64 of confusion matrices `(..., K, K)`, in [0, 1]; NaN where the union is empty.
+
+    Examples:
+        >>> iou(np.array([[2, 1, 0], [0, 1, 0], [0, 0, 0]]))
+        array([0.66666667, 0.5       ,        nan])
+    """
     hits = np.diagonal(matrix, axis1=-2, axis2=-1).astype(np.float64)
     return iou_from_sums(hits, matrix.sum(-1), matrix.sum(-2))
 
@@ -91,7 +104,14 @@ def iou_from_sums(hits: np.ndarray, truth: np.ndarray, predicted: np.ndarray) ->
 
 
 def mean_iou(matrix: np.ndarray) -> np.ndarray:
-    """Mean `(...)` of the IoU over the classes with a union, in [0, 1]; NaN if there is none."""
+    """Mean `(...)` of the IoU over the classes with a union, in [0, 1]; NaN if there is none.
+
+    Examples:
+        >>> mean_iou(np.array([[3, 1], [0, 2]]))  # of 3 / 4 and 2 / 3
+        array(0.70833333)
+        >>> mean_iou(np.array([[3, 1, 0], [0, 2, 0], [0, 0, 0]]))  # class 2 does not occur
+        array(0.70833333)
+    """
     return mean_over_present(iou(matrix))
 
 
@@ -105,12 +125,22 @@ def mean_over_present(values: np.ndarray) -> np.ndarray:
 
 
 def false_positive_background(matrix: np.ndarray) -> float:
-    """Share of true background predicted as an object (over-activation); NaN without background."""
+    """Share of true background predicted as an object (over-activation); NaN without background.
+
+    Examples:
+        >>> false_positive_background(np.array([[6, 1, 1], [2, 4, 0], [0, 0, 6]]))
+        0.25
+    """
     return _ratio(matrix[0, 1:].sum(), matrix[0].sum())
 
 
 def false_negative_background(matrix: np.ndarray) -> float:
-    """Share of the true objects that is predicted as background (under-activation); NaN without objects."""
+    """Share of the true objects that is predicted as background (under-activation); NaN without objects.
+
+    Examples:
+        >>> false_negative_background(np.array([[6, 1, 1], [3, 3, 0], [0, 0, 6]]))
+        0.25
+    """
     return _ratio(matrix[1:, 0].sum(), matrix[1:].sum())
 
 

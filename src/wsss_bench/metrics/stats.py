@@ -43,7 +43,14 @@ class Interval(NamedTuple):
 
 
 def summarize(values: Sequence[float]) -> Summary:
-    """Mean, sample standard deviation and number of the runs."""
+    """Mean, sample standard deviation and number of the runs.
+
+    Examples:
+        >>> summarize([51.0, 52.0, 53.0])
+        Summary(mean=52.0, std=1.0, n=3)
+        >>> summarize([51.0])
+        Summary(mean=51.0, std=None, n=1)
+    """
     if len(values) == 0:
         raise ValueError("a summary over runs needs at least one value, got none")
     array = np.asarray(values, np.float64)

@@ -54,5 +54,10 @@ def pseudo_labels(
 
 
 def with_background(maps: Tensor) -> Tensor:
-    """`(B, K, H, W)` maps in [0, 1] -> `(B, 1 + K, H, W)`, with `1 - max` of the maps in front."""
+    """`(B, K, H, W)` maps in [0, 1] -> `(B, 1 + K, H, W)`, with `1 - max` of the maps in front.
+
+    Examples:
+        >>> with_background(torch.tensor([[[[0.9, 0.2]], [[0.1, 0.3]]]]))[0, 0]  # of the background
+        tensor([[0.1000, 0.7000]])
+    """
     return torch.cat([1 - maps.amax(dim=1, keepdim=True), maps], dim=1)

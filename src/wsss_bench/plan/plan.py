@@ -236,7 +236,12 @@ class StageFolder:
 
 
 def without_random_seed(title: str) -> str:
-    """The title of a stage, the same for all random seeds."""
+    """The title of a stage, the same for all random seeds.
+
+    Examples:
+        >>> without_random_seed("cam-voc-s0-irn")
+        'cam-voc-irn'
+    """
     return re.sub(r"-s\d+(?=-|$)", "", title)
 
 

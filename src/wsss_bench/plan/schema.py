@@ -66,7 +66,12 @@ def _hints(cls: type) -> dict[str, Any]:
 
 
 def nearest(name: str, known: Any) -> str:
-    """End of a message about an unknown name: `did you mean 'x'?` if one is similar, and all known names."""
+    """End of a message about an unknown name: `did you mean 'x'?` if one is similar, and all known names.
+
+    Examples:
+        >>> nearest("clim", ["cam", "clims"])
+        "did you mean 'clims'? Known: cam, clims"
+    """
     close = difflib.get_close_matches(name, known, n=1)
     listed = ", ".join(known)
     return f"did you mean {close[0]!r}? Known: {listed}" if close else f"known: {listed}"

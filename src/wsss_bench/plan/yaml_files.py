@@ -83,6 +83,10 @@ def parse_value(text: str, place: str) -> Any:
 
     Raises:
         ConfigError: not YAML.
+
+    Examples:
+        >>> parse_value("1e-4", "--set"), parse_value("[1, 2]", "--set"), parse_value("poly", "--set")
+        (0.0001, [1, 2], 'poly')
     """
     try:
         return _parse(text)
@@ -105,6 +109,10 @@ def merge(*layers: dict[str, Any]) -> dict[str, Any]:
 
     A value that is not a mapping, such as a list, is replaced by that of the later layer. The layers are not
     changed; values that are not merged are shared with them, not copied.
+
+    Examples:
+        >>> merge({"trainer": {"max_epochs": 5, "devices": [0]}}, {"trainer": {"devices": [1, 2]}})
+        {'trainer': {'max_epochs': 5, 'devices': [1, 2]}}
     """
     merged: dict[str, Any] = {}
     for layer in layers:

@@ -266,7 +266,12 @@ def without_chosen_threshold(protocol: str) -> str:
 
 
 def without_threshold(protocol: str) -> str:
-    """Protocol id without the value of any threshold: the same for all methods that are measured alike."""
+    """Protocol id without the value of any threshold: the same for all methods that are measured alike.
+
+    Examples:
+        >>> without_threshold("voc-train/n1464/labels-given/ms/raw/thr-fixed-0.15/last")
+        'voc-train/n1464/labels-given/ms/raw/thr-fixed/last'
+    """
     return re.sub(r"/thr-([a-z]+)-[^/]*", r"/thr-\1", protocol)
 
 

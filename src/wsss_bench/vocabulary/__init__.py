@@ -17,6 +17,10 @@ def load(name: str) -> tuple[str, ...]:
 
     Raises:
         ValueError: no such vocabulary.
+
+    Examples:
+        >>> load("voc")[:3]
+        ('aeroplane', 'bicycle', 'bird')
     """
     return tuple(_vocabulary(name)["classes"])
 
@@ -26,6 +30,10 @@ def templates(name: str) -> tuple[str, ...]:
 
     Raises:
         ValueError: no such list.
+
+    Examples:
+        >>> templates("subset_7")[:2]
+        ('itap of a {}.', 'a bad photo of a {}.')
     """
     lists = read(TEMPLATES)
     if name not in lists:

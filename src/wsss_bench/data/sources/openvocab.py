@@ -41,6 +41,10 @@ def label_map(
 
     Returns:
         `(256,)` int16: 0 background, `c + 1` class `c`, 255 ignored, -1 for a value that must not occur.
+
+    Examples:
+        >>> label_map(classes=[7, 8, 11], background=[0], ignored=[255])[[0, 5, 7, 11, 255]]
+        array([  0,  -1,   1,   3, 255], dtype=int16)
     """
     values = np.full(256, UNKNOWN, np.int16)
     values[list(background)] = 0

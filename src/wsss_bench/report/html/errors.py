@@ -47,6 +47,12 @@ def error_map(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
     Raises:
         ValueError: different sizes.
+
+    Examples:
+        >>> prediction, truth = np.zeros((1, 60), np.uint8), np.zeros((1, 60), np.uint8)
+        >>> truth[0, 30:] = 4  # an object that is missed
+        >>> [KINDS[kind].name for kind in error_map(prediction, truth)[0, [0, 30, 59]]]
+        ['right, background', 'boundary', 'missed object']
     """
     if prediction.shape != truth.shape:
         raise ValueError(f"the mask is {prediction.shape}, its truth {truth.shape} (height, width)")
