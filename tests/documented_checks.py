@@ -27,9 +27,11 @@ from wsss_bench.plan.reader import read_files
 from wsss_bench.plan.search_path import find_config
 from wsss_bench.plan.state import states_of
 from wsss_bench.shipped import with_shipped_configs
-from wsss_bench.stage_help import IMAGE, short_help
+from wsss_bench.stage_help import short_help
 
 PROGRAM = "wsss-bench"
+IMAGE = "--image"
+"""With it `predict` has a parser of its own."""
 STAGES = ("fit", "predict", "refine", "evaluate")
 """Commands whose options are those of functions and classes, for which torch is imported."""
 EXAMPLES = ("foo", "gwrp", "leaves", "mine", "my_method", "ramp", "recipes")
@@ -160,7 +162,7 @@ def until_parsed(words: list[str]) -> argparse.Namespace:
     """Start a command of the program, which ends when its line is parsed, and give its options."""
     name, *rest = words
     assert name in COMMANDS, f"there is no command {name!r}"
-    if short_help(name, rest) or (name in STAGES and not rest):
+    if (IMAGE not in rest and short_help(name, rest)) or (name in STAGES and not rest):
         return argparse.Namespace()
     try:
         import_module(COMMANDS[name][0]).main(with_shipped_configs(rest))

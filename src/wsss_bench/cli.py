@@ -92,7 +92,8 @@ def _run(argv: Sequence[str] | None) -> int:
             file=sys.stderr,
         )
         return 2
-    if help_text := short_help(name, rest):
+    # with --image, predict has a parser and a help of its own
+    if "--image" not in rest and (help_text := short_help(name, rest)):
         print(help_text, end="")
         return 0
     rest = with_shipped_configs(rest)

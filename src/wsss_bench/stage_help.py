@@ -58,11 +58,8 @@ SHORT = {
 }
 """By command; the other commands print their full help at once."""
 FULL = "--help_all"
-IMAGE = "--image"
-"""With it `predict` has a parser, and a help, of its own."""
 
 
 def short_help(command: str, arguments: list[str]) -> str | None:
     """The short help, if it is asked for."""
-    asked = {"-h", "--help"} & set(arguments) and IMAGE not in arguments
-    return SHORT.get(command) if asked else None
+    return SHORT.get(command) if {"-h", "--help"} & set(arguments) else None

@@ -17,15 +17,16 @@ from wsss_bench.artifacts.layout import shortened
 from wsss_bench.data.sources.class_lists import load_classes
 from wsss_bench.library import load
 from wsss_bench.methods.image_prediction import ImagePrediction
-from wsss_bench.stage_help import IMAGE
 
+OPTION = "--image"
+"""The option that makes `wsss-bench predict` this command."""
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """Ends of the names of the images in a folder, in any capitalisation."""
 
 
 def is_meant(argv: list[str]) -> bool:
     """Whether a command line of `wsss-bench predict` is for single images."""
-    return any(word == IMAGE or word.startswith(f"{IMAGE}=") for word in argv)
+    return any(word == OPTION or word.startswith(f"{OPTION}=") for word in argv)
 
 
 def main(argv: list[str]) -> int:
@@ -63,17 +64,17 @@ def images_of(places: list[Path]) -> list[Path]:
     """
     found = []
     if not places:
-        raise ValueError(f"{IMAGE} names nothing; give images, or folders of images")
+        raise ValueError(f"{OPTION} names nothing; give images, or folders of images")
     for place in places:
         if place.is_dir():
             inside = sorted(path for path in place.iterdir() if path.suffix.lower() in SUFFIXES)
             if not inside:
-                raise FileNotFoundError(f"{IMAGE}: the folder {place} holds no images; name one that does")
+                raise FileNotFoundError(f"{OPTION}: the folder {place} holds no images; name one that does")
             found += inside
         elif place.exists():
             found.append(place)
         else:
-            raise FileNotFoundError(f"{IMAGE}: {place} does not exist; name an image or a folder of images")
+            raise FileNotFoundError(f"{OPTION}: {place} does not exist; name an image or a folder of images")
     for image in found:
         check_header(image)
     return found
@@ -124,10 +125,10 @@ def _names(text: str) -> list[str]:
 
 def _parse(argv: list[str]) -> argparse.Namespace:
     parser = LineParser(
-        prog=f"wsss-bench predict {IMAGE}", description="masks of single images with a trained method"
+        prog=f"wsss-bench predict {OPTION}", description="masks of single images with a trained method"
     )
     parser.add_argument(
-        IMAGE, type=Path, nargs="*", action="extend", required=True, help="images, or folders of them"
+        OPTION, type=Path, nargs="*", action="extend", required=True, help="images, or folders of them"
     )
     parser.add_argument("--out", type=Path, required=True, help="PNG for one image; a folder for several")
     parser.add_argument(
