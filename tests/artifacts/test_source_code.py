@@ -104,6 +104,8 @@ def test_all_own_modules_that_are_imported_belong_to_it_and_no_others(own):
         ("own_pkg/method.py", "  # a comment", "    # another\n\n        # two lines\n", []),
         ("own_pkg/method.py", '"""Doc."""', '"""Other\n\n    words."""\n\n', []),
         ("own_pkg/method.py", "A method.", "The method.", []),
+        ("own_pkg/late.py", "WEIGHT", '__version__ = "1.0"\nWEIGHT', []),
+        ("own_pkg/late.py", "WEIGHT", "version = 1\nWEIGHT", ["own_pkg.late"]),
         ("own_pkg/only_types.py", "", "pass", []),
         ("own_pkg/other.py", "", "pass", []),
         ("own_pkg/late.py", "WEIGHT", "def broken(:\nWEIGHT", ["own_pkg.late"]),

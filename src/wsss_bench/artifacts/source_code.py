@@ -4,9 +4,9 @@ A stage runs the module of its command and the classes that its configuration na
 modules that these import, directly or not, inside functions too. Followed are modules of `wsss_bench` and own
 modules, which are those outside the standard library and the folders of installed packages.
 
-The digest of a module does not depend on comments, docstrings, blank lines or the version of Python. Files
-beside the modules of a package (prompts, class names) belong to it, and so do weights that ship with
-`wsss_bench` where the configuration names them.
+The digest of a module does not depend on comments, docstrings, blank lines, the line `__version__ = ...` or
+the version of Python. Files beside the modules of a package (prompts, class names) belong to it, and so do
+weights that ship with `wsss_bench` where the configuration names them.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ ABSENT = ""
 """Digest of a module that a stage names and that cannot be found."""
 LARGEST = 8 * 2**20
 """Bytes of a data file beside modules; of a larger one only the size counts."""
+
+VERSION = re.compile(r"^__version__ = .*$", re.MULTILINE)
+"""A line that a release changes, and no result with it."""
 
 NO_DATA = (".py", ".pyc", ".pyi", ".typed")
 """Ends of the names of files beside modules that are no data files."""
@@ -186,7 +189,7 @@ def _read_module(name: str, spec: ModuleSpec) -> Module:
         return Module(_digest(b""), (), files)
     content = Path(spec.origin).read_bytes()
     try:
-        source = decode_source(content)
+        source = VERSION.sub("", decode_source(content))
         tree = ast.parse(source)
     except (SyntaxError, ValueError):  # compiled, or being edited
         return Module(_digest(content), (), files)
