@@ -176,3 +176,10 @@ def test_in_the_configuration_of_a_stage(command, content, message, tmp_path, ca
 )
 def test_keys_without_a_successor_are_refused(content, message):
     assert message in find_renamed(content)
+
+
+@pytest.mark.slow  # imports torch
+@pytest.mark.parametrize("command", ["fit", "predict", "refine", "evaluate"])
+def test_a_stage_without_arguments_says_what_it_needs(command, capsys):
+    assert main([command]) == 1
+    assert "required" in capsys.readouterr().err

@@ -7,6 +7,7 @@ hand. After a rename, append a line to one of the tables.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -181,7 +182,7 @@ def _items(content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
 
 def _options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
     """The options of a command line, without dashes, and their values."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in pairwise([*words, ""]):
         if word.startswith("--"):
             name, equals, value = word[2:].partition("=")
             yield name.removesuffix("+"), value if equals else following

@@ -10,6 +10,7 @@ import paths
 import pytest
 
 from wsss_bench.bench.disk_space import check_space, size_of
+from wsss_bench.crf import densecrf
 from wsss_bench.plan.plan import Stage
 from wsss_bench.plan.planner import make_plan
 from wsss_bench.plan.sizes import OTHER_BYTES, Size, stage_size
@@ -34,6 +35,7 @@ def test_seeds_and_masks_grow_with_images_and_pixels():
     assert predicted.files - masks.files == 4000
 
 
+@pytest.mark.skipif(not densecrf.available(), reason="pydensecrf is not installed (make crf)")
 @pytest.mark.parametrize("name", ["train", "segment", "affinity"])
 def test_a_checkpoint_takes_what_the_network_and_its_optimiser_have(name, tmp_path):
     """Measured: 6.46 MB (CAM), 6.91 MB (DeepLabV2) and 3.74 MB (IRNet) on the mini world."""

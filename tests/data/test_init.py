@@ -8,6 +8,7 @@ import yaml
 from PIL import Image
 
 from wsss_bench.artifacts.files import write_mask
+from wsss_bench.crf import densecrf
 from wsss_bench.data.command import main
 from wsss_bench.data.init.splits import splits_of
 from wsss_bench.data.sources.tables import TableRow
@@ -85,6 +86,7 @@ def test_every_method_of_image_labels_plans_on_what_is_written(own, capsys):
     assert words == {"house_cat": "house cat"}
 
 
+@pytest.mark.skipif(not densecrf.available(), reason="pydensecrf is not installed (make crf)")
 def test_without_masks_nothing_is_scored_and_the_plan_says_so(own, capsys):
     assert init(own) == 0
     assert "without masks: train, val" in capsys.readouterr().out
