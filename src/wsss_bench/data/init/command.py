@@ -113,9 +113,9 @@ def _check_arguments(arguments: argparse.Namespace) -> None:
     """Refuse what is missing or cannot be used, before anything is read."""
     if arguments.labels is None:
         raise ConfigError(
-            "--labels is missing: methods learn from the classes of each image; give a table with the columns "
-            "image,classes. Images without labels can be segmented one by one, with words for the classes: "
-            "docs/start/own_images.md"
+            "--labels is missing: methods learn from the classes of each image; give a table with the "
+            "columns image,classes. Images without labels can be segmented one by one, with words for the "
+            "classes: docs/start/own_images.md"
         )
     if not NAME.fullmatch(arguments.name):
         raise ConfigError(
