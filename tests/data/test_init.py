@@ -56,6 +56,12 @@ def init(root, *options, labels="labels.csv"):
     return main(["init", *arguments, *map(str, options)])
 
 
+def test_images_without_labels_are_sent_to_the_page_that_needs_none(own):
+    with pytest.raises(ConfigError, match=r"--labels is missing: .* columns image,classes.*own_images\.md"):
+        main(["init", "--images", str(own / "pictures")])
+    assert not list(Path().iterdir())
+
+
 def protocol():
     return yaml.safe_load(Path("configs/data/pets.yaml").read_text())["protocol"]
 

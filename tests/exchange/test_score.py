@@ -35,7 +35,9 @@ def test_the_protocol_of_the_data_set_says_what_is_scored(data, tmp_path, capsys
     for image_id in TRAIN:
         write_mask(tmp_path / "masks", image_id, truth(image_id))
     assert main(["score", *words, "--split", "train"]) == 0
-    assert "tiny-train/n3/labels-given/ss/raw/thr-na/last: mIoU 100.00" in capsys.readouterr().out
+    assert (
+        "tiny-train/n3/labels-given/ss/raw/thr-na/last: mIoU 100.00, which ranks\n" in capsys.readouterr().out
+    )
     assert main(["score", *words, "--split", "train", "--image-labels", "none", "--scales", "ms"]) == 0
     assert "tiny-train/n3/labels-none/ms/raw/thr-na/last" in capsys.readouterr().out
     data.write_text(data.read_text().replace("train: 3", "train: 4"))

@@ -74,6 +74,11 @@ def test_no_line_is_wider_than_the_terminal_and_no_name_is_lost(summary, width):
         assert table.question in text.replace("\n", " ")
 
 
+def test_a_page_without_scores_promises_only_those_that_will_come():
+    text = page(Summary([], [], ["No score yet: seeds on toy."])).plain
+    assert text == "Nothing is scored.\n\nNo score yet: seeds on toy.\n"
+
+
 def test_a_wide_page_has_all_columns_and_a_narrow_one_names_those_it_leaves_out(summary):
     assert "left out" not in page(summary, 118).plain.split("Segmentation on toy val")[0]
     seeds = page(summary, 80).plain.split("Pseudo masks on toy train")[0]

@@ -11,7 +11,7 @@ WIDTH = 14
 def score_table(metrics: Metrics) -> str:
     """IoU per class in percent with a column for each row of `metrics.json`, and a line for each protocol id.
 
-    The mark `*` stands behind the id that the leaderboard ranks by.
+    The id that the leaderboard ranks by is marked.
     """
     rows = metrics.rows
     names = ("background", *metrics.class_names)
@@ -36,7 +36,7 @@ def _title(row: ScoredRow) -> str:
 
 def _summary(row: ScoredRow) -> str:
     chosen = f" (t = {row.threshold:.2f})" if row.rule in ("heldout", "oracle") else ""
-    return f"{row.protocol}: mIoU {_percent(row.miou)}{chosen}" + (" *" if row.headline else "")
+    return f"{row.protocol}: mIoU {_percent(row.miou)}{chosen}" + (", which ranks" if row.headline else "")
 
 
 def _percent(value: float | None) -> str:

@@ -32,9 +32,7 @@ def register(commands: Any) -> None:
     """Add the command to the sub-commands of `wsss-bench data`."""
     parser = commands.add_parser("init", help="write the configuration of own images, and check them")
     parser.add_argument("--images", type=Path, required=True, help="folder of images, with its sub-folders")
-    parser.add_argument(
-        "--labels", type=Path, required=True, help="csv with the columns image,classes[,split]"
-    )
+    parser.add_argument("--labels", type=Path, help="csv with the columns image,classes[,split]; required")
     parser.add_argument("--masks", type=Path, help="folder of <id>.png, for scores and full supervision")
     parser.add_argument("--name", default="own", help="name of the data set (default: %(default)s)")
     parser.add_argument(
@@ -112,7 +110,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check_arguments(arguments: argparse.Namespace) -> None:
-    """Refuse a name or a folder that cannot be used, before anything is read."""
+    """Refuse what is missing or cannot be used, before anything is read."""
+    if arguments.labels is None:
+        raise ConfigError(
+            "--labels is missing: methods learn from the classes of each image; give a table with the "
+            "columns image,classes. Images without labels can be segmented one by one, with words for the "
+            "classes: docs/start/own_images.md"
+        )
     if not NAME.fullmatch(arguments.name):
         raise ConfigError(
             f"--name: {arguments.name!r} cannot name a data set; expected small letters, digits and _, such "

@@ -33,7 +33,7 @@ def page(summary: Summary, width: int = WIDTH) -> Text:
     width = max(NARROWEST, min(width, WIDTH))
     parts = [table_text(table, width) for table in summary.tables]
     if not summary.tables:
-        parts.append(Text("Nothing is scored yet.\n", "bold"))
+        parts.append(Text("Nothing is scored.\n", "bold"))
     if summary.notes:
         notes = [note.replace("`", "").replace("\\*", "*") for note in summary.notes]  # they are Markdown
         lines = [textwrap.fill(note, width, subsequent_indent=INDENT) for note in notes]
