@@ -79,6 +79,9 @@ class Silent:
     def stalled(self, stage, seconds):
         pass
 
+    def set_aside(self, gpu, left):
+        pass
+
     def tick(self, snapshot):
         pass
 

@@ -80,7 +80,7 @@ def test_a_failed_stage_is_tried_again(project):
     (failure,) = (project.runs / "stages").glob("train-full-*/failed.json")
     assert json.loads(failure.read_text())["reason"] == "killed by signal 9"
     assert bench(project, file) == 1
-    assert max(attempts(project).values()) == 2
+    assert max(attempts(project).values()) == 4  # each bench tries a killed stage twice
 
 
 def test_a_stage_that_ends_without_a_manifest_has_failed(project, capfd):

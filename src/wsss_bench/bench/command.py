@@ -74,7 +74,10 @@ def main(argv: list[str]) -> int:
         help="GPU memory that trainings are compared with (default: that of the device; 24 if it is unknown)",
     )
     parser.add_argument(
-        "--jobs", type=int, default=None, help="stages at a time (default: one per core, or one per GPU)"
+        "--jobs",
+        type=int,
+        default=None,
+        help="stages at a time, on cores and on GPUs each (default: one per core, or one per GPU)",
     )
     parser.add_argument(
         "--again",
@@ -161,7 +164,8 @@ def run_bench(
     Args:
         plan: The plan.
         runs: Folder of all results.
-        jobs: Number of stages that run at a time; by default that of the experiment, or one per core or GPU.
+        jobs: Number of stages that run at a time, on cores and on GPUs each; by default that of the
+            experiment, or one per core or GPU.
         launcher: Starts the stages. Tests give one for stages of their own; the configurations are not
             checked then.
         again: Rows and stages to run again (`plan.again`).

@@ -40,6 +40,9 @@ class PlainReporter:
     def stalled(self, stage: Stage, seconds: float) -> None:
         self._say(f"STALLED {stall_message(stage, seconds)}")
 
+    def set_aside(self, gpu: str, left: int) -> None:
+        self._say(f"SET ASIDE {set_aside_message(gpu, left)}")
+
     def tick(self, snapshot: Snapshot) -> None:
         now = time.monotonic()
         if now < self._next:
@@ -70,3 +73,11 @@ def stall_message(stage: Stage, seconds: float) -> str:
     """What is known about a stage that makes no progress, and where to look."""
     log = stage.path / LOG_FILE
     return f"{stage.name}: no progress for {clock(seconds)}; it is not stopped, its log is {log}"
+
+
+def set_aside_message(gpu: str, left: int) -> str:
+    """That stages die on a GPU, and what the user should do."""
+    return (
+        f"GPU {gpu}: two stages failed on it at once; it gets no more of them, {left} are left. "
+        f"Look at `nvidia-smi -i {gpu} -q`; CUDA_VISIBLE_DEVICES leaves it out"
+    )

@@ -12,7 +12,8 @@ class Machine:
     """The resources that stages run on.
 
     Args:
-        jobs: Number of stages that run at a time; a stage with several CPU ranks counts once for each rank.
+        jobs: Number of stages on cores that run at a time, where a stage with several ranks counts once for
+            each rank; and number of stages on GPUs that run beside them.
         gpus: Names of the GPUs that are given to stages.
     """
 
@@ -40,5 +41,5 @@ def gpus_of(stage: Stage, gpus: int) -> int:
 
 
 def slots_of(stage: Stage, machine: Machine) -> int:
-    """How many of the machine's jobs a stage takes."""
-    return 1 if gpus_of(stage, len(machine.gpus)) else ranks_of(stage, 1)
+    """How many of the machine's jobs on cores a stage takes: none if it has GPUs."""
+    return 0 if gpus_of(stage, len(machine.gpus)) else ranks_of(stage, 1)

@@ -20,11 +20,13 @@ from wsss_bench.artifacts.layout import (
     shortened,
 )
 from wsss_bench.artifacts.stage_files import inputs_read, mend, remove_stage
+from wsss_bench.bench.gpu_pool import QUICK_SECONDS, GPUPool
 from wsss_bench.bench.launchers import Job, Launcher, stop_all
 from wsss_bench.bench.order import by_longest_chain
 from wsss_bench.bench.resources import Machine, gpus_of, ranks_of, slots_of
 from wsss_bench.bench.running import Active, Failure, Reporter, Snapshot
 from wsss_bench.bench.stalls import STALLED_MINUTES, StallWatch
+from wsss_bench.bench.transient import is_transient
 from wsss_bench.plan.plan import Plan, Stage, StageFolder
 
 POLL_SECONDS = 0.05
@@ -61,14 +63,16 @@ class Runner:
         self._machine = machine
         self._launcher = launcher
         self._reporter = reporter
-        ordered = by_longest_chain(plan, seconds or folder.estimate)
+        self._seconds = seconds or folder.estimate
+        ordered = by_longest_chain(plan, self._seconds)
         self._waiting = [stage for stage in ordered if not is_complete(stage.path)]
         self._total = len(self._waiting)
         self._active: list[Active] = []
-        self._free_gpus = list(machine.gpus)
+        self._gpus = GPUPool(machine.gpus)
         self._failures: dict[str, Failure] = {}
         self._tried_again: set[str] = set()
         self._made_again: set[str] = set()
+        self._tried_twice: set[str] = set()
         self._alone: set[str] = set()
 
     def run(self) -> list[Failure]:
@@ -97,6 +101,7 @@ class Runner:
     def _start_ready(self) -> None:
         coming = {stage.fingerprint for stage in self._waiting}
         coming |= {stage.fingerprint for active in self._active for stage in active.stages}
+        reserved: float | None = None  # when a stage of several GPUs, which waits for them, can start
         for stage in list(self._waiting):
             if stage not in self._waiting:  # started together with another
                 continue
@@ -111,7 +116,12 @@ class Runner:
                     else f"skipped, its input ({gone[0].name}) was deleted while the bench worked"
                 )
                 self._fail(stage, 0.0, Failure(stage, reason, started=False))
-            elif all(is_complete(parent.path) for parent in inputs) and self._fits(stage):
+            elif not all(is_complete(parent.path) for parent in inputs):
+                continue
+            elif not self._fits(stage):
+                if reserved is None:
+                    reserved = self._reservation(stage)
+            elif reserved is None or self._ends_before(stage, reserved):
                 companions = self._companions(stage)
                 self._waiting = [other for other in self._waiting if other not in (stage, *companions)]
                 self._start(stage, companions)
@@ -131,13 +141,40 @@ class Runner:
         ]
 
     def _fits(self, stage: Stage) -> bool:
+        if wanted := gpus_of(stage, len(self._machine.gpus)):
+            on_gpus = sum(1 for active in self._active if active.gpus)
+            return on_gpus < self._machine.jobs and wanted <= len(self._gpus.free_for(stage.fingerprint))
         used = sum(active.slots for active in self._active)
-        slots_fit = used + slots_of(stage, self._machine) <= self._machine.jobs or not self._active
-        return slots_fit and gpus_of(stage, len(self._machine.gpus)) <= len(self._free_gpus)
+        return not used or used + slots_of(stage, self._machine) <= self._machine.jobs
+
+    def _reservation(self, stage: Stage) -> float | None:
+        """When a stage of several GPUs can start at the latest, by the estimates of what runs.
+
+        Until then no other stage gets a GPU that would hold it for longer: else single GPUs would go on being
+        taken as soon as they are free. None for a stage that waits for one GPU, or for none.
+        """
+        wanted = gpus_of(stage, len(self._machine.gpus))
+        if wanted < 2:
+            return None
+        now, free = time.monotonic(), len(self._gpus.free_for(stage.fingerprint))
+        ends = []
+        for active in self._active:
+            seconds = [self._seconds(one) for one in active.stages]
+            known = [one for one in seconds if one is not None]
+            ends += [max(now, active.started + sum(known))] * len(active.gpus)
+        ends.sort()
+        return ends[min(wanted - free, len(ends)) - 1] if ends and wanted > free else now
+
+    def _ends_before(self, stage: Stage, moment: float) -> bool:
+        """Whether a stage needs no GPU, or will have given it back by then."""
+        if not gpus_of(stage, len(self._machine.gpus)):
+            return True
+        seconds = self._seconds(stage)
+        return seconds is not None and time.monotonic() + seconds <= moment
 
     def _start(self, stage: Stage, companions: list[Stage]) -> None:
         wanted = gpus_of(stage, len(self._machine.gpus))
-        gpus = tuple(self._free_gpus[:wanted])
+        gpus = self._gpus.take(stage.fingerprint, wanted)
         job = Job(
             [*stage.arguments, *together(companions)],
             stage.path,
@@ -154,13 +191,14 @@ class Runner:
                 note_in_log(companion, f"runs together with {stage.name}: {stage.path / LOG_FILE}")
             running = self._launcher.start(job)
         except OSError as error:  # a full disk, no more processes
+            self._gpus.give_back(gpus)
             reason = full_disk(error, stage.path) or str(error)
             for member in (stage, *companions):
                 self._fail(member, 0.0, Failure(member, f"could not be started: {reason}"))
             return
-        del self._free_gpus[:wanted]
         watch = StallWatch(stage.path / PROGRESS, self._stalled_seconds)
-        self._active.append(Active(stage, companions, running, gpus, slots_of(stage, self._machine), watch))
+        slots, now = slots_of(stage, self._machine), time.monotonic()
+        self._active.append(Active(stage, companions, running, gpus, slots, watch, now))
         for member in (stage, *companions):
             self._reporter.started(member)
 
@@ -176,7 +214,7 @@ class Runner:
             if status is None:
                 continue
             self._active.remove(active)
-            self._free_gpus += active.gpus
+            self._gpus.give_back(active.gpus)
             seconds = time.monotonic() - active.started
             for stage in active.stages:
                 if is_complete(stage.path) and (status == 0 or active.companions):
@@ -206,7 +244,28 @@ class Runner:
             again = Failure(stage, f"{reason}; tried again, since an input is damaged: {damaged}")
             self._reporter.finished(stage, seconds, again)
             return
+        if self._moves(stage, seconds, active) or self._is_tried_again(stage, status, lines):
+            self._waiting.insert(0, stage)
+            self._reporter.finished(stage, seconds, Failure(stage, f"{reason}; tried again, once", lines))
+            return
         self._fail(stage, seconds, Failure(stage, reason, lines))
+
+    def _moves(self, stage: Stage, seconds: float, active: Active) -> bool:
+        """Whether a stage that failed at once on a GPU is tried on another one."""
+        if not active.gpus or seconds > QUICK_SECONDS:
+            return False
+        before = self._gpus.set_aside
+        moves = self._gpus.failed(stage.fingerprint, active.gpus)
+        for gpu in set(self._gpus.set_aside) - set(before):
+            self._reporter.set_aside(gpu, self._gpus.usable)
+        return moves
+
+    def _is_tried_again(self, stage: Stage, status: int, lines: str) -> bool:
+        """Whether a failure may pass: a signal, or a message of a driver or a file system. Once a stage."""
+        if stage.fingerprint in self._tried_twice or not is_transient(status, lines):
+            return False
+        self._tried_twice.add(stage.fingerprint)
+        return True
 
     def _reopen_inputs(self, stage: Stage) -> str:
         """Look for damage in what a failed stage has read, and let its inputs make it again, once.

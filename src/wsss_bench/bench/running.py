@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from wsss_bench.bench.launchers import Running
@@ -38,8 +37,9 @@ class Active:
         companions: Further stages that it runs together with the first (`Stage.shares`).
         running: The process.
         gpus: Those that it holds.
-        slots: Of the machine's jobs.
+        slots: Of the machine's jobs on cores; 0 for a stage on GPUs.
         watch: Of its progress.
+        started: When, on `time.monotonic`.
     """
 
     stage: Stage
@@ -48,7 +48,7 @@ class Active:
     gpus: tuple[str, ...]
     slots: int
     watch: StallWatch
-    started: float = field(default_factory=time.monotonic)
+    started: float
 
     @property
     def stages(self) -> list[Stage]:
@@ -110,6 +110,9 @@ class Reporter(Protocol):
 
     def stalled(self, stage: Stage, seconds: float) -> None:
         """A running stage made no progress for `seconds`."""
+
+    def set_aside(self, gpu: str, left: int) -> None:
+        """Stages die on a GPU, which gets no more of them; `left` GPUs are used."""
 
     def tick(self, snapshot: Snapshot) -> None:
         """Called many times a second."""

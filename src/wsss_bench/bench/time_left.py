@@ -107,7 +107,7 @@ class _Play:
     ) -> None:
         self._machine, self._waiting, self._planned = machine, waiting, planned
         self._now = 0.0
-        self._slots, self._gpus = machine.jobs, len(machine.gpus)
+        self._slots, self._gpus, self._on_gpus = machine.jobs, len(machine.gpus), 0
         self._ends: list[tuple[float, int, list[Stage], int, int]] = []
         self._number = count()  # of two that end together, the first one counts as less
         self._started: set[int] = set()
@@ -132,6 +132,7 @@ class _Play:
             self._now, _, stages, slots, gpus = heappop(self._ends)
             self._slots += slots
             self._gpus += gpus
+            self._on_gpus -= bool(gpus)
             for stage in stages:
                 for reader in self._readers.get(stage.fingerprint, []):
                     self._missing[reader].discard(stage.fingerprint)
@@ -142,11 +143,17 @@ class _Play:
 
     def _start_ready(self) -> None:
         too_large = []
-        while self._ready and (self._slots > 0 or not self._ends):
+        waits = False  # a stage of several GPUs
+        while self._ready:
             place = heappop(self._ready)
             stage = self._waiting[place]
             slots, gpus = slots_of(stage, self._machine), gpus_of(stage, len(self._machine.gpus))
-            if gpus > self._gpus or (slots > self._slots and self._ends):
+            if gpus:
+                fits = gpus <= self._gpus and self._on_gpus < self._machine.jobs and not waits
+                waits = waits or (gpus > 1 and gpus > self._gpus)
+            else:
+                fits = slots <= self._slots or self._slots == self._machine.jobs
+            if not fits:
                 too_large.append(place)
             elif place not in self._started:
                 together = [place, *self._companions(stage, place, [*self._ready, *too_large])]
@@ -169,6 +176,7 @@ class _Play:
     def _run(self, stages: list[Stage], seconds: float, slots: int, gpus: int) -> None:
         self._slots -= slots
         self._gpus -= gpus
+        self._on_gpus += bool(gpus)
         heappush(self._ends, (self._now + seconds, next(self._number), stages, slots, gpus))
 
 

@@ -338,7 +338,8 @@ class Experiment:
         pseudo_masks: The one of `refiners` on whose masks the segmenter is trained.
         segmenter: Name in `configs/segmenters`; null ends multi-stage methods at their pseudo masks.
         trainer: Name in `configs/trainer`.
-        jobs: Number of stages that run at a time; null for one per core, or one per GPU.
+        jobs: Number of stages that run at a time, on cores and on GPUs each; null for one per core, or one
+            per GPU.
         override: Values to change, by method.
         variants: Ablation rows, by name of the row.
     """

@@ -1,0 +1,23 @@
+"""Failures that may not come again: of a driver, a network or a file system, and killed processes."""
+
+from __future__ import annotations
+
+import re
+
+MESSAGES = re.compile(
+    r"CUDA error|CUDA driver|CUDNN_STATUS|cuDNN error|CUBLAS_STATUS|NCCL (?:error|timeout)|ECC error|no CUDA-capable device"
+    r"|Stale file handle|Input/output error|Connection (?:reset|refused|timed out)|Resource temporarily unavailable"
+    r"|Bus error|DataLoader worker .* (?:is killed|exited unexpectedly)",
+    re.IGNORECASE,
+)
+"""Ends of logs that say so. Memory of a GPU that is too small stays too small: it is not among them."""
+
+
+def is_transient(status: int, log: str) -> bool:
+    """Whether a process may succeed when it is started again.
+
+    Args:
+        status: Its exit status; negative for a signal.
+        log: The last lines of its log.
+    """
+    return status < 0 or MESSAGES.search(log) is not None
