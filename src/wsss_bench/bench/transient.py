@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 MESSAGES = re.compile(
-    r"CUDA error|CUDA driver|CUDNN_STATUS|cuDNN error|CUBLAS_STATUS|NCCL (?:error|timeout)|ECC error|no CUDA-capable device"
-    r"|Stale file handle|Input/output error|Connection (?:reset|refused|timed out)|Resource temporarily unavailable"
-    r"|Bus error|DataLoader worker .* (?:is killed|exited unexpectedly)",
+    r"CUDA error|CUDA driver|no CUDA-capable device|CUDNN_STATUS|cuDNN error|CUBLAS_STATUS|ECC error"
+    r"|NCCL (?:error|timeout)|Connection (?:reset|refused|timed out)|Resource temporarily unavailable"
+    r"|Stale file handle|Input/output error|Bus error"
+    r"|DataLoader worker .* (?:is killed|exited unexpectedly)",
     re.IGNORECASE,
 )
 """Ends of logs that say so. Memory of a GPU that is too small stays too small: it is not among them."""
