@@ -92,6 +92,9 @@ class Simulated:
     def warm_up(self) -> None:
         pass
 
+    def close(self) -> None:
+        pass
+
     def start(self, job: Job) -> Started:
         assert TOGETHER not in job.arguments
         stage = self.stages[job.folder]

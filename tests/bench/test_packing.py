@@ -60,6 +60,9 @@ class InProcess:
     def warm_up(self) -> None:
         pass
 
+    def close(self) -> None:
+        pass
+
     def start(self, job: Job) -> Held:
         job.folder.mkdir(parents=True, exist_ok=True)
         self.jobs.append(job)

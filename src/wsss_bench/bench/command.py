@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from string import Template
 
@@ -18,6 +18,7 @@ from wsss_bench.artifacts.disk import naming_full_disk
 from wsss_bench.artifacts.layout import LOG_FILE
 from wsss_bench.artifacts.stage_files import damaged_files, remove_stage, reopen, sweep
 from wsss_bench.bench.calibrate import calibrate
+from wsss_bench.bench.cluster import Cluster, check_nodes, read_cluster
 from wsss_bench.bench.data_digests import look_at_data
 from wsss_bench.bench.first_checks import check_stages_to_run, depth_of_dry_run, print_space
 from wsss_bench.bench.launchers import Launcher, LocalLauncher, visible_gpus
@@ -95,7 +96,24 @@ def main(argv: list[str]) -> int:
         help="report a stage without progress for so long, and again after twice as long, and so on; "
         f"it is not stopped (default: {STALLED_MINUTES:g})",
     )
+    parser.add_argument(
+        "--launcher",
+        choices=["local", "parsl"],
+        default="local",
+        help="where stages run: on this machine, or on the nodes of a cluster through Parsl",
+    )
+    parser.add_argument(
+        "--cluster",
+        type=Path,
+        metavar="FILE",
+        help="the nodes for --launcher parsl, such as configs/clusters/slurm.yaml",
+    )
     options = parser.parse_args(argv)
+    if (options.launcher == "parsl") != (options.cluster is not None):
+        parser.error("--launcher parsl and --cluster FILE belong together; give both or neither")
+    if options.cluster is not None and options.jobs is not None:
+        parser.error("--jobs is for this machine; the file of --cluster says how many stages run at a time")
+    cluster = read_cluster(options.cluster) if options.cluster is not None else None
     if options.jobs is not None and options.jobs < 1:
         parser.error(f"--jobs: expected 1 or more, got {options.jobs}")
     if options.memory is not None and not 0 < options.memory < math.inf:
@@ -128,7 +146,13 @@ def main(argv: list[str]) -> int:
         check_stages_to_run(missing, depth_of_dry_run(plan), methods_of(plan))
         return 0
     return run_bench(
-        plan, options.runs, options.jobs, again=options.again, stalled_minutes=options.stalled, costs=costs
+        plan,
+        options.runs,
+        options.jobs,
+        cluster=cluster,
+        again=options.again,
+        stalled_minutes=options.stalled,
+        costs=costs,
     )
 
 
@@ -155,6 +179,7 @@ def run_bench(
     runs: Path,
     jobs: int | None = None,
     launcher: Launcher | None = None,
+    cluster: Cluster | None = None,
     again: Sequence[str] = (),
     stalled_minutes: float = STALLED_MINUTES,
     costs: PlannedCosts | None = None,
@@ -168,6 +193,7 @@ def run_bench(
             experiment, or one per core or GPU.
         launcher: Starts the stages. Tests give one for stages of their own; the configurations are not
             checked then.
+        cluster: The nodes that run the stages; None for this machine.
         again: Rows and stages to run again (`plan.again`).
         stalled_minutes: Minutes without progress after which a running stage is reported.
         costs: What the printed plan says about costs; by default those on this machine.
@@ -190,18 +216,29 @@ def run_bench(
             missing = stages_to_run(plan, states, renewed)
             if missing:
                 print_space(missing, runs)
-                machine = find_machine(plan, jobs or plan.jobs)
-                if launcher is None:
-                    launcher = LocalLauncher()
-                    launcher.warm_up()
-                    check_stages_to_run(missing, lambda stage: "build", methods_of(plan))
-                open_again(plan, states, renewed)
-                failures = run_stages(plan, runs, machine, launcher, stalled_minutes)
+                machine = cluster.machine if cluster else find_machine(plan, jobs or plan.jobs)
+                if cluster:
+                    check_nodes(cluster, missing)
+                with closing(launcher or launcher_of(cluster, runs)) as starts:
+                    if launcher is None:
+                        starts.warm_up()
+                        check_stages_to_run(missing, lambda stage: "build", methods_of(plan))
+                    open_again(plan, states, renewed)
+                    failures = run_stages(plan, runs, machine, starts, stalled_minutes)
             show_results(plan, runs)
         except KeyboardInterrupt as stop:
             return stopped(stop)
         print_failures(plan, failures)
     return 1 if failures else 0
+
+
+def launcher_of(cluster: Cluster | None, runs: Path) -> Launcher:
+    """What starts stages on the nodes of a cluster, or on this machine."""
+    if cluster is None:
+        return LocalLauncher()
+    from wsss_bench.bench.parsl_launcher import ParslLauncher
+
+    return ParslLauncher(cluster, runs / ".parsl")
 
 
 def unread_note(plan: Plan, runs: Path) -> str:

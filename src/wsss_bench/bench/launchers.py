@@ -89,6 +89,9 @@ class Launcher(Protocol):
     def start(self, job: Job) -> Running:
         """Start a job and return without waiting for it."""
 
+    def close(self) -> None:
+        """Give back what was prepared; no job runs any more."""
+
 
 def stop_all(jobs: Sequence[Running], patience: float) -> None:
     """End all jobs together: with SIGTERM, and those that are left after `patience` seconds with SIGKILL."""
@@ -130,6 +133,9 @@ class LocalLauncher:
     def warm_up(self) -> None:
         """Start the forkserver, which then imports in the background."""
         forkserver.ensure_running()
+
+    def close(self) -> None:
+        """Nothing: the forkserver ends with the bench."""
 
     def start(self, job: Job) -> Running:
         """Fork a job, or run its command line if it has several ranks."""

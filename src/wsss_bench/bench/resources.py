@@ -15,10 +15,17 @@ class Machine:
         jobs: Number of stages on cores that run at a time, where a stage with several ranks counts once for
             each rank; and number of stages on GPUs that run beside them.
         gpus: Names of the GPUs that are given to stages.
+        most_on_gpus: Number of stages on GPUs, where it is not that of `jobs`.
     """
 
     jobs: int
     gpus: tuple[str, ...] = ()
+    most_on_gpus: int | None = None
+
+    @property
+    def jobs_on_gpus(self) -> int:
+        """Number of stages on GPUs that run at a time, at most."""
+        return self.jobs if self.most_on_gpus is None else self.most_on_gpus
 
 
 def ranks_of(stage: Stage, gpus: int) -> int:

@@ -143,7 +143,9 @@ class Runner:
     def _fits(self, stage: Stage) -> bool:
         if wanted := gpus_of(stage, len(self._machine.gpus)):
             on_gpus = sum(1 for active in self._active if active.gpus)
-            return on_gpus < self._machine.jobs and wanted <= len(self._gpus.free_for(stage.fingerprint))
+            return on_gpus < self._machine.jobs_on_gpus and wanted <= len(
+                self._gpus.free_for(stage.fingerprint)
+            )
         used = sum(active.slots for active in self._active)
         return not used or used + slots_of(stage, self._machine) <= self._machine.jobs
 

@@ -149,7 +149,7 @@ class _Play:
             stage = self._waiting[place]
             slots, gpus = slots_of(stage, self._machine), gpus_of(stage, len(self._machine.gpus))
             if gpus:
-                fits = gpus <= self._gpus and self._on_gpus < self._machine.jobs and not waits
+                fits = gpus <= self._gpus and self._on_gpus < self._machine.jobs_on_gpus and not waits
                 waits = waits or (gpus > 1 and gpus > self._gpus)
             else:
                 fits = slots <= self._slots or self._slots == self._machine.jobs

@@ -1,0 +1,154 @@
+"""`configs/clusters/<name>.yaml`: the nodes of a cluster that run stages, and how they are asked for."""
+
+from __future__ import annotations
+
+import inspect
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from wsss_bench.bench.resources import Machine, gpus_of
+from wsss_bench.plan.plan import Stage
+from wsss_bench.plan.schema import ConfigError, nearest, read_as
+from wsss_bench.plan.yaml_files import read_yaml
+from wsss_bench.ranges import check_range
+
+INSTALL = "the launcher parsl needs Parsl: pip install 'wsss_bench[cluster]'"
+SET_BY_US = ("nodes_per_block", "init_blocks", "min_blocks", "max_blocks", "launcher")
+"""Arguments of a provider that follow from the other keys."""
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """Nodes of one kind, as one executor of Parsl.
+
+    A job of the queue holds `nodes` nodes for its whole walltime and runs one stage after the other on them,
+    so that a short stage does not wait in the queue.
+
+    Args:
+        name: For messages.
+        stages: `gpu`: the stages that ask for GPUs; `cores`: all others.
+        provider: A provider of Parsl, by name: `SlurmProvider`, `PBSProProvider`, `LSFProvider`,
+            `KubernetesProvider`, `LocalProvider`, ...
+        stages_per_node: Stages at a time on a node.
+        cores_per_stage: Cores of each of them, for loading data and for process pools.
+        gpus_per_stage: GPUs of each of them. A stage goes to the nodes whose stages have as many as it asks
+            for.
+        nodes: Nodes of a job of the queue.
+        most_jobs: Jobs of the queue at a time.
+        options: Further arguments of the provider: `account`, `partition`, `walltime`, `worker_init`, ...
+    """
+
+    name: str
+    stages: Literal["gpu", "cores"]
+    provider: str
+    stages_per_node: int = 1
+    cores_per_stage: int = 1
+    gpus_per_stage: int = 0
+    nodes: int = 1
+    most_jobs: int = 1
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("stages_per_node", "cores_per_stage", "nodes", "most_jobs"):
+            check_range(name, getattr(self, name), 1)
+        if (self.stages == "gpu") != (self.gpus_per_stage > 0):
+            raise ValueError(
+                f"gpus_per_stage is {self.gpus_per_stage} for {self.stages!r} stages; expected 1 or more for "
+                "'gpu', and 0 for 'cores'"
+            )
+
+    @property
+    def stages_at_a_time(self) -> int:
+        """On all of these nodes."""
+        return self.stages_per_node * self.nodes * self.most_jobs
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster.
+
+    Args:
+        executors: Its nodes; at least those for stages on cores.
+        address: Name or address under which the nodes reach the machine that the bench runs on; null for the
+            name of the machine.
+    """
+
+    executors: list[Nodes]
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        if not any(nodes.stages == "cores" for nodes in self.executors):
+            raise ValueError("executors: none of them is for 'cores' stages, such as scoring; add one")
+        names = [nodes.name for nodes in self.executors]
+        if len(set(names)) < len(names):
+            raise ValueError(f"executors: names occur twice: {', '.join(names)}")
+
+    def nodes_for(self, gpus: int) -> Nodes | None:
+        """The nodes of stages with a number of GPUs; None if there are none."""
+        return next((nodes for nodes in self.executors if nodes.gpus_per_stage == gpus), None)
+
+    @property
+    def machine(self) -> Machine:
+        """How many stages run at a time, and on how many GPUs."""
+        on_cores = sum(nodes.stages_at_a_time for nodes in self.executors if nodes.stages == "cores")
+        gpus = [
+            f"{nodes.name}-{number}"
+            for nodes in self.executors
+            for number in range(nodes.stages_at_a_time * nodes.gpus_per_stage)
+        ]
+        return Machine(on_cores, tuple(gpus), most_on_gpus=max(1, len(gpus)))
+
+    @property
+    def own_address(self) -> str:
+        """What the nodes connect to."""
+        return self.address or socket.gethostname()
+
+
+def read_cluster(file: Path) -> Cluster:
+    """Read a file of `configs/clusters`, and check it against the providers that are installed.
+
+    Raises:
+        ConfigError: a wrong key, no such provider, or an argument that it does not have.
+    """
+    cluster = read_as(Cluster, read_yaml(file), file)
+    for position, nodes in enumerate(cluster.executors):
+        _check_provider(nodes, f"{file}: executors[{position}]")
+    return cluster
+
+
+def check_nodes(cluster: Cluster, stages: Sequence[Stage]) -> None:
+    """Check that there are nodes for every stage.
+
+    Raises:
+        ValueError: a stage asks for a number of GPUs that no nodes have for a stage.
+    """
+    for stage in stages:
+        wanted = gpus_of(stage, 1)
+        if cluster.nodes_for(wanted) is None:
+            have = ", ".join(f"{nodes.name} {nodes.gpus_per_stage}" for nodes in cluster.executors)
+            raise ValueError(
+                f"{stage.name} asks for {wanted} GPU(s); the executors of the cluster have for each stage: "
+                f"{have}. Add one with gpus_per_stage: {wanted}, or change the trainer of the experiment"
+            )
+
+
+def _check_provider(nodes: Nodes, place: str) -> None:
+    try:
+        from parsl import providers
+    except ImportError as error:
+        raise ConfigError(f"{place}: {INSTALL}") from error
+    known = [name for name in providers.__all__ if name.endswith("Provider")]
+    if nodes.provider not in known:
+        raise ConfigError(
+            f"{place}.provider: {nodes.provider!r} is no provider; {nearest(nodes.provider, known)}"
+        )
+    parameters = inspect.signature(getattr(providers, nodes.provider)).parameters
+    options = [name for name in parameters if name not in SET_BY_US]
+    for name in nodes.options:
+        if name not in options:
+            raise ConfigError(
+                f"{place}.options.{name}: {nodes.provider} has no such argument; {nearest(name, options)}"
+            )

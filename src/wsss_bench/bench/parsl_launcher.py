@@ -1,0 +1,147 @@
+"""Starts stages on the nodes of a cluster, through the pilot jobs of Parsl (https://parsl-project.org).
+
+Parsl asks the queue for nodes, keeps workers on them, and gives each worker its own GPUs. Which stage runs
+when is decided by the runner, as on one machine, from the stage folders on the shared file system: they are
+the only truth, so that a bench goes on wherever it stopped, with any launcher.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from wsss_bench.artifacts.layout import LOG_FILE
+from wsss_bench.bench.cluster import Cluster, Nodes
+from wsss_bench.bench.cluster_stage import run_stage
+from wsss_bench.bench.launchers import ENVIRONMENT, Job, Running
+from wsss_bench.processes import WORKERS_VARIABLE
+
+LOST = ("WorkerLost", "ManagerLost")
+"""Errors of Parsl for a node or a worker that is gone: its walltime has ended, or it died."""
+
+
+class ParslLauncher:
+    """Starts stages through Parsl.
+
+    Args:
+        cluster: The nodes.
+        folder: Where Parsl writes its logs and job scripts.
+    """
+
+    def __init__(self, cluster: Cluster, folder: Path) -> None:
+        self._cluster = cluster
+        self._folder = folder
+        self._kernel: Any = None
+        self._apps: dict[str, Any] = {}
+
+    def warm_up(self) -> None:
+        """Ask for the nodes; returns at once."""
+        from parsl.app.app import python_app
+        from parsl.config import Config
+        from parsl.dataflow.dflow import DataFlowKernel
+
+        executors = [executor_of(nodes, self._cluster) for nodes in self._cluster.executors]
+        self._kernel = DataFlowKernel(
+            Config(
+                executors=executors,
+                run_dir=str(self._folder.absolute()),
+                retries=0,  # the runner decides what is tried again
+                strategy="simple",
+                initialize_logging=False,
+            )
+        )
+        for nodes in self._cluster.executors:
+            wrap = python_app(data_flow_kernel=self._kernel, executors=[nodes.name], cache=False)
+            self._apps[nodes.name] = wrap(run_stage)
+
+    def start(self, job: Job) -> Running:
+        """Give a job to the workers of its nodes (`cluster.check_nodes` has found that there are some)."""
+        gpus = len(job.gpus or ())
+        nodes = self._cluster.nodes_for(gpus)
+        assert nodes is not None
+        job.folder.mkdir(parents=True, exist_ok=True)
+        log = (job.folder / LOG_FILE).absolute()
+        variables = {
+            **ENVIRONMENT,
+            "WSSS_TRACEBACK": "1",
+            "NO_COLOR": "1",
+            WORKERS_VARIABLE: str(nodes.cores_per_stage),
+            **{name: os.environ[name] for name in os.environ if name.startswith(("WSSS_DATA", "WANDB_"))},
+        }
+        future = self._apps[nodes.name](list(job.arguments), str(log), os.getcwd(), variables, gpus > 0)
+        return _Submitted(future, log, self)
+
+    def close(self) -> None:
+        """Give the nodes back; what still runs on them ends."""
+        if self._kernel is not None:
+            kernel, self._kernel = self._kernel, None
+            kernel.cleanup()
+
+
+class _Submitted:
+    def __init__(self, future: Future[int], log: Path, launcher: ParslLauncher) -> None:
+        self._future, self._log, self._launcher = future, log, launcher
+        self._status: int | None = None
+
+    @property
+    def exit_status(self) -> int | None:
+        if self._status is None and self._future.done():
+            error = self._future.exception()
+            self._status = self._future.result() if error is None else self._failed(error)
+        return self._status
+
+    def _failed(self, error: BaseException) -> int:
+        """Say in the log of the stage what Parsl says; a lost node counts as a signal."""
+        kind = type(error).__name__
+        with open(self._log, "a") as log:
+            log.write(f"the cluster ended this stage: {kind}: {error}\n")
+        return -signal.SIGKILL if kind in LOST else 1
+
+    def terminate(self) -> None:
+        """Nothing: a stage ends when the nodes are given back."""
+
+    def kill(self) -> None:
+        self._launcher.close()
+
+
+def executor_of(nodes: Nodes, cluster: Cluster) -> Any:
+    """The executor of Parsl for some nodes."""
+    from parsl import launchers, providers
+    from parsl.executors import HighThroughputExecutor
+    from parsl.executors.high_throughput.executor import DEFAULT_INTERCHANGE_LAUNCH_CMD, DEFAULT_LAUNCH_CMD
+
+    # by their paths, so that the environment of the bench need not be on the path of bench or nodes
+    programs = Path(sys.executable).parent
+    one_node = nodes.provider == "LocalProvider" or nodes.nodes == 1
+    spread = "SimpleLauncher" if one_node else "SrunLauncher"
+    provider = getattr(providers, nodes.provider)(
+        nodes_per_block=nodes.nodes,
+        init_blocks=1,
+        min_blocks=0,
+        max_blocks=nodes.most_jobs,
+        launcher=getattr(launchers, spread)(),
+        **nodes.options,
+    )
+    count = nodes.stages_per_node * nodes.gpus_per_stage
+    gpus = [
+        ",".join(str(first + number) for number in range(nodes.gpus_per_stage))
+        for first in range(0, count, max(1, nodes.gpus_per_stage))
+    ]
+    return HighThroughputExecutor(
+        label=nodes.name,
+        address=cluster.own_address,
+        provider=provider,
+        max_workers_per_node=nodes.stages_per_node,
+        cores_per_worker=1e-3,  # the number of workers is given
+        available_accelerators=gpus,
+        launch_cmd=f"{sys.executable} {programs / DEFAULT_LAUNCH_CMD}",
+        interchange_launch_cmd=[
+            sys.executable,
+            *(str(programs / one) for one in DEFAULT_INTERCHANGE_LAUNCH_CMD),
+        ],
+        encrypted=False,
+    )

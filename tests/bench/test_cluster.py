@@ -1,0 +1,91 @@
+"""Files of `configs/clusters`: what they mean, and what is refused before anything is asked of a queue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import paths
+import pytest
+import yaml
+
+from wsss_bench.bench.cluster import Cluster, Nodes, check_nodes, read_cluster
+from wsss_bench.plan.plan import Stage
+from wsss_bench.plan.schema import ConfigError
+
+pytest.importorskip("parsl")
+
+CORES = {"name": "cores", "stages": "cores", "provider": "LocalProvider", "stages_per_node": 3}
+GPUS = {
+    "name": "gpus",
+    "stages": "gpu",
+    "provider": "SlurmProvider",
+    "stages_per_node": 4,
+    "gpus_per_stage": 1,
+    "nodes": 2,
+    "most_jobs": 3,
+    "options": {"partition": "gpu", "walltime": "10:00:00"},
+}
+
+
+def written(tmp_path: Path, *executors: dict) -> Path:
+    file = tmp_path / "cluster.yaml"
+    file.write_text(yaml.safe_dump({"executors": list(executors)}))
+    return file
+
+
+@pytest.mark.parametrize(
+    "file", sorted((paths.CONFIGS / "clusters").glob("*.yaml")), ids=lambda file: file.stem
+)
+def test_shipped_files_are_what_parsl_takes(file):
+    cluster = read_cluster(file)
+    assert cluster.machine.jobs >= 2
+    assert bool(cluster.machine.gpus) == file.stem.startswith("slurm")
+
+
+def test_stages_at_a_time_are_counted_over_nodes_and_jobs(tmp_path):
+    machine = read_cluster(written(tmp_path, CORES, GPUS)).machine
+    assert machine.jobs == 3
+    assert len(machine.gpus) == len(set(machine.gpus)) == machine.jobs_on_gpus == 4 * 2 * 3
+
+
+def test_a_stage_goes_to_nodes_with_as_many_gpus_as_it_asks_for(tmp_path):
+    pairs = {**GPUS, "name": "pairs", "gpus_per_stage": 2}
+    cluster = read_cluster(written(tmp_path, CORES, GPUS, pairs))
+    names = [nodes.name if (nodes := cluster.nodes_for(count)) else None for count in range(4)]
+    assert names == ["cores", "gpus", "pairs", None]
+    three = Stage("train", "x", {"trainer": {"accelerator": "gpu", "devices": 3}}, {}, "0", Path("0"), "")
+    with pytest.raises(
+        ValueError, match=r"train x asks for 3 GPU\(s\).*cores 0, gpus 1, pairs 2.*gpus_per_stage: 3"
+    ):
+        check_nodes(cluster, [three])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"provider": "SlurmProvidr"}, r"executors\[1\]\.provider.*did you mean 'SlurmProvider'"),
+        (
+            {"options": {"partion": "gpu"}},
+            r"executors\[1\]\.options\.partion: SlurmProvider.*did you mean 'partition'",
+        ),
+        ({"options": {"max_blocks": 9}}, r"options\.max_blocks: SlurmProvider has no such argument"),
+        ({"gpus_per_stage": 0}, r"gpus_per_stage is 0 for 'gpu' stages"),
+        ({"stages_per_node": 0}, r"stages_per_node is 0"),
+        ({"walltime": "1:00:00"}, r"executors\[1\]\.walltime: unknown key"),
+        ({"name": "cores"}, r"names occur twice"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        read_cluster(written(tmp_path, CORES, {**GPUS, **changes}))
+
+
+def test_scoring_needs_cores(tmp_path):
+    with pytest.raises(ConfigError, match="none of them is for 'cores' stages"):
+        read_cluster(written(tmp_path, GPUS))
+
+
+def test_the_nodes_are_told_where_the_bench_is():
+    nodes = [Nodes("cores", "cores", "LocalProvider")]
+    assert Cluster(nodes, "10.0.0.1").own_address == "10.0.0.1"
+    assert Cluster(nodes).own_address

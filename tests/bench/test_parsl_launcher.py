@@ -1,0 +1,112 @@
+"""The same table whether stages run on this machine or on the nodes of a cluster."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import paths
+import pytest
+import yaml
+
+pytest.importorskip("parsl")
+pytestmark = pytest.mark.slow
+
+LOCAL = {
+    "address": "127.0.0.1",
+    "executors": [
+        {"name": "cores", "stages": "cores", "provider": "LocalProvider", "stages_per_node": 2},
+    ],
+}
+SLURM = {
+    "address": "127.0.0.1",
+    "executors": [
+        {
+            "name": "cores",
+            "stages": "cores",
+            "provider": "SlurmProvider",
+            "stages_per_node": 2,
+            "options": {"partition": "debug", "walltime": "00:20:00", "cores_per_node": 2},
+        },
+    ],
+}
+
+
+def has_slurm() -> bool:
+    """Whether a queue answers, as the one that `sinfo` shows."""
+    if shutil.which("sinfo") is None:
+        return False
+    return subprocess.run(["sinfo", "-h"], capture_output=True, timeout=20).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """An experiment without training: CLIP zero-shot on a handful of images."""
+    root = tmp_path_factory.mktemp("cluster")
+    (root / "configs" / "data").mkdir(parents=True)
+    (root / "experiments").mkdir()
+    data = yaml.safe_load((paths.CONFIGS / "data" / "mini.yaml").read_text())
+    few = {"train_split": "few", "eval_splits": ["val"], "counts": {"few": 4, "val": 16}, "holdout": 0}
+    data["protocol"] |= {**few, "ss_raw_only": [], "prepare": [], "overlay": "mini"}
+    (root / "configs" / "data" / "few.yaml").write_text(yaml.safe_dump(data))
+    experiment = {"methods": ["clip_zeroshot"], "data": ["few"], "refiners": ["threshold"], "trainer": "cpu"}
+    (root / "experiments" / "few.yaml").write_text(yaml.safe_dump(experiment))
+    return root
+
+
+def bench(folder: Path, runs: str, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "wsss_bench", "bench", "few", "--runs", runs, *options]
+    environment = {**os.environ, "PYTHONPATH": str(paths.ROOT / "src"), "WANDB_MODE": "disabled"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=400)
+
+
+def scores(folder: Path, runs: str) -> list[tuple[str, str, str]]:
+    with open(folder / runs / "few" / "leaderboard.csv", newline="") as file:
+        return [(row["method"], row["protocol"], row["miou_mean"]) for row in csv.DictReader(file)]
+
+
+def on_cluster(folder: Path, runs: str, cluster: dict) -> subprocess.CompletedProcess[str]:
+    file = folder / f"{runs}.yaml"
+    file.write_text(yaml.safe_dump(cluster))
+    return bench(folder, runs, "--launcher", "parsl", "--cluster", str(file))
+
+
+def test_local_nodes_and_a_queue_give_the_table_of_the_local_launcher(folder, mini_data):
+    assert bench(folder, "alone").returncode == 0
+    expected = scores(folder, "alone")
+    assert len(expected) >= 6
+    clusters = {"nodes": LOCAL} | ({"slurm": SLURM} if has_slurm() else {})
+    for runs, cluster in clusters.items():
+        done = on_cluster(folder, runs, cluster)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+        assert scores(folder, runs) == expected
+    again = bench(folder, "nodes")  # the stages are those of any launcher
+    assert "0 to run" in again.stdout
+
+
+def test_a_queue_that_cannot_be_asked_is_named(folder, mini_data, tmp_path):
+    """There is no `sbatch` on the path, or it fails: the stages say so, and the bench ends."""
+    if has_slurm():
+        pytest.skip("a queue answers here")
+    done = on_cluster(folder, "refused", SLURM)
+    assert done.returncode == 1
+    assert "the cluster ended this stage" in done.stderr
+    assert "sbatch" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--launcher", "parsl"],
+        ["--cluster", "x.yaml"],
+        ["--launcher", "parsl", "--cluster", "x.yaml", "--jobs", "2"],
+    ],
+)
+def test_options_that_do_not_go_together(folder, options):
+    done = bench(folder, "none", *options)
+    assert done.returncode == 2
+    assert "--cluster" in done.stderr
