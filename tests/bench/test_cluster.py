@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import paths
 import pytest
 import yaml
 
+from wsss_bench.bench import cluster_stage
 from wsss_bench.bench.cluster import Cluster, Nodes, check_nodes, read_cluster
 from wsss_bench.plan.plan import Stage
 from wsss_bench.plan.schema import ConfigError
@@ -83,6 +85,30 @@ def test_what_is_wrong_is_named(tmp_path, changes, message):
 def test_scoring_needs_cores(tmp_path):
     with pytest.raises(ConfigError, match="none of them is for 'cores' stages"):
         read_cluster(written(tmp_path, GPUS))
+
+
+PRINT = """#!/bin/sh
+echo "gpus=[$CUDA_VISIBLE_DEVICES] tasks=[$SLURM_NTASKS] job=[$SLURM_JOB_NAME] workers=[$WSSS_WORKERS] $PWD $*"
+kill -s "${SIGNAL:-0}" $$
+"""
+
+
+def test_a_stage_on_a_node_sees_its_gpus_and_nothing_of_the_batch_script(tmp_path, monkeypatch):
+    program = tmp_path / "python"
+    program.write_text(PRINT)
+    program.chmod(0o755)
+    monkeypatch.setattr(cluster_stage.sys, "executable", str(program))
+    monkeypatch.setenv("SLURM_NTASKS", "8")
+    monkeypatch.setenv("SLURM_JOB_NAME", "pilot")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2")  # as Parsl sets it for a worker
+    log = str(tmp_path / "log.txt")
+    for on_gpus in (True, False):
+        assert cluster_stage.run_stage(["fit"], log, str(tmp_path), {"WSSS_WORKERS": "3"}, on_gpus) == 0
+    said = [line for line in Path(log).read_text().splitlines() if line.startswith("gpus=")]
+    common = f"tasks=[] job=[interactive] workers=[3] {tmp_path} -m wsss_bench fit"
+    assert said == [f"gpus=[2] {common}", f"gpus=[] {common}"]
+    status = cluster_stage.run_stage(["fit"], log, str(tmp_path), {"SIGNAL": "TERM"}, False)
+    assert status == -signal.SIGTERM
 
 
 def test_the_nodes_are_told_where_the_bench_is():

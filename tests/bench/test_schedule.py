@@ -10,6 +10,8 @@ import pytest
 import yaml
 from simulated import simulate
 
+from wsss_bench.artifacts.files import write_json
+from wsss_bench.artifacts.layout import PROGRESS
 from wsss_bench.bench.resources import Machine, gpus_of
 from wsss_bench.plan.costs.devices import GPUS
 from wsss_bench.plan.costs.estimates import Estimates
@@ -206,6 +208,19 @@ def test_a_failure_that_may_pass_is_tried_again_once(bench, status, message, att
     always = bench.run(Machine(1, ("0",)), lambda one, gpus, attempt: (500.0, status), message)
     assert len(always.history) == attempts
     assert len(always.failures) == 1
+
+
+def test_a_training_that_outlives_several_nodes_goes_on_while_it_comes_further(bench):
+    train = bench.add("train", 1, 1000.0)
+    steps = iter([100, 250, 400, 400, 400])
+
+    def ends(one, gpus, attempt):
+        write_json(train.path / PROGRESS, {"done": next(steps), "total": 1000})
+        return (500.0, -9)
+
+    found = bench.run(Machine(1, ("0",)), ends)
+    assert len(found.history) == 4  # not a fifth time: the fourth one came no further
+    assert len(found.failures) == 1
 
 
 def test_the_second_attempt_counts(bench):

@@ -144,4 +144,6 @@ def executor_of(nodes: Nodes, cluster: Cluster) -> Any:
             *(str(programs / one) for one in DEFAULT_INTERCHANGE_LAUNCH_CMD),
         ],
         encrypted=False,
+        heartbeat_period=15,
+        heartbeat_threshold=60,
     )

@@ -72,7 +72,7 @@ class Runner:
         self._failures: dict[str, Failure] = {}
         self._tried_again: set[str] = set()
         self._made_again: set[str] = set()
-        self._tried_twice: set[str] = set()
+        self._done_before: dict[str, float] = {}
         self._alone: set[str] = set()
 
     def run(self) -> list[Failure]:
@@ -248,7 +248,7 @@ class Runner:
             return
         if self._moves(stage, seconds, active) or self._is_tried_again(stage, status, lines):
             self._waiting.insert(0, stage)
-            self._reporter.finished(stage, seconds, Failure(stage, f"{reason}; tried again, once", lines))
+            self._reporter.finished(stage, seconds, Failure(stage, f"{reason}; tried again", lines))
             return
         self._fail(stage, seconds, Failure(stage, reason, lines))
 
@@ -263,11 +263,17 @@ class Runner:
         return moves
 
     def _is_tried_again(self, stage: Stage, status: int, lines: str) -> bool:
-        """Whether a failure may pass: a signal, or a message of a driver or a file system. Once a stage."""
-        if stage.fingerprint in self._tried_twice or not is_transient(status, lines):
+        """Whether a failure may pass: a signal, or a message of a driver or a file system.
+
+        Once for a stage, and again as long as it comes further each time, as a training does that is longer
+        than the walltime of its node.
+        """
+        if not is_transient(status, lines):
             return False
-        self._tried_twice.add(stage.fingerprint)
-        return True
+        done = find_json(stage.path / PROGRESS).get("done", 0)
+        before = self._done_before.get(stage.fingerprint)
+        self._done_before[stage.fingerprint] = done
+        return before is None or done > before
 
     def _reopen_inputs(self, stage: Stage) -> str:
         """Look for damage in what a failed stage has read, and let its inputs make it again, once.
