@@ -88,7 +88,8 @@ def test_scoring_needs_cores(tmp_path):
 
 
 PRINT = """#!/bin/sh
-echo "gpus=[$CUDA_VISIBLE_DEVICES] tasks=[$SLURM_NTASKS] job=[$SLURM_JOB_NAME] workers=[$WSSS_WORKERS] $PWD $*"
+echo "gpus=[$CUDA_VISIBLE_DEVICES] tasks=[$SLURM_NTASKS] job=[$SLURM_JOB_NAME]" \\
+    "workers=[$WSSS_WORKERS] $PWD $*"
 kill -s "${SIGNAL:-0}" $$
 """
 
