@@ -83,6 +83,7 @@ MAY_IMPORT = {
         "arguments",
     },
     "exchange": {"artifacts", "types", "data", "plan", "stages", "arguments", "short_names", "vocabulary"},
+    "doctor": {"arguments", "artifacts", "crf", "data", "errors", "plan", "stages"},
     "contract": METHODS | {"data", "mini", "plan", "stages", "arguments", "errors"},
     # vocabulary: the number of classes, which costs depend on
     "plan": {
@@ -112,6 +113,7 @@ MAY_IMPORT = {
     "report": {"artifacts", "metrics", "plan", "arguments", "types", "readout", "data"},
     "new_method": {"artifacts", "plan", "arguments", "shipped"},
     "bench": {
+        "ranges",
         "artifacts",
         "plan",
         "report",

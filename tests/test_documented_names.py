@@ -22,11 +22,13 @@ ENDS = (".cfg", ".ipynb", ".md", ".py", ".toml", ".yaml")
 WRITTEN = ("leaderboard.md", "*plan.yaml")
 """Files in the folders of results."""
 MADE_UP = (
+    "configs/data/farm*",
     "configs/data/leaves*",
     "configs/data/mydata.yaml",
     "configs/methods/*.leaves.yaml",
     "configs/methods/cam.mydata.yaml",
     "configs/methods/gwrp*",
+    "configs/methods/small_maps*",
     "configs/methods/ramp.voc.yaml",
     "experiments/leaves.yaml",
     "foo.py",
@@ -34,6 +36,7 @@ MADE_UP = (
     "my_method.mini.yaml",
     "my_methods.py",
     "src/wsss_bench/methods/gwrp.py",
+    "src/wsss_bench/methods/small_maps.py",
     "tools/convert_datasets/pascal_context.py",  # of another repository
     "torch.py",
     "typing.py",

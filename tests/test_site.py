@@ -23,7 +23,7 @@ def test_the_site_is_built_and_fetches_nothing(tmp_path):
     assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
     home = (tmp_path / "index.html").read_text()
     assert 'href="methods.html"' in home
-    assert 'src="images/report.webp"' in home
+    assert 'src="images/comparison.webp"' in home
     assert 'id="wsss_bench.metrics.functional.confusion"' in (tmp_path / "reference.html").read_text()
     pages = list(tmp_path.rglob("*.html"))
     assert len(pages) > 25

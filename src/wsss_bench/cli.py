@@ -31,6 +31,7 @@ COMMANDS = {
         "write masks for VOC's server or other repositories",
     ),
     "bench": ("wsss_bench.bench.command", "run a benchmark matrix and print its table"),
+    "doctor": ("wsss_bench.doctor.command", "check GPUs, disk, weights and data before a bench"),
     "weights": ("wsss_bench.bench.weights", "fetch the pretrained weights of an experiment"),
     "contract": ("wsss_bench.contract.command", "check a method of your own on the small mini world"),
     "schema": ("wsss_bench.json_schema.command", "print JSON schemas of the YAML files, for editors"),
