@@ -36,7 +36,6 @@ MADE_UP = (
     "my_method.mini.yaml",
     "my_methods.py",
     "src/wsss_bench/methods/gwrp.py",
-    "src/wsss_bench/methods/small_maps.py",
     "tools/convert_datasets/pascal_context.py",  # of another repository
     "torch.py",
     "typing.py",
