@@ -200,6 +200,26 @@ def test_the_longest_chain_of_stages_goes_first(project, recorded):
     assert [name.split("-")[1] for name in trains] == ["full", "cam"]
 
 
+def test_waiting_stages_are_looked_at_when_one_ends_and_not_all_the_time(project, monkeypatch):
+    class Slow(Held):
+        @property
+        def exit_status(self) -> int | None:
+            self._asked += 1
+            return None if self._asked < 300 else super().exit_status
+
+    class Patient(InProcess):
+        def start(self, job: Job) -> Held:
+            super().start(job)
+            return Slow(self, job)
+
+    plan = make_plan(project.experiment(methods=["full"]), project.runs)
+    looks: list[Path] = []
+    is_complete = runner.is_complete
+    monkeypatch.setattr(runner, "is_complete", lambda path: looks.append(path) or is_complete(path))
+    assert Runner(plan, StageFolder(project.runs), Machine(1), Patient(), Silent()).run() == []
+    assert len(looks) < 20 * len(plan.stages)
+
+
 def test_a_stage_that_cannot_be_started_is_a_failure(project):
     class Full(InProcess):
         def start(self, job: Job) -> Held:

@@ -30,6 +30,8 @@ from wsss_bench.bench.transient import is_transient
 from wsss_bench.plan.plan import Plan, Stage, StageFolder
 
 POLL_SECONDS = 0.05
+LOOK_SECONDS = 5.0
+"""Between two looks at all waiting stages while none ends: thousands of them ask a file server for as many files."""
 PATIENCE_SECONDS = 0.5
 TAIL_LINES = 15
 
@@ -85,10 +87,14 @@ class Runner:
         self._root.mkdir(parents=True, exist_ok=True)
         root = WatchedFolder(self._root)
         try:
+            next_look = time.monotonic()
             while self._waiting or self._active:
                 root.check()
-                self._collect()
-                self._start_ready()
+                if self._collect() or time.monotonic() >= next_look:
+                    waiting = len(self._waiting)
+                    self._start_ready()
+                    changed = len(self._waiting) != waiting
+                    next_look = time.monotonic() + (0.0 if changed else LOOK_SECONDS)
                 self._report_stalled()
                 failures = list(self._failures.values())
                 self._reporter.tick(Snapshot(self._active, self._waiting, failures, self._total))
@@ -210,7 +216,9 @@ class Runner:
             if seconds is not None:
                 self._reporter.stalled(active.stage, seconds)
 
-    def _collect(self) -> None:
+    def _collect(self) -> bool:
+        """Take note of the processes that have ended; returns whether there were any."""
+        before = len(self._active)
         for active in list(self._active):
             status = active.running.exit_status
             if status is None:
@@ -223,6 +231,7 @@ class Runner:
                     self._reporter.finished(stage, seconds, None)
                 else:
                     self._ended_incomplete(stage, status, seconds, active)
+        return len(self._active) < before
 
     def _ended_incomplete(self, stage: Stage, status: int, seconds: float, active: Active) -> None:
         reason = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
