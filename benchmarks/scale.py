@@ -1,8 +1,8 @@
 """A large matrix on paper: stages, GPU-hours, files and bytes, and how long it takes on many GPUs.
 
-Nothing runs. Costs are those of the model for one GPU (`wsss-bench bench ... --dry-run --on`), the time on many
-GPUs is that of the stages started one after the other, as the runner starts them. The second part measures what
-the bench itself does for each stage, on stand-ins for thousands of stages.
+Nothing runs. Costs are those of the model for one GPU (`wsss-bench bench ... --dry-run --on`), the time on
+many GPUs is that of the stages started one after the other, as the runner starts them. The second part measures
+what the bench itself does for each stage, on stand-ins for thousands of stages.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -55,10 +56,8 @@ def scale_lines(experiments: list[str], device: str, folder: Path) -> Iterator[l
         costs = {key: estimates.cost(stage) for key, stage in plan.stages.items()}
         seconds = {key: cost.seconds or 0.0 for key, cost in costs.items()}
         # a stage that shares a network with others runs alone here, so that the sum holds
-        stages = [
-            replace(stage, shares="")
-            for stage in by_longest_chain(plan, lambda one: seconds[one.fingerprint])
-        ]
+        ordered = by_longest_chain(plan, partial(_seconds_of, seconds))
+        stages = [replace(stage, shares="") for stage in ordered]
         on_gpus = sum(seconds[one.fingerprint] for one in stages if gpus_of(one, 1))
         hours = [hours_on(count, stages, seconds) for count in COUNTS]
         files = sum(cost.files or 0 for cost in costs.values())
@@ -78,6 +77,10 @@ def hours_on(count: int, stages: list[Stage], seconds: dict[str, float]) -> floa
     machine = Machine(count, tuple(str(number) for number in range(count)))
     left = TimeLeft(machine, lambda one: seconds[one.fingerprint])
     return left.left(Snapshot([], stages, [], len(stages))).seconds / 3600
+
+
+def _seconds_of(seconds: dict[str, float], stage: Stage) -> float:
+    return seconds[stage.fingerprint]
 
 
 def own_seconds(experiment: str, random_seeds: int, folder: Path) -> dict[str, float]:
