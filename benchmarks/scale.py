@@ -1,8 +1,8 @@
 """A large matrix on paper: stages, GPU-hours, files and bytes, and how long it takes on many GPUs.
 
 Nothing runs. Costs are those of the model for one GPU (`wsss-bench bench ... --dry-run --on`), the time on
-many GPUs is that of the stages started one after the other, as the runner starts them. The second part measures
-what the bench itself does for each stage, on stand-ins for thousands of stages.
+many GPUs is that of the stages started one after the other, as the runner starts them. The second part
+measures what the bench itself does for each stage, on stand-ins for thousands of stages.
 """
 
 from __future__ import annotations
