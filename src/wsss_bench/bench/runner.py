@@ -31,7 +31,7 @@ from wsss_bench.plan.plan import Plan, Stage, StageFolder
 
 POLL_SECONDS = 0.05
 LOOK_SECONDS = 5.0
-"""Between two looks at all waiting stages while none ends: each of them asks the file system for its inputs."""
+"""Between two looks at all waiting stages while none ends: each asks the file system for its inputs."""
 PATIENCE_SECONDS = 0.5
 TAIL_LINES = 15
 
