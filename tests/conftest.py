@@ -31,11 +31,16 @@ LONGEST = (
     "test_bench_end_to_end.py",
     "test_notebooks.py",
     "test_recipes.py",
+    "test_parsl_launcher.py",
+    "test_own_images.py",
+    "test_researcher.py",
     "test_wheel.py",
     "test_fit_predict.py",
     "test_shipped.py",
     "test_bad_inputs.py",
     "test_add_a_method.py",
+    "test_student.py",
+    "test_own_masks.py",
 )
 """Files that take half a minute or more, the longest first."""
 
