@@ -98,6 +98,7 @@ MAY_IMPORT = {
         "inference_config",  # sizes, which costs depend on
     },
     "json_schema": {
+        "bench",  # the file of a cluster
         "artifacts",
         "plan",
         "arguments",

@@ -22,6 +22,7 @@ FOLDERS = {
     "refine": "refiner",
     "segmenters": "segmenter",
     "trainer": "trainer",
+    "clusters": "cluster",
 }
 FILES = [*sorted(CONFIGS.glob("*/*.yaml")), *sorted((ROOT / "experiments").rglob("*.yaml"))]
 

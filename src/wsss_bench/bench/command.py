@@ -149,10 +149,10 @@ def main(argv: list[str]) -> int:
         plan,
         options.runs,
         options.jobs,
-        cluster=cluster,
         again=options.again,
         stalled_minutes=options.stalled,
         costs=costs,
+        cluster=cluster,
     )
 
 
@@ -179,10 +179,10 @@ def run_bench(
     runs: Path,
     jobs: int | None = None,
     launcher: Launcher | None = None,
-    cluster: Cluster | None = None,
     again: Sequence[str] = (),
     stalled_minutes: float = STALLED_MINUTES,
     costs: PlannedCosts | None = None,
+    cluster: Cluster | None = None,
 ) -> int:
     """Run the missing and damaged stages of `plan`, then write and print the table.
 
@@ -193,10 +193,10 @@ def run_bench(
             experiment, or one per core or GPU.
         launcher: Starts the stages. Tests give one for stages of their own; the configurations are not
             checked then.
-        cluster: The nodes that run the stages; None for this machine.
         again: Rows and stages to run again (`plan.again`).
         stalled_minutes: Minutes without progress after which a running stage is reported.
         costs: What the printed plan says about costs; by default those on this machine.
+        cluster: The nodes that run the stages; None for this machine.
 
     Returns:
         The exit status, as of `main`.

@@ -11,7 +11,7 @@ from wsss_bench.plan.reader import read_configs
 from wsss_bench.shipped import CONFIGS
 
 OVERLAYS = ("method-overlay", "refiner-overlay", "segmenter-overlay")
-KINDS = ("experiment", "method", "data", "refiner", "segmenter", "trainer", *OVERLAYS)
+KINDS = ("experiment", "method", "data", "refiner", "segmenter", "trainer", "cluster", *OVERLAYS)
 
 
 def main(argv: list[str]) -> int:

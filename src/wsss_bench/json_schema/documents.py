@@ -13,6 +13,7 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
+from wsss_bench.bench.cluster import Cluster
 from wsss_bench.crf.densecrf import CRFConfig
 from wsss_bench.data.datamodule import WSSSDataModule
 from wsss_bench.inference_config import InferenceConfig
@@ -61,6 +62,7 @@ class Documents:
             "refiner": self.refiner(),
             "segmenter": self.segmenter(),
             "trainer": object_of({"trainer": self._trainer()}, ["trainer"]),
+            "cluster": dataclass_schema(Cluster),
         }
         overlays = {f"{kind}-overlay": partial(kinds[kind]) for kind in ("method", "refiner", "segmenter")}
         return {
