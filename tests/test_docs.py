@@ -7,6 +7,8 @@ import paths
 import pytest
 
 PAGES = [paths.ROOT / "README.md", paths.ROOT / "CHANGELOG.md", *sorted((paths.ROOT / "docs").rglob("*.md"))]
+# tables stand on the pages that show them, and their links with them
+PAGES = [page for page in PAGES if page.parent.name != "tables"]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
