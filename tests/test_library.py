@@ -165,7 +165,7 @@ def test_a_checkpoint_holds_plain_arguments_and_settings(world):
     record = checkpoint["wsss_bench"]
     assert json.loads(json.dumps(record)) == record
     assert record["method"] == "wsss_bench.methods.single_stage.toco.ToCo"
-    assert record["prediction"]["threshold"] == 0.1
+    assert record["prediction"]["threshold"] == 0.15
     assert record["prediction"]["inference"]["multi_scales"] == [1.0, 0.5]
 
 

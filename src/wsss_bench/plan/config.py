@@ -207,12 +207,11 @@ class Protocol:
                 f"({self.counts[self.train_split]}), since the others are scored"
             )
         check_ranges("scales", self.scales, above=0, most=16)
-        for split in self.ss_raw_only:
-            if split not in self.eval_splits[1:]:
-                raise ValueError(
-                    f"ss_raw_only has {split!r}; expected splits of eval_splits after the first, on which "
-                    f"methods are ranked: {', '.join(self.eval_splits[1:]) or 'there are none'}"
-                )
+        if set(self.ss_raw_only) & set(self.eval_splits[:1]):
+            raise ValueError(
+                f"ss_raw_only has {self.eval_splits[0]!r}, on which methods are ranked; expected other splits "
+                f"of eval_splits: {', '.join(self.eval_splits[1:]) or 'there are none'}"
+            )
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from wsss_bench.artifacts.data_reads import DataRead
 from wsss_bench.artifacts.data_record import read_record
-from wsss_bench.artifacts.layout import DATA_RECORD
+from wsss_bench.artifacts.layout import DATA_RECORD, shortened
 from wsss_bench.plan.config import DataFile, Variant
 from wsss_bench.plan.matrix import Cell, expand, overrides_of
 from wsss_bench.plan.multi_stage import MultiStage
@@ -109,6 +109,11 @@ def plan_experiment(
     notes = list(files.notes)
     if train_on and not uses_train_on:
         notes.append(f"train_on: {train_on} is not used, since no method of this run learns from captions")
+    for name, file in datasets.items():
+        if unknown := set(file.protocol.ss_raw_only) - set(file.protocol.eval_splits):
+            notes.append(
+                f"ss_raw_only of {name} has no effect on {shortened(sorted(unknown))}: not predicted"
+            )
     notes += [note for after_seeds in multi_stages.values() for note in after_seeds.notes()]
     notes += short_trainings(table.stages.values())
     changed = {cell.row: cell.changes for cell in cells if cell.changes}
