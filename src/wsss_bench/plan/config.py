@@ -209,8 +209,8 @@ class Protocol:
         check_ranges("scales", self.scales, above=0, most=16)
         if set(self.ss_raw_only) & set(self.eval_splits[:1]):
             raise ValueError(
-                f"ss_raw_only has {self.eval_splits[0]!r}, on which methods are ranked; expected other splits "
-                f"of eval_splits: {', '.join(self.eval_splits[1:]) or 'there are none'}"
+                f"ss_raw_only has {self.eval_splits[0]!r}, on which methods are ranked; expected other "
+                f"splits of eval_splits: {', '.join(self.eval_splits[1:]) or 'there are none'}"
             )
 
 
