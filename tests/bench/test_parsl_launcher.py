@@ -37,10 +37,11 @@ SLURM = {
 
 
 def has_slurm() -> bool:
-    """Whether a queue answers, as the one that `sinfo` shows."""
+    """Whether there is a queue with a node that has nothing to do."""
     if shutil.which("sinfo") is None:
         return False
-    return subprocess.run(["sinfo", "-h"], capture_output=True, timeout=20).returncode == 0
+    done = subprocess.run(["sinfo", "-h", "-t", "idle"], capture_output=True, text=True, timeout=20)
+    return done.returncode == 0 and "idle" in done.stdout
 
 
 @pytest.fixture(scope="module")
