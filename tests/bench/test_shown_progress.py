@@ -188,3 +188,15 @@ def test_the_view_is_redrawn_twice_a_second(bench, clock):
         reporter.started(bench.snapshot.waiting[0])  # a stage that starts is shown at once
         reporter.tick(bench.snapshot)
         assert len(terminal.new_lines()) > 1
+
+
+def test_a_gpu_that_is_set_aside_is_named_with_what_to_do(bench, clock, capsys):
+    terminal = Terminal(200)
+    with LiveReporter(terminal.console, bench.left) as reporter:
+        reporter.set_aside("3", 7)
+        shown = " ".join(terminal.new_lines())
+    PlainReporter(bench.left).set_aside("3", 7)
+    for words in (shown, capsys.readouterr().out):
+        assert "SET ASIDE" in words
+        assert "GPU 3: two stages failed on it at once; it gets no more of them, 7 are left." in words
+        assert "nvidia-smi -i 3 -q" in words
