@@ -185,6 +185,20 @@ def test_a_stage_never_returns_to_the_gpu_that_it_failed_on(bench):
         assert len(set(places)) == len(places)
 
 
+def test_a_stage_of_all_gpus_runs_though_one_is_set_aside(bench):
+    """It may fail on it, but must not wait for ever."""
+    for number in range(2):
+        bench.add(f"train {number}", 1, 100.0)
+    bench.add("both", 2, 50.0)
+
+    def ends(one, gpus, attempt):
+        return (1.0, 1) if "1" in gpus and one.title != "both" else (50.0, 0)
+
+    found = bench.run(Machine(2, ("0", "1")), ends)
+    assert found.failures == []
+    assert found.begin("both") > 0.0
+
+
 def test_the_last_gpu_is_not_set_aside(bench):
     for number in range(3):
         bench.add(f"train {number}", 1, 100.0)

@@ -126,7 +126,7 @@ def check_nodes(cluster: Cluster, stages: Sequence[Stage]) -> None:
         ValueError: a stage asks for a number of GPUs that no nodes have for a stage.
     """
     for stage in stages:
-        wanted = gpus_of(stage, 1)
+        wanted = gpus_of(stage, len(cluster.machine.gpus))  # as the runner counts `devices: auto`
         if cluster.nodes_for(wanted) is None:
             have = ", ".join(f"{nodes.name} {nodes.gpus_per_stage}" for nodes in cluster.executors)
             raise ValueError(

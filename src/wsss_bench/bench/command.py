@@ -222,7 +222,9 @@ def run_bench(
                 with closing(launcher or launcher_of(cluster, runs)) as starts:
                     if launcher is None:
                         starts.warm_up()
-                        check_stages_to_run(missing, lambda stage: "build", methods_of(plan))
+                        # the machine that submits to a queue may have no GPU to build a trainer with
+                        depth = depth_of_dry_run(plan) if cluster else lambda stage: "build"
+                        check_stages_to_run(missing, depth, methods_of(plan))
                     open_again(plan, states, renewed)
                     failures = run_stages(plan, runs, machine, starts, stalled_minutes)
             show_results(plan, runs)

@@ -44,17 +44,24 @@ class GPUPool:
         """Number of GPUs that are given to stages."""
         return len(self.names) - len(self.set_aside)
 
-    def free_for(self, stage: str) -> list[str]:
-        """The GPUs that a stage can have now: none on which it failed, as long as there are others."""
-        healthy = [gpu for gpu in self._free if gpu not in self.set_aside]
+    def free_for(self, stage: str, count: int) -> list[str]:
+        """The GPUs that a stage of `count` GPUs can have now.
+
+        None on which it failed and none that is set aside, as long as there are as many others: a stage that
+        could not run without them gets them all the same.
+        """
+        healthy = [gpu for gpu in self.names if gpu not in self.set_aside]
         failed = self._failed_on.get(stage, set())
-        others = set(self.names) - set(self.set_aside) - failed
-        found = [gpu for gpu in healthy if gpu not in failed] if others else healthy
-        return sorted(found, key=lambda gpu: len(self.blamed_for(gpu)))
+        choices = ([gpu for gpu in healthy if gpu not in failed], healthy, self.names)
+        allowed = next(gpus for gpus in choices if len(gpus) >= count or gpus is self.names)
+        return sorted(set(self._free).intersection(allowed), key=self._preference)
+
+    def _preference(self, gpu: str) -> tuple[int, int]:
+        return len(self.blamed_for(gpu)), self.names.index(gpu)
 
     def take(self, stage: str, count: int) -> tuple[str, ...]:
         """GPUs for a stage, which `free_for` has."""
-        taken = tuple(self.free_for(stage)[:count])
+        taken = tuple(self.free_for(stage, count)[:count])
         self._free = [gpu for gpu in self._free if gpu not in taken]
         return taken
 
@@ -71,6 +78,6 @@ class GPUPool:
         before = self._failed_on.setdefault(stage, set())
         if before:
             self._acquitted.add(stage)
-        can_move = not before and len(self.names) > len(gpus) > 0
+        can_move = not before
         before.update(gpus)
-        return can_move
+        return can_move and len(self.names) - len(before) >= len(gpus)

@@ -149,9 +149,8 @@ class Runner:
     def _fits(self, stage: Stage) -> bool:
         if wanted := gpus_of(stage, len(self._machine.gpus)):
             on_gpus = sum(1 for active in self._active if active.gpus)
-            return on_gpus < self._machine.jobs_on_gpus and wanted <= len(
-                self._gpus.free_for(stage.fingerprint)
-            )
+            free = len(self._gpus.free_for(stage.fingerprint, wanted))
+            return on_gpus < self._machine.jobs_on_gpus and wanted <= free
         used = sum(active.slots for active in self._active)
         return not used or used + slots_of(stage, self._machine) <= self._machine.jobs
 
@@ -164,7 +163,7 @@ class Runner:
         wanted = gpus_of(stage, len(self._machine.gpus))
         if wanted < 2:
             return None
-        now, free = time.monotonic(), len(self._gpus.free_for(stage.fingerprint))
+        now, free = time.monotonic(), len(self._gpus.free_for(stage.fingerprint, wanted))
         ends = []
         for active in self._active:
             seconds = [self._seconds(one) for one in active.stages]
