@@ -7,11 +7,17 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from contextlib import closing
 from pathlib import Path
 
 import paths
 import pytest
 import yaml
+
+from wsss_bench.bench.cluster import Cluster, Nodes
+from wsss_bench.bench.launchers import Job
+from wsss_bench.bench.parsl_launcher import ParslLauncher
 
 pytest.importorskip("parsl")
 pytestmark = pytest.mark.slow
@@ -59,8 +65,10 @@ def folder(tmp_path_factory) -> Path:
     return root
 
 
-def bench(folder: Path, runs: str, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "wsss_bench", "bench", "few", "--runs", runs, *options]
+def bench(
+    folder: Path, runs: str, *options: str, experiment: str = "few"
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "wsss_bench", "bench", experiment, "--runs", runs, *options]
     environment = {**os.environ, "PYTHONPATH": str(paths.ROOT / "src"), "WANDB_MODE": "disabled"}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=400)
 
@@ -111,3 +119,42 @@ def test_options_that_do_not_go_together(folder, options):
     done = bench(folder, "none", *options)
     assert done.returncode == 2
     assert "--cluster" in done.stderr
+
+
+def test_each_stage_on_a_node_has_gpus_of_its_own(tmp_path, monkeypatch):
+    """The stages say what they see: a stand-in for the package, found in the folder of the bench."""
+    (tmp_path / "wsss_bench").mkdir()
+    (tmp_path / "wsss_bench" / "__init__.py").touch()
+    program = "import os, time\nprint('GPUs', os.environ['CUDA_VISIBLE_DEVICES'])\ntime.sleep(3)\n"
+    (tmp_path / "wsss_bench" / "__main__.py").write_text(program)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    nodes = Nodes("pairs", "gpu", "LocalProvider", stages_per_node=2, gpus_per_stage=2)
+    cluster = Cluster([Nodes("cores", "cores", "LocalProvider"), nodes], "127.0.0.1")
+    gpus = {"a": cluster.machine.gpus[:2], "b": cluster.machine.gpus[2:], "c": ()}
+    with closing(ParslLauncher(cluster, tmp_path / "parsl")) as launcher:
+        launcher.warm_up()
+        running = [launcher.start(Job(["fit"], tmp_path / name, gpus=of)) for name, of in gpus.items()]
+        deadline = time.monotonic() + 120
+        while any(one.exit_status is None for one in running) and time.monotonic() < deadline:
+            time.sleep(0.1)
+    assert [one.exit_status for one in running] == [0, 0, 0]
+    said = {name: (tmp_path / name / "log.txt").read_text().splitlines()[-1] for name in gpus}
+    assert {said["a"], said["b"]} == {"GPUs 0,1", "GPUs 2,3"}
+    assert said["c"].strip() == "GPUs"
+
+
+def test_a_machine_without_gpus_may_submit_stages_that_need_them(folder, mini_data):
+    """They reach the node, and say there what they lack."""
+    experiment = yaml.safe_load((folder / "experiments" / "few.yaml").read_text())
+    (folder / "experiments" / "few_gpu.yaml").write_text(yaml.safe_dump(experiment | {"trainer": "gpu"}))
+    executors = [
+        *LOCAL["executors"],
+        {**LOCAL["executors"][0], "name": "gpus", "stages": "gpu", "gpus_per_stage": 1},
+    ]
+    file = folder / "gpus.yaml"
+    file.write_text(yaml.safe_dump({**LOCAL, "executors": executors}))
+    done = bench(folder, "gpus", "--launcher", "parsl", "--cluster", str(file), experiment="few_gpu")
+    assert done.returncode == 1
+    assert "FAILED seed clip_zeroshot-few-s0" in done.stderr
+    assert "nothing was started" not in done.stderr
