@@ -83,7 +83,7 @@ MAY_IMPORT = {
         "arguments",
     },
     "exchange": {"artifacts", "types", "data", "plan", "stages", "arguments", "short_names", "vocabulary"},
-    "doctor": {"arguments", "artifacts", "crf", "data", "errors", "plan", "stages"},
+    "doctor": {"arguments", "artifacts", "crf", "data", "errors", "plan", "stages", "variables"},
     "contract": METHODS | {"data", "mini", "plan", "stages", "arguments", "errors"},
     # vocabulary: the number of classes, which costs depend on
     "plan": {

@@ -107,7 +107,7 @@ def test_data_with_another_number_of_images(mini_data):
 
     def found(counts, **more):
         protocol = Protocol("mini", counts, "train", ["val"], **more)
-        return experiment.data(DataFile({"source": source}, protocol))
+        return verdict_of(lambda: experiment.data(DataFile({"source": source}, protocol)))
 
     assert found({"train": 40, "val": 16}) == Verdict("ok", "train 40, val 16")
     wrong = found({"train": 40, "val": 300})
@@ -115,9 +115,10 @@ def test_data_with_another_number_of_images(mini_data):
     assert "val has 16 images, 300 expected" in wrong.words
     source["init_args"]["root"] = str(mini_data / "nowhere")
     assert found({"train": 40}).kind == "error"
-    assert (
-        found({"train": 40}, prepare=["data", "mini"]).words == "is made by the bench (wsss-bench data mini)"
-    )
+    prepare = ["data", "mini"]
+    assert found({"train": 40}, prepare=prepare).words == "is made by the bench (wsss-bench data mini)"
+    source["init_args"]["root"] = str(mini_data / "mini")  # another folder, which the bench does not make
+    assert found({"train": 40}, prepare=prepare).kind == "error"
 
 
 def test_an_error_is_the_exit_status(monkeypatch, capsys, tmp_path):

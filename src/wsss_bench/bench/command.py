@@ -223,8 +223,8 @@ def run_bench(
                     if launcher is None:
                         starts.warm_up()
                         # the machine that submits to a queue may have no GPU to build a trainer with
-                        depth = depth_of_dry_run(plan) if cluster else lambda stage: "build"
-                        check_stages_to_run(missing, depth, methods_of(plan))
+                        depth = {"depth": depth_of_dry_run(plan)} if cluster else {}
+                        check_stages_to_run(missing, **depth, methods=methods_of(plan))
                     open_again(plan, states, renewed)
                     failures = run_stages(plan, runs, machine, starts, stalled_minutes)
             show_results(plan, runs)

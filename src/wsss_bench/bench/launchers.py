@@ -21,7 +21,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import forkserver
@@ -153,19 +153,38 @@ class LocalLauncher:
     def _start_command_line(self, job: Job) -> Running:
         command = [sys.executable, "-m", "wsss_bench", *job.arguments]
         environment = {**os.environ, **variables_of(job)}
-        with open(job.folder / LOG_FILE, "ab") as log:
-            log.write(f"=== {_now()} {shlex.join(command)}\n".encode())
-            log.flush()
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=environment,
-                start_new_session=True,
-                preexec_fn=partial(end_with_parent, os.getpid()),
-            )
-        return _CommandLine(process)
+        return _CommandLine(start_command_line(command, job.folder / LOG_FILE, environment))
+
+
+def start_command_line(
+    command: Sequence[str],
+    log: Path,
+    environment: Mapping[str, str],
+    folder: Path | None = None,
+    place: str = "",
+) -> subprocess.Popen[bytes]:
+    """Start a process that ends with this one, and whose output is added to a log.
+
+    Args:
+        command: The command line.
+        log: Its file.
+        environment: Of the process.
+        folder: Its working directory; None for that of this process.
+        place: Where it runs, for the first line in the log.
+    """
+    with open(log, "ab") as file:
+        file.write(f"=== {' '.join(filter(None, (_now(), place, shlex.join(command))))}\n".encode())
+        file.flush()
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            cwd=folder,
+            env=environment,
+            start_new_session=True,
+            preexec_fn=partial(end_with_parent, os.getpid()),
+        )
 
 
 class _Forked:

@@ -17,7 +17,7 @@ from typing import Any
 from wsss_bench.artifacts.layout import LOG_FILE
 from wsss_bench.bench.cluster import Cluster, Nodes
 from wsss_bench.bench.cluster_stage import run_stage
-from wsss_bench.bench.launchers import ENVIRONMENT, Job, Running
+from wsss_bench.bench.launchers import Job, Running
 from wsss_bench.processes import WORKERS_VARIABLE
 
 LOST = ("WorkerLost", "ManagerLost")
@@ -66,7 +66,6 @@ class ParslLauncher:
         job.folder.mkdir(parents=True, exist_ok=True)
         log = (job.folder / LOG_FILE).absolute()
         variables = {
-            **ENVIRONMENT,
             "WSSS_TRACEBACK": "1",
             "NO_COLOR": "1",
             WORKERS_VARIABLE: str(nodes.cores_per_stage),
