@@ -17,7 +17,7 @@ MINI_PLAN = """
 import sys
 from wsss_bench.bench import command
 from wsss_bench.cli import main
-command.check_stages_to_run = lambda *arguments: None  # the contract has built the method
+command.check_stages_to_run = lambda *_, **__: None  # the contract has built the method
 sys.exit(main(["bench", "experiments/gwrp.yaml", "--dry-run"]))
 """
 VOC_STAGES = """

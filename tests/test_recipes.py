@@ -27,7 +27,7 @@ STAGES = "stages_run_and_a_checkpoint_brings_the_same_maps_back"  # the bench ru
 ONE_PROCESS = [name for name in CHECKS if name not in (STAGES, "two_ranks")]
 SMALL = ["--set", "data.global_batch_size=4", "--set", "trainer.max_epochs=1"]
 BENCH = "import sys; from wsss_bench.bench import command; from wsss_bench.cli import main; "
-UNCHECKED = "command.check_stages_to_run = lambda *arguments: None; "
+UNCHECKED = "command.check_stages_to_run = lambda *_, **__: None; "
 LIGHT = "main(['bench', 'few', *sys.argv[1:]]); sys.exit('torch' in sys.modules)"
 PROGRAM = "sys.exit(main(['bench', 'few', *sys.argv[1:]]))"
 

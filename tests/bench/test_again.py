@@ -87,7 +87,7 @@ def test_what_is_named_runs_again_with_all_that_reads_it(bench, again, expected)
 
 
 def test_a_dry_run_shows_what_would_run_again_and_removes_nothing(bench, capsys, monkeypatch):
-    monkeypatch.setattr(command, "check_stages_to_run", lambda *arguments: None)  # the classes are fakes
+    monkeypatch.setattr(command, "check_stages_to_run", lambda *_, **__: None)  # the classes are fakes
     file = bench.experiment(**TOY)
     options = [str(file), "--runs", str(bench.runs), "--dry-run"]
     assert command.main([*options, "--again", "refine cam-toy-s0-threshold", "--again=zero"]) == 0
