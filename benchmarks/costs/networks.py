@@ -71,7 +71,7 @@ def measure_networks(folder: ConfigFolder, trainer: dict[str, Any], only: str = 
     for file, dataset, content in shipped(folder, trainer):
         if only not in file:
             continue
-        config = _config(dataset, content)
+        config = config_of(dataset, content)
         key = repr((content.model.class_path, sorted(settings_of(content.model.init_args).items())))
         subject = subjects.setdefault(key, Subject(config, []))
         subject.files += [file] if file not in subject.files else []
@@ -88,7 +88,7 @@ def measure_networks(folder: ConfigFolder, trainer: dict[str, Any], only: str = 
     return [_entry(subject) for subject in subjects.values()]
 
 
-def _config(dataset: str, content: Any) -> dict[str, Any]:
+def config_of(dataset: str, content: Any) -> dict[str, Any]:
     vocabulary, size = WORLDS[dataset]
     model = {"class_path": content.model.class_path, "init_args": copy.deepcopy(content.model.init_args)}
     arguments = model["init_args"]
@@ -108,7 +108,7 @@ def _config(dataset: str, content: Any) -> dict[str, Any]:
 
 
 def _measure(subject: Subject, config: dict[str, Any], whole: bool) -> None:
-    method, data = _build(config)
+    method, data = build(config)
     crop = data.transform.crop_size
     # small crops are quick; some hold the local crops of their losses, or the radius of their pairs
     is_large = any(part in config["model"]["class_path"] for part in NEED_LARGE)
@@ -131,7 +131,7 @@ def _measure(subject: Subject, config: dict[str, Any], whole: bool) -> None:
     if method.batch_type is not None:
         subject.facts["bf16_share"] = _bf16_share(method, data, subject.points[:2], sides[:2], kept)
     method.eval()
-    references = _references(config, data) if config["model"]["class_path"].find("mcis") >= 0 else ()
+    references = references_of(config, data) if config["model"]["class_path"].find("mcis") >= 0 else ()
     labels = torch.zeros(1, classes)
     labels[0, :2] = 1
     for product in ("seed", "segmentation"):
@@ -162,7 +162,7 @@ def _bf16_share(
     return round((saved[1] - saved[0]) / grown, 3) if grown else 1.0
 
 
-def _build(config: dict[str, Any]) -> tuple[Method, WSSSDataModule]:
+def build(config: dict[str, Any]) -> tuple[Method, WSSSDataModule]:
     with clip_without_weights(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         cli = FitCLI(copy.deepcopy(config))
@@ -187,7 +187,7 @@ def _step(method: Method, batch: Any) -> None:
     torch.stack([loss.float() for loss in method.training_loss(batch).values()]).sum().backward()
 
 
-def _references(config: dict[str, Any], data: WSSSDataModule) -> Any:
+def references_of(config: dict[str, Any], data: WSSSDataModule) -> Any:
     data.predict_on("train", labelled=True, ids=["train0"], references=3)
     return next(iter(data.predict_dataloader()))[0].references
 
