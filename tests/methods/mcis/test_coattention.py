@@ -50,6 +50,37 @@ def test_attended_maps_masks_and_class_maps(arrays, limit, monkeypatch):
             torch.testing.assert_close(value, arrays[name], rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("limit", [2**26, 0])
+def test_class_maps_and_means_without_the_attended_features(arrays, limit, monkeypatch):
+    monkeypatch.setattr(coattention, "LARGEST_AFFINITY", limit)
+    module, first, second = block(arrays), arrays["feature1"], arrays["feature2"]
+    maps = (module.class_maps_of_first(first, second), module.class_maps_of_second(first, second))
+    for number, found, mean in zip((1, 2), maps, module.means(first, second), strict=True):
+        expected = arrays[f"co_map{number}"]
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
+        logits = module.common_class_maps(mean)
+        torch.testing.assert_close(logits, expected.mean(dim=(2, 3), keepdim=True), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("limit", [2**26, 0])
+def test_the_means_have_the_gradients_of_the_attended_features(limit, monkeypatch):
+    torch.manual_seed(0)
+    module = CoAttention(6, 3).double()
+    first, second = (
+        torch.rand(2, 6, *size, dtype=torch.float64, requires_grad=True) for size in ((3, 4), (5, 2))
+    )
+    means = [features.mean(dim=(2, 3), keepdim=True) for features in module(first, second)]
+    monkeypatch.setattr(coattention, "LARGEST_AFFINITY", limit)
+    learned = [first, second, module.affinity.weight, module.classifier.weight]
+    gradients = [
+        torch.autograd.grad(sum(module.common_class_maps(mean).square().sum() for mean in found), learned)
+        for found in (means, module.means(first, second))
+    ]
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
+        assert one.any()
+
+
 def test_affinity_and_the_two_softmaxes(arrays):
     """The recorded attention of every position gives the attended features."""
     module, first, second = block(arrays), arrays["feature1"], arrays["feature2"]

@@ -27,7 +27,8 @@ def test_each_class_uses_only_the_references_drawn_for_it():
         Reference(f"{k}", np.zeros((4, 4, 3), np.uint8), np.zeros(20, np.float32), int(c))
         for k, c in enumerate(classes)
     ]
-    maps = mean_reference_maps(lambda _: reference_maps.transpose(0, 1), references, 4, reference_maps)
+    features = {reference.image_id: torch.zeros(1, 2, 2) for reference in references}
+    maps = mean_reference_maps(lambda _: reference_maps.transpose(0, 1), features, references)
     torch.testing.assert_close(maps[:, classes], expected[:, classes])
 
 

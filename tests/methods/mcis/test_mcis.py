@@ -320,7 +320,7 @@ def test_seeds_over_self_views_and_references(recorded_seeds, monkeypatch):
         "wsss_bench.methods.mcis.mcis.resize_to_square", lambda image, side: blocks(0, sides[side])[None]
     )
     monkeypatch.setattr(
-        "wsss_bench.methods.mcis.localization.resize_to_square",
+        "wsss_bench.methods.mcis.reference_features.resize_to_square",
         lambda image, side: blocks(int(image[0, 0, 0, 0] * 255 + 0.5), 32)[None],
     )
     monkeypatch.setattr(

@@ -67,6 +67,32 @@ class CoAttention(nn.Module):
             attended_2 = affinity.transpose(1, 2).softmax(dim=2) @ positions_1
         return _maps(attended_1, first), _maps(attended_2, second)
 
+    def means(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        """Spatial means of `G_1` and `G_2` of `forward`, without the attended features themselves.
+
+        The mean of G_1 = F_2 softmax(P^T) over its positions is F_2 times the mean attention that each
+        position of the partner gets. This saves the two matrix products of G_1 and G_2, and four in the
+        backward pass.
+
+        Args:
+            first: `(B, C, H_1, W_1)` features F_1.
+            second: `(B, C, H_2, W_2)` features F_2; may have another size.
+
+        Returns:
+            Twice `(B, C, 1, 1)`.
+        """
+        with torch.autocast(first.device.type, enabled=False):
+            positions_1, positions_2 = _positions(first), _positions(second)
+            if not _is_small(positions_1, positions_2):
+                attended = (self.of_first(first, second), self.of_second(first, second))
+                mean_1, mean_2 = (features.mean(dim=(2, 3), keepdim=True) for features in attended)
+                return mean_1, mean_2
+            affinity = self.affinity(positions_1) @ positions_2.transpose(1, 2)  # P (B, HW_1, HW_2)
+            received_2 = affinity.softmax(dim=2).mean(dim=1, keepdim=True)  # (B, 1, HW_2)
+            received_1 = affinity.softmax(dim=1).mean(dim=2).unsqueeze(1)  # (B, 1, HW_1)
+            mean_1, mean_2 = received_2 @ positions_2, received_1 @ positions_1  # (B, 1, C)
+        return mean_1.transpose(1, 2).unsqueeze(3), mean_2.transpose(1, 2).unsqueeze(3)
+
     def of_first(self, first: Tensor, second: Tensor) -> Tensor:
         """`G_1` of `forward` alone, in half the time."""
         with torch.autocast(first.device.type, enabled=False):
@@ -85,6 +111,33 @@ class CoAttention(nn.Module):
     def common_class_maps(self, attended: Tensor) -> Tensor:
         """`G` `(B, C, H, W)` -> `(B, K, H, W)` maps of the common classes; their spatial mean is a logit."""
         return self.classifier(attended)
+
+    def class_maps_of_first(self, first: Tensor, second: Tensor) -> Tensor:
+        """`common_class_maps` of `G_1`, `(B, K, H_1, W_1)`, in less time.
+
+        Both steps are linear, so that the partner is classified before it is attended to: K is below C.
+        """
+        if not _is_small(_positions(first), _positions(second)):
+            return self.common_class_maps(self.of_first(first, second))  # fused kernels need K = C
+        with torch.autocast(first.device.type, enabled=False):
+            query = self.affinity(_positions(first))
+            key = _positions(second)
+            attended = _attention(query, key, self._classified(second))
+        return _maps(attended, first)
+
+    def class_maps_of_second(self, first: Tensor, second: Tensor) -> Tensor:
+        """`common_class_maps` of `G_2`, `(B, K, H_2, W_2)`, as `class_maps_of_first`."""
+        if not _is_small(_positions(first), _positions(second)):
+            return self.common_class_maps(self.of_second(first, second))
+        with torch.autocast(first.device.type, enabled=False):
+            key = self.affinity(_positions(first))
+            attended = _attention(_positions(second), key, self._classified(first))
+        return _maps(attended, second)
+
+    def _classified(self, features: Tensor) -> Tensor:
+        """Class maps `(B, HW, K)` of features `(B, C, H, W)`, at least in float32."""
+        precision = torch.promote_types(features.dtype, torch.float32)
+        return _positions(self.classifier(features.to(precision)))
 
     def common_object_mask(self, attended: Tensor) -> Tensor:
         """`G` `(B, C, H, W)` -> `B` `(B, 1, H, W)` in (0, 1), a class-agnostic mask of common objects."""

@@ -23,6 +23,7 @@ from wsss_bench.methods.mcis.features import PairFeatures, he_fan_out
 from wsss_bench.methods.mcis.group_coattention import GroupCoAttention
 from wsss_bench.methods.mcis.localization import fuse_maps, mean_reference_maps, resize_to_square
 from wsss_bench.methods.mcis.losses import classification_loss
+from wsss_bench.methods.mcis.reference_features import ReferenceFeatures
 from wsss_bench.methods.optim import OptimConfig
 from wsss_bench.types import GroupBatch, Reference
 
@@ -68,6 +69,7 @@ class MCISGroup(Method):
         self.group = GroupCoAttention(width, len(self.class_names), rounds)
         self.new_lr_scale = new_lr_scale
         self.side = side
+        self._reference_features = ReferenceFeatures(self.features, side)
 
     def training_loss(self, batch: GroupBatch) -> dict[str, Tensor]:
         features = [self.features(images.image) for images in batch.images]
@@ -90,10 +92,9 @@ class MCISGroup(Method):
         views = [self.features(square.flip(-1)), self.features(smaller)]
         maps = [self.group([anchor, *views])[0]]
         if references:
+            features = self._reference_features(references, image)
             maps.append(
-                mean_reference_maps(
-                    lambda images: self._maps_with(images, anchor), references, self.side, image
-                )
+                mean_reference_maps(lambda partners: self._maps_with(partners, anchor), features, references)
             )
         return fuse_maps(torch.stack(maps))
 
@@ -106,13 +107,12 @@ class MCISGroup(Method):
     def _maps_with(self, references: Tensor, anchor: Tensor) -> Tensor:
         """Class maps `(B, R, K, h, w)` of B anchors, each in R groups with two references.
 
-        Group r holds the anchor and references r and r + 1 of `(R, 3, side, side)`; the last reference is
-        followed by the first.
+        Group r holds the anchor and references r and r + 1 of `(R, C, h, w)`; the last reference is followed
+        by the first.
         """
-        features = self.features(references)
-        successor = [*range(1, len(features)), 0]
+        successor = [*range(1, len(references)), 0]
         maps = [
-            self.group([anchor, *(features[k : k + 1].expand_as(anchor) for k in pair)])[0]
+            self.group([anchor, *(references[k : k + 1].expand_as(anchor) for k in pair)])[0]
             for pair in enumerate(successor)
         ]
         return torch.stack(maps, dim=1)

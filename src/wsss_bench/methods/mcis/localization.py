@@ -6,7 +6,7 @@ section 3.3; https://github.com/GuoleiSun/MCIS_wsss (`scripts/test.py`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -53,30 +53,26 @@ def fuse_maps(maps: Tensor, min_probability: float = 0.1) -> Tensor:
 
 
 def mean_reference_maps(
-    maps_with: Callable[[Tensor], Tensor], references: Sequence[Reference], side: int, like: Tensor
+    maps_with: Callable[[Tensor], Tensor], features: Mapping[str, Tensor], references: Sequence[Reference]
 ) -> Tensor:
     """Mean map of each class over the reference images drawn for this class.
 
     A class without references has zeros.
 
     Args:
-        maps_with: `(R, 3, side, side)` references -> `(B, R, K, h, w)` class maps of B images, each paired
-            with each reference.
-        references: At least one; an image that was drawn several times is computed once.
-        side: Side of the square that references are resized to, in pixels.
-        like: A tensor with the wanted device and precision.
+        maps_with: `(R, C, h, w)` features of references -> `(B, R, K, h, w)` class maps of B images, each
+            paired with each reference.
+        features: `(C, h, w)` of each different reference, by image id.
+        references: At least one; an image that was drawn several times is listed several times.
 
     Returns:
         `(B, K, h, w)`.
     """
-    images = {reference.image_id: reference.image for reference in references}
-    squares = [
-        resize_to_square(torch.from_numpy(image.transpose(2, 0, 1)).to(like)[None] / 255, side)
-        for image in images.values()
-    ]
-    maps = maps_with(torch.cat(squares))
-    weights = maps.new_zeros(maps.shape[1:3])  # (R, K) how often each reference was drawn for each class
-    order = list(images)
+    maps = maps_with(torch.stack([*features.values()]))
+    # how often each reference was drawn for each class
+    weights = torch.zeros(maps.shape[1:3], dtype=maps.dtype)  # (R, K)
+    order = list(features)
     for reference in references:
         weights[order.index(reference.image_id), reference.for_class] += 1
-    return torch.einsum("brkhw,rk->bkhw", maps, weights / weights.sum(dim=0).clamp(min=1))
+    weights /= weights.sum(dim=0).clamp(min=1)
+    return torch.einsum("brkhw,rk->bkhw", maps, weights.to(maps.device))

@@ -37,6 +37,7 @@ from wsss_bench.methods.mcis.losses import (
     common_and_unshared_labels,
     contrastive_coattention_loss,
 )
+from wsss_bench.methods.mcis.reference_features import ReferenceFeatures
 from wsss_bench.methods.optim import OptimConfig
 from wsss_bench.types import PairBatch, Reference
 
@@ -95,6 +96,7 @@ class MCIS(Method):
         self.bias_lr_scale = bias_lr_scale
         self.side = side
         self.self_scales = self_scales
+        self._reference_features = ReferenceFeatures(self.features, side)
 
     def training_loss(self, batch: PairBatch) -> dict[str, Tensor]:
         labels, partner_labels = batch.first.labels, batch.second.labels
@@ -113,12 +115,13 @@ class MCIS(Method):
         }
         for name, image in batch.self_views.items():
             view = self.features(image)
-            view_attended = self.coattention(anchor, view)
+            # the mean of a linear map is the map of the mean
+            view_attended = self.coattention.means(anchor, view)
             losses[f"basic_{name}"] = classification_loss(
                 [logits, _logits(self.head(view))], [labels, labels]
             )
             losses[f"common_{name}"] = classification_loss(
-                [self._common_logits(features) for features in view_attended], [labels, labels]
+                [self._common_logits(means) for means in view_attended], [labels, labels]
             )
 
         # zero during warm-up, but not absent: in the authors' code the mask has weight decay from the start
@@ -137,18 +140,19 @@ class MCIS(Method):
         """`(B, 3, H, W)` -> `(B, C, h, w)` maps of the whole image, which is resized to a square first."""
         square = resize_to_square(image, self.side)
         anchor = self.features(square)
-        attended, mirror_attended = self.coattention(anchor, self.features(square.flip(-1)))
-        class_maps = self.coattention.common_class_maps
-        maps = [class_maps(attended), class_maps(mirror_attended).flip(-1)]
+        mirrored = self.features(square.flip(-1))
+        maps = [
+            self.coattention.class_maps_of_first(anchor, mirrored),
+            self.coattention.class_maps_of_second(anchor, mirrored).flip(-1),
+        ]
         for scale in self.self_scales:
             view = self.features(resize_to_square(image, round(self.side * scale)))
-            view_maps = class_maps(self.coattention.of_second(anchor, view))
+            view_maps = self.coattention.class_maps_of_second(anchor, view)
             maps.append(resize_maps(view_maps, anchor.shape[2:]))
         if references:
+            features = self._reference_features(references, image)
             maps.append(
-                mean_reference_maps(
-                    lambda images: self._maps_with(images, anchor), references, self.side, image
-                )
+                mean_reference_maps(lambda partners: self._maps_with(partners, anchor), features, references)
             )
         return fuse_maps(torch.stack(maps))
 
@@ -166,11 +170,11 @@ class MCIS(Method):
         return _logits(self.coattention.common_class_maps(attended))
 
     def _maps_with(self, references: Tensor, anchor: Tensor) -> Tensor:
-        """`(B, R, K, h, w)` maps of B anchors, each paired with each of `(R, 3, side, side)` references."""
+        """`(B, R, K, h, w)` maps of B anchors, each paired with each of `(R, C, h, w)` references."""
         size = (len(anchor), len(references))
-        partners = self.features(references).repeat(size[0], 1, 1, 1)
-        attended = self.coattention.of_first(anchor.repeat_interleave(size[1], dim=0), partners)
-        return self.coattention.common_class_maps(attended).unflatten(0, size)
+        partners = references.repeat(size[0], 1, 1, 1)
+        anchors = anchor.repeat_interleave(size[1], dim=0)
+        return self.coattention.class_maps_of_first(anchors, partners).unflatten(0, size)
 
 
 def _logits(maps: Tensor) -> Tensor:
