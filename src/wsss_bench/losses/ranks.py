@@ -28,6 +28,8 @@ from zlib import crc32
 import torch
 from torch import Tensor, distributed
 
+from wsss_bench.transfer import to_device
+
 
 def summed_over_ranks(count: Tensor) -> tuple[Tensor, int]:
     """Sum of a count (a tensor without gradient) over ranks, and the number of ranks.
@@ -47,8 +49,7 @@ def mean_over_ranks(losses: Tensor) -> Tensor:
     The returned scalar has this mean as its average over ranks. Ranks may have different numbers of items,
     also none; all of them must call this. Without any item it is 0.
     """
-    count, ranks = summed_over_ranks(torch.tensor(float(len(losses)), device=losses.device))
-    return losses.sum() * ranks / count.clamp(min=1)
+    return _mean(losses, torch.full((), len(losses), dtype=torch.float32, device=losses.device))
 
 
 def sum_over_ranks(loss: Tensor) -> Tensor:
@@ -62,9 +63,16 @@ def sum_over_ranks(loss: Tensor) -> Tensor:
 def mean_over_valid(losses: Tensor, valid: Tensor) -> Tensor:
     """Mean of `losses` over the items of all ranks where `valid`, of the same shape, is true.
 
-    For example the pixels of all images that are not padding; 0 without any.
+    For example the pixels of all images that are not padding; 0 without any. Losses elsewhere do not count,
+    and may be infinite.
     """
-    return mean_over_ranks(losses[valid])
+    # `losses[valid]` would wait for the device, to learn how many there are
+    return _mean(torch.where(valid, losses, 0.0), valid.sum().float())
+
+
+def _mean(losses: Tensor, count: Tensor) -> Tensor:
+    count, ranks = summed_over_ranks(count)
+    return losses.sum() * ranks / count.clamp(min=1)
 
 
 def gather_rows(rows: Tensor) -> Tensor:
@@ -119,7 +127,7 @@ def image_noise(image_ids: Sequence[str], step: int, size: Sequence[int], device
     for image_id in image_ids:
         generator = torch.Generator().manual_seed(crc32(f"{image_id} {step}".encode()))
         rows.append(torch.rand(tuple(size), generator=generator))
-    return torch.stack(rows).to(device)
+    return to_device(torch.stack(rows), device)
 
 
 def image_dropout(features: Tensor, p: float, image_ids: Sequence[str], step: int, place: str = "") -> Tensor:
