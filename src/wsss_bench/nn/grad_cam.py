@@ -102,6 +102,7 @@ def label_gradients(
     block = clip.model.vision_model.encoder.layers[-1]
     most = most_labels
     if most is None:
+        # in a prediction, once for each scale: seed_maps is given labels on the device alone
         most = int(labels.count_nonzero(dim=1).max()) if labels.numel() else 0
     chosen = labels.argsort(dim=1, descending=True, stable=True)[:, :most]  # (B, R)
     is_label = labels.gather(1, chosen) > 0
