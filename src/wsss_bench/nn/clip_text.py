@@ -92,4 +92,6 @@ def sentence_embedding(clip: CLIP, embedded: Tensor, eos: Tensor, longest: int) 
     # attention is causal: tokens after EOS have no influence and are not computed
     states = text_hidden_states(clip, embedded[:, :longest])
     at_eos = states[torch.arange(len(eos), device=eos.device), eos]
-    return F.normalize(clip.model.text_projection(clip.model.text_model.final_layer_norm(at_eos)), dim=-1)
+    # in float32: in bfloat16 a unit vector has a length of 1 to three digits only
+    vectors = clip.model.text_projection(clip.model.text_model.final_layer_norm(at_eos)).float()
+    return F.normalize(vectors, dim=-1)
