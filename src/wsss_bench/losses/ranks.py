@@ -30,6 +30,9 @@ from torch import Tensor, distributed
 
 from wsss_bench.transfer import to_device
 
+MOST_DIMENSIONS = 8
+"""Of rows that are gathered."""
+
 
 def summed_over_ranks(count: Tensor) -> tuple[Tensor, int]:
     """Sum of a count (a tensor without gradient) over ranks, and the number of ranks.
@@ -82,6 +85,9 @@ def gather_rows(rows: Tensor) -> Tensor:
     a row gets the sum of its gradients on all ranks. As data-parallel training averages gradients over ranks,
     a loss that is the mean over the rows of a rank, averaged over ranks, has the gradient of one process with
     all rows. With one process the rows are returned unchanged.
+
+    Raises:
+        ValueError: ranks have rows of different shapes.
     """
     return _Gather.apply(rows, _row_counts(rows)) if _ranks() > 1 else rows
 
@@ -109,13 +115,28 @@ class _Gather(torch.autograd.Function):
 
 
 def _row_counts(rows: Tensor) -> list[int]:
-    """Number of rows of each rank."""
+    """Number of rows of each rank.
+
+    With several ranks this waits for the device: only the other ranks know their numbers.
+
+    Raises:
+        ValueError: ranks have rows of different shapes, which no collective operation could join.
+    """
     if not _ranks() > 1:
         return [len(rows)]
-    counts = torch.zeros(distributed.get_world_size(), dtype=torch.int64, device=rows.device)
-    counts[distributed.get_rank()] = len(rows)
-    distributed.all_reduce(counts)
-    return counts.tolist()
+    # 0 where there is no dimension
+    own = torch.tensor([1 + length for length in rows.shape] + [0] * (MOST_DIMENSIONS - rows.ndim))
+    shapes = torch.zeros(distributed.get_world_size(), MOST_DIMENSIONS, dtype=torch.int64, device=rows.device)
+    shapes[distributed.get_rank()] = to_device(own, rows.device)
+    distributed.all_reduce(shapes)
+    found = [[length - 1 for length in lengths if length] for lengths in shapes.tolist()]
+    if any(shape[1:] != found[0][1:] for shape in found):
+        listed = ", ".join("x".join(map(str, shape)) for shape in found)
+        raise ValueError(
+            f"gather_rows: the ranks have rows of shapes {listed}; only the first number may differ: bring "
+            "the others to one size, or pad them"
+        )
+    return [shape[0] for shape in found]
 
 
 def image_noise(image_ids: Sequence[str], step: int, size: Sequence[int], device: torch.device) -> Tensor:
