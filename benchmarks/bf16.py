@@ -1,4 +1,4 @@
-"""Scores of trainings in bfloat16 against float32 on the mini world: `python benchmarks/bf16.py --methods cam`.
+"""Scores of trainings in bfloat16 against float32 on the mini world: `python benchmarks/bf16.py`.
 
 Runs `wsss-bench bench` in both precisions with the same random seed, and prints a table of the mIoU of each
 evaluate stage; what is complete already is not run again. Cells that differ by more than 0.5 are marked.
