@@ -18,6 +18,7 @@ LEAVES = {
     "processes",
     "shipped",
     "short_names",
+    "transfer",
     "variables",
 }
 INFERENCE = {
@@ -30,6 +31,7 @@ MAY_IMPORT = {
     "vocabulary": set(),
     "renamed": set(),
     "short_names": set(),
+    "transfer": set(),
     "ranges": set(),
     "own_modules": set(),
     "shipped": set(),
@@ -43,10 +45,10 @@ MAY_IMPORT = {
     "metrics": LEAVES,
     "readout": {"types"},
     "placement": set(),
-    "bicubic": set(),
+    "bicubic": {"transfer"},
     "inference_config": {"ranges"},
     "inference_batches": {"inference_config", "types"},
-    "inference": {"inference_config", "types", "placement", "bicubic"},
+    "inference": {"inference_config", "types", "placement", "bicubic", "transfer"},
     "crf": LEAVES,
     "published_readout": {"crf", "ranges"},
     "published_probabilities": {
@@ -56,6 +58,7 @@ MAY_IMPORT = {
         "inference",
         "inference_config",
         "nn",  # PAMR
+        "transfer",
     },
     "nn": LEAVES,
     "losses": LEAVES | {"nn"},  # full precision

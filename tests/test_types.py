@@ -46,3 +46,11 @@ def test_batch_keeps_its_type_when_it_is_moved(batch):
 def test_batch_keeps_its_type_when_its_memory_is_pinned(batch):
     (pinned,) = torch.utils.data.DataLoader([batch], batch_size=None, pin_memory=True)
     assert type(pinned) is type(batch)
+
+
+def test_the_numbers_of_labels_are_given_or_read():
+    labels = torch.tensor([[1.0, 0, 1], [0, 0, 0]])
+    batch = ImageBatch(["a", "b"], torch.zeros(2, 3, 2, 2), labels, torch.ones(2, 2, 2) > 0)
+    assert batch.num_labels == [2, 0]
+    moved = move_data_to_device(batch._replace(label_counts=[2, 0]), torch.device("meta"))
+    assert moved.num_labels == [2, 0]

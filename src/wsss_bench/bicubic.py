@@ -19,6 +19,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from wsss_bench.transfer import to_device
+
 BINARY_DIGITS = 22
 """Precision of the weights: 32 bits less 8 of a pixel and 2 of weights above 1 and below 0."""
 KEPT_WEIGHTS = 64
@@ -59,7 +61,7 @@ def resize_by_tensors(image: Tensor, size: tuple[int, int]) -> Tensor:
 
 def _along(image: Tensor, axis: int, length: int) -> Tensor:
     """Resize rows (axis 1) or columns (axis 0) of an image `(H, W, 3)` to a length."""
-    first, weights = (array.to(image.device) for array in _weights(image.shape[axis], length))
+    first, weights = (to_device(array, image.device) for array in _weights(image.shape[axis], length))
     last = image.shape[axis] - 1
     size = [*image.shape]
     size[axis] = length

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
@@ -29,6 +30,7 @@ from wsss_bench.crf.densecrf import CRFConfig, CRFPool, Unary
 from wsss_bench.crf.pool import WriterThread
 from wsss_bench.published_probabilities import crf_image
 from wsss_bench.published_readout import PublishedReadout
+from wsss_bench.transfer import to_device, to_host
 from wsss_bench.types import InferenceSample, ScoreMaps
 
 
@@ -165,6 +167,8 @@ class MaskScores(NamedTuple):
 def mask_scores(image_id: str, probabilities: Tensor, kept: Literal["none", "present", "all"]) -> MaskScores:
     """Take the maximum over classes on the device of the probabilities, and move only what is kept.
 
+    Two waits for the device: the mask says which probabilities are kept.
+
     Args:
         image_id: For messages.
         probabilities: `(1 + C, H, W)`.
@@ -174,13 +178,17 @@ def mask_scores(image_id: str, probabilities: Tensor, kept: Literal["none", "pre
         ValueError: a probability is not finite.
     """
     best, index_of_best = probabilities.max(dim=0)  # (H, W)
-    if not best.isfinite().all():  # one NaN among the classes of a pixel is their maximum
+    finite = best.isfinite().all()  # one NaN among the classes of a pixel is their maximum
+    mask, is_finite = to_host([index_of_best.byte(), finite.byte()])
+    if not is_finite:
         raise ValueError(f"the scores of image {image_id!r} are not finite; the checkpoint has diverged")
-    mask = index_of_best.byte().cpu().numpy()
     values = np.arange(0 if kept == "none" else len(probabilities))
+    if kept == "none":
+        return MaskScores(mask, values, np.empty((0, *mask.shape), np.float32))
     if kept == "present":
         values = np.flatnonzero(np.bincount(mask.ravel()))
-    return MaskScores(mask, values, probabilities[values].cpu().numpy())
+        probabilities = probabilities[to_device(torch.from_numpy(values), probabilities.device)]
+    return MaskScores(mask, values, *to_host([probabilities]))
 
 
 class MaskWriter(ImageWriter):

@@ -29,6 +29,7 @@ from torch.nn import functional as F
 from wsss_bench import bicubic
 from wsss_bench.inference_config import InferenceConfig, size_at
 from wsss_bench.placement import CroppedGrid, Placement, Stretched, resize
+from wsss_bench.transfer import to_device, to_host
 from wsss_bench.types import InferenceSample, ScoreMaps
 
 Product = Literal["seed", "segmentation"]
@@ -144,17 +145,12 @@ def _labelled_seeds(
     """`seed_score_maps` of images with at least one class each."""
     height, width = samples[0].image.shape[:2]
     given = np.stack([np.asarray(sample.labels) for sample in samples])  # (B, C)
-    labels = torch.as_tensor(given, device=method.device)
+    labels = to_device(torch.as_tensor(given), method.device)
     # channels that are drawn: the background, and the classes of any image of the batch
     background = [*range(int(method.seeds_with_background))]
     present = np.flatnonzero(given.any(axis=0))
-    keep = torch.as_tensor([*background, *(present + len(background))], device=method.device)
-    own = [
-        torch.as_tensor(
-            [*background, *(np.flatnonzero(row[present]) + len(background))], device=method.device
-        )
-        for row in given
-    ]
+    keep = _channels(background, present, method.device)
+    own = [_channels(background, np.flatnonzero(row[present]), method.device) for row in given]
 
     def forward(images: Tensor) -> Tensor:
         views = len(images) // len(samples)
@@ -179,6 +175,11 @@ def _labelled_seeds(
     ]
 
 
+def _channels(background: list[int], classes: np.ndarray, device: torch.device) -> Tensor:
+    """Indices of maps on a device: those of the background, and those of classes, which follow it."""
+    return to_device(torch.as_tensor([*background, *(classes + len(background))]), device)
+
+
 def _normalised(sample: InferenceSample, total: Tensor, coarse: Tensor, views: int | None) -> ScoreMaps:
     """Seeds from the sums over scales and mirror images.
 
@@ -188,16 +189,16 @@ def _normalised(sample: InferenceSample, total: Tensor, coarse: Tensor, views: i
         coarse: The same at stride 4.
         views: Number of scales and mirror images, of methods with a background; else None.
     """
-    background = None
+    background: list[Tensor] = []
     if views is not None:
-        background = (total[0] / views).half().cpu().numpy()
+        background = [total[0] / views]
         scores, strided = (_above_background(maps[1:], maps[0] / views) for maps in (total, coarse))
     else:
         scores, strided = normalize_peaks(total), normalize_peaks(coarse)
     values = (np.flatnonzero(np.asarray(sample.labels)) + 1).astype(np.uint8)
     height, width = sample.image.shape[:2]
-    arrays = [maps.half().cpu().numpy() for maps in (scores, strided)]
-    return ScoreMaps(sample.image_id, values, arrays[0], (height, width), arrays[1], background)
+    arrays = to_host([maps.half() for maps in (scores, strided, *background)])
+    return ScoreMaps(sample.image_id, values, arrays[0], (height, width), *arrays[1:])
 
 
 def segmentation_probabilities(
@@ -318,7 +319,7 @@ def _padded(
 
 def pixels_on(image: np.ndarray, device: torch.device) -> Tensor:
     """`(H, W, 3)` uint8 on the device of a method: an image is moved once, whatever its number of scales."""
-    return torch.from_numpy(np.array(image)).to(device)
+    return to_device(torch.from_numpy(np.array(image)), device)
 
 
 def at_scale(pixels: Sequence[Tensor], scale: float, config: InferenceConfig) -> Tensor:

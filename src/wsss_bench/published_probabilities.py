@@ -30,6 +30,7 @@ from wsss_bench.inference_config import InferenceConfig, base_size, stretched
 from wsss_bench.nn.pamr import pamr
 from wsss_bench.placement import Placement, resize
 from wsss_bench.published_readout import PublishedReadout, Tiles
+from wsss_bench.transfer import to_device
 from wsss_bench.types import InferenceSample
 
 
@@ -53,7 +54,7 @@ def published_probabilities(
     for scale in readout.scales:
         images = torch.cat([_view(sample.image, scale, readout, config) for sample in samples])
         mirrored = readout.mirrored_scales is None or scale in readout.mirrored_scales
-        views = with_mirrors(images.to(method.device), mirrored and readout.mirror != "none")
+        views = with_mirrors(to_device(images, method.device), mirrored and readout.mirror != "none")
         with precision_of(method, config):
             scores = _scores(partial(logits_of, method), placement, views, size, readout, config)
         size = tuple(scores.shape[-2:])
@@ -74,7 +75,7 @@ def _probabilities(
 ) -> Tensor:
     """Of one image, from what was fused over scales, at full size."""
     if readout.pamr_dilations:
-        guide = _to_tensor(sample.image).to(fused.device)
+        guide = to_device(_to_tensor(sample.image), fused.device)
         first = 0 if config.background else 1  # the logit of a background that is left out is -inf
         refined = pamr(guide, fused[None, first:], dilations=readout.pamr_dilations)[0]
         fused = torch.cat([fused[:first], refined])

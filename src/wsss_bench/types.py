@@ -10,6 +10,7 @@ type.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -43,6 +44,14 @@ class ImageBatch(NamedTuple):
     image: Tensor  # (B, 3, H, W) float in [0, 1]; a method normalises for its own backbones
     labels: Tensor  # (B, C) float, multi-hot
     valid: Tensor  # (B, H, W) bool, False on padding
+    label_counts: Sequence[int] | None = None  # labels of each image; known on the host: nothing waits for it
+
+    @property
+    def num_labels(self) -> Sequence[int]:
+        """Number of labels of each image; read from the device if the view does not give it."""
+        if self.label_counts is None:
+            return self.labels.count_nonzero(dim=1).tolist()
+        return self.label_counts
 
 
 class PairBatch(NamedTuple):

@@ -13,6 +13,7 @@ from wsss_bench.losses.ranks import image_dropout
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.cam import CAM
 from wsss_bench.methods.optim import OptimConfig
+from wsss_bench.transfer import to_device
 from wsss_bench.types import ImageBatch
 
 REMEMBERED = {}
@@ -195,3 +196,72 @@ class OwnBackground(CAM):
         return torch.cat(
             [1 - (maps / (1e-5 + maps.amax(dim=(2, 3), keepdim=True))).amax(1, keepdim=True), maps], dim=1
         )
+
+
+class ReadsTheLoss(CAM):
+    def training_loss(self, batch):
+        losses = super().training_loss(batch)
+        if losses["classification"] > 1e9:
+            raise ValueError("diverged")
+        return losses
+
+
+class ChoosesByMask(CAM):
+    def training_loss(self, batch):
+        logits = self.class_logits(batch.image)
+        return {"classification": F.softplus(-logits[batch.labels > 0]).mean()}
+
+
+class CountsLabels(CAM):
+    def training_loss(self, batch):
+        return {
+            name: loss * batch.labels.sum().tolist() for name, loss in super().training_loss(batch).items()
+        }
+
+
+class CopiesValues(CAM):
+    def training_loss(self, batch):
+        weight = torch.tensor([1.0] * len(batch.image), device=self.device)
+        return {name: (loss * weight).mean() for name, loss in super().training_loss(batch).items()}
+
+
+class MovesWeights(CAM):
+    def training_loss(self, batch):
+        weight = torch.ones(len(batch.image)).to(self.device)
+        return {name: (loss * weight).mean() for name, loss in super().training_loss(batch).items()}
+
+
+class MixesDevices(CAM):
+    def training_loss(self, batch):
+        weight = torch.linspace(0.5, 1, len(batch.image)) * 2
+        return {name: (loss * weight).mean() for name, loss in super().training_loss(batch).items()}
+
+
+class ReadsItsMaps(CAM):
+    def seed_maps(self, image, labels=None, references=()):
+        maps = super().seed_maps(image, labels, references)
+        return maps / max(maps.max().item(), 1.0)
+
+
+class KeepsATensor(CAM):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.prior = {"area": [torch.ones(3)]}
+
+
+class HidesAModule(CAM):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.hidden = (nn.Linear(3, 3),)
+
+
+class OnTheHost(CAM):
+    """What may be done on the host: numbers of the batch, and values that are made and used there."""
+
+    def training_loss(self, batch):
+        order = torch.randperm(len(batch.image))
+        shares = torch.tensor([1.0, 2.0, 3.0, 4.0])[order[:2]].tolist()
+        weight = sum(shares) + sum(batch.num_labels) + (1 if order.any() else 0)
+        noise = to_device(torch.rand(len(batch.image)), self.device)
+        losses = super().training_loss(batch)
+        return {name: loss * weight * (1 + noise.mean()) * torch.tensor(2.0) for name, loss in losses.items()}

@@ -56,6 +56,7 @@ def test_image_batch(maskless):
     dataset = ImageView(maskless, maskless.ids("train"), TRANSFORM, 0)
     batch = dataset.collate([dataset[(0, 3)], dataset[(0, 1)]])
     assert isinstance(batch, ImageBatch)
+    assert batch.label_counts == batch.labels.sum(dim=1).tolist()
     assert batch.image_ids == ["train_3", "train_1"]
     assert batch.image.shape == (2, 3, 32, 32)
     assert batch.image.dtype == torch.float32

@@ -52,6 +52,20 @@ def test_ranks_may_have_different_numbers_of_rows(ranks):
     assert [float(result["area"]) for result in ranks] == pytest.approx([0.05, 0.05])
 
 
+def gather_of_shape(rank, *shapes):
+    return list(gather_rows(torch.full(shapes[rank], float(rank))).shape)
+
+
+def test_rows_of_different_shapes_are_refused_on_all_ranks(rank_pair):
+    sentence = "the ranks have rows of shapes 2x3x0, 2x4x0; only the first number may differ"
+    with pytest.raises(RuntimeError, match=sentence):
+        rank_pair.call(gather_of_shape, (2, 3, 0), (2, 4, 0))
+    with pytest.raises(RuntimeError, match="shapes 2x3, 2x3x1"):
+        rank_pair.call(gather_of_shape, (2, 3), (2, 3, 1))
+    # the ranks are still there, and go on
+    assert rank_pair.call(gather_of_shape, (0, 3, 2), (5, 3, 2)) == [[5, 3, 2], [5, 3, 2]]
+
+
 def test_with_one_process_rows_are_returned_unchanged():
     rows = torch.ones(2, 3)
     assert gather_rows(rows) is rows

@@ -46,6 +46,14 @@ def test_mean_over_valid_is_the_mean_over_the_pixels_that_count():
     assert mean_over_valid(losses, torch.zeros_like(valid)) == 0
 
 
+def test_what_does_not_count_may_be_infinite():
+    losses = torch.tensor([1.0, torch.inf, 3.0, torch.nan], requires_grad=True)
+    loss = mean_over_valid(losses, torch.tensor([True, False, True, False]))
+    loss.backward()
+    assert loss.item() == 2
+    assert losses.grad.tolist() == [0.5, 0, 0.5, 0]
+
+
 def test_dropout_of_an_image_does_not_depend_on_the_rest_of_the_batch():
     features = torch.ones(3, 4, 50)
     whole = image_dropout(features, 0.3, ["a", "b", "c"], 7, "head")

@@ -18,7 +18,7 @@ def clip():
 def test_ensemble_is_the_unit_mean_of_unit_sentence_embeddings(clip, templates):
     names = ("cow", "bus", "bird")
     tokens = tokenize(clip, [template.format(name) for name in names for template in templates])
-    sentences = sentence_embedding(clip, embed_tokens(clip, tokens.ids), tokens.eos)
+    sentences = sentence_embedding(clip, embed_tokens(clip, tokens.ids), tokens.eos, tokens.longest)
     expected = F.normalize(sentences.unflatten(0, (3, len(templates))).mean(dim=1), dim=-1)
     torch.testing.assert_close(prompt_ensemble(clip, names, templates), expected, rtol=1e-5, atol=1e-6)
 

@@ -46,9 +46,11 @@ def test_steps_are_the_official_ones(clip, sentences):
     torch.testing.assert_close(states.transpose(0, 1), arrays["text_hidden_last_LBC"], **CLOSE)
     torch.testing.assert_close(first[0].transpose(0, 1), arrays["text_hidden_first_LBC"], **CLOSE)
     expected = F.normalize(arrays["text_emb_from_wordemb"], dim=-1)
-    torch.testing.assert_close(sentence_embedding(clip, embedded, tokens.eos), expected, **CLOSE)
     torch.testing.assert_close(
-        sentence_embedding(clip, embedded, tokens.eos), clip.encode_text(sentences), **CLOSE
+        sentence_embedding(clip, embedded, tokens.eos, tokens.longest), expected, **CLOSE
+    )
+    torch.testing.assert_close(
+        sentence_embedding(clip, embedded, tokens.eos, tokens.longest), clip.encode_text(sentences), **CLOSE
     )
 
 
@@ -60,7 +62,10 @@ def test_a_long_sentence_is_cut_and_keeps_eos(clip):
 
 def test_without_sentences_there_are_no_embeddings(clip):
     tokens = tokenize(clip, [])
-    assert sentence_embedding(clip, embed_tokens(clip, tokens.ids), tokens.eos).shape == (0, 32)
+    assert sentence_embedding(clip, embed_tokens(clip, tokens.ids), tokens.eos, tokens.longest).shape == (
+        0,
+        32,
+    )
 
 
 def test_has_known_token(clip):
@@ -75,6 +80,6 @@ def test_sentence_embeddings_are_the_official_ones(clip):
     ]
     arrays = tensors("prompter")
     tokens = tokenize(clip, sentences)
-    found = sentence_embedding(clip, embed_tokens(clip, tokens.ids), tokens.eos)
+    found = sentence_embedding(clip, embed_tokens(clip, tokens.ids), tokens.eos, tokens.longest)
     torch.testing.assert_close(found, arrays["sentence_emb_normalized"], **CLOSE)
     assert torch.equal(tokens.eos[:1], arrays["sentence_eos_idx"])

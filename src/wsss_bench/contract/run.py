@@ -95,6 +95,10 @@ def _allowed(name: str, subject: Subject) -> str:
     deviation = subject.deviation(name)
     if deviation is None:
         return ""
-    settings = {"tolerance": deviation.tolerance, "precision": deviation.precision}
+    settings = {
+        "tolerance": deviation.tolerance,
+        "precision": deviation.precision,
+        "waits": deviation.waits,
+    }
     given = ", ".join(f"{key} {value}" for key, value in settings.items() if value is not None)
     return f": with {given}, since {deviation.reason}"

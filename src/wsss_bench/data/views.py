@@ -129,7 +129,8 @@ class ImageView(LabelledView):
     def collate(items: list[Any]) -> ImageBatch:
         """Stack items."""
         ids, *tensors = zip(*items, strict=True)
-        return ImageBatch(list(ids), *map(torch.stack, tensors))
+        image, labels, valid = map(torch.stack, tensors)
+        return ImageBatch(list(ids), image, labels, valid, labels.count_nonzero(dim=1).tolist())
 
 
 class PairView(LabelledView):

@@ -28,6 +28,11 @@ from zlib import crc32
 import torch
 from torch import Tensor, distributed
 
+from wsss_bench.transfer import to_device
+
+MOST_DIMENSIONS = 8
+"""Of rows that are gathered."""
+
 
 def summed_over_ranks(count: Tensor) -> tuple[Tensor, int]:
     """Sum of a count (a tensor without gradient) over ranks, and the number of ranks.
@@ -47,8 +52,7 @@ def mean_over_ranks(losses: Tensor) -> Tensor:
     The returned scalar has this mean as its average over ranks. Ranks may have different numbers of items,
     also none; all of them must call this. Without any item it is 0.
     """
-    count, ranks = summed_over_ranks(torch.tensor(float(len(losses)), device=losses.device))
-    return losses.sum() * ranks / count.clamp(min=1)
+    return _mean(losses, torch.full((), len(losses), dtype=torch.float32, device=losses.device))
 
 
 def sum_over_ranks(loss: Tensor) -> Tensor:
@@ -62,9 +66,16 @@ def sum_over_ranks(loss: Tensor) -> Tensor:
 def mean_over_valid(losses: Tensor, valid: Tensor) -> Tensor:
     """Mean of `losses` over the items of all ranks where `valid`, of the same shape, is true.
 
-    For example the pixels of all images that are not padding; 0 without any.
+    For example the pixels of all images that are not padding; 0 without any. Losses elsewhere do not count,
+    and may be infinite.
     """
-    return mean_over_ranks(losses[valid])
+    # `losses[valid]` would wait for the device, to learn how many there are
+    return _mean(torch.where(valid, losses, 0.0), valid.sum().float())
+
+
+def _mean(losses: Tensor, count: Tensor) -> Tensor:
+    count, ranks = summed_over_ranks(count)
+    return losses.sum() * ranks / count.clamp(min=1)
 
 
 def gather_rows(rows: Tensor) -> Tensor:
@@ -74,6 +85,9 @@ def gather_rows(rows: Tensor) -> Tensor:
     a row gets the sum of its gradients on all ranks. As data-parallel training averages gradients over ranks,
     a loss that is the mean over the rows of a rank, averaged over ranks, has the gradient of one process with
     all rows. With one process the rows are returned unchanged.
+
+    Raises:
+        ValueError: ranks have rows of different shapes.
     """
     return _Gather.apply(rows, _row_counts(rows)) if _ranks() > 1 else rows
 
@@ -101,13 +115,28 @@ class _Gather(torch.autograd.Function):
 
 
 def _row_counts(rows: Tensor) -> list[int]:
-    """Number of rows of each rank."""
+    """Number of rows of each rank.
+
+    With several ranks this waits for the device: only the other ranks know their numbers.
+
+    Raises:
+        ValueError: ranks have rows of different shapes, which no collective operation could join.
+    """
     if not _ranks() > 1:
         return [len(rows)]
-    counts = torch.zeros(distributed.get_world_size(), dtype=torch.int64, device=rows.device)
-    counts[distributed.get_rank()] = len(rows)
-    distributed.all_reduce(counts)
-    return counts.tolist()
+    # 0 where there is no dimension
+    own = torch.tensor([1 + length for length in rows.shape] + [0] * (MOST_DIMENSIONS - rows.ndim))
+    shapes = torch.zeros(distributed.get_world_size(), MOST_DIMENSIONS, dtype=torch.int64, device=rows.device)
+    shapes[distributed.get_rank()] = to_device(own, rows.device)
+    distributed.all_reduce(shapes)
+    found = [[length - 1 for length in lengths if length] for lengths in shapes.tolist()]
+    if any(shape[1:] != found[0][1:] for shape in found):
+        listed = ", ".join("x".join(map(str, shape)) for shape in found)
+        raise ValueError(
+            f"gather_rows: the ranks have rows of shapes {listed}; only the first number may differ: bring "
+            "the others to one size, or pad them"
+        )
+    return [shape[0] for shape in found]
 
 
 def image_noise(image_ids: Sequence[str], step: int, size: Sequence[int], device: torch.device) -> Tensor:
@@ -119,7 +148,7 @@ def image_noise(image_ids: Sequence[str], step: int, size: Sequence[int], device
     for image_id in image_ids:
         generator = torch.Generator().manual_seed(crc32(f"{image_id} {step}".encode()))
         rows.append(torch.rand(tuple(size), generator=generator))
-    return torch.stack(rows).to(device)
+    return to_device(torch.stack(rows), device)
 
 
 def image_dropout(features: Tensor, p: float, image_ids: Sequence[str], step: int, place: str = "") -> Tensor:

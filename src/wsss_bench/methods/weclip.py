@@ -42,6 +42,7 @@ from wsss_bench.nn.online_labels import pseudo_labels
 from wsss_bench.nn.par import PAR
 from wsss_bench.nn.precision import in_float32
 from wsss_bench.ranges import check_range
+from wsss_bench.transfer import HostCopy
 from wsss_bench.types import ImageBatch
 
 POSITIONS: Positions = "bilinear_half"
@@ -159,6 +160,7 @@ class WeCLIP(Method):
         self.par = PAR(iterations=20)
         # in the checkpoint: seeds of a trained method are refined if those of its last step were
         self.register_buffer("refining", torch.tensor(False))
+        self._refining_on_host = HostCopy()
 
     def training_loss(self, batch: ImageBatch) -> dict[str, Tensor]:
         refined = self._refines_now()
@@ -167,8 +169,9 @@ class WeCLIP(Method):
         if self.training:
             fused = channel_dropout(fused, self.dropout, batch.image_ids, self.global_step, "fusion")
         affinity = token_affinity(fused)
-        maps = self._class_maps(encoded, batch.labels, affinity.detach() if refined else None)
-        labels = pseudo_labels(batch.image, maps, batch.labels, batch.valid, self.par)
+        most = max(batch.num_labels)
+        maps = self._class_maps(encoded, batch.labels, affinity.detach() if refined else None, most)
+        labels = pseudo_labels(batch.image, maps, batch.labels, batch.valid, self.par, most)
         logits = self.decoder(fused, encoded.grid)
         logits = F.interpolate(logits, batch.image.shape[-2:], mode="bilinear", align_corners=False)
         pairs = label_pairs(patch_labels(labels, encoded.grid), self.pair_radius)
@@ -185,7 +188,7 @@ class WeCLIP(Method):
             raise ValueError(
                 "the class maps of WeCLIP need the labels of an image: classes compete among them"
             )
-        refined = bool(self.refining)
+        refined = bool(self._refining_on_host.of(self.refining))
         encoded = self._encode(image, self._blocks_of_attention(refined))
         affinity = token_affinity(self.fusion(encoded.patch_tokens)) if refined else None
         return self._class_maps(encoded, labels, affinity)  # (B, C, h, w)
@@ -225,10 +228,14 @@ class WeCLIP(Method):
         )
 
     @torch.no_grad()
-    def _class_maps(self, encoded: Encoded, labels: Tensor, affinity: Tensor | None) -> Tensor:
+    def _class_maps(
+        self, encoded: Encoded, labels: Tensor, affinity: Tensor | None, most_labels: int | None = None
+    ) -> Tensor:
         """Maps of the labelled classes `(B, C, h, w)` in [0, 1), refined if there is an affinity."""
         texts = self.class_texts, self.background_texts
-        cam = grad_cam(self.clip.network, encoded.tokens, encoded.grid, *texts, labels)
+        cam = grad_cam(
+            self.clip.network, encoded.tokens, encoded.grid, *texts, labels, most_labels=most_labels
+        )
         blocks = torch.stack([*encoded.attention, cam.attention[:, 1:, 1:]])  # (L, B, n, n)
         attention = blocks.mean(dim=0) if affinity is None else refined_attention(blocks, affinity)
         return spread_along(attention, cam.maps, self.box_threshold)

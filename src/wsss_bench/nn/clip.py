@@ -94,7 +94,7 @@ class CLIP(nn.Module):
 
     def encode_text(self, sentences: Sequence[str]) -> Tensor:
         """`N` sentences -> (N, D) unit vectors. Longer sentences are cut at the model's length."""
-        return F.normalize(self.embed_text(sentences), dim=-1)
+        return F.normalize(self.embed_text(sentences).float(), dim=-1)
 
     def embed_text(self, sentences: Sequence[str]) -> Tensor:
         """As `encode_text`, vectors of any length."""
@@ -204,8 +204,11 @@ class CLIP(nn.Module):
         return vision.pre_layrnorm(torch.cat([first, patches], dim=1) + table)
 
     def project(self, tokens: Tensor) -> Tensor:
-        """(..., width) output of the last block -> (..., D) unit vectors in the joint embedding space."""
-        return F.normalize(self.embed_tokens(tokens), dim=-1)
+        """(..., width) output of the last block -> (..., D) unit vectors in the joint embedding space.
+
+        They are float32: in bfloat16 the length of a unit vector is 1 to three digits only.
+        """
+        return F.normalize(self.embed_tokens(tokens).float(), dim=-1)
 
     def embed_tokens(self, tokens: Tensor) -> Tensor:
         """As `project`, vectors of any length."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wsss_bench.nn.clip import CLIP
+from wsss_bench.transfer import to_device
 
 
 class TokenizedText(NamedTuple):
@@ -21,10 +22,16 @@ class TokenizedText(NamedTuple):
 
     ids: Tensor  # (N, L) int64: start token, words, EOS, zeros
     eos: Tensor  # (N,) int64, position of the EOS token
+    rows: list[list[int]]  # the ids of each sentence without zeros, on the host
 
     def word_ids(self, row: int) -> list[int]:
         """Ids of one sentence, without start token and EOS."""
-        return self.ids[row, 1 : self.eos[row]].tolist()
+        return self.rows[row][1:-1]
+
+    @property
+    def longest(self) -> int:
+        """Number of tokens of the longest sentence; 1 without any."""
+        return max(map(len, self.rows), default=1)
 
 
 def tokenize(clip: CLIP, sentences: Sequence[str], length: int | None = None) -> TokenizedText:
@@ -41,7 +48,8 @@ def tokenize(clip: CLIP, sentences: Sequence[str], length: int | None = None) ->
     for row, tokens in enumerate(rows):
         ids[row, : len(tokens)] = torch.tensor(tokens)
     eos = torch.tensor([len(tokens) - 1 for tokens in rows], dtype=torch.int64)
-    return TokenizedText(ids.to(clip.image_mean.device), eos.to(clip.image_mean.device))
+    device = clip.image_mean.device
+    return TokenizedText(to_device(ids, device), to_device(eos, device), rows)
 
 
 def has_known_token(clip: CLIP, ids: Sequence[int]) -> bool:
@@ -69,10 +77,21 @@ def text_hidden_states(clip: CLIP, embedded: Tensor) -> Tensor:
     ).last_hidden_state
 
 
-def sentence_embedding(clip: CLIP, embedded: Tensor, eos: Tensor) -> Tensor:
-    """`(N, L, width)` token embeddings -> `(N, D)` unit vectors, taken at the EOS tokens `(N,)`."""
+def sentence_embedding(clip: CLIP, embedded: Tensor, eos: Tensor, longest: int) -> Tensor:
+    """Embeddings of sentences, taken at their EOS tokens.
+
+    Args:
+        clip: Its text tower.
+        embedded: `(N, L, width)` token embeddings.
+        eos: `(N,)` positions of the EOS tokens.
+        longest: Number of tokens of the longest sentence (`TokenizedText.longest`).
+
+    Returns:
+        `(N, D)` unit vectors.
+    """
     # attention is causal: tokens after EOS have no influence and are not computed
-    length = int(eos.max()) + 1 if len(eos) else 1
-    states = text_hidden_states(clip, embedded[:, :length])
+    states = text_hidden_states(clip, embedded[:, :longest])
     at_eos = states[torch.arange(len(eos), device=eos.device), eos]
-    return F.normalize(clip.model.text_projection(clip.model.text_model.final_layer_norm(at_eos)), dim=-1)
+    # in float32: in bfloat16 a unit vector has a length of 1 to three digits only
+    vectors = clip.model.text_projection(clip.model.text_model.final_layer_norm(at_eos)).float()
+    return F.normalize(vectors, dim=-1)

@@ -60,6 +60,7 @@ def grad_cam(
     backgrounds: Tensor,
     labels: Tensor,
     target: Target = "probability",
+    most_labels: int | None = None,
 ) -> GradCAM:
     """Maps of the labelled classes, divided by their maximum twice as in the official code.
 
@@ -74,8 +75,9 @@ def grad_cam(
         backgrounds: `(J, D)` unit text embeddings that compete with those of the labelled classes.
         labels: `(B, C)` multi-hot.
         target: What is differentiated; `logit` (`s cos`) leaves the competition out.
+        most_labels: Labels of the image that has the most; None: they are counted, and the device waited for.
     """
-    found = label_gradients(clip, tokens, classes, backgrounds, labels, target)
+    found = label_gradients(clip, tokens, classes, backgrounds, labels, target, most_labels)
     with torch.autocast(tokens.device.type, enabled=False):
         raw = (found.channel_weights @ found.activations.mT).relu().unflatten(2, grid)  # (B, R, h, w)
     maps = min_max(min_max(raw))
@@ -91,14 +93,17 @@ def label_gradients(
     backgrounds: Tensor,
     labels: Tensor,
     target: Target = "probability",
+    most_labels: int | None = None,
 ) -> LabelGradients:
     """Gradients at the first norm of the last block; arguments as of `grad_cam`.
 
-    The largest number of labels of an image decides how many backward passes there are: the one number that
-    is read from the device.
+    The largest number of labels of an image decides how many backward passes there are.
     """
     block = clip.model.vision_model.encoder.layers[-1]
-    most = int(labels.count_nonzero(dim=1).max()) if labels.numel() else 0
+    most = most_labels
+    if most is None:
+        # in a prediction, once for each scale: seed_maps is given labels on the device alone
+        most = int(labels.count_nonzero(dim=1).max()) if labels.numel() else 0
     chosen = labels.argsort(dim=1, descending=True, stable=True)[:, :most]  # (B, R)
     is_label = labels.gather(1, chosen) > 0
     with torch.autocast(tokens.device.type, enabled=False), torch.enable_grad():

@@ -26,6 +26,7 @@ def pseudo_labels(
     labels: Tensor,
     valid: Tensor,
     refine: Callable[[Tensor, Tensor], Tensor] | None,
+    most_labels: int | None = None,
 ) -> Tensor:
     """The best of the background, `1 - max` over the maps, and the labelled classes, after refinement.
 
@@ -35,14 +36,14 @@ def pseudo_labels(
         labels: `(B, C)` multi-hot; maps of other classes do not count.
         valid: `(B, H, W)` bool; False (padding) becomes 255.
         refine: `(image, scores)` -> scores of the same size (`PAR`); None: no refinement.
+        most_labels: Labels of the image that has the most; None: they are counted, and the device waited for.
 
     Returns:
         `(B, H, W)` int64 in {0..C, 255}; background everywhere in an image without labels.
     """
-    # Only maps of labelled classes are enlarged and refined: K of them, in the image that has the most. K is
-    # read from the device, as in `nn.grad_cam`.
-    most = max(1, int(labels.count_nonzero(dim=1).max()))
-    classes = labels.argsort(dim=1, descending=True, stable=True)[:, :most]  # (B, K)
+    # only maps of labelled classes are enlarged and refined: K of them, in the image that has the most
+    most = int(labels.count_nonzero(dim=1).max()) if most_labels is None else most_labels
+    classes = labels.argsort(dim=1, descending=True, stable=True)[:, : max(1, most)]  # (B, K)
     chosen = maps.gather(1, classes[:, :, None, None].expand(-1, -1, *maps.shape[2:]))
     chosen = chosen * labels.gather(1, classes)[:, :, None, None]
     chosen = F.interpolate(chosen, image.shape[-2:], mode="bilinear", align_corners=False)

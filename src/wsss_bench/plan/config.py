@@ -65,20 +65,24 @@ class PublishedResult:
 class Deviation:
     """How a method may deviate from a check of the contract, and why.
 
-    Without `tolerance` and `precision` the check is left out.
+    Without `tolerance`, `precision` and `waits` the check is left out.
 
     Args:
         reason: Why; printed by `wsss-bench contract`.
         tolerance: Of `two_ranks`: largest difference between two ranks and one process, as a fraction of the
             step. 0.01 for others.
         precision: Of `two_ranks`: `trainer.precision` of the compared trainings. `32-true` for others.
+        waits: Of `steps_do_not_wait_for_a_gpu` and `maps_do_not_wait_for_a_gpu`: how often a step, or the
+            maps of a batch, may wait. 0 for others.
     """
 
     reason: str
     tolerance: float | None = None
     precision: Literal["32-true", "64-true"] | None = None
+    waits: int | None = None
 
     def __post_init__(self) -> None:
+        check_range("waits", self.waits, 1)
         check_range("tolerance", self.tolerance, above=0, below=1)
         if not self.reason.strip():
             raise ValueError("reason is empty; say why the method deviates from the contract")

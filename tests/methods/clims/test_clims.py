@@ -141,7 +141,7 @@ def test_pairs_regions_and_similarities_equal_the_published_ones():
     )
     for region, name in zip(regions.chunk(2), ("object_images", "background_images"), strict=True):
         np.testing.assert_allclose(region, GOLDEN[name], rtol=1e-5, atol=1e-6)
-    similarities = fake_matcher()(activation, image, labels)
+    similarities = fake_matcher()(activation, image, labels, int(labels.sum()))
     names = ("similarity_object", "similarity_background", "similarity_object_bgprompts")
     for cosine, name in zip(similarities[1:], names, strict=True):
         np.testing.assert_allclose(cosine, GOLDEN[name].squeeze(), rtol=1e-5, atol=1e-6)

@@ -75,6 +75,7 @@ def test_refined_labels_equal_the_published_ones(name, high):
         0.25,
         high,
         PAR(10),
+        int(golden["cls_label"].sum(dim=1).max()),
     )
     assert torch.equal(label, golden[name].long())
 
@@ -87,7 +88,7 @@ def test_labels_are_those_of_present_classes_or_0_or_255():
     image = torch.rand(2, 3, 16, 16, generator=generator)
     for label in (
         cam_to_label(cam, labels, valid, 0.25, 0.7),
-        refine_pseudo_label(image, cam, labels, valid, 0.25, 0.7, PAR(2)),
+        refine_pseudo_label(image, cam, labels, valid, 0.25, 0.7, PAR(2), 2),
     ):
         assert set(label[0].unique().tolist()) <= {0, 2, 4, 255}
         assert label[0].unique().numel() > 1

@@ -108,7 +108,7 @@ def test_momentum_of_one_keeps_the_teacher():
 
 def test_views_of_an_image_do_not_depend_on_its_batch():
     method, data = build(loss=LossWeights(ctc=1.0)), batch()
-    first, second = (ImageBatch(*(part[i : i + 1] for part in data)) for i in range(2))
+    first, second = (ImageBatch(*(part[i : i + 1] for part in data[:4])) for i in range(2))
     whole, alone = losses(method, data), [losses(method, part) for part in (first, second)]
     torch.testing.assert_close(whole["ctc"], (alone[0]["ctc"] + alone[1]["ctc"]) / 2)
 

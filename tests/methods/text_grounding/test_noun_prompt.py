@@ -23,7 +23,7 @@ def test_noun_prompt_is_the_official_one(clip):
     nouns = [words(1929), words(2069, 1922, 13634)]
     ids = torch.from_numpy(golden("tiny_clip")["token_ids_saved"])[tokenize(clip, nouns, 61).ids[:, 1:]]
     assert torch.equal(ids, arrays["tokens_61_without_sos"])
-    embedded, eos = prompt.embed(clip, nouns)
+    embedded, eos, _ = prompt.embed(clip, nouns)
     assert eos.tolist() == [18, 20] == arrays["eos_idx"].tolist()
     torch.testing.assert_close(embedded[:, :1], arrays["prefix"].expand(2, -1, -1), **CLOSE)
     torch.testing.assert_close(embedded, arrays["prompts"], **CLOSE)

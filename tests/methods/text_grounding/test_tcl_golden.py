@@ -129,7 +129,7 @@ def test_features_masks_and_pooling_are_the_official_ones(official):
     with torch.no_grad():
         patches = clip.before_last_block(arrays["image"]).flatten(2).permute(2, 0, 1)
         torch.testing.assert_close(patches, arrays["image_feat_LBC"][1:], rtol=1e-4, atol=1e-5)
-        text = sentence_embedding(clip, embed_tokens(clip, tokens.ids), tokens.eos)
+        text = sentence_embedding(clip, embed_tokens(clip, tokens.ids), tokens.eos, tokens.longest)
         torch.testing.assert_close(text, F.normalize(arrays["text_emb"], dim=1), rtol=1e-5, atol=1e-6)
         features = grounding.pixel_features(arrays["image"])
         torch.testing.assert_close(features[..., ::2, ::2], arrays["image_emb"], rtol=1e-5, atol=1e-5)

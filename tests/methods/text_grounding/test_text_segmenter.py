@@ -112,7 +112,8 @@ def test_word_prompt_keeps_or_replaces_all_words(clip):
     torch.nn.init.normal_(prompt.words)
     kept = prompt(embedded, torch.ones(1, 77), tokens.eos)
     assert torch.equal(
-        sentence_embedding(clip, kept, tokens.eos), sentence_embedding(clip, embedded, tokens.eos)
+        sentence_embedding(clip, kept, tokens.eos, tokens.longest),
+        sentence_embedding(clip, embedded, tokens.eos, tokens.longest),
     )
     replaced = prompt(embedded, torch.zeros(1, 77), tokens.eos)[0]
     end = int(tokens.eos)

@@ -65,9 +65,9 @@ def step(method, phase):
     with pytest.MonkeyPatch.context() as patch:
         seen = []
 
-        def golden_labels(image, maps, labels, valid, refine):
+        def golden_labels(image, maps, labels, valid, refine, most_labels):
             # near-ties of single pixels move gradients by more than rounding, so that they start from theirs
-            seen.extend([maps, pseudo_labels(image, maps, labels, valid, refine)])
+            seen.extend([maps, pseudo_labels(image, maps, labels, valid, refine, most_labels)])
             return torch.from_numpy(arrays["pseudo_label"]).long()
 
         patch.setattr("wsss_bench.methods.weclip.pseudo_labels", golden_labels)

@@ -109,7 +109,7 @@ class CLIMSCameraReady(Method):
     def training_loss(self, batch: ImageBatch) -> dict[str, Tensor]:
         image = self._normalize(batch.image) * batch.valid[:, None]
         activation = self._class_maps(image).sigmoid()  # (B, C, h, w)
-        similarities = self.matcher(activation, image, batch.labels)
+        similarities = self.matcher(activation, image, batch.labels, sum(batch.num_labels))
         pair_weight = self.class_weight[similarities.label]  # (M,)
         class_related = self.class_related[similarities.label]  # (M, J)
         otm = pair_weight * unclamped_object_text_matching(similarities.s_oo)
@@ -130,7 +130,7 @@ class CLIMSCameraReady(Method):
 
     def _reported_on_positive_cosines(self, otm: Tensor, s_oo: Tensor) -> Tensor:
         """The gradient of the mean over all pairs, with the value of the mean over those that have one."""
-        pairs, _ = summed_over_ranks(torch.tensor(len(s_oo), device=s_oo.device))
+        pairs, _ = summed_over_ranks(torch.full((), len(s_oo), device=s_oo.device))
         positive, _ = summed_over_ranks((s_oo > 0).sum())
         self.monitor("pairs_with_negative_cosine", (pairs - positive).float())
         return otm + otm.detach() * (pairs / positive.clamp(min=1) - 1)

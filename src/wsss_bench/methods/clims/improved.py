@@ -109,7 +109,9 @@ class CLIMS(Method):
     def training_loss(self, batch: ImageBatch) -> dict[str, Tensor]:
         activation = self._class_maps(batch.image).sigmoid()  # (B, C, h, w)
         # CLIP sees ImageNet-normalised images: a masked-out pixel (0) has the mean colour of ImageNet
-        similarities = self.matcher(activation, self.clip_normalize(batch.image), batch.labels)
+        similarities = self.matcher(
+            activation, self.clip_normalize(batch.image), batch.labels, sum(batch.num_labels)
+        )
         otm = object_text_matching(clamp_similarity(similarities.s_oo))
         btm = background_text_matching(clamp_similarity(similarities.s_bo))
         cbs = background_suppression(similarities.s_ob, self.threshold)

@@ -103,7 +103,7 @@ def background_suppression(similarity: Tensor, threshold: float) -> Tensor:
     Returns:
         Scalar, a **sum**: it grows with the number of pairs and of prompts, as in the authors' code.
     """
-    return -torch.log1p(-similarity[similarity > threshold]).sum()
+    return -torch.log1p(-similarity.where(similarity > threshold, 0.0)).sum()
 
 
 @in_float32

@@ -62,15 +62,18 @@ class TextMatcher(nn.Module):
         """The frozen CLIP, image encoder only."""
         return self.frozen.network
 
-    def forward(self, activation: Tensor, image: Tensor, labels: Tensor) -> Similarities:
+    def forward(self, activation: Tensor, image: Tensor, labels: Tensor, num_pairs: int) -> Similarities:
         """Compute the similarities of one batch.
 
         Args:
             activation: `(B, C, h, w)` class maps in (0, 1); gradients flow back into them.
             image: `(B, 3, H, W)`, normalised, 0 on padding. Masked-out pixels become 0 too.
             labels: `(B, C)` multi-hot.
+            num_pairs: Number `M` of labels of all images together.
         """
-        image_index, label = labels.nonzero(as_tuple=True)  # (M,), (M,)
+        # a stable sort puts the labels in front, in their order; `nonzero` would wait for the device
+        pair = (labels.flatten() > 0).byte().argsort(descending=True, stable=True)[:num_pairs]
+        image_index, label = pair // labels.shape[1], pair % labels.shape[1]  # (M,), (M,)
         regions = object_and_background_regions(
             activation[image_index, label], image, image_index, self.clip.image_size
         )

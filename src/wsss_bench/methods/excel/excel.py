@@ -40,6 +40,7 @@ from wsss_bench.nn.fusion_decoder import TokenFusion, TransformerDecoder
 from wsss_bench.nn.online_labels import pseudo_labels
 from wsss_bench.nn.par import PAR
 from wsss_bench.ranges import check_range
+from wsss_bench.transfer import HostCopy
 from wsss_bench.types import IGNORE, ImageBatch
 
 
@@ -142,6 +143,7 @@ class ExCEL(ExCELStatic):
         self.affinity_radius, self.affinity_weight = affinity_radius, affinity_weight
         # in the checkpoint, so that a trained method makes the seeds of its last step
         self.register_buffer("trained_steps", torch.zeros((), dtype=torch.int64))
+        self._steps_on_host = HostCopy()
 
     def training_loss(self, batch: ImageBatch) -> dict[str, Tensor]:
         step, size = self.global_step, batch.image.shape[-2:]
@@ -167,7 +169,7 @@ class ExCEL(ExCELStatic):
     def seed_maps(
         self, image: Tensor, labels: Tensor | None = None, references: Sequence[Any] = ()
     ) -> Tensor:
-        steps = self.global_step if self.training else int(self.trained_steps)
+        steps = self.global_step if self.training else self._steps_on_host.of(self.trained_steps)
         if not reached(steps, self.lvc_start):
             return super().seed_maps(image, labels, references)
         reading = self.read(torch.cat([image, image.flip(-1)]), self.tokens)
@@ -198,7 +200,7 @@ class ExCEL(ExCELStatic):
             calibrated = reading.with_bias(calibration_bias(similarity, mean))
             attention = refined_attention(reading.attention, affinity(similarity, mean))
         maps = self.refine(self.maps(calibrated, batch.image), attention)
-        return pseudo_labels(batch.image, maps, batch.labels, batch.valid, self.par)
+        return pseudo_labels(batch.image, maps, batch.labels, batch.valid, self.par, max(batch.num_labels))
 
 
 def reached(step: int, start: int | None) -> bool:

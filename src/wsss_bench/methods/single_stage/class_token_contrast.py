@@ -165,7 +165,7 @@ def class_token_contrast(student: Tensor, teacher: Tensor, positive: Tensor, tem
     summed = torch.cat([positive, torch.ones_like(positive[:, :1])], dim=1)[:, None]  # (B, 1, S + 1)
     negative_logits = logits.masked_fill(positive[:, None], -torch.inf)
     negatives = torch.logaddexp(
-        negative_logits.logsumexp(dim=2, keepdim=True), logits.new_tensor(EPSILON).log()
+        negative_logits.logsumexp(dim=2, keepdim=True), logits.new_full((), EPSILON).log()
     )
     losses = torch.logaddexp(similarity, negatives) - similarity  # -log softmax of each positive
     return ((losses * summed).sum(dim=2) / (positive.sum(dim=1, keepdim=True) + EPSILON)).mean()

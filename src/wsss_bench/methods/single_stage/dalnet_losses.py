@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wsss_bench.losses.ranks import gather_rows, mean_over_ranks
+from wsss_bench.losses.ranks import gather_rows, mean_over_valid
 from wsss_bench.methods.single_stage.object_mask import ObjectMask
 from wsss_bench.nn.precision import in_float32
 from wsss_bench.ranges import check_range
@@ -285,4 +285,4 @@ def _mean_over_pairs(positive: Tensor, negatives: Tensor, exists: Tensor) -> Ten
         exists: `(B, C)` bool.
     """
     loss = torch.cat([positive, negatives], dim=2).logsumexp(dim=2) - positive[..., 0]
-    return mean_over_ranks(loss[exists])
+    return mean_over_valid(loss, exists)

@@ -164,7 +164,14 @@ class SingleStageNetwork(nn.Module):
             return torch.full_like(batch.valid, IGNORE, dtype=torch.long)
         cam = cams.auxiliary if step < config.aux_cam_until else cams.main
         return refine_pseudo_label(
-            batch.image, cam, batch.labels, batch.valid, config.low, config.high, self.par
+            batch.image,
+            cam,
+            batch.labels,
+            batch.valid,
+            config.low,
+            config.high,
+            self.par,
+            max(batch.num_labels),
         )
 
     def parameter_groups(self, head_lr_scale: float, *projections: nn.Module) -> list[dict[str, Any]]:

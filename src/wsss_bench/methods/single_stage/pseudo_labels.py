@@ -104,6 +104,7 @@ def refine_pseudo_label(
     low: float,
     high: float,
     refine: Callable[[Tensor, Tensor], Tensor],
+    most_labels: int,
 ) -> Tensor:
     """Pseudo labels from refined CAMs, with a high and a low background score.
 
@@ -119,6 +120,7 @@ def refine_pseudo_label(
         low: The low background score.
         high: The high background score.
         refine: `(image, masks)` -> masks at the image's size (`PAR`).
+        most_labels: Labels of the image that has the most.
 
     Returns:
         `(B, H, W)` int64 in {0..C, 255}.
@@ -128,9 +130,8 @@ def refine_pseudo_label(
     present = labels > 0
     # K: the largest number of classes in an image of the batch; an image with fewer is filled up with absent
     # classes
-    most_classes = max(int(present.sum(dim=1).max()), 1)
     present_first = present.int().sort(dim=1, descending=True, stable=True).indices
-    classes = present_first[:, :most_classes]  # (B, K)
+    classes = present_first[:, : max(most_labels, 1)]  # (B, K)
     absent = ~present.gather(1, classes)
     maps = cam.gather(1, classes[:, :, None, None].expand(-1, -1, *size))  # (B, K, H, W)
     maps = F.interpolate(maps, half_size, mode="bilinear", align_corners=False)

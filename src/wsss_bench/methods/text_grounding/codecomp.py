@@ -29,7 +29,7 @@ from wsss_bench.losses.ranks import gather_rows, mean_over_ranks, rows_before, s
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.optim import OptimConfig, vectors_without_decay
 from wsss_bench.methods.text_grounding.grounding import Grounding, MaskInference
-from wsss_bench.methods.text_grounding.image_random import uniform_noise
+from wsss_bench.methods.text_grounding.image_random import rows_of, uniform_noise
 from wsss_bench.methods.text_grounding.image_segmenter import hard_masks, unit_pixels
 from wsss_bench.methods.text_grounding.info_nce import INITIAL_LOG_SCALE, info_nce
 from wsss_bench.methods.text_grounding.losses import (
@@ -57,6 +57,7 @@ from wsss_bench.nn.clip_text import (
     tokenize,
 )
 from wsss_bench.nn.synonyms import best_of_class, class_of_names
+from wsss_bench.transfer import to_device
 from wsss_bench.types import CaptionBatch
 from wsss_bench.vocabulary import templates as prompt_templates
 from wsss_bench.vocabulary.synonyms import names_of_classes
@@ -164,7 +165,7 @@ class CoDe(Method):
 
     def training_loss(self, batch: CaptionBatch) -> dict[str, Tensor]:
         samples = self._samples(batch)
-        image = self.grounding.normalize(batch.image[[sample.row for sample in samples]])
+        image = self.grounding.normalize(rows_of(batch.image, [sample.row for sample in samples]))
         grid = self.grounding.mask_size(image)
         uniform = uniform_noise([s.generator for s in samples], (self.nouns_per_caption, *grid), image)
         return self._losses(image, samples, uniform)
@@ -242,7 +243,7 @@ class CoDe(Method):
         sentences = tokenize(clip, [s.sentences[k] for k in range(count) for s in samples])
         with torch.no_grad():
             fixed_prompt = sentence_embedding(
-                clip, embed_tokens(clip, sentences.ids), sentences.eos
+                clip, embed_tokens(clip, sentences.ids), sentences.eos, sentences.longest
             )  # (P, D)
 
         pixels = unit_pixels(self.grounding.pixel_features(image))  # (B, D, h, w)
@@ -266,7 +267,7 @@ class CoDe(Method):
         word_masks = text_masks(token_logits).flatten(0, 1)  # (P, L)
         eos = tokens.eos.repeat(count)
         highlighted_text = sentence_embedding(
-            clip, self.word_prompt(embedded.repeat(count, 1, 1), word_masks, eos), eos
+            clip, self.word_prompt(embedded.repeat(count, 1, 1), word_masks, eos), eos, tokens.longest
         )  # (P, D)
 
         kg = prompt_distance(noun, fixed_prompt)  # (P,)
@@ -287,14 +288,14 @@ class CoDe(Method):
 
     def _token_labels(self, samples: Sequence[NounSample], tokens: TokenizedText) -> Tensor:
         """`(B, L)` pseudo labels for the text segmenter."""
-        labels = torch.full_like(tokens.ids, IGNORED_TOKEN)
+        labels = torch.full(tokens.ids.shape, IGNORED_TOKEN)
         for row, sample in enumerate(samples):
             nouns = tokenize(self.grounding.clip, [*sample.nouns, *sample.drawn])
             ids = [nouns.word_ids(k) for k in range(len(nouns.ids))]
             split = len(sample.nouns)
-            caption = tokens.ids[row].tolist()
-            labels[row] = token_pseudo_labels(caption, ids[:split], ids[split:]).to(labels)
-        return labels
+            padding = [0] * (labels.shape[1] - len(tokens.rows[row]))
+            labels[row] = token_pseudo_labels(tokens.rows[row] + padding, ids[:split], ids[split:])
+        return to_device(labels, tokens.ids.device)
 
     def _class_text(self) -> Tensor:
         """`(M, D)` embeddings of the names of classes with the noun prompt.

@@ -68,13 +68,14 @@ class Grounding(nn.Module):
         return self.frozen.network
 
     @property
-    def score_to_logit(self) -> float:
-        """Factor from scores to logits.
+    def score_to_logit(self) -> Tensor:
+        """Factor from scores to logits, a scalar.
 
         The slope of a sigmoid at one half is `SIGMOID_SLOPE / 4` per unit of cosine. Multiplied by this
         factor, a step of the cosine there changes the logit as much as in CLIP itself.
         """
-        return 4 / SIGMOID_SLOPE * self.clip.model.logit_scale.exp().item()
+        # multiplied in float64, as numbers of Python are
+        return (4 / SIGMOID_SLOPE * self.clip.model.logit_scale.exp().double()).float()
 
     def normalize(self, image: Tensor) -> Tensor:
         """`(B, 3, H, W)` in [0, 1] -> normalised input of both image encoders."""

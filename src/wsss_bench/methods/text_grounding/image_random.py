@@ -8,6 +8,8 @@ from hashlib import blake2b
 import torch
 from torch import Tensor
 
+from wsss_bench.transfer import to_device
+
 
 def image_generator(random_seed: int, image_id: str) -> torch.Generator:
     """A generator on the CPU, seeded by epoch and image.
@@ -25,4 +27,9 @@ def uniform_noise(generators: Sequence[torch.Generator], shape: Sequence[int], l
     noise = torch.empty(len(generators), *shape)
     for values, generator in zip(noise, generators, strict=True):
         values.uniform_(generator=generator)
-    return noise.to(like)
+    return to_device(noise.to(like.dtype), like.device)
+
+
+def rows_of(images: Tensor, rows: Sequence[int]) -> Tensor:
+    """`images[rows]`, for which a list of indices would be copied to the device, and waited for."""
+    return images[to_device(torch.tensor(rows, dtype=torch.int64), images.device)]

@@ -43,12 +43,14 @@ class NounPrompt(nn.Module):
 
     def forward(self, clip: CLIP, nouns: Sequence[str]) -> Tensor:
         """`N` nouns -> `(N, D)` unit embeddings."""
-        embedded, eos = self.embed(clip, nouns)
-        return sentence_embedding(clip, embedded, eos)
+        return sentence_embedding(clip, *self.embed(clip, nouns))
 
-    def embed(self, clip: CLIP, nouns: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Token embeddings `(N, L, width)` of start token, context, noun and EOS; positions `(N,)` of EOS."""
+    def embed(self, clip: CLIP, nouns: Sequence[str]) -> tuple[Tensor, Tensor, int]:
+        """Token embeddings `(N, L, width)` of start token, context, noun and EOS; positions `(N,)` of EOS;
+        number of tokens of the longest.
+        """
         tokens = tokenize(clip, nouns, clip.text_length - len(self.context))
         embedded = embed_tokens(clip, tokens.ids)
         context = self.context.expand(len(nouns), -1, -1)
-        return torch.cat([embedded[:, :1], context, embedded[:, 1:]], dim=1), tokens.eos + len(self.context)
+        prompted = torch.cat([embedded[:, :1], context, embedded[:, 1:]], dim=1)
+        return prompted, tokens.eos + len(self.context), tokens.longest + len(self.context)

@@ -27,7 +27,7 @@ from wsss_bench.losses.ranks import gather_rows, mean_over_ranks, rows_before
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.optim import OptimConfig, vectors_without_decay
 from wsss_bench.methods.text_grounding.grounding import Grounding, MaskInference
-from wsss_bench.methods.text_grounding.image_random import image_generator, uniform_noise
+from wsss_bench.methods.text_grounding.image_random import image_generator, rows_of, uniform_noise
 from wsss_bench.methods.text_grounding.image_segmenter import hard_masks, unit_pixels
 from wsss_bench.methods.text_grounding.info_nce import INITIAL_LOG_SCALE, info_nce
 from wsss_bench.methods.text_grounding.losses import grounding_terms
@@ -114,7 +114,7 @@ class TCL(Method):
 
     def training_loss(self, batch: CaptionBatch) -> dict[str, Tensor]:
         rows = [row for row, caption in enumerate(batch.caption) if caption.strip()]
-        image = self.grounding.normalize(batch.image[rows])
+        image = self.grounding.normalize(rows_of(batch.image, rows))
         # the base class seeds each epoch with the rank added
         random_seed = torch.initial_seed() - self.global_rank
         generators = [image_generator(random_seed, batch.image_ids[row]) for row in rows]
@@ -132,7 +132,9 @@ class TCL(Method):
         clip, segmenter, weights = self.grounding.clip, self.grounding.segmenter, self.loss_weights
         tokens = tokenize(clip, captions)
         with torch.no_grad():
-            text = sentence_embedding(clip, embed_tokens(clip, tokens.ids), tokens.eos)  # (P, D)
+            text = sentence_embedding(
+                clip, embed_tokens(clip, tokens.ids), tokens.eos, tokens.longest
+            )  # (P, D)
         features = self.grounding.pixel_features(image)  # (P, D, h, w)
         all_text, first = gather_rows(text), rows_before(text)
         logits = segmenter.mask_logits(unit_pixels(features), all_text)  # (P, Q, h, w)

@@ -22,6 +22,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from wsss_bench.transfer import to_device
+
 Offset = tuple[int, int]
 
 
@@ -72,7 +74,8 @@ def source_indices(size: tuple[int, int], radius: int, device: torch.device | No
 
 def flat_index_offsets(offsets: tuple[Offset, ...], width: int, device: torch.device | None = None) -> Tensor:
     """Offsets `(dy, dx)` as int64 differences of flat indices, dy * width + dx, in a map of this width."""
-    return torch.tensor([dy * width + dx for dy, dx in offsets], dtype=torch.int64, device=device)
+    differences = torch.tensor([dy * width + dx for dy, dx in offsets], dtype=torch.int64)
+    return to_device(differences, device or differences.device)
 
 
 def target_indices(size: tuple[int, int], radius: int, device: torch.device | None = None) -> Tensor:

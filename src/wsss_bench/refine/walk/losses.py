@@ -17,6 +17,7 @@ from torch import Tensor
 from wsss_bench.losses.ranks import summed_over_ranks
 from wsss_bench.nn.precision import in_float32
 from wsss_bench.refine.walk.affinity_pairs import pair_offsets, source_indices, target_indices
+from wsss_bench.transfer import to_device
 from wsss_bench.types import IGNORE
 
 EPSILON = 1e-5
@@ -90,7 +91,7 @@ def displacement_loss(displacement: Tensor, pairs: PairLabels, radius: int) -> t
     flat = displacement.flatten(2)
     source = flat[:, :, None, source_indices(size, radius, flat.device)]  # (B, 2, 1, N)
     delta = source - flat[:, :, target_indices(size, radius, flat.device)]  # (B, 2, D, N)
-    offset = torch.tensor(pair_offsets(radius), dtype=flat.dtype, device=flat.device).t()[:, :, None]
+    offset = to_device(torch.tensor(pair_offsets(radius), dtype=flat.dtype), flat.device).t()[:, :, None]
     foreground = _mean((delta - offset).abs(), pairs.foreground[:, None].expand_as(delta))
     background = _mean(delta.abs(), pairs.background[:, None].expand_as(delta))
     return foreground, background
