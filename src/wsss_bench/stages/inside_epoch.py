@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loops import _FitLoop, _Loop
 from torch import distributed
 
 from wsss_bench.stages.checkpoints import LastCheckpoint
@@ -77,6 +78,8 @@ class InsideEpoch(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take over the signals from Lightning, whose handler asks rank 0 through the GPU at each step."""
         self._last.mark(trainer)
+        if trainer.fit_loop.restarted_on_epoch_end:
+            begin_next_epoch(trainer.fit_loop)
         if trainer.world_size > 1:
             self._hosts = distributed.new_group(backend="gloo")
             trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
@@ -149,6 +152,16 @@ class InsideEpoch(Callback):
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._signal = number
+
+
+def begin_next_epoch(loop: _FitLoop) -> None:
+    """Let a training with `max_steps` go on from the end of an epoch as one with `max_epochs` does.
+
+    Lightning (2.6.6) takes the end of the epoch for its middle there, and would run it a second time.
+    """
+    _Loop.restarting.fset(loop, False)  # type: ignore[attr-defined]
+    loop.reset_restart_stage()
+    loop.epoch_progress.increment_completed()
 
 
 def as_at_the_end_of_a_step(loops: dict[str, Any]) -> None:
