@@ -163,8 +163,10 @@ def reference(tmp_path_factory, root):
     return out
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("step", [1, STEPS, STEPS + 2, STEPS + 3, 3 * STEPS - 1])
+@pytest.mark.parametrize(
+    ("step", "workers"),
+    [(1, 0), (STEPS, 2), (STEPS + 2, 0), (STEPS + 3, 2), (3 * STEPS - 1, 0)],
+)
 def test_after_sigterm_a_training_goes_on_where_it_was(root, reference, tmp_path, capfd, step, workers):
     out = tmp_path / "out"
     content = interrupted(config(root, out, num_workers=workers), step, signal.SIGTERM)
@@ -183,3 +185,103 @@ def test_a_training_that_is_killed_goes_on_from_the_checkpoint_before(root, refe
     assert checkpoint(out)["global_step"] == STEPS + 2
     assert train(content, "--checkpoint_minutes=1e-9") == 0
     assert_equal(out, reference)
+
+
+def test_batches_that_are_done_are_not_read_again(root, tmp_path):
+    notes, out = tmp_path / "notes.txt", tmp_path / "out"
+    source = {"class_path": f"{__name__}.NotedVOC"}
+    source["init_args"] = {"root": str(root), "vocabulary": "mini", "notes": str(notes)}
+    whole = config(root, tmp_path / "whole", source=source, val_split=None)
+    assert train(whole) == 0
+    expected = notes.read_text().split()
+    notes.unlink()
+    content = interrupted({**whole, "out": str(out)}, STEPS + 3, signal.SIGTERM)
+    assert train(content) == 143
+    before = notes.read_text().split()
+    notes.unlink()
+    assert train(content) == 0
+    # the first image is read before a training, to see that it can be
+    assert notes.read_text().split() == expected[:1] + expected[1 + 2 * (STEPS + 3) :]
+    assert before == expected[: len(before)]
+
+
+@pytest.mark.parametrize("step", [STEPS - 1, STEPS, STEPS + 1])
+@pytest.mark.parametrize("changes", [{"max_epochs": -1, "max_steps": 13}, {"epoch_length": 3}])
+def test_a_number_of_steps_and_short_epochs(root, tmp_path, changes, step):
+    contents = [config(root, tmp_path / name) for name in ("whole", "out")]
+    for content in contents:
+        content["data" if "epoch_length" in changes else "trainer"] |= changes
+    assert train(contents[0]) == 0
+    content = interrupted(contents[1], step, signal.SIGTERM)
+    assert (train(content), train(content)) == (143, 0)
+    assert_equal(tmp_path / "out", tmp_path / "whole")
+
+
+def test_a_validation_is_finished_first(root, reference, tmp_path):
+    content = interrupted(config(root, tmp_path / "out"), STEPS + 2, signal.SIGTERM, "validation")
+    assert train(content) == 143
+    assert checkpoint(tmp_path / "out")["global_step"] == STEPS + 2
+    assert any(row["monitor/mAP"] for row in rows(tmp_path / "out"))
+    assert train(content) == 0
+    assert_equal(tmp_path / "out", reference)
+
+
+def test_a_signal_in_the_last_step_lets_the_training_end(root, reference, tmp_path):
+    content = interrupted(config(root, tmp_path / "out"), 3 * STEPS, signal.SIGTERM)
+    assert train(content) == 0
+    assert is_complete(tmp_path / "out")
+    assert_equal(tmp_path / "out", reference)
+
+
+SLURM = {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "bench", "SLURM_NTASKS": "1", "SLURM_PROCID": "0",
+         "SLURM_LOCALID": "0", "SLURM_NODEID": "0", "SLURM_NODELIST": "localhost"}  # fmt: skip
+
+
+def test_no_checkpoint_of_another_cell_is_touched_and_nothing_is_submitted(
+    root, reference, tmp_path, monkeypatch, capfd
+):
+    """Under srun, Lightning would load the first file, write the second one, and submit the job again."""
+    work, programs = tmp_path / "work", tmp_path / "programs"
+    foreign = [work / "hpc_ckpt_1.ckpt", work / "last.ckpt", work / LAST]
+    for path in foreign:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes((reference / LAST).read_bytes())
+    before = {path: path.read_bytes() for path in work.rglob("*.ckpt")}
+    programs.mkdir()
+    (programs / "scontrol").write_text(f"#!/bin/sh\necho $* > {tmp_path}/submitted\n")
+    (programs / "scontrol").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.chdir(work)
+    for name, value in SLURM.items():
+        monkeypatch.setenv(name, value)
+    stage = plan_stage(tmp_path / "runs", "train", interrupted(config(root, "."), 7, signal.SIGUSR1))
+    assert main(stage.arguments) == 143
+    assert "stopped by SIGUSR1 after step 7 of 15" in capfd.readouterr().out
+    assert {path: path.read_bytes() for path in work.rglob("*.ckpt")} == before
+    assert main(stage.arguments) == 0
+    assert_equal(stage.path, reference)
+    assert not list(stage.path.rglob("hpc_ckpt*"))
+    assert not (tmp_path / "submitted").exists()
+
+
+def fit_on_a_rank(rank, path):
+    return main(["fit", "--config", path])
+
+
+@pytest.mark.parametrize("step", [STEPS, STEPS + 3])
+def test_two_ranks_stop_at_the_same_step_and_go_on_from_it(root, tmp_path, rank_pair, step):
+    """The signal reaches one of them."""
+    contents = [config(root, tmp_path / name) for name in ("whole", "out")]
+    for content in contents:
+        content["trainer"] |= {"devices": 2, "strategy": "ddp"}
+    contents[1] = interrupted(contents[1], step, signal.SIGTERM)
+    paths = []
+    for content in contents:
+        paths.append(f"{content['out']}.yaml")
+        Path(paths[-1]).write_text(yaml.safe_dump(content))
+    assert rank_pair.call(fit_on_a_rank, paths[0]) == [0, 0]
+    assert 143 in rank_pair.call(fit_on_a_rank, paths[1])
+    assert checkpoint(tmp_path / "out")["global_step"] == step
+    assert len(checkpoint(tmp_path / "out")["random_states"]) == 2
+    assert rank_pair.call(fit_on_a_rank, paths[1]) == [0, 0]
+    assert_equal(tmp_path / "out", tmp_path / "whole")
