@@ -1,4 +1,4 @@
-"""A training that is stopped or killed inside an epoch goes on there, to the weights of an uninterrupted one."""
+"""A training that is stopped or killed inside an epoch ends with the weights of an uninterrupted one."""
 
 from __future__ import annotations
 

@@ -208,10 +208,10 @@ class WSSSDataModule(LightningDataModule):
         """Where the training is: the epoch, and how many of its batches are done."""
         assert self.trainer is not None
         loop = self.trainer.fit_loop
-        epoch = loop.epoch_progress.current
+        epoch: Any = loop.epoch_progress.current
         inside = epoch.started > epoch.processed
-        batches = loop.epoch_loop.batch_progress.current.processed if inside else 0
-        return {"epoch": epoch.processed, "batches": batches}
+        batch: Any = loop.epoch_loop.batch_progress.current
+        return {"epoch": epoch.processed, "batches": batch.processed if inside else 0}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         """Go on from there; Lightning calls this before it asks for batches."""

@@ -1,8 +1,8 @@
 """The train stage: `wsss-bench fit --config FILE` trains a method, a segmenter or the network of a refiner.
 
 It resumes from `checkpoints/last.ckpt`, which is written at the end of each epoch, every ten minutes, and on
-SIGTERM and SIGUSR1; the result equals that of an uninterrupted run. If that file is damaged, it resumes from the one before, or starts again. With
-`trainer.max_epochs: 0` the checkpoint holds the initial weights.
+SIGTERM and SIGUSR1; the result equals that of an uninterrupted run. If that file is damaged, it resumes from
+the one before, or starts again. With `trainer.max_epochs: 0` the checkpoint holds the initial weights.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def main(argv: list[str]) -> int:
         if not is_first_rank():
             return 0
         print(stop.sentence, flush=True)
-        return int(stop.code)
+        return stop.exit_status
     return 0
 
 

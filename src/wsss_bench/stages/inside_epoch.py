@@ -44,7 +44,8 @@ class TrainingStopped(SystemExit):
     """
 
     def __init__(self, number: int, step: int, steps: int) -> None:
-        super().__init__(128 + signal.SIGTERM)  # whichever it was: the same command goes on
+        self.exit_status = 128 + signal.SIGTERM  # whichever it was: the same command goes on
+        super().__init__(self.exit_status)
         self.sentence = (
             f"stopped by {signal.Signals(number).name} after step {step} of {steps}; "
             "the same command goes on from there"
@@ -71,7 +72,7 @@ class InsideEpoch(Callback):
         self._last = last
         self._seconds = 60 * minutes
         self._signal: int | None = None
-        self._hosts: distributed.ProcessGroup | None = None
+        self._hosts: Any = None  # a process group
         self._between_steps = False
         self._states_to_set: list[States] = []
 
