@@ -121,6 +121,9 @@ class Simulated:
     def set_aside(self, gpu: str, left: int) -> None:
         self.said.append(f"{gpu} set aside, {left} left")
 
+    def stopping(self, trainings: int) -> None:
+        pass
+
     def tick(self, snapshot) -> None:
         pass
 

@@ -112,6 +112,25 @@ def test_a_stage_on_a_node_sees_its_gpus_and_nothing_of_the_batch_script(tmp_pat
     assert status == -signal.SIGTERM
 
 
+STOPS = """#!/bin/sh
+trap 'echo stopped; kill $!; exit 143' TERM
+kill -TERM $PPID
+sleep 30 & wait
+"""
+
+
+def test_a_worker_that_gets_a_signal_passes_it_on_and_waits_for_the_stage(tmp_path, monkeypatch):
+    """At the end of a walltime Slurm sends SIGTERM to every process of a pilot."""
+    program = tmp_path / "python"
+    program.write_text(STOPS)
+    program.chmod(0o755)
+    monkeypatch.setattr(cluster_stage.sys, "executable", str(program))
+    log = tmp_path / "log.txt"
+    assert cluster_stage.run_stage(["fit"], str(log), str(tmp_path), {}, False) == 143
+    assert log.read_text().endswith("stopped\n")
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
 def test_the_nodes_are_told_where_the_bench_is():
     nodes = [Nodes("cores", "cores", "LocalProvider")]
     assert Cluster(nodes, "10.0.0.1").own_address == "10.0.0.1"

@@ -85,6 +85,9 @@ class Silent:
     def set_aside(self, gpu, left):
         pass
 
+    def stopping(self, trainings):
+        pass
+
     def tick(self, snapshot):
         pass
 

@@ -21,7 +21,7 @@ from project import Project
 from wsss_bench.bench.command import main, run_bench
 from wsss_bench.bench.launchers import LocalLauncher
 from wsss_bench.bench.lock import locked
-from wsss_bench.bench.signals import Stopped, stop_signals
+from wsss_bench.bench.signals import Stopped, in_a_hurry, stop_signals
 from wsss_bench.plan.planner import make_plan
 
 
@@ -182,16 +182,48 @@ def start_and_wait_for_a_stage(project: Project, **behaviour: object) -> tuple[s
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+    ("number", "status"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGUSR1, 138)],
 )
 def test_a_signal_stops_the_stages_and_says_how_to_go_on(number, status, project):
-    process, stage = start_and_wait_for_a_stage(project, stubborn=True)  # it ignores SIGTERM
+    process, stage = start_and_wait_for_a_stage(project)
     process.send_signal(number)
     _, errors = process.communicate(timeout=20)  # the stage itself would take 30 s
     assert process.returncode == status
     assert "the same command goes on" in errors
     assert "Traceback" not in errors
     assert not is_alive(stage)
+
+
+@pytest.mark.slow
+def test_a_training_has_time_for_its_checkpoint_unless_ctrl_c_comes_again(project):
+    process, stage = start_and_wait_for_a_stage(project, stubborn=True)  # it ignores SIGTERM
+    process.send_signal(signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(3)
+    assert process.poll() is None  # other stages have half a second
+    assert is_alive(stage)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)  # the training itself would take 30 s
+    assert process.returncode == 143
+    assert "the same command goes on" in errors
+    assert not is_alive(stage)
+
+
+@pytest.mark.slow
+def test_stages_outlive_a_signal_to_all_other_processes_of_a_job(project):
+    """A batch system sends it to the process that forks the stages too, which they end with."""
+    process, stage = start_and_wait_for_a_stage(project, stubborn=True)
+    os.kill(parent_of(stage), signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(1)
+    assert is_alive(stage)
+    process.kill()
+    process.wait()
+
+
+def parent_of(process: int) -> int:
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def test_a_signal_that_was_switched_off_stays_so():
@@ -215,9 +247,11 @@ def test_a_second_signal_does_not_interrupt_the_stopping():
         try:
             signal.raise_signal(signal.SIGTERM)
         finally:
+            assert not in_a_hurry()
             signal.raise_signal(signal.SIGINT)
             finished = True
     assert finished
+    assert in_a_hurry()
     assert signal.getsignal(signal.SIGINT) == before
 
 

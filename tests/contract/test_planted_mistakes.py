@@ -54,6 +54,11 @@ def no_pair():
         ),
         (planted.Constant, "maps_show_their_image", "constant over each image"),
         (planted.IgnoresImage, "maps_show_their_image", "the same for different images"),
+        (
+            planted.RemembersSteps,
+            "a_stopped_training_ends_as_an_uninterrupted_one",
+            "keep what lasts from step to step",
+        ),
         (planted.WrongEntry, "maps_do_not_depend_on_the_batch", "batch entry b at position b"),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else "",

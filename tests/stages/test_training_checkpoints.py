@@ -84,7 +84,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(name, stage):
     path, complaints = newest_checkpoint(stage, accept)
     assert path == stage / PREVIOUS
     assert str(stage / LAST) in complaints[0]
-    assert complaints[1:] == [f"the training goes on from {stage / PREVIOUS}, after 1 epochs"]
+    assert complaints[1:] == [f"the training goes on from {stage / PREVIOUS}, after 0 steps"]
     DAMAGES[name](stage / PREVIOUS)
     path, complaints = newest_checkpoint(stage, accept)
     assert path is None

@@ -34,6 +34,7 @@ PLACES = ("out", "stage", *INPUTS)
 MAY_DIFFER = (
     "accelerator",
     "bench",
+    "checkpoint_minutes",
     "config",
     "crf_workers",
     "data.num_workers",

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 
 from wsss_bench.bench.launchers import ENVIRONMENT, start_command_line
 
@@ -36,4 +39,38 @@ def run_stage(
     # what a batch script exports says nothing about this stage: Lightning would wait for ranks of srun
     environment = {name: value for name, value in environment.items() if not name.startswith(OF_SRUN)}
     environment["SLURM_JOB_NAME"] = "interactive"
-    return start_command_line(command, Path(log), environment, Path(folder), os.uname().nodename).wait()
+    with PassedOn() as signals:
+        signals.process = start_command_line(
+            command, Path(log), environment, Path(folder), os.uname().nodename
+        )
+        signals.pass_on()
+        return signals.process.wait()
+
+
+class PassedOn:
+    """Passes the signals of a batch system on to a stage, and outlives them in the body.
+
+    The stage is killed when this process ends, and a training needs a moment to write its checkpoint.
+    """
+
+    def __init__(self) -> None:
+        self.process: subprocess.Popen[bytes] | None = None
+        self._arrived: list[int] = []
+
+    def __enter__(self) -> PassedOn:
+        numbers = (signal.SIGTERM, signal.SIGUSR1)
+        self._earlier = {number: signal.signal(number, self._note) for number in numbers}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._earlier.items():
+            signal.signal(number, handler)
+
+    def pass_on(self) -> None:
+        """Pass on what has arrived, perhaps before the process was started."""
+        while self.process is not None and self._arrived:
+            self.process.send_signal(self._arrived.pop())
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._arrived.append(number)
+        self.pass_on()

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import math
 import multiprocessing
 import os
 import shlex
@@ -24,11 +25,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from typing import Any, Protocol
 
 from wsss_bench.artifacts.layout import LOG_FILE
+from wsss_bench.bench.signals import SIGNALS, in_a_hurry
 from wsss_bench.processes import end_with_parent
 
 PRELOAD = "wsss_bench.bench.preload"
@@ -93,15 +95,23 @@ class Launcher(Protocol):
         """Give back what was prepared; no job runs any more."""
 
 
-def stop_all(jobs: Sequence[Running], patience: float) -> None:
-    """End all jobs together: with SIGTERM, and those that are left after `patience` seconds with SIGKILL."""
-    for job in jobs:
+def stop_all(patience: Mapping[Running, float]) -> None:
+    """End all jobs together: with SIGTERM, and with SIGKILL those that are left after their patience.
+
+    Args:
+        patience: Seconds that each job has; none after a second Ctrl-C.
+    """
+    for job in patience:
         job.terminate()
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline and any(job.exit_status is None for job in jobs):
-        time.sleep(0.01)
-    for job in jobs:
-        job.kill()
+    start, left = time.monotonic(), dict(patience)
+    while left:
+        seconds = math.inf if in_a_hurry() else time.monotonic() - start
+        for job, given in list(left.items()):
+            if job.exit_status is not None or seconds >= given:
+                job.kill()
+                del left[job]
+        if left:
+            time.sleep(0.01)
 
 
 def run_command(arguments: list[str]) -> int:
@@ -131,8 +141,17 @@ class LocalLauncher:
         self._context.set_forkserver_preload(list(preload))
 
     def warm_up(self) -> None:
-        """Start the forkserver, which then imports in the background."""
-        forkserver.ensure_running()
+        """Start the forkserver, which then imports in the background.
+
+        It has no use for the signals that stop a bench: a batch system sends them to all processes of a job,
+        and without the forkserver the stages that are writing their checkpoints would end at once.
+        """
+        resource_tracker.ensure_running()  # else the forkserver starts it, which ends the blocking
+        earlier = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, earlier)
 
     def close(self) -> None:
         """Nothing: the forkserver ends with the bench."""
@@ -147,6 +166,7 @@ class LocalLauncher:
         process = self._context.Process(
             target=_run_job, args=(self._target, job, environment, time.monotonic())
         )
+        self.warm_up()
         process.start()
         return _Forked(process)
 
@@ -254,6 +274,7 @@ def _run_job(
     atexit._clear()
     _let_forkserver_go()
     end_with_parent()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # blocked in the forkserver
     # the forkserver has the variables of the time when it was started
     os.environ.clear()
     os.environ.update(environment)

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wsss_bench.artifacts.layout import LOG_FILE
-from wsss_bench.bench.progress import counts, set_aside_message, stall_message
+from wsss_bench.bench.progress import counts, set_aside_message, stall_message, stopping_message
 from wsss_bench.bench.running import Active, Failure, Snapshot
 from wsss_bench.bench.time_left import TimeLeft, rough
 from wsss_bench.plan.plan import Stage, clock
@@ -90,6 +90,9 @@ class LiveReporter:
 
     def set_aside(self, gpu: str, left: int) -> None:
         self._say("SET ASIDE", "yellow", set_aside_message(gpu, left))
+
+    def stopping(self, trainings: int) -> None:
+        self._say("STOPPING", "yellow", stopping_message(trainings))
 
     def tick(self, snapshot: Snapshot) -> None:
         now = time.monotonic()

@@ -101,10 +101,13 @@ class _Submitted:
         return -signal.SIGKILL if kind in LOST else 1
 
     def terminate(self) -> None:
-        """Nothing: a stage ends when the nodes are given back."""
+        """Give the nodes back. The queue sends their stages SIGTERM, and leaves trainings some seconds."""
+        self._launcher.close()
+        if self._status is None and not self._future.done():
+            self._status = -signal.SIGTERM
 
     def kill(self) -> None:
-        self._launcher.close()
+        """Nothing: the nodes are given back."""
 
 
 def executor_of(nodes: Nodes, cluster: Cluster) -> Any:

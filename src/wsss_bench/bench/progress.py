@@ -43,6 +43,9 @@ class PlainReporter:
     def set_aside(self, gpu: str, left: int) -> None:
         self._say(f"SET ASIDE {set_aside_message(gpu, left)}")
 
+    def stopping(self, trainings: int) -> None:
+        self._say(f"STOPPING {stopping_message(trainings)}")
+
     def tick(self, snapshot: Snapshot) -> None:
         now = time.monotonic()
         if now < self._next:
@@ -81,3 +84,11 @@ def set_aside_message(gpu: str, left: int) -> str:
         f"GPU {gpu}: two stages failed on it at once; it gets no more of them, {left} are left. "
         f"Look at `nvidia-smi -i {gpu} -q`; CUDA_VISIBLE_DEVICES leaves it out"
     )
+
+
+def stopping_message(trainings: int) -> str:
+    """Why the bench does not end at once."""
+    whose = (
+        "a training writes its checkpoint" if trainings == 1 else f"{trainings} trainings write checkpoints"
+    )
+    return f"{whose}, for half a minute at most; Ctrl-C again ends at once"

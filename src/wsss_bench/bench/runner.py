@@ -33,6 +33,8 @@ POLL_SECONDS = 0.05
 LOOK_SECONDS = 5.0
 """Between two looks at all waiting stages while none ends: each asks the file system for its inputs."""
 PATIENCE_SECONDS = 0.5
+TRAINING_PATIENCE_SECONDS = 30.0
+"""For a step and a checkpoint; as long as Slurm waits."""
 TAIL_LINES = 15
 
 
@@ -101,8 +103,20 @@ class Runner:
                 time.sleep(POLL_SECONDS)
             root.check()
         finally:
-            stop_all([active.running for active in self._active], PATIENCE_SECONDS)
+            self._stop()
         return list(self._failures.values())
+
+    def _stop(self) -> None:
+        """End all processes; trainings write a checkpoint first."""
+        trainings = [active for active in self._active if active.stage.command == "fit"]
+        if trainings:
+            self._reporter.stopping(len(trainings))
+        stop_all(
+            {
+                active.running: TRAINING_PATIENCE_SECONDS if active in trainings else PATIENCE_SECONDS
+                for active in self._active
+            }
+        )
 
     def _start_ready(self) -> None:
         coming = {stage.fingerprint for stage in self._waiting}

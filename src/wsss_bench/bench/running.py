@@ -114,5 +114,8 @@ class Reporter(Protocol):
     def set_aside(self, gpu: str, left: int) -> None:
         """Stages die on a GPU, which gets no more of them; `left` GPUs are used."""
 
+    def stopping(self, trainings: int) -> None:
+        """The bench is stopped; so many trainings write a checkpoint first."""
+
     def tick(self, snapshot: Snapshot) -> None:
         """Called many times a second."""

@@ -1,4 +1,5 @@
-"""Signals that stop a bench: Ctrl-C, `kill`, and the end of its terminal or batch job."""
+"""Signals that stop a bench: Ctrl-C, `kill`, the end of its terminal, and the end of its batch job or the
+warning before it (`sbatch --signal=B:USR1@90`)."""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+_hurry = threading.Event()
 
 
 class Stopped(KeyboardInterrupt):
@@ -25,7 +27,9 @@ class Stopped(KeyboardInterrupt):
 
 @contextmanager
 def stop_signals() -> Iterator[None]:
-    """Raise `Stopped` in the body when the first of `SIGNALS` arrives; later ones are ignored.
+    """Raise `Stopped` in the body when the first of `SIGNALS` arrives; later ones interrupt nothing.
+
+    A second Ctrl-C sets `in_a_hurry`.
 
     A signal that this process was told to ignore, as by `nohup`, stays ignored. Only the main thread of a
     process can set this up; in other threads nothing changes.
@@ -37,12 +41,21 @@ def stop_signals() -> Iterator[None]:
 
     def stop(number: int, frame: FrameType | None) -> None:
         for other in caught:  # all stages are being stopped; a second signal must not interrupt that
-            signal.signal(other, signal.SIG_IGN)
+            signal.signal(other, hurry if other == signal.SIGINT else signal.SIG_IGN)
         raise Stopped(number)
 
+    def hurry(number: int, frame: FrameType | None) -> None:
+        _hurry.set()
+
+    _hurry.clear()
     earlier = {number: signal.signal(number, stop) for number in caught}
     try:
         yield
     finally:
         for number, handler in earlier.items():
             signal.signal(number, handler or signal.SIG_DFL)
+
+
+def in_a_hurry() -> bool:
+    """Whether Ctrl-C was pressed while the bench was stopping its stages."""
+    return _hurry.is_set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 
 MESSAGES = re.compile(
     r"CUDA error|CUDA driver|no CUDA-capable device|CUDNN_STATUS|cuDNN error|CUBLAS_STATUS|ECC error"
@@ -12,6 +13,8 @@ MESSAGES = re.compile(
     re.IGNORECASE,
 )
 """Ends of logs that say so. Memory of a GPU that is too small stays too small: it is not among them."""
+STOPPED = 128 + signal.SIGTERM
+"""Exit status of a training that wrote its checkpoint on a signal: the walltime of its node has ended."""
 
 
 def is_transient(status: int, log: str) -> bool:
@@ -21,4 +24,4 @@ def is_transient(status: int, log: str) -> bool:
         status: Its exit status; negative for a signal.
         log: The last lines of its log.
     """
-    return status < 0 or MESSAGES.search(log) is not None
+    return status < 0 or status == STOPPED or MESSAGES.search(log) is not None

@@ -27,6 +27,7 @@ from wsss_bench.contract.maps import (
 )
 from wsss_bench.contract.outcome import LeftOut
 from wsss_bench.contract.rank_pair import RankPair
+from wsss_bench.contract.resuming import a_stopped_training_ends_as_an_uninterrupted_one
 from wsss_bench.contract.spot import a_spot_is_drawn_where_it_is
 from wsss_bench.contract.subject import Subject
 from wsss_bench.contract.trial_stages import stages_run_and_a_checkpoint_brings_the_same_maps_back
@@ -41,6 +42,7 @@ OF_TRAINING: tuple[Callable[..., None], ...] = (
     losses_run_in_float32,
     steps_do_not_wait_for_a_gpu,
     steps_stay_on_their_device,
+    a_stopped_training_ends_as_an_uninterrupted_one,
     two_ranks,
 )
 """Checks of methods with a train stage."""
@@ -48,13 +50,14 @@ _IN_ORDER: tuple[Callable[..., None], ...] = (
     the_file_states_what_the_class_is,
     tensors_move_with_the_method,
     maps_have_the_right_shape_and_range,
-    *OF_TRAINING[:-1],
+    *OF_TRAINING[:-2],
     maps_do_not_wait_for_a_gpu,
     maps_show_their_image,
     maps_do_not_depend_on_the_batch,
     segmentation_does_not_depend_on_labels,
     a_spot_is_drawn_where_it_is,
     stages_run_and_a_checkpoint_brings_the_same_maps_back,
+    a_stopped_training_ends_as_an_uninterrupted_one,
     two_ranks,
 )
 CHECKS = {check.__name__: check for check in _IN_ORDER}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from lightning import LightningDataModule
 from lightning.pytorch.accelerators import CUDAAccelerator
 from torch import Tensor
@@ -49,8 +51,8 @@ class WSSSDataModule(LightningDataModule):
         masks: Folder of pseudo masks for the mask view; None for ground truth.
         global_batch_size: Images of an optimiser step, all ranks together.
         drop_last: Leave out the incomplete batch at the end of an epoch.
-        epoch_length: Optimiser steps of an epoch; None for one pass over the split. Checkpoints are written
-            at the end of epochs, so a short epoch lets a long pass be resumed in the middle.
+        epoch_length: Optimiser steps of an epoch; None for one pass over the split. Validation
+            and the seed of an epoch follow it.
         num_workers: Data loading processes of each rank. None: where a GPU is used, the rank's share of the
             cores, at most 8; else 0, since the network keeps the cores busy itself. Batches are the same for
             any number.
@@ -100,6 +102,7 @@ class WSSSDataModule(LightningDataModule):
         self.epoch_length = epoch_length
         self.num_workers = num_workers
         self.random_seed = random_seed
+        self._position = (0, 0)
 
     def train_on(self, masks: Path) -> None:
         """Train on the pseudo masks `<id>.png` of a folder.
@@ -197,8 +200,22 @@ class WSSSDataModule(LightningDataModule):
             self.epoch_length,
         )
         if self.trainer is not None:  # loading processes draw the first keys before Lightning tells the epoch
-            sampler.set_epoch(self.trainer.current_epoch)
+            sampler.set_epoch(max(self.trainer.current_epoch, self._position[0]))
+            sampler.skip(*self._position)
         return self._loader(dataset, sampler, self.global_batch_size // world_size)
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the training is: the epoch, and how many of its batches are done."""
+        assert self.trainer is not None
+        loop = self.trainer.fit_loop
+        epoch: Any = loop.epoch_progress.current
+        inside = epoch.started > epoch.processed
+        batch: Any = loop.epoch_loop.batch_progress.current
+        return {"epoch": epoch.processed, "batches": batch.processed if inside else 0}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Go on from there; Lightning calls this before it asks for batches."""
+        self._position = (state_dict["epoch"], state_dict["batches"])
 
     def teardown(self, stage: str) -> None:
         """Print how many image-text pairs could not be read during a training."""
@@ -296,6 +313,8 @@ class WSSSDataModule(LightningDataModule):
             pin_memory=on_gpu,
             persistent_workers=workers > 0,
             worker_init_fn=_start_worker,
+            # else each pass over the data would take a number from the global one, a resumed training fewer
+            generator=torch.Generator(),
         )
 
 
@@ -332,5 +351,10 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def _start_worker(number: int) -> None:
-    """A loading process ends with the process that it loads for."""
+    """A loading process ends with the process that it loads for, and not with a signal to all of a stage.
+
+    A training finishes its step first, and needs its loading processes for it.
+    """
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
     end_with_parent()

@@ -73,6 +73,11 @@ class GlobalBatchSampler(DistributedSampler[Key]):
         self.length = length
         self.global_batch_size = global_batch_size
         self.epoch_length = epoch_length
+        self._done = (0, 0)
+
+    def skip(self, epoch: int, batches: int) -> None:
+        """Begin an epoch after its first batches, which an interrupted training has seen."""
+        self._done = (epoch, batches)
 
     def __len__(self) -> int:
         if self.epoch_length is not None:
@@ -80,12 +85,13 @@ class GlobalBatchSampler(DistributedSampler[Key]):
         return self._used() // self.num_replicas
 
     def __iter__(self) -> Iterator[Key]:
+        done = self._done[1] if self.epoch == self._done[0] else 0
         if self.epoch_length is None:
-            yield from self._pass(self.epoch, 0, None)
+            yield from self._pass(self.epoch, done, None)
             return
         batches = self.length // self.global_batch_size
-        first = self.epoch * self.epoch_length
-        last = first + self.epoch_length
+        first = self.epoch * self.epoch_length + done
+        last = (self.epoch + 1) * self.epoch_length
         while first < last:
             number, start = divmod(first, batches)
             stop = min(batches, start + last - first)

@@ -8,6 +8,7 @@ newest is damaged (a machine that crashed, a copy that was cut off), the trainin
 from __future__ import annotations
 
 import os
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -44,17 +45,30 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class LastCheckpoint(Checkpoint):
-    """Writes a checkpoint at the end of each epoch.
+    """Writes the newest checkpoint: at the end of each epoch, and when it is told to.
 
     Lightning's ModelCheckpoint with `save_top_k=0` writes its last checkpoint at the end of the training only
     (2.6.6).
+
+    Attributes:
+        written: When the newest one was written, or the training began, on `time.monotonic`.
+        step: The number of steps that were done then.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.save(trainer)
+
+    def save(self, trainer: Trainer) -> None:
+        """Write it; all ranks call this."""
         trainer.save_checkpoint(self.path)
+        self.mark(trainer)
+
+    def mark(self, trainer: Trainer) -> None:
+        """Nothing is lost if the training ends here."""
+        self.written, self.step = time.monotonic(), trainer.global_step
 
 
 def newest_checkpoint(stage: Path, check: Callable[[dict[str, Any]], None]) -> tuple[Path | None, list[str]]:
@@ -73,12 +87,12 @@ def newest_checkpoint(stage: Path, check: Callable[[dict[str, Any]], None]) -> t
         if not path.is_file():
             continue
         try:
-            epochs = read_training(path, check)["epoch"] + 1
+            steps = read_training(path, check)["global_step"]
         except ValueError as error:
             complaints.append(f"{error}; it is not used")
             continue
         if complaints:
-            complaints.append(f"the training goes on from {path}, after {epochs} epochs")
+            complaints.append(f"the training goes on from {path}, after {steps} steps")
         return path, complaints
     if complaints:
         complaints.append("the training starts again from its beginning")

@@ -2,7 +2,7 @@
 
 On the preemption signal of SLURM, Lightning would write a checkpoint of its own (`hpc_ckpt_1.ckpt`) and
 submit the job again. Stages do without: the same command goes on from `checkpoints/last.ckpt`, which is
-written after each epoch.
+written on that signal too (`inside_epoch`).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The train stage: `wsss-bench fit --config FILE` trains a method, a segmenter or the network of a refiner.
 
-It resumes from `checkpoints/last.ckpt`, which is written at the end of each epoch; the result equals that of
-an uninterrupted run. If that file is damaged, it resumes from the one before, or starts again. With
-`trainer.max_epochs: 0` the checkpoint holds the initial weights.
+It resumes from `checkpoints/last.ckpt`, which is written at the end of each epoch, every ten minutes, and on
+SIGTERM and SIGUSR1; the result equals that of an uninterrupted run. If that file is damaged, it resumes from
+the one before, or starts again. With `trainer.max_epochs: 0` the checkpoint holds the initial weights.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from jsonargparse.typing import PositiveFloat
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import Logger
@@ -22,7 +23,7 @@ from wsss_bench.artifacts.files import write_atomically
 from wsss_bench.artifacts.layout import CONFIG_FILE, CURVES, LAST, MASKS
 from wsss_bench.artifacts.run import StageRun, open_stage
 from wsss_bench.artifacts.stage_files import check_file
-from wsss_bench.callbacks import PlainSignals, Progress
+from wsss_bench.callbacks import Progress
 from wsss_bench.data.listing import checked_digests
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.checkpoint import check_checkpoint, read_checkpoint
@@ -37,6 +38,7 @@ from wsss_bench.stages.checkpoints import (
 )
 from wsss_bench.stages.claims import view_problem
 from wsss_bench.stages.curves import Curves
+from wsss_bench.stages.inside_epoch import MINUTES, InsideEpoch, TrainingStopped
 from wsss_bench.stages.lightning_cli import StageCLI, callbacks_of, is_first_rank, record_cost
 from wsss_bench.stages.measures import StepMeasures
 from wsss_bench.stages.parser import Instantiators
@@ -60,6 +62,12 @@ class FitCLI(StageCLI):
             "--masks", type=str | None, default=None, help="refine stage with the pseudo masks to train on"
         )
         parser.add_argument("--inference", type=dict, default={}, help="used by predict only")
+        parser.add_argument(
+            "--checkpoint_minutes",
+            type=PositiveFloat,
+            default=MINUTES,
+            help="minutes between two checkpoints inside an epoch",
+        )
 
 
 def parse(config: dict[str, Any]) -> None:
@@ -73,7 +81,12 @@ def try_out(config: dict[str, Any], instantiators: Instantiators) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Train one method; see `wsss-bench fit --help`."""
+    """Train one method; see `wsss-bench fit --help`.
+
+    Returns:
+        0 if the training is complete. After a signal that ended it, 143 on rank 0, which is the exit status
+        of the stage; 0 on other ranks, since Lightning kills all of them when one fails.
+    """
     cli = FitCLI(argv)
     check_training(cli)
     stage: AbstractContextManager[StageRun | None] = nullcontext()
@@ -82,8 +95,14 @@ def main(argv: list[str]) -> int:
         reads = data_reads("fit", config)
         data = checked_digests(cli.datamodule.source, reads, cli.info.data, cli.out)
         stage = open_stage(cli.out, "train", config, cli.info, data)
-    with stage as run:
-        fit(cli.trainer, cli.model, cli, run)
+    try:
+        with stage as run:
+            fit(cli.trainer, cli.model, cli, run)
+    except TrainingStopped as stop:
+        if not is_first_rank():
+            return 0
+        print(stop.sentence, flush=True)
+        return stop.exit_status
     return 0
 
 
@@ -176,7 +195,9 @@ def fit(trainer: Trainer, method: Method, cli: FitCLI, run: StageRun | None) -> 
     measures = StepMeasures(chooses_interval=cli.config.trainer.log_every_n_steps is None)
     curves = Curves(cli.out / CURVES if run is not None else None, measures)
     trainer.loggers = [*own_loggers, curves]
-    callbacks_of(trainer).extend([PlainSignals(), measures, curves, LastCheckpoint(last)])  # in this order
+    last_checkpoint = LastCheckpoint(last)
+    callbacks_of(trainer).insert(0, InsideEpoch(last_checkpoint, cli.config.checkpoint_minutes))
+    callbacks_of(trainer).extend([measures, curves, last_checkpoint])  # in this order
     tracked: AbstractContextManager[Logger | None] = nullcontext()
     if run is not None:
         write_atomically(cli.out / CONFIG_FILE, lambda f: f.write(cli.parser.dump(cli.config).encode()))

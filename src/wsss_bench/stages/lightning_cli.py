@@ -33,6 +33,7 @@ for known in (
     "LeafSpec.*deprecated",
     "in eval mode at",
     "used to create the checkpoint",
+    "your dataloader is not resumable",  # its sampler goes on where the training was
     "No positive samples found in target",
 ):
     warnings.filterwarnings("ignore", message=f".*{known}")

@@ -48,11 +48,17 @@ class StepMeasures(Callback):
         if self._chooses_interval:
             steps = int(trainer.estimated_stepping_batches)
             set_interval(trainer, min(max(steps // POINTS, 1), LONGEST_INTERVAL))
+        self._start_clock()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._start_clock()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._start_clock()
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
         self._start_clock()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
