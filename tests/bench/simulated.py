@@ -115,6 +115,9 @@ class Simulated:
         if failure is not None:
             self.said.append(failure.reason)
 
+    def elsewhere(self, stage: Stage, holder) -> None:
+        self.said.append(f"{stage.title} runs elsewhere ({holder})")
+
     def stalled(self, stage: Stage, seconds: float) -> None:
         pass
 
