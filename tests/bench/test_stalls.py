@@ -11,7 +11,7 @@ from fakes import run_stage
 from test_packing import InProcess, Silent
 
 from wsss_bench.artifacts.disk import FolderDeleted
-from wsss_bench.bench import command, shared_stages
+from wsss_bench.bench import command, runner, shared_stages
 from wsss_bench.bench.progress import PlainReporter
 from wsss_bench.bench.resources import Machine
 from wsss_bench.bench.runner import Runner
