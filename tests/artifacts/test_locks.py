@@ -333,8 +333,10 @@ def test_a_lost_lock_is_noticed_and_one_that_was_given_back_is_not_lost(folder, 
             mine.release(other)
         mine.take(folder)
         before = lock_of(folder).joinpath(os.listdir(lock_of(folder))[0]).stat().st_mtime_ns
+        deadline = time.monotonic() + 10
         while (entry := next(lock_of(folder).iterdir())).stat().st_mtime_ns == before:
-            time.sleep(0.005)  # it beats
+            assert time.monotonic() < deadline, "no sign of life"
+            time.sleep(0.005)
         entry.unlink()
         assert gone.wait(10)
         assert not mine.holds(folder)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from fakes import run_stage
 from test_packing import Silent
 from test_runner import attempts, is_alive, start_bench, wait_for_stages
@@ -19,8 +20,9 @@ from wsss_bench.artifacts import locks
 from wsss_bench.artifacts.files import is_complete, write_json
 from wsss_bench.artifacts.holder import Holder
 from wsss_bench.artifacts.layout import FAILURE_FILE, MANIFEST, find_json
-from wsss_bench.artifacts.lock_folder import LOCKS, enter_free, leave, lock_of
+from wsss_bench.artifacts.lock_folder import LOCKS, enter_free, entries_of, leave, lock_of
 from wsss_bench.artifacts.locks import SILENT_SECONDS, LockHeld, Locks
+from wsss_bench.artifacts.run import StageInfo, open_stage
 from wsss_bench.bench import runner
 from wsss_bench.bench.command import open_again, run_bench
 from wsss_bench.bench.launchers import LocalLauncher
@@ -188,12 +190,32 @@ def test_an_input_that_another_bench_opens_again_is_waited_for(schedule):  # noq
     assert found.begin("seed") >= 150.0
 
 
+def note_entries(arguments: list[str]) -> int:
+    """A stage that is opened like a real one, and writes down who works in it."""
+    config = yaml.safe_load(Path(arguments[2]).read_text())
+    with open_stage(config["out"], "train", {}, StageInfo()):
+        found = [entry.holder for entry in entries_of(lock_of(Path(config["out"])))]
+        print("works:", *sorted(f"{one.work} {one.process}" for one in found), os.getpid())
+    return 0
+
+
+def test_a_stage_works_under_the_lock_of_the_bench_that_starts_it(project):
+    plan = make_plan(project.experiment(methods=["full"]), project.runs)
+    launcher = LocalLauncher(note_entries, preload=())
+    failures = Runner(plan, StageFolder(project.runs), Machine(1), launcher, Silent()).run()
+    assert failures == []
+    train = next(iter(plan.stages.values()))
+    *works, process = (train.path / "log.txt").read_text().partition("works: ")[2].split()
+    assert works == ["bench", str(os.getpid()), "stage", process]
+
+
 class TakenOver:
     """A launcher whose first stage loses its lock to another bench, which completes it."""
 
     def __init__(self) -> None:
         self.jobs, self.terminated = [], 0
         self.other = Locks("bench")
+        self.deadline = time.monotonic() + 20
 
     def start(self, job):
         self.jobs.append(job)
@@ -209,6 +231,7 @@ class TakenOver:
     def exit_status(self):
         if len(self.jobs) > 1:
             return 0
+        assert time.monotonic() < self.deadline, "was not stopped"
         return -signal.SIGTERM if self.terminated else None
 
     def terminate(self):
