@@ -194,15 +194,6 @@ def test_a_removed_stage_is_gone_at_once(stage, monkeypatch):
     remove_stage(stage)  # nothing to remove
 
 
-def test_a_stage_that_runs_is_not_removed(tmp_path):
-    with (
-        open_stage(tmp_path / "out", "train", {}, StageInfo()),
-        pytest.raises(ValueError, match="another process is working"),
-    ):
-        remove_stage(tmp_path / "out")
-    assert is_complete(tmp_path / "out")
-
-
 def test_what_was_read_is_recorded(stage, tmp_path):
     seeds = make_stage(
         tmp_path / "seed-cam", kind="seed", config={"checkpoint": str(stage), "warm_start": None}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,15 +22,22 @@ Ends = Callable[[Stage, tuple[str, ...], int], tuple[float, int]]
 
 
 class Clock:
-    """Seconds since the bench began; sleeping jumps to the next end of a stage."""
+    """Seconds since the bench began; sleeping jumps to the next end of a stage.
+
+    Attributes:
+        others: What other benches do, each with its time; while there is any of it, sleeping takes its time.
+    """
 
     def __init__(self) -> None:
         self.now = 0.0
         self.ends: list[float] = []
+        self.others: list[tuple[float, Callable[[], object]]] = []
 
-    def sleep(self, _: float) -> None:
+    def sleep(self, seconds: float) -> None:
         coming = [end for end in self.ends if end > self.now]
-        self.now = min(coming, default=self.now + 1e-3)
+        self.now = self.now + seconds if self.others or not coming else min(coming)
+        while self.others and self.others[0][0] <= self.now:
+            self.others.pop(0)[1]()
 
 
 @dataclass
@@ -115,6 +122,9 @@ class Simulated:
         if failure is not None:
             self.said.append(failure.reason)
 
+    def elsewhere(self, stage: Stage, holder) -> None:
+        self.said.append(f"{stage.title} runs elsewhere ({holder})")
+
     def stalled(self, stage: Stage, seconds: float) -> None:
         pass
 
@@ -149,6 +159,7 @@ def simulate(
     seconds: Callable[[Stage], float],
     ends: Ends | None = None,
     message: str = "",
+    others: Sequence[tuple[float, Callable[[], object]]] = (),
 ) -> Simulated:
     """Run a plan in virtual time.
 
@@ -158,8 +169,10 @@ def simulate(
         seconds: The estimates of the runner.
         ends: What really happens; by default stages take what was estimated, and succeed.
         message: The log of a stage that fails.
+        others: What other benches do, and when, in order.
     """
     clock = Clock()
+    clock.others += others
     monkeypatch.setattr(time, "monotonic", lambda: clock.now)
     monkeypatch.setattr(time, "sleep", clock.sleep)
     monkeypatch.setattr(runner, "begin_anew_if_inputs_changed", lambda stage: None)

@@ -79,6 +79,9 @@ class Silent:
     def finished(self, stage, seconds, failure):
         pass
 
+    def elsewhere(self, stage, holder):
+        pass
+
     def stalled(self, stage, seconds):
         pass
 

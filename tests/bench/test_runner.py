@@ -20,7 +20,6 @@ from project import Project
 
 from wsss_bench.bench.command import main, run_bench
 from wsss_bench.bench.launchers import LocalLauncher
-from wsss_bench.bench.lock import locked
 from wsss_bench.bench.signals import Stopped, in_a_hurry, stop_signals
 from wsss_bench.plan.planner import make_plan
 
@@ -87,14 +86,6 @@ def test_a_stage_that_ends_without_a_manifest_has_failed(project, capfd):
     file = project.experiment(methods=["full"], override={"full": {"model": {"init_args": {"forget": True}}}})
     assert bench(project, file) == 1
     assert "ended without its stage.json" in capfd.readouterr().err
-
-
-def test_two_benches_do_not_share_a_folder(project):
-    with (
-        locked(project.runs),
-        pytest.raises(ValueError, match=f"another bench .process {os.getpid()}. works in"),
-    ):
-        bench(project, project.experiment())
 
 
 def test_an_unbuildable_data_set_stops_the_bench(project):

@@ -41,10 +41,10 @@ class Bench:
         self.seconds[name] = seconds
         return self.stages[-1]
 
-    def run(self, machine: Machine, ends=None, message: str = ""):
+    def run(self, machine: Machine, ends=None, message: str = "", others=()):
         plan = SimpleNamespace(stages={one.fingerprint: one for one in self.stages})
         return simulate(
-            self.monkeypatch, plan, StageFolder(self.root), machine, self.seconds_of, ends, message
+            self.monkeypatch, plan, StageFolder(self.root), machine, self.seconds_of, ends, message, others
         )
 
     def seconds_of(self, stage: Stage) -> float:

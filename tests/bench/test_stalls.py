@@ -11,7 +11,7 @@ from fakes import run_stage
 from test_packing import InProcess, Silent
 
 from wsss_bench.artifacts.disk import FolderDeleted
-from wsss_bench.bench import command, runner
+from wsss_bench.bench import command, runner, shared_stages
 from wsss_bench.bench.progress import PlainReporter
 from wsss_bench.bench.resources import Machine
 from wsss_bench.bench.runner import Runner
@@ -155,6 +155,6 @@ def test_a_disk_too_full_for_a_log_is_noticed_too(project, monkeypatch):
         raise OSError(28, "No space left on device", str(path))
 
     plan = make_plan(project.experiment(methods=["full"]), project.runs)
-    monkeypatch.setattr(runner, "write_json", no_space)
+    monkeypatch.setattr(shared_stages, "write_json", no_space)
     failures = Runner(plan, StageFolder(project.runs), Machine(1), InProcess(lambda _: 1), Silent()).run()
     assert failures[0].reason.startswith(f"the disk is full: {failures[0].stage.path} has ")

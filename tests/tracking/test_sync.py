@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from wsss_bench.artifacts.stage_files import locked_stage
+from wsss_bench.artifacts.locks import locked
 from wsss_bench.cli import main
 from wsss_bench.plan.planner import make_plan
 from wsss_bench.tracking import sync
@@ -61,7 +61,7 @@ def test_a_dry_run_lists_the_runs_of_an_experiment_and_what_is_missing(runs, mon
 
 def test_a_running_stage_is_left_out(runs, monkeypatch, capsys):
     (folder,) = runs.runs.glob("stages/train-other-*")
-    with locked_stage(folder):
+    with locked(folder, "stage"):
         assert main(["sync", "--runs", str(runs.runs), "--dry-run"]) == 0
     printed = capsys.readouterr().out
     assert f"left out, since these stages are running: {folder.name}" in printed

@@ -26,9 +26,10 @@ from wsss_bench.artifacts.disk import WatchedFolder, naming_full_disk
 from wsss_bench.artifacts.files import read_json, write_json, write_manifest
 from wsss_bench.artifacts.identity import Identity, claim, identity_of
 from wsss_bench.artifacts.layout import COMMANDS, PROGRESS, shortened
+from wsss_bench.artifacts.locks import locked
 from wsss_bench.artifacts.pruning import pruned_folder
 from wsss_bench.artifacts.source_code import loaded_code, roots_of
-from wsss_bench.artifacts.stage_files import begin, locked_stage, mend, record_files, reopen
+from wsss_bench.artifacts.stage_files import begin, mend, record_files, reopen
 
 PACKAGES = (
     "torch",
@@ -181,12 +182,14 @@ def open_stage(
         data: Digests of the data that it reads.
 
     Raises:
-        ValueError: another process is working in the same folder, or it has results of another stage.
+        LockHeld: another process is working in the same folder.
+        LockLost: another process has taken the folder over.
+        ValueError: it has results of another stage.
         DiskFull: there is no space left for the files of the stage.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    with naming_full_disk(out), locked_stage(out):
+    with naming_full_disk(out), locked(out, "stage") as locks:
         identity = identity_of(config, data or {})
         claim(out, identity)
         pruned = pruned_folder(out)
@@ -222,6 +225,7 @@ def open_stage(
             "versions": versions(),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
+        locks.check()
         write_manifest(out, manifest)
 
 

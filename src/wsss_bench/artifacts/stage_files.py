@@ -11,11 +11,11 @@ appear later do no harm. Those in a folder that was pruned (`pruning`) are not m
 
 from __future__ import annotations
 
-import fcntl
 import os
+import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -70,21 +70,6 @@ Digests = dict[str, dict[str, Any]]
 
 class DamagedFileError(ValueError):
     """A file of a complete stage is missing, or is not the one that the stage wrote."""
-
-
-@contextmanager
-def locked_stage(stage: Path) -> Iterator[None]:
-    """Hold `<stage>/.lock`, so that no two processes work in a stage folder.
-
-    Raises:
-        ValueError: another process holds it.
-    """
-    with open(stage / ".lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(f"another process is working in {stage}; wait for it or stop it") from error
-        yield
 
 
 def record_files(stage: Path) -> dict[str, Any]:
@@ -209,18 +194,12 @@ def reopen(stage: Path, damaged: Iterable[str]) -> None:
 
 
 def remove_stage(stage: Path) -> None:
-    """Remove a stage folder; at any moment all of it is there, or none.
-
-    Raises:
-        ValueError: another process works in it.
-    """
-    if not stage.is_dir():
-        return
-    with locked_stage(stage):
-        grave = stage.parent / REMOVED / stage.name
+    """Remove a stage folder, whose lock the caller holds; at any moment all of it is there, or none."""
+    while stage.is_dir():
+        grave = stage.parent / REMOVED / secrets.token_hex(8)
         grave.parent.mkdir(exist_ok=True)
-        shutil.rmtree(grave, ignore_errors=True)
-        os.replace(stage, grave)
+        with suppress(FileNotFoundError):  # another bench has just swept the folder of the graves
+            os.replace(stage, grave)
     sweep(stage.parent)
 
 

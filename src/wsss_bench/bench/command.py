@@ -15,7 +15,11 @@ from rich.console import Console
 
 from wsss_bench.arguments import LineParser, add_matrix_arguments
 from wsss_bench.artifacts.disk import naming_full_disk
-from wsss_bench.artifacts.layout import LOG_FILE
+from wsss_bench.artifacts.files import is_complete
+from wsss_bench.artifacts.holder import BENCH
+from wsss_bench.artifacts.layout import LOG_FILE, find_manifest
+from wsss_bench.artifacts.locks import LockHeld, Locks, held_message
+from wsss_bench.artifacts.pruning import pruned_folder
 from wsss_bench.artifacts.stage_files import damaged_files, remove_stage, reopen, sweep
 from wsss_bench.bench.calibrate import calibrate
 from wsss_bench.bench.cluster import Cluster, check_nodes, read_cluster
@@ -23,7 +27,6 @@ from wsss_bench.bench.data_digests import look_at_data
 from wsss_bench.bench.first_checks import check_stages_to_run, depth_of_dry_run, print_space
 from wsss_bench.bench.launchers import Launcher, LocalLauncher, visible_gpus
 from wsss_bench.bench.live import LiveReporter
-from wsss_bench.bench.lock import locked
 from wsss_bench.bench.planned_costs import PlannedCosts
 from wsss_bench.bench.progress import PlainReporter
 from wsss_bench.bench.resources import Machine, gpus_of
@@ -41,7 +44,7 @@ from wsss_bench.plan.description import describe
 from wsss_bench.plan.plan import Plan, Stage, StageFolder
 from wsss_bench.plan.plan_record import write_plan_record
 from wsss_bench.plan.planner import make_plan
-from wsss_bench.plan.state import StageState, states_of
+from wsss_bench.plan.state import StageState, damage_of, states_of
 from wsss_bench.tracking.runs import mode
 
 
@@ -203,10 +206,16 @@ def run_bench(
 
     Raises:
         DiskFull: there is no space left in `runs`.
+        LockHeld: another process works in a stage of `again`.
         FolderDeleted: `runs` was deleted while stages ran.
     """
     failures: list[Failure] = []
-    with locked(runs), naming_full_disk(runs), stop_signals(), going_on_unread(unread_note(plan, runs)):
+    with (
+        Locks(BENCH) as locks,
+        naming_full_disk(runs),
+        stop_signals(),
+        going_on_unread(unread_note(plan, runs)),
+    ):
         try:
             states = states_of(plan)
             renewed = stages_to_run_again(plan, again, states)
@@ -225,8 +234,8 @@ def run_bench(
                         # the machine that submits to a queue may have no GPU to build a trainer with
                         depth = {"depth": depth_of_dry_run(plan)} if cluster else {}
                         check_stages_to_run(missing, **depth, methods=methods_of(plan))
-                    open_again(plan, states, renewed)
-                    failures = run_stages(plan, runs, machine, starts, stalled_minutes)
+                    open_again(plan, states, renewed, locks)
+                    failures = run_stages(plan, runs, machine, starts, stalled_minutes, locks)
             show_results(plan, runs)
         except KeyboardInterrupt as stop:
             return stopped(stop)
@@ -251,19 +260,37 @@ def unread_note(plan: Plan, runs: Path) -> str:
     )
 
 
-def open_again(plan: Plan, states: Mapping[str, StageState], renewed: Sequence[Stage]) -> None:
+def open_again(plan: Plan, states: Mapping[str, StageState], renewed: Sequence[Stage], locks: Locks) -> None:
     """Remove the stages that are run again, open the pruned ones that are read, and remove damaged files.
 
     Those that read come before those that they read: if the bench is killed in between, no stage stands
-    beside an input that it was not made from.
+    beside an input that it was not made from. Damaged and pruned stages that another process works in are
+    left to it.
+
+    Raises:
+        LockHeld: another process works in a stage that is to be run again; nothing was removed.
     """
     if plan.stages:
         sweep(next(iter(plan.stages.values())).path.parent)
-    for stage in reversed(renewed):
-        remove_stage(stage.path)
+    there = [stage for stage in reversed(renewed) if stage.path.is_dir()]
+    try:
+        for stage in there:
+            if (holder := locks.take(stage.path)) is not None:
+                raise LockHeld(f"nothing was removed, since {held_message(stage.path, holder)}")
+        for stage in there:
+            remove_stage(stage.path)
+    finally:
+        for stage in there:
+            locks.release(stage.path)
     for key, stage in plan.stages.items():
-        if states[key].progress in ("damaged", "pruned") and stage.path.is_dir():
-            reopen(stage.path, [*states[key].damaged, *damaged_files(stage.path)])
+        opened = states[key].progress in ("damaged", "pruned") and stage.path.is_dir()
+        if opened and locks.take(stage.path) is None:
+            if is_complete(stage.path):  # else another bench has opened it since the plan was made
+                damaged = damage_of(stage, find_manifest(stage.path) or None)
+                damaged += damaged_files(stage.path)
+                if damaged or pruned_folder(stage.path):
+                    reopen(stage.path, damaged)
+            locks.release(stage.path)
 
 
 def stages_to_run(plan: Plan, states: Mapping[str, StageState], renewed: Sequence[Stage]) -> list[Stage]:
@@ -334,7 +361,7 @@ def find_machine(plan: Plan, jobs: int | None) -> Machine:
 
 
 def run_stages(
-    plan: Plan, runs: Path, machine: Machine, launcher: Launcher, stalled_minutes: float
+    plan: Plan, runs: Path, machine: Machine, launcher: Launcher, stalled_minutes: float, locks: Locks
 ) -> list[Failure]:
     """Run the missing stages; progress is a live view on a terminal and plain lines elsewhere."""
     console = Console()
@@ -352,7 +379,7 @@ def run_stages(
             if console.is_terminal
             else PlainReporter(time_left)
         )
-        return Runner(plan, folder, machine, launcher, reporter, stalled_minutes, seconds).run()
+        return Runner(plan, folder, machine, launcher, reporter, stalled_minutes, seconds, locks).run()
 
 
 def resume_command() -> str:

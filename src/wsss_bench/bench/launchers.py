@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from wsss_bench.artifacts.layout import LOG_FILE
+from wsss_bench.artifacts.locks import BENCH_VARIABLE
 from wsss_bench.bench.signals import SIGNALS, in_a_hurry
 from wsss_bench.processes import end_with_parent
 
@@ -59,6 +60,7 @@ class Job:
         gpus: GPUs that it may see; None leaves `CUDA_VISIBLE_DEVICES` as it is.
         ranks: Whether it uses several devices and starts a process for each.
         workers: Its share of the cores, for process pools that it may start.
+        locks: Name of the locks of the bench (`Locks.name`), which it works under.
     """
 
     arguments: Sequence[str]
@@ -66,6 +68,7 @@ class Job:
     gpus: Sequence[str] | None = None
     ranks: bool = False
     workers: int = 1
+    locks: str = ""
 
 
 class Running(Protocol):
@@ -260,7 +263,12 @@ def variables_of(job: Job) -> dict[str, str]:
     # inside a job of SLURM, Lightning would wait for ranks of srun; under this name it starts them itself
     slurm = {"SLURM_JOB_NAME": "interactive"} if "SLURM_NTASKS" in os.environ else {}
     # the output of a stage goes to a file, that of the bench to a terminal
-    own = {"WSSS_TRACEBACK": "1", "WSSS_WORKERS": str(job.workers), "NO_COLOR": "1"}
+    own = {
+        "WSSS_TRACEBACK": "1",
+        "WSSS_WORKERS": str(job.workers),
+        "NO_COLOR": "1",
+        BENCH_VARIABLE: job.locks,
+    }
     return {**own, **gpus, **slurm}
 
 

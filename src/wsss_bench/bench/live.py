@@ -16,8 +16,15 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from wsss_bench.artifacts.holder import Holder
 from wsss_bench.artifacts.layout import LOG_FILE
-from wsss_bench.bench.progress import counts, set_aside_message, stall_message, stopping_message
+from wsss_bench.bench.progress import (
+    counts,
+    elsewhere_message,
+    set_aside_message,
+    stall_message,
+    stopping_message,
+)
 from wsss_bench.bench.running import Active, Failure, Snapshot
 from wsss_bench.bench.time_left import TimeLeft, rough
 from wsss_bench.plan.plan import Stage, clock
@@ -85,6 +92,9 @@ class LiveReporter:
         else:
             self._say("skipped", "yellow", f"{stage.name}: {failure.reason}")
 
+    def elsewhere(self, stage: Stage, holder: Holder) -> None:
+        self._say("WAITS", "yellow", elsewhere_message(stage, holder))
+
     def stalled(self, stage: Stage, seconds: float) -> None:
         self._say("STALLED", "yellow", stall_message(stage, seconds))
 
@@ -107,9 +117,12 @@ class LiveReporter:
 
     def _view(self, snapshot: Snapshot) -> RenderableType:
         room = max(1, self._console.height - OTHER_LINES)
-        shown = snapshot.active if len(snapshot.active) <= room else snapshot.active[: room - 1]
+        count = len(snapshot.active) + len(snapshot.elsewhere)
+        shown = snapshot.active[: room if count <= room else room - 1]
         lines = [self._line(active) for active in shown]
-        if more := len(snapshot.active) - len(shown):
+        for stage, holder in snapshot.elsewhere[: room - len(lines) - (count > room)]:
+            lines.append(Line(stage.name, done=(f"in another {holder.kind}", "elsewhere")))
+        if more := count - len(lines):
             lines.append(Line(f"and {more} more"))
         left = str(self._time_left.left(snapshot))
         return Group(table(lines, self._console.width), matrix_line(snapshot, left, self._console.width))

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 from wsss_bench.artifacts.layout import LOG_FILE
+from wsss_bench.artifacts.locks import BENCH_VARIABLE
 from wsss_bench.bench.cluster import Cluster, Nodes
 from wsss_bench.bench.cluster_stage import run_stage
 from wsss_bench.bench.launchers import Job, Running
@@ -48,7 +50,8 @@ class ParslLauncher:
         self._kernel = DataFlowKernel(
             Config(
                 executors=executors,
-                run_dir=str(self._folder.absolute()),
+                # numbered folders, which two benches would both try to make
+                run_dir=str(self._folder.absolute() / f"{socket.gethostname()}-{os.getpid()}"),
                 retries=0,  # the runner decides what is tried again
                 strategy="simple",
                 initialize_logging=False,
@@ -69,6 +72,7 @@ class ParslLauncher:
             "WSSS_TRACEBACK": "1",
             "NO_COLOR": "1",
             WORKERS_VARIABLE: str(nodes.cores_per_stage),
+            BENCH_VARIABLE: job.locks,
             **{name: os.environ[name] for name in os.environ if name.startswith(("WSSS_DATA", "WANDB_"))},
         }
         future = self._apps[nodes.name](list(job.arguments), str(log), os.getcwd(), variables, gpus > 0)

@@ -6,6 +6,7 @@ import sys
 import time
 from typing import Any
 
+from wsss_bench.artifacts.holder import Holder
 from wsss_bench.artifacts.layout import LOG_FILE
 from wsss_bench.bench.running import Active, Failure, Snapshot
 from wsss_bench.bench.time_left import TimeLeft, rough
@@ -37,6 +38,9 @@ class PlainReporter:
         else:
             self._say(f"{'FAILED ' if failure.started else 'skipped'} {stage.name}: {failure.reason}")
 
+    def elsewhere(self, stage: Stage, holder: Holder) -> None:
+        self._say(f"WAITS   {elsewhere_message(stage, holder)}")
+
     def stalled(self, stage: Stage, seconds: float) -> None:
         self._say(f"STALLED {stall_message(stage, seconds)}")
 
@@ -53,7 +57,9 @@ class PlainReporter:
         self._next = now + PLAIN_SECONDS
         parts = [*counts(snapshot), str(self._time_left.left(snapshot))]
         running = "; ".join(f"{one.name} {self._how_far(one)}" for one in snapshot.active)
-        self._say(f"{', '.join(filter(None, parts))}; running: {running or 'nothing'}")
+        others = ", ".join(stage.name for stage, _ in snapshot.elsewhere)
+        waits = f"; waiting for other processes: {others}" if others else ""
+        self._say(f"{', '.join(filter(None, parts))}; running: {running or 'nothing'}{waits}")
 
     def _how_far(self, active: Active) -> str:
         """`120/1000 images, 12 s, 1 min left`; only the elapsed time before the first unit of work."""
@@ -70,6 +76,11 @@ def counts(snapshot: Snapshot) -> list[str]:
     parts = [f"{snapshot.done}/{snapshot.total} stages done"]
     parts += [f"{snapshot.failed} failed"] if snapshot.failed else []
     return parts + ([f"{snapshot.skipped} skipped"] if snapshot.skipped else [])
+
+
+def elsewhere_message(stage: Stage, holder: Holder) -> str:
+    """Who runs a stage that this bench waits for."""
+    return f"{stage.name} runs in another {holder.kind} ({holder})"
 
 
 def stall_message(stage: Stage, seconds: float) -> str:

@@ -8,15 +8,14 @@ later stage that reads removed files has them made again from the checkpoints.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 
 from wsss_bench.arguments import LineParser, add_matrix_arguments
+from wsss_bench.artifacts.files import is_complete
 from wsss_bench.artifacts.layout import shortened
+from wsss_bench.artifacts.locks import Locks, locked
 from wsss_bench.artifacts.pruning import FOLDERS, files_and_bytes, prune_stage
-from wsss_bench.artifacts.stage_files import locked_stage
 from wsss_bench.bench.data_digests import look_at_data
-from wsss_bench.bench.lock import locked
 from wsss_bench.plan.plan import Plan, Stage
 from wsss_bench.plan.plan_record import read_by_others
 from wsss_bench.plan.planner import make_plan
@@ -44,8 +43,7 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     plan = make_plan(options.experiment, options.runs, options.configs, options.methods, options.set)
     plan = look_at_data(plan, options.runs, record=False)
-    with nullcontext() if options.dry_run else locked(options.runs):
-        prune(plan, options.runs, options.keep, options.dry_run)
+    prune(plan, options.runs, options.keep, options.dry_run)
     return 0
 
 
@@ -54,12 +52,12 @@ def prune(plan: Plan, runs: Path, keep: list[str], dry_run: bool) -> None:
 
     Args:
         plan: The plan.
-        runs: Folder of all results; no bench works in it.
+        runs: Folder of all results. Stages that another process works in are left alone.
         keep: Kinds, in the words of `WORDS`, that stay.
         dry_run: Only print.
 
     Raises:
-        ValueError: a process works in one of the stages.
+        LockHeld: another process has just begun to work in a stage.
     """
     states = states_of(plan)
     complete = {key for key, state in states.items() if state.progress == "complete"}
@@ -74,7 +72,9 @@ def prune(plan: Plan, runs: Path, keep: list[str], dry_run: bool) -> None:
         for stage in with_files
         if (readers := list(_readers(plan, stage))) and complete.issuperset(readers)
     ]
-    chosen = [stage for stage in unread if WORDS[stage.kind] not in keep and stage.path.name not in elsewhere]
+    wanted = [stage for stage in unread if WORDS[stage.kind] not in keep and stage.path.name not in elsewhere]
+    locks = Locks("prune")
+    chosen = [stage for stage in wanted if locks.holder_of(stage.path) is None]
     print(f"{'would remove' if dry_run else 'removing'} in {runs}/stages, for {plan.experiment}:")
     total_files = total_bytes = 0
     for kind, word in WORDS.items():
@@ -84,12 +84,14 @@ def prune(plan: Plan, runs: Path, keep: list[str], dry_run: bool) -> None:
         total_files, total_bytes = total_files + files, total_bytes + size
         print(f"  {word:<14}{len(stages):>5} stages {files:>9} files {size / 1e6:>11.1f} MB", flush=True)
         for stage in [] if dry_run else stages:
-            with locked_stage(stage.path):
-                prune_stage(stage.path, FOLDERS[kind])
+            with locked(stage.path, "prune"):
+                if is_complete(stage.path):
+                    prune_stage(stage.path, FOLDERS[kind])
     print(f"  {'together':<14}{len(chosen):>5} stages {total_files:>9} files {total_bytes / 1e6:>11.1f} MB")
     for reason, stages in (
         ("what reads them is not complete", [stage for stage in with_files if stage not in unread]),
         ("other experiments read them", [stage for stage in unread if stage.path.name in elsewhere]),
+        ("another process works in them", [stage for stage in wanted if stage not in chosen]),
     ):
         if stages:
             print(f"kept, since {reason}: {shortened([stage.name for stage in stages])}")

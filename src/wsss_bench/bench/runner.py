@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from wsss_bench.artifacts.disk import WatchedFolder, full_disk, full_disk_in_log
-from wsss_bench.artifacts.files import is_complete, write_json
+from wsss_bench.artifacts.files import is_complete
+from wsss_bench.artifacts.holder import BENCH
 from wsss_bench.artifacts.layout import (
     BEGUN_FILE,
     FAILURE_FILE,
@@ -17,14 +17,17 @@ from wsss_bench.artifacts.layout import (
     PROGRESS,
     TOGETHER,
     find_json,
+    find_manifest,
     shortened,
 )
-from wsss_bench.artifacts.stage_files import inputs_read, mend, remove_stage
+from wsss_bench.artifacts.locks import Locks
+from wsss_bench.artifacts.stage_files import damaged_files, inputs_read, remove_stage
 from wsss_bench.bench.gpu_pool import QUICK_SECONDS, GPUPool
 from wsss_bench.bench.launchers import Job, Launcher, stop_all
 from wsss_bench.bench.order import by_longest_chain
 from wsss_bench.bench.resources import Machine, gpus_of, ranks_of, slots_of
-from wsss_bench.bench.running import Active, Failure, Reporter, Snapshot
+from wsss_bench.bench.running import Active, Failure, Reporter, Snapshot, tail
+from wsss_bench.bench.shared_stages import SharedStages
 from wsss_bench.bench.stalls import STALLED_MINUTES, StallWatch
 from wsss_bench.bench.transient import is_transient
 from wsss_bench.plan.plan import Plan, Stage, StageFolder
@@ -35,11 +38,13 @@ LOOK_SECONDS = 5.0
 PATIENCE_SECONDS = 0.5
 TRAINING_PATIENCE_SECONDS = 30.0
 """For a step and a checkpoint; as long as Slurm waits."""
-TAIL_LINES = 15
+LOST = "stopped, since another process has taken over its lock; it is waited for"
 
 
 class Runner:
     """Runs the incomplete stages of a plan.
+
+    Stages that other benches run are waited for (`SharedStages`).
 
     Args:
         plan: The plan.
@@ -49,6 +54,7 @@ class Runner:
         reporter: Shows progress.
         stalled_minutes: Minutes without progress after which a running stage is reported.
         seconds: Estimated wall seconds of a stage, None if unknown; by default what earlier runs took.
+        locks: Of the bench; by default none but those that the runner takes.
     """
 
     def __init__(
@@ -60,6 +66,7 @@ class Runner:
         reporter: Reporter,
         stalled_minutes: float = STALLED_MINUTES,
         seconds: Callable[[Stage], float | None] | None = None,
+        locks: Locks | None = None,
     ) -> None:
         self._plan = plan
         self._root = folder.root
@@ -71,6 +78,7 @@ class Runner:
         ordered = by_longest_chain(plan, self._seconds)
         self._waiting = [stage for stage in ordered if not is_complete(stage.path)]
         self._total = len(self._waiting)
+        self._shared = SharedStages(locks or Locks(BENCH), self._waiting, reporter)
         self._active: list[Active] = []
         self._gpus = GPUPool(machine.gpus)
         self._failures: dict[str, Failure] = {}
@@ -92,6 +100,7 @@ class Runner:
             next_look = time.monotonic()
             while self._waiting or self._active:
                 root.check()
+                self._stop_lost()
                 if self._collect() or time.monotonic() >= next_look:
                     waiting = len(self._waiting)
                     self._start_ready()
@@ -99,11 +108,14 @@ class Runner:
                     next_look = time.monotonic() + (0.0 if changed else LOOK_SECONDS)
                 self._report_stalled()
                 failures = list(self._failures.values())
-                self._reporter.tick(Snapshot(self._active, self._waiting, failures, self._total))
+                elsewhere = self._shared.elsewhere
+                self._reporter.tick(Snapshot(self._active, self._waiting, failures, self._total, elsewhere))
                 time.sleep(POLL_SECONDS)
             root.check()
         finally:
             self._stop()
+            for active in self._active:
+                self._shared.release(*active.stages)
         return list(self._failures.values())
 
     def _stop(self) -> None:
@@ -119,8 +131,7 @@ class Runner:
         )
 
     def _start_ready(self) -> None:
-        coming = {stage.fingerprint for stage in self._waiting}
-        coming |= {stage.fingerprint for active in self._active for stage in active.stages}
+        coming = self._coming()
         reserved: float | None = None  # when a stage of several GPUs, which waits for them, can start
         for stage in list(self._waiting):
             if stage not in self._waiting:  # started together with another
@@ -128,6 +139,11 @@ class Runner:
             inputs = [self._plan.stages[key] for key in stage.inputs.values()]
             lost = [parent for parent in inputs if parent.fingerprint in self._failures]
             gone = [p for p in inputs if not is_complete(p.path) and p.fingerprint not in coming]
+            if not lost and gone and all(parent.path.is_dir() for parent in gone):
+                for parent in gone:  # another bench has opened it again
+                    self._queue(parent)
+                coming = self._coming()
+                continue
             if lost or gone:
                 self._waiting.remove(stage)
                 reason = (
@@ -136,15 +152,53 @@ class Runner:
                     else f"skipped, its input ({gone[0].name}) was deleted while the bench worked"
                 )
                 self._fail(stage, 0.0, Failure(stage, reason, started=False))
-            elif not all(is_complete(parent.path) for parent in inputs):
+            elif not all(is_complete(parent.path) for parent in inputs) or self._shared.is_elsewhere(stage):
                 continue
+            elif is_complete(stage.path):
+                self._completed_elsewhere(stage)
             elif not self._fits(stage):
                 if reserved is None:
                     reserved = self._reservation(stage)
             elif reserved is None or self._ends_before(stage, reserved):
-                companions = self._companions(stage)
-                self._waiting = [other for other in self._waiting if other not in (stage, *companions)]
-                self._start(stage, companions)
+                members = [one for one in (stage, *self._companions(stage)) if self._take(one)]
+                self._waiting = [other for other in self._waiting if other not in members]
+                if members:
+                    self._start(members[0], members[1:])
+
+    def _coming(self) -> set[str]:
+        """Fingerprints of the stages that this bench runs or will run."""
+        running = {stage.fingerprint for active in self._active for stage in active.stages}
+        return running | {stage.fingerprint for stage in self._waiting}
+
+    def _queue(self, stage: Stage) -> None:
+        """Run a stage that was complete once more, or wait for another bench that does."""
+        if stage.fingerprint not in self._coming():
+            self._waiting.append(stage)
+            self._total += 1
+
+    def _completed_elsewhere(self, stage: Stage) -> None:
+        self._waiting.remove(stage)
+        self._reporter.finished(stage, find_manifest(stage.path).get("wall_seconds", 0.0), None)
+
+    def _take(self, stage: Stage) -> bool:
+        """Take the lock of a stage that is to be started, unless it runs or has ended elsewhere meanwhile."""
+        try:
+            if not self._shared.take(stage):
+                return False
+        except OSError as error:  # a full disk
+            self._waiting.remove(stage)
+            self._fail(stage, 0.0, not_started(stage, error))
+            return False
+        failure = self._shared.failed_elsewhere(stage)
+        if failure is not None:
+            self._waiting.remove(stage)
+            self._fail(stage, 0.0, failure)
+        elif is_complete(stage.path):
+            self._completed_elsewhere(stage)
+        else:
+            return True
+        self._shared.release(stage)
+        return False
 
     def _companions(self, stage: Stage) -> list[Stage]:
         """Waiting stages that can run in the process of this one."""
@@ -202,6 +256,7 @@ class Runner:
             gpus=gpus if self._machine.gpus else None,
             ranks=ranks_of(stage, len(self._machine.gpus)) > 1,
             workers=max(1, len(os.sched_getaffinity(0)) // self._machine.jobs),
+            locks=self._shared.name,
         )
         try:
             for member in (stage, *companions):
@@ -213,9 +268,9 @@ class Runner:
             running = self._launcher.start(job)
         except OSError as error:  # a full disk, no more processes
             self._gpus.give_back(gpus)
-            reason = full_disk(error, stage.path) or str(error)
+            self._shared.release(stage, *companions)
             for member in (stage, *companions):
-                self._fail(member, 0.0, Failure(member, f"could not be started: {reason}"))
+                self._fail(member, 0.0, not_started(member, error))
             return
         watch = StallWatch(stage.path / PROGRESS, self._stalled_seconds)
         slots, now = slots_of(stage, self._machine), time.monotonic()
@@ -229,6 +284,16 @@ class Runner:
             if seconds is not None:
                 self._reporter.stalled(active.stage, seconds)
 
+    def _stop_lost(self) -> None:
+        """Stop the processes that work in a stage whose lock another process has taken over.
+
+        At once: a training would write a checkpoint, and the other process may have written a newer one.
+        """
+        for active in self._active:
+            if not active.lost and self._shared.have_lost(active.stages):
+                active.lost = True
+                active.running.kill()
+
     def _collect(self) -> bool:
         """Take note of the processes that have ended; returns whether there were any."""
         before = len(self._active)
@@ -240,10 +305,14 @@ class Runner:
             self._gpus.give_back(active.gpus)
             seconds = time.monotonic() - active.started
             for stage in active.stages:
-                if is_complete(stage.path) and (status == 0 or active.companions):
+                if active.lost:
+                    self._waiting.append(stage)
+                    self._reporter.finished(stage, seconds, Failure(stage, LOST))
+                elif is_complete(stage.path) and (status == 0 or active.companions):
                     self._reporter.finished(stage, seconds, None)
                 else:
                     self._ended_incomplete(stage, status, seconds, active)
+            self._shared.release(*active.stages)
         return len(self._active) < before
 
     def _ended_incomplete(self, stage: Stage, status: int, seconds: float, active: Active) -> None:
@@ -258,11 +327,6 @@ class Runner:
             again = Failure(stage, f"{reason}, together with others; tried again alone")
             self._reporter.finished(stage, seconds, again)
             return
-        try:
-            if stage.path.is_dir():
-                write_json(stage.path / FAILURE_FILE, {"reason": reason})
-        except OSError as error:  # a disk that is full to the last byte takes no log of the stage either
-            reason = full_disk(error, stage.path) or reason
         if damaged := self._reopen_inputs(stage):
             self._waiting.append(stage)
             again = Failure(stage, f"{reason}; tried again, since an input is damaged: {damaged}")
@@ -272,6 +336,10 @@ class Runner:
             self._waiting.insert(0, stage)
             self._reporter.finished(stage, seconds, Failure(stage, f"{reason}; tried again", lines))
             return
+        try:
+            self._shared.record_failure(stage, reason)
+        except OSError as error:  # a disk that is full to the last byte takes no log of the stage either
+            reason = full_disk(error, stage.path) or reason
         self._fail(stage, seconds, Failure(stage, reason, lines))
 
     def _moves(self, stage: Stage, seconds: float, active: Active) -> bool:
@@ -307,13 +375,14 @@ class Runner:
             return ""
         found = []
         for parent in (self._plan.stages[key] for key in stage.inputs.values()):
-            if parent.fingerprint not in self._made_again and (damaged := mend(parent.path)):
+            if parent.fingerprint not in self._made_again and (damaged := damaged_files(parent.path)):
                 self._made_again.add(parent.fingerprint)
-                self._waiting.append(parent)
-                self._total += 1
+                self._shared.mend(parent)
                 found.append(f"{parent.name} ({shortened(damaged, 3)})")
+                self._queue(parent)
             elif not is_complete(parent.path):  # reopened for another stage that reads it
                 found.append(parent.name)
+                self._queue(parent)
         if found:
             self._tried_again.add(stage.fingerprint)
         return ", ".join(found)
@@ -321,6 +390,11 @@ class Runner:
     def _fail(self, stage: Stage, seconds: float, failure: Failure) -> None:
         self._failures[stage.fingerprint] = failure
         self._reporter.finished(stage, seconds, failure)
+
+
+def not_started(stage: Stage, error: OSError) -> Failure:
+    """A stage whose process, or whose lock, could not be made."""
+    return Failure(stage, f"could not be started: {full_disk(error, stage.path) or error}")
 
 
 def together(companions: Sequence[Stage]) -> list[str]:
@@ -336,7 +410,7 @@ def note_in_log(stage: Stage, line: str) -> None:
 
 
 def begin_anew_if_inputs_changed(stage: Stage) -> None:
-    """Remove an interrupted stage if an input was made again since it began, with other files.
+    """Remove an interrupted stage, locked, if an input was made again since it began, with other files.
 
     Its results so far belong to the old input. The log of the new attempt says so.
     """
@@ -349,12 +423,3 @@ def begin_anew_if_inputs_changed(stage: Stage) -> None:
         (stage.path / LOG_FILE).write_text(
             f"begins anew: {', '.join(changed)} was made again since the interrupted attempt\n"
         )
-
-
-def tail(path: Path, lines: int = TAIL_LINES) -> str:
-    """Last lines of a log; empty if there is no log."""
-    if not path.is_file():
-        return ""
-    with open(path, "rb") as file:
-        file.seek(max(0, path.stat().st_size - 16384))
-        return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])

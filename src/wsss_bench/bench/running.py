@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
+from wsss_bench.artifacts.holder import Holder
 from wsss_bench.bench.launchers import Running
 from wsss_bench.bench.stalls import StallWatch
 from wsss_bench.plan.plan import Stage
+
+TAIL_LINES = 15
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Active:
         slots: Of the machine's jobs on cores; 0 for a stage on GPUs.
         watch: Of its progress.
         started: When, on `time.monotonic`.
+        lost: Whether another process has taken over the lock of a stage, so that it was told to end.
     """
 
     stage: Stage
@@ -49,6 +54,7 @@ class Active:
     slots: int
     watch: StallWatch
     started: float
+    lost: bool = False
 
     @property
     def stages(self) -> list[Stage]:
@@ -71,12 +77,14 @@ class Snapshot:
         waiting: The stages that were not started yet, in the order in which they are looked at.
         failures: The stages that failed or were skipped for good.
         total: Number of stages that this bench runs.
+        elsewhere: The waiting stages that other processes run, with these processes.
     """
 
     active: Sequence[Active]
     waiting: Sequence[Stage]
     failures: Sequence[Failure]
     total: int
+    elsewhere: Sequence[tuple[Stage, Holder]] = ()
 
     @property
     def running(self) -> int:
@@ -108,6 +116,9 @@ class Reporter(Protocol):
     def finished(self, stage: Stage, seconds: float, failure: Failure | None) -> None:
         """A stage ended, or was skipped (after 0 s) because an input failed."""
 
+    def elsewhere(self, stage: Stage, holder: Holder) -> None:
+        """A stage that could run is run by another process, which this bench waits for."""
+
     def stalled(self, stage: Stage, seconds: float) -> None:
         """A running stage made no progress for `seconds`."""
 
@@ -119,3 +130,12 @@ class Reporter(Protocol):
 
     def tick(self, snapshot: Snapshot) -> None:
         """Called many times a second."""
+
+
+def tail(path: Path, lines: int = TAIL_LINES) -> str:
+    """Last lines of a log; empty if there is no log."""
+    if not path.is_file():
+        return ""
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - 16384))
+        return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])

@@ -16,7 +16,7 @@ from wsss_bench.artifacts.data_reads import DataRead, data_reads
 from wsss_bench.artifacts.files import read_json, write_json
 from wsss_bench.artifacts.layout import LOG_FILE
 from wsss_bench.bench.launchers import Job, Launcher, run_to_end
-from wsss_bench.bench.runner import tail
+from wsss_bench.bench.running import tail
 from wsss_bench.data.check import load_source
 from wsss_bench.data.truth import require_masks
 from wsss_bench.errors import explain

@@ -66,12 +66,18 @@ def states_of(plan: Plan, manifests: Manifests | None = None) -> dict[str, Stage
     for key, stage in plan.stages.items():
         manifest, progress, damaged = manifests[key], stage.state, []
         if progress == "complete":
-            damaged = lost_files(stage.path, manifest) if manifest else [MANIFEST]
-            if stage.kind == "evaluate" and not damaged and why_unreadable(stage):
-                damaged = [METRICS]
+            damaged = damage_of(stage, manifest)
         pruned = progress == "complete" and pruned_folder(stage.path) is not None
         states[key] = StageState("damaged" if damaged else progress, damaged, changes[key], pruned)
     return states
+
+
+def damage_of(stage: Stage, manifest: dict[str, Any] | None) -> list[str]:
+    """The files of a complete stage that are missing or were changed, as far as sizes and scores tell it."""
+    damaged = lost_files(stage.path, manifest) if manifest else [MANIFEST]
+    if stage.kind == "evaluate" and not damaged and why_unreadable(stage):
+        damaged = [METRICS]
+    return damaged
 
 
 def why_unreadable(stage: Stage) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 from wsss_bench.artifacts.files import write_json
 from wsss_bench.artifacts.layout import WANDB, find_json
+from wsss_bench.artifacts.locks import waiting_for_lock
 from wsss_bench.tracking.runs import RunHeader, mode, open_run, project, run_id
 
 WRITTEN = "written.json"
@@ -66,12 +67,17 @@ def leaderboard_run_id(experiment: str) -> str:
 
 
 def write_results(folder: Path, runs: Sequence[ResultRun]) -> None:
-    """Write the runs that have changed, and remove those that are no more.
+    """Write the runs that have changed, and remove those that are no more; waits for another bench that does.
 
     Args:
         folder: Folder of the experiment.
         runs: All runs of its results.
     """
+    with waiting_for_lock(folder / WANDB, "results"):
+        _write_changed(folder, runs)
+
+
+def _write_changed(folder: Path, runs: Sequence[ResultRun]) -> None:
     record = folder / WANDB / WRITTEN
     written = find_json(record)
     wanted = {run.header.id: run.digest for run in runs}

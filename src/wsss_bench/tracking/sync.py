@@ -12,7 +12,7 @@ from urllib.parse import urlparse
 
 from wsss_bench.arguments import LineParser, add_matrix_arguments
 from wsss_bench.artifacts.layout import STAGES, WANDB, shortened
-from wsss_bench.artifacts.stage_files import locked_stage
+from wsss_bench.artifacts.locks import Locks
 from wsss_bench.plan.planner import make_plan
 
 OFFLINE = "offline-run-*/run-*.wandb"
@@ -69,13 +69,7 @@ def offline_runs(folders: Iterable[Path]) -> list[Path]:
 
 def is_running(stage: Path) -> bool:
     """Whether a process works in a stage folder; half a run would count as uploaded."""
-    try:
-        with locked_stage(stage):
-            return False
-    except ValueError:
-        return True
-    except OSError:  # there is no such folder, or it is read only
-        return False
+    return Locks("sync").holder_of(stage) is not None
 
 
 def why_nothing() -> str:

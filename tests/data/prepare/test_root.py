@@ -1,7 +1,6 @@
 """The place that is written: full, read-only, a file, or in use."""
 
 import errno
-import fcntl
 import os
 from types import SimpleNamespace
 
@@ -9,6 +8,7 @@ import official_archives as official
 import pytest
 
 from wsss_bench.artifacts import disk, files
+from wsss_bench.artifacts.locks import locked
 from wsss_bench.data.prepare import space
 from wsss_bench.data.sources.voc import VOC
 
@@ -68,8 +68,7 @@ def test_a_root_that_cannot_be_written(prepare, folder, monkeypatch):
 
 def test_two_at_once(prepare, folder):
     folder.mkdir(parents=True)
-    with open(folder / ".lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(folder, "data"):
         status, _, err = prepare("voc")
     assert status == 1
     assert "another process is working in" in err

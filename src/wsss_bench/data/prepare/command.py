@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wsss_bench.artifacts.disk import naming_full_disk, size_text
-from wsss_bench.artifacts.stage_files import locked_stage
+from wsss_bench.artifacts.locks import locked
 from wsss_bench.data.prepare.download import download, part_of
 from wsss_bench.data.prepare.layouts import DATA_SETS, DataSet
 from wsss_bench.data.prepare.official import Archive
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     root = expand_root(arguments.root)
     folder = root / data_set.folder
     require_writable(folder)
-    with locked_stage(folder):
+    with locked(folder, "data"):
         paths = _find(data_set, arguments)
         if not arguments.no_md5:
             for warning in check_sums(paths):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from wsss_bench.artifacts.files import write_bytes
+from wsss_bench.artifacts.locks import waiting_for_lock
 from wsss_bench.data.check import load_source
 from wsss_bench.data.sources.base import Source
 from wsss_bench.plan.plan import Plan
@@ -68,12 +69,22 @@ class Content:
 def write_page(plan: Plan, board: Leaderboard, runs: Path) -> Path:
     """Write `<runs>/<experiment>/report/index.html` and the files beside it; returns its path.
 
-    The page itself is written when the files that it names are there; pictures of an earlier page are removed
-    after that.
+    Of two processes that write the same page the later one waits for the other, and its page stays.
     """
     folder = runs / plan.experiment / FOLDER
     content = read_content(plan, board, folder)
     text, pictures = render(content, time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()))
+    with waiting_for_lock(folder, "report"):
+        write_files(folder, text, pictures)
+    return folder / PAGE
+
+
+def write_files(folder: Path, text: str, pictures: Mapping[str, bytes]) -> None:
+    """Write a page, its pictures by file name, and what it loads.
+
+    The page itself is written when the files that it names are there; pictures of an earlier page are removed
+    after that.
+    """
     for asset in sorted((HERE / "assets").iterdir()):
         write_bytes(folder / asset.name, asset.read_bytes())
     write_bytes(folder / PLOTLY, get_plotlyjs().encode())
@@ -84,7 +95,6 @@ def write_page(plan: Plan, board: Leaderboard, runs: Path) -> Path:
     for old in (folder / PICTURES).glob("*.webp"):
         if old.name not in pictures:
             old.unlink()
-    return folder / PAGE
 
 
 def read_content(
