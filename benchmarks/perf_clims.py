@@ -64,8 +64,8 @@ class PublishedLoop:
 
     def training_loss(self, batch: ImageBatch) -> Tensor:
         method, size = self.method, self.clip.image_size
-        pixels = method.normalize(batch.image)
-        maps = method._class_maps(pixels).sigmoid()
+        pixels = method.clip_normalize(batch.image)
+        maps = method._class_maps(batch.image).sigmoid()
         positive = batch.labels.reshape(-1).nonzero()[:, 0].tolist()
         count = maps.shape[1]
         large = F.interpolate(maps, (size, size), mode="bilinear", align_corners=True).reshape(

@@ -81,7 +81,7 @@ def inference_ratio(out: Path) -> float:
     method, source = cli.model.eval(), cli.datamodule.source
     config = InferenceConfig(scales=(1.0, 0.5, 1.5, 2.0))
     cli.datamodule.predict_on("train", labelled=True, ids=source.ids("train")[:IMAGES])
-    samples = list(cli.datamodule.predict_dataloader())
+    samples = [sample for batch in cli.datamodule.predict_dataloader() for sample in batch]
     images = [torch.rand(2, 3, round(96 * s), round(96 * s)) for s in config.scales]
     ratios = []
     with torch.inference_mode():

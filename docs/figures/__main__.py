@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from pathlib import Path
 from runpy import run_path
@@ -19,7 +20,7 @@ from figures.results import Results, read
 from figures.screenshot import screenshot
 from figures.tables import costs, gains, overview, scores
 from figures.values import values_of
-from figures.world import megabytes, world
+from figures.world import size_of, world
 
 RANDOM_SEEDS, SINGLE_STAGE, DEFAULT, QUICK = "mini_random_seeds", "mini_single_stage", "mini", "quick"
 """The experiments that are read."""
@@ -36,7 +37,8 @@ def main() -> None:
     default, quick = (read(f"experiments/{name}.yaml", runs) for name in (DEFAULT, QUICK))
     write_tables(found, default)
     values = values_of(found) | totals(default) | totals(quick) | draw(found, default, quick)
-    values["mini.page"] = megabytes(runs / DEFAULT / "report")
+    values["mini.page"] = size_of(runs / DEFAULT / "report")
+    values["environment"] = size_of(Path(sys.prefix))
     shown = pages.shown_values() - facts().keys()
     pages.write_shown(pages.RESULTS, values, shown)
     pages.write_shown(pages.PRINTED, printed_by(default, quick, runs), pages.shown_output())

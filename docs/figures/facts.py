@@ -1,11 +1,12 @@
 """Single values that code and configurations decide, by name, as running text shows them.
 
-They need no results: a test computes them again. `published.toco.segmentation` is the highest result on VOC, in
-percent, that the file of the method gives.
+They need no results: a test computes them again. `published.toco.segmentation` is the highest result on VOC,
+in percent, that the file of the method gives.
 """
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterator
 from functools import cache
@@ -14,9 +15,12 @@ from pathlib import Path
 import yaml
 
 from figures.pages import ROOT
+from wsss_bench.artifacts.seeds import seed_bytes
+from wsss_bench.artifacts.shards import SHARD_BYTES
 from wsss_bench.bench.stalls import STALLED_MINUTES
 from wsss_bench.metrics import boundary, object_size
 from wsss_bench.mini.world import CLASS_NAMES, IMAGE_SIZE, MATERIALS
+from wsss_bench.mini.world.writer import SIZES
 from wsss_bench.plan.costs import devices, model
 from wsss_bench.plan.plan import Plan
 from wsss_bench.plan.planner import make_plan
@@ -43,7 +47,11 @@ WORDS = [
 def facts() -> dict[str, str]:
     """The values by name."""
     protocol = yaml.safe_load((ROOT / "configs/data/mini.yaml").read_text(encoding="utf-8"))["protocol"]
+    records = json.loads((ROOT / "src/wsss_bench/assets/mini2/measurements.json").read_text())
+    measured = records["vit"]["measurements"]
     found = {
+        **{f"mini.small.{stream.name.lower()}": str(count) for stream, count in SIZES["small"].items()},
+        **{f"mini.vit.{split}": f"{measured[f'patch_auc/{split}']:.3f}" for split in ("val", "val_ood")},
         **{f"mini.images.{split}": str(count) for split, count in protocol["counts"].items()},
         "mini.holdout": str(protocol["holdout"]),
         "mini.classes": WORDS[len(CLASS_NAMES)],
@@ -52,6 +60,9 @@ def facts() -> dict[str, str]:
         "boundary.share": f"{100 * boundary.SHARE:.0f} %",
         **{f"size.{name}": f"{100 * share:.0f} %" for name, share in object_size.BOUNDS.items()},
         "cost.convolutions": f"{devices.CONVOLUTION_SHARE:g}",
+        "cost.float32": f"{devices.FLOAT32_SHARE:g}",
+        "seeds.shard": f"{SHARD_BYTES / 2**20:.0f} MiB",
+        "seeds.size": f"{seed_bytes(1e6, 1) / 1e3:.0f} KB",
         "cost.transformers": f"{devices.ATTENTION_SHARE:g}",
         "cost.small_card": f"{devices.SMALL_CARD:g} GiB",
         "stalled": f"{STALLED_MINUTES:g} minutes",

@@ -1,7 +1,7 @@
 """What pages show of the results: tables as files of their own, single values, and printed lines.
 
-A page shows a table between `<!-- table: NAME -->` and `<!-- end of table -->`, a value between `<!--=NAME-->`
-and `<!--/-->`, and lines that a command printed in the block below `<!-- printed: NAME -->`.
+A page shows a table between `<!-- table: NAME -->` and `<!-- end of table -->`, a value between
+`<!--=NAME-->` and `<!--/-->`, and lines that a command printed in the block below `<!-- printed: NAME -->`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 
 from figures.printed import as_printed
@@ -42,10 +43,13 @@ def write_shown(file: str, known: Mapping[str, str], shown: set[str]) -> None:
     """Write those of the known texts that a page shows to `docs/tables/<file>`.
 
     Raises:
-        KeyError: a page shows what is not known.
+        ValueError: a page shows what is not known.
     """
     if absent := sorted(shown - known.keys()):
-        raise KeyError(f"a page shows {', '.join(absent)}; known are {', '.join(sorted(known))}")
+        near = {other for name in absent for other in get_close_matches(name, known)}
+        raise ValueError(
+            f"pages show {', '.join(absent)}, which is not known; there are {', '.join(sorted(near))}"
+        )
     content = {name: known[name] for name in sorted(shown)}
     write_bytes(TABLES / file, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 

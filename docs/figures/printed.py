@@ -26,14 +26,14 @@ def output_of(results: Results, done: Collection[str] = ()) -> str:
     complete = sum(fingerprint in done for fingerprint in plan.stages)
     stages = f"{len(plan.stages)} stages: {complete} complete, {len(plan.stages) - complete} to run, {CUT}"
     tables = page(summarize_board(plan, results.board))
-    return f"{stages}\n{tables}page: runs/{plan.experiment}/{FOLDER}/{PAGE}\n"
+    return f"plan of {plan.experiment} in runs/stages:\n{stages}\n{tables}page: runs/{plan.experiment}/{FOLDER}/{PAGE}\n"
 
 
 def as_printed(shown: str, printed: str) -> str:
     """A block of a page with the printed lines in the place of those that it shows.
 
-    Commands, fences, names of stages and lines that are cut stay as they are, unless a line is printed so. A row
-    is looked for in the table whose question stands above it, and rows take the order in which they are printed.
+    Commands, fences, names of stages and lines that are cut stay as they are, unless a line is printed so. A
+    row is looked for in the table whose question stands above it; rows take the order of the printed ones.
 
     Raises:
         ValueError: a line is shown that is not printed.

@@ -16,11 +16,12 @@ def world(results: Results, file: Path) -> dict[str, str]:
     root = getattr(load_source(data.source), "root", None)
     if root is None:
         raise ValueError(f"the data of {results.plan.experiment} are not the mini world: they have no folder")
-    folder = Path(source.root).parent
+    folder = Path(root).parent
     Image.open(folder / "sheet.png").convert("RGB").save(file, "JPEG", quality=85)
-    return {"mini.data": megabytes(folder)}
+    return {"mini.data": size_of(folder)}
 
 
-def megabytes(folder: Path) -> str:
+def size_of(folder: Path) -> str:
     """What the files of a folder hold."""
-    return f"{sum(path.stat().st_size for path in folder.rglob('*') if path.is_file()) / 1e6:.0f} MB"
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
