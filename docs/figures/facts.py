@@ -18,12 +18,14 @@ from figures.pages import ROOT
 from wsss_bench.artifacts.seeds import seed_bytes
 from wsss_bench.artifacts.shards import SHARD_BYTES
 from wsss_bench.bench.stalls import STALLED_MINUTES
-from wsss_bench.metrics import boundary, object_size
+from wsss_bench.metrics import boundary, object_size, stats
 from wsss_bench.mini.world import CLASS_NAMES, IMAGE_SIZE, MATERIALS
 from wsss_bench.mini.world.writer import SIZES
 from wsss_bench.plan.costs import devices, model
 from wsss_bench.plan.plan import Plan
 from wsss_bench.plan.planner import make_plan
+from wsss_bench.report.html.choice import PER_RULE
+from wsss_bench.stages import curves, measures, probe
 
 WORDS = [
     "no",
@@ -63,6 +65,13 @@ def facts() -> dict[str, str]:
         "cost.float32": f"{devices.FLOAT32_SHARE:g}",
         "seeds.shard": f"{SHARD_BYTES / 2**20:.0f} MiB",
         "seeds.size": f"{seed_bytes(1e6, 1) / 1e3:.0f} KB",
+        "interval": f"{stats.LEVEL} %",
+        "curves.seconds": f"{curves.SECONDS:.0f} seconds",
+        "curves.points": str(measures.POINTS),
+        "probe.steps": str(probe.STEPS),
+        "curves.steps": f"{measures.LONGEST_INTERVAL} steps",
+        "gallery.images": f"{3 * PER_RULE} images",
+        "gallery.rule": str(PER_RULE),
         "cost.transformers": f"{devices.ATTENTION_SHARE:g}",
         "cost.small_card": f"{devices.SMALL_CARD:g} GiB",
         "stalled": f"{STALLED_MINUTES:g} minutes",

@@ -47,9 +47,7 @@ def write_shown(file: str, known: Mapping[str, str], shown: set[str]) -> None:
     """
     if absent := sorted(shown - known.keys()):
         near = {other for name in absent for other in get_close_matches(name, known)}
-        raise ValueError(
-            f"pages show {', '.join(absent)}, which is not known; there are {', '.join(sorted(near))}"
-        )
+        raise ValueError(f"pages show {', '.join(absent)}; known and alike are {', '.join(sorted(near))}")
     content = {name: known[name] for name in sorted(shown)}
     write_bytes(TABLES / file, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
