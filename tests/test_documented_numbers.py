@@ -1,7 +1,7 @@
-"""Every figure in the running text of README and docs is a value that is made, or one that a source is named for.
+"""Every figure in the running text of README and docs is a value that is made, or has a source that is named.
 
-A figure is a number with a decimal point, with a unit, or with a word for what is counted. The logs are history, and code
-shows what is typed and printed; both are left out.
+A figure is a number with a decimal point, with a unit, or with a word for what is counted. The logs are history,
+and code shows what is typed and printed; both are left out.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def test_figures_are_made_or_cited(page):
     cited = sorted(figure for figures in CITED.get(page, {}).values() for figure in figures)
     assert found == cited, (
         f"{page} has {[*figures_in(PAGES[page])]}: write what is measured as <!--=NAME-->...<!--/--> "
-        "(docs/figures), and what others published into tests/cited_numbers.yaml, each as often as it stands there"
+        "(docs/figures), and what others published into tests/cited_numbers.yaml, as often as it stands there"
     )
 
 
@@ -77,7 +77,7 @@ def test_a_value_stands_within_a_line(page):
 PAGE = """
 # 12 methods
 
-CAM has 52.3, 4 points more; nine methods, half a minute, 1000 images and 1.2 GB, 7 %. Version 3.10 and 2 of them.
+CAM has 52.3, 4 points more; nine methods, half a minute, 1000 images and 1.2 GB, 7 %. 2 of Python 3.10.
 <!--=cam.val-->52.0<!--/--> is a value, `0.5 s` is code, a [link](x-0.5.md).
 
     printed 51.2

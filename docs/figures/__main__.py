@@ -38,6 +38,7 @@ def main() -> None:
     write_tables(found, default)
     values = values_of(found) | totals(default) | totals(quick) | draw(found, default, quick)
     values["mini.page"] = size_of(runs / DEFAULT / "report")
+    values |= {f"{stage.kind}-{stage.title}": key[:8] for key, stage in default.plan.stages.items()}
     values["environment"] = size_of(Path(sys.prefix))
     shown = pages.shown_values() - facts().keys()
     pages.write_shown(pages.RESULTS, values, shown)

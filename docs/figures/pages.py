@@ -1,7 +1,8 @@
 """What pages show of the results: tables as files of their own, single values, and printed lines.
 
 A page shows a table between `<!-- table: NAME -->` and `<!-- end of table -->`, a value between
-`<!--=NAME-->` and `<!--/-->`, and lines that a command printed in the block below `<!-- printed: NAME -->`.
+`<!--=NAME-->` and `<!--/-->`, and lines that a command printed in the block below `<!-- printed: NAME -->`. The
+fingerprint in the name of a stage is a value, too, with the name of the stage.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ RESULTS, PRINTED = "results.json", "printed.json"
 """Files of the values and the printed lines that come from runs."""
 BLOCK = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 VALUE = re.compile(r"<!--=(\S+?)-->(.*?)<!--/-->")
+STAGE = re.compile(r"\b((?:train|seed|affinity|refine|segment|predict|evaluate)-[\w-]+)-[0-9a-f]{8}\b")
 LINES = re.compile(
     r"(<!-- printed: ([\w-]+) -->\n+)((?:    [^\n]*\n|\n(?=    ))+|```.*?^```$)", re.DOTALL | re.MULTILINE
 )
@@ -80,6 +82,7 @@ def filled(text: str, values: Mapping[str, str], printed: Mapping[str, str]) -> 
     """
     text = BLOCK.sub(lambda found: f"{found[1]}\n{_table(found[2])}\n{found[3]}", text)
     text = VALUE.sub(lambda found: f"<!--={found[1]}-->{values[found[1]]}<!--/-->", text)
+    text = STAGE.sub(lambda found: f"{found[1]}-{values[found[1]]}", text)
     return LINES.sub(lambda found: found[1] + as_printed(found[3], printed[found[2]]), text)
 
 
@@ -91,7 +94,8 @@ def shown_tables(text: str) -> Iterator[str]:
 
 def shown_values() -> set[str]:
     """Names of the values that any page shows."""
-    return {found[1] for page in pages() for found in VALUE.finditer(page.read_text(encoding="utf-8"))}
+    texts = [page.read_text(encoding="utf-8") for page in pages()]
+    return {found[1] for text in texts for mark in (VALUE, STAGE) for found in mark.finditer(text)}
 
 
 def shown_output() -> set[str]:

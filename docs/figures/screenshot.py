@@ -13,9 +13,11 @@ from figures.results import Results
 from wsss_bench.report.html.page import write_page
 
 SECTIONS = ("leaderboard", "pictures")
-WINDOW = 1120
+GALLERY = "val: segmentation"
+WINDOW = 1240, 4000
+"""Width and height; so high that the page does not scroll under its heading."""
 WIDTH = 1000
-"""Widths of the window and of the picture, in pixels."""
+"""Of the picture, in pixels."""
 
 
 def screenshot(results: Results, file: Path) -> str:
@@ -36,9 +38,11 @@ def screenshot(results: Results, file: Path) -> str:
         page_file = write_page(results.plan, results.board, Path(folder))
         browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
         page = browser.new_page(
-            viewport={"width": WINDOW, "height": 800}, color_scheme="light", reduced_motion="reduce"
+            viewport={"width": WINDOW[0], "height": WINDOW[1]}, color_scheme="light", reduced_motion="reduce"
         )
         page.goto(page_file.resolve().as_uri())
+        page.wait_for_load_state("networkidle")
+        page.locator("#gallery").select_option(label=GALLERY)
         page.wait_for_load_state("networkidle")
         parts = [page.locator(f"section#{name}").screenshot(animations="disabled") for name in SECTIONS]
         browser.close()
