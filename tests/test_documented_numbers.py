@@ -1,7 +1,7 @@
 """Every figure in the running text of README and docs is a value that is made, or has a source that is named.
 
-A figure is a number with a decimal point, with a unit, or with a word for what is counted. The logs are history,
-and code shows what is typed and printed; both are left out.
+A figure is a number with a decimal point, with a unit, or with a word for what is counted. The logs are
+history, and code shows what is typed and printed; both are left out.
 """
 
 from __future__ import annotations

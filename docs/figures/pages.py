@@ -1,8 +1,8 @@
 """What pages show of the results: tables as files of their own, single values, and printed lines.
 
 A page shows a table between `<!-- table: NAME -->` and `<!-- end of table -->`, a value between
-`<!--=NAME-->` and `<!--/-->`, and lines that a command printed in the block below `<!-- printed: NAME -->`. The
-fingerprint in the name of a stage is a value, too, with the name of the stage.
+`<!--=NAME-->` and `<!--/-->`, and lines that a command printed in the block below `<!-- printed: NAME -->`.
+The fingerprint in the name of a stage is a value, too, with the name of the stage.
 """
 
 from __future__ import annotations

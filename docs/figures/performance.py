@@ -11,8 +11,8 @@ RECORDS = TABLES / "performance.json"
 
 def performance() -> list[list[str]]:
     """What each benchmark measured, what was asked of it, and with what it is measured again."""
-    lines = [["what", "measured", "asked", "benchmark", "when", "commit"]]
+    lines = [["what", "measured", "asked", "benchmark"]]
     for name, record in sorted(json.loads(RECORDS.read_text(encoding="utf-8")).items()):
-        source = [f"`benchmarks/{name}`", record["finished"][:10], record["commit"]]
-        lines += [[one["what"], one["measured"], one["asked"] or "-", *source] for one in record["results"]]
+        source = f"`benchmarks/{name}`"
+        lines += [[one["what"], one["measured"], one["asked"] or "-", source] for one in record["results"]]
     return lines

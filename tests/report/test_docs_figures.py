@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from datetime import datetime
 
 import paths
 import pytest
@@ -50,6 +52,16 @@ def test_the_table_of_performance_is_that_of_the_records():
     lines = ["| " + " | ".join(line) + " |" for line in performance.performance()]
     head, _, *rows = (pages.TABLES / "performance.md").read_text().splitlines()
     assert [head, *rows] == lines, "run `make docs-figures`"
+
+
+def test_every_record_names_a_benchmark_and_when_it_ran():
+    records = json.loads(performance.RECORDS.read_text())
+    for name, record in records.items():
+        _, script, *_ = record["command"].split()
+        assert script == f"benchmarks/{name}"
+        assert datetime.strptime(record["finished"], "%Y-%m-%dT%H:%M:%SZ")
+        assert all(record[key] for key in ("commit", "machine", "results"))
+        assert "recorded(__file__)" in (pages.ROOT / script).read_text(), f"{script} keeps nothing any more"
 
 
 def test_every_picture_is_shown_on_a_page():
