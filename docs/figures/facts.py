@@ -17,6 +17,7 @@ import yaml
 from figures.pages import ROOT
 from wsss_bench.artifacts.seeds import seed_bytes
 from wsss_bench.artifacts.shards import SHARD_BYTES
+from wsss_bench.bench.runner import PATIENCE_SECONDS
 from wsss_bench.bench.stalls import STALLED_MINUTES
 from wsss_bench.metrics import boundary, object_size, stats
 from wsss_bench.mini.world import CLASS_NAMES, IMAGE_SIZE, MATERIALS
@@ -75,7 +76,7 @@ def facts() -> dict[str, str]:
         "cost.transformers": f"{devices.ATTENTION_SHARE:g}",
         "cost.small_card": f"{devices.SMALL_CARD:g} GiB",
         "stalled": f"{STALLED_MINUTES:g} minutes",
-        "stalled.again": f"{2 * STALLED_MINUTES:g} minutes",
+        "patience": f"{PATIENCE_SECONDS:g} s",
         "cost.context": f"{model.CONTEXT_BYTES / 2**30:g} GiB",
     }
     for name in ("mini", "quick", "voc", "coco"):
