@@ -74,13 +74,13 @@ lint: install  ## linter and type checker
 	$(BIN)/ruff format --check src tests benchmarks notebooks docs
 	$(BIN)/mypy
 
-docs-figures: install  ## tables and pictures of the docs, from complete runs of the experiments that they show
+docs-figures: install  ## tables, figures and pictures of the docs, from complete runs of the experiments that they show
 	PYTHONPATH=docs $(BIN)/python -m figures --runs $(RUNS)
 
 docs: install  ## build the docs as a site in site/ (no network)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
-perf: install  ## measure what the README claims, as ratios against plain references
+perf: install  ## measure again what docs/performance.md shows, as ratios against plain references
 	@set -e; for script in benchmarks/perf_*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
 clean:  ## remove runs and the environment; data stays

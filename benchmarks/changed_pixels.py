@@ -83,16 +83,31 @@ def main() -> None:
         source, split, first, second = read_stages(*arguments.stages)
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(f"changed_pixels: {error}") from error
-    ids = source.ids(split)
-    counted = [changes(source.mask(name), first.mask(name), second.mask(name)) for name in ids]
-    total = Changes(*(np.sum(part, axis=0) for part in zip(*counted, strict=True)))
+    total = all_changes(source, split, first, second)
     print(f"{'% of the pixels that can have it':34s} first  second    gone     new")
     for error, possible, *counts in zip(ERRORS, *total, strict=True):
         shares = (100 * count / possible if possible else 0.0 for count in counts)
         print(f"{error:32s}" + "".join(f"{share:8.2f}" for share in shares))
     if arguments.picture:
-        shown = ids[:: -(-len(ids) // SHOWN)]
-        _draw(arguments.picture, source, shown, first.mask, second.mask)
+        draw(arguments.picture, source, shown_images(source, split), first.mask, second.mask)
+
+
+def _scored(stage: Path, folder: str) -> Path:
+    """What a stage scored: beside it, where the runs were moved or are read from another folder."""
+    beside = stage.parent / Path(folder).name
+    return beside if beside.is_dir() else Path(folder)
+
+
+def _scored(stage: Path, folder: str) -> Path:
+    """What a stage scored: beside it, where the runs were moved or are read from another folder."""
+    beside = stage.parent / Path(folder).name
+    return beside if beside.is_dir() else Path(folder)
+
+
+def all_changes(source: Source, split: str, first: ScoredFiles, second: ScoredFiles) -> Changes:
+    """The changes of all images of a split."""
+    counted = [changes(source.mask(name), first.mask(name), second.mask(name)) for name in source.ids(split)]
+    return Changes(*(np.sum(part, axis=0) for part in zip(*counted, strict=True)))
 
 
 def read_stages(stage: Path, other: Path) -> tuple[Source, str, ScoredFiles, ScoredFiles]:
@@ -118,23 +133,30 @@ def read_stages(stage: Path, other: Path) -> tuple[Source, str, ScoredFiles, Sco
     source: Source = import_class(declared["class_path"])(**declared["init_args"])
     ids = source.ids(split)
     files: list[ScoredFiles] = []
-    for config in configs:
+    for path, config in zip((stage, other), configs, strict=True):
         readout = (config["scales"], config["post"])
         if config.get("seeds"):
-            files.append(ScoredSeeds(Path(config["seeds"]), config["threshold"], 0, readout))
+            files.append(ScoredSeeds(_scored(path, config["seeds"]), config["threshold"], 0, readout))
         else:
-            files.append(ScoredMasks(Path(config["masks"]), readout))
+            files.append(ScoredMasks(_scored(path, config["masks"]), readout))
         files[-1].require_files_of(ids, split)
     return source, split, files[0], files[1]
 
 
-def _draw(
+def shown_images(source: Source, split: str) -> list[str]:
+    """The images of the picture, evenly spread over a split."""
+    ids = source.ids(split)
+    return ids[:: -(-len(ids) // SHOWN)]
+
+
+def draw(
     path: Path,
     source: Source,
     ids: list[str],
     first: Callable[[str], np.ndarray],
     second: Callable[[str], np.ndarray],
 ) -> None:
+    """Write the picture of the images, with the masks that `first` and `second` give for an id."""
     sheet = Image.new("RGB", (len(ids) * SIDE, 5 * SIDE), "white")
     for column, image_id in enumerate(ids):
         image, truth = source.image(image_id), source.mask(image_id)

@@ -19,6 +19,7 @@ from pathlib import Path
 os.environ.setdefault("WANDB_MODE", "disabled")
 
 import torch
+from records import recorded
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -63,8 +64,8 @@ class PublishedLoop:
 
     def training_loss(self, batch: ImageBatch) -> Tensor:
         method, size = self.method, self.clip.image_size
-        pixels = method.normalize(batch.image)
-        maps = method._class_maps(pixels).sigmoid()
+        pixels = method.clip_normalize(batch.image)
+        maps = method._class_maps(batch.image).sigmoid()
         positive = batch.labels.reshape(-1).nonzero()[:, 0].tolist()
         count = maps.shape[1]
         large = F.interpolate(maps, (size, size), mode="bilinear", align_corners=True).reshape(
@@ -124,10 +125,12 @@ def main() -> None:
     rounds = rounds[1:]  # the first round includes one-time setup
     our_time, published_time = (statistics.median(side) * 1000 for side in zip(*rounds, strict=True))
     ratio = statistics.median(slow / fast for fast, slow in rounds)
-    print(
-        f"training step (CLIMS, mini, CPU time): here {our_time:.0f} ms, published loop "
-        f"{published_time:.0f} ms, {ratio:.2f}x as fast"
-    )
+    with recorded(__file__) as record:
+        record(
+            "training step of CLIMS on the mini world against the published loop, CPU time, equal loss",
+            f"{ratio:.2f}x as fast: {our_time:.0f} ms, {published_time:.0f} ms",
+            "2x",
+        )
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from records import Record, recorded
 
 from wsss_bench.artifacts.files import read_mask
 from wsss_bench.crf.densecrf import CRFConfig, CRFPool, ImageCRF, Unary, crf_inference
@@ -56,7 +57,8 @@ def seconds(folder: Path, workers: int, scenes: list[tuple[np.ndarray, np.ndarra
     return time.perf_counter() - started
 
 
-def main() -> None:
+def measure(record: Record) -> None:
+    """Print and keep the three ratios."""
     scenes = [scene(index) for index in range(IMAGES)]
     speedups = []
     with tempfile.TemporaryDirectory() as name:
@@ -68,9 +70,10 @@ def main() -> None:
                 for i in range(IMAGES)
             )
             assert same, "masks differ with the number of processes"
-    print(
-        f"CRF, {IMAGES} images of {SIZE[1]}x{SIZE[0]}, two processes against one: "
-        f"{statistics.median(speedups):.2f}x"
+    record(
+        f"DenseCRF of {IMAGES} images of {SIZE[1]}x{SIZE[0]}, two processes against one",
+        f"{statistics.median(speedups):.2f}x",
+        "1.8x",
     )
 
     image, probabilities = scenes[0]
@@ -83,9 +86,9 @@ def main() -> None:
         between = time.process_time()
         with_all = crf_inference(image, everything, CONFIG).argmax(0)
         ratios.append((time.process_time() - between) / (between - started))
-    print(
-        f"CRF on {PRESENT} present classes against all {CLASSES}: {statistics.median(ratios):.1f}x faster, "
-        f"{np.mean(with_present == with_all):.4%} of the pixels equal"
+    record(
+        f"DenseCRF on {PRESENT} present classes against all {CLASSES}",
+        f"{statistics.median(ratios):.1f}x, {np.mean(with_present == with_all):.4%} of the pixels equal",
     )
 
     other = np.random.default_rng(1).random(probabilities.shape).astype(np.float32)
@@ -98,8 +101,9 @@ def main() -> None:
         together = [crf.from_probabilities(scores) for scores in (probabilities, other)]
         ratios.append((between - started) / (time.process_time() - between))
         assert np.array_equal(apart, together), "kernels that are used twice change the result"
-    print(f"CRF on two read-outs of one image, kernels made once: {statistics.median(ratios):.2f}x faster")
+    record("DenseCRF on two read-outs of one image, kernels made once", f"{statistics.median(ratios):.2f}x")
 
 
 if __name__ == "__main__":
-    main()
+    with recorded(__file__) as kept:
+        measure(kept)

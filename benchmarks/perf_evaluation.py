@@ -25,6 +25,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image
+from records import Record, recorded
 
 from wsss_bench.artifacts.files import mask_path, write_mask
 from wsss_bench.crf.densecrf import CRFConfig, available, crf_inference
@@ -47,11 +48,6 @@ def best(function: Callable[[], object], repetitions: int) -> float:
         function()
         times.append(time.process_time() - start)
     return min(times)
-
-
-def row(name: str, ours: str, reference: str, ratio: str, goal: str) -> None:
-    """One line of the table."""
-    print(f"{name:<44}{ours:>14}{reference:>14}{ratio:>10}  {goal}", flush=True)
 
 
 def smooth_maps(number: int, seed: int = 0) -> np.ndarray:
@@ -89,7 +85,7 @@ def reference_sweep(
     return np.stack(matrices)
 
 
-def measure_sweep() -> None:
+def measure_sweep(record: Record) -> None:
     """100 thresholds on one 500x375 image with three of 20 classes present."""
     classes, target = np.array([3, 8, 15], np.uint8), blocks(1)
     scores = smooth_maps(3)
@@ -112,12 +108,10 @@ def measure_sweep() -> None:
             naive = best(
                 lambda maps=maps, values=values: reference_sweep(maps, values, target, VOC_CLASSES + 1), 3
             )
-            row(
-                f"100 thresholds, {np.dtype(stored).name}, {name}",
-                f"{1e3 * ours:.2f} ms",
-                f"{1e3 * naive:.0f} ms",
-                f"{naive / ours:.0f}x",
-                ">= 40x, matrices identical",
+            record(
+                f"100 thresholds on {np.dtype(stored).name} seeds against a loop, {name}, equal results",
+                f"{naive / ours:.0f}x: {1e3 * ours:.2f} ms, {1e3 * naive:.0f} ms",
+                "40x",
             )
 
 
@@ -148,7 +142,7 @@ def decode(path: Path) -> np.ndarray:
         return np.asarray(image)
 
 
-def measure_evaluation() -> None:
+def measure_evaluation(record: Record) -> None:
     """The evaluate stage on 1449 pairs of 500x375 masks, as many as VOC val, against decoding the files."""
     from wsss_bench.metrics.per_image import ConfusionWriter
     from wsss_bench.stages.evaluate import evaluate
@@ -196,12 +190,10 @@ def measure_evaluation() -> None:
             (f"whole stage, {number} images", whole),
             (f"whole stage, {FEW} images", few),
         ):
-            row(
-                f"evaluation: {name}",
-                f"{1e3 * seconds / number:.2f} ms",
-                f"{1e3 * alone / number:.2f} ms",
-                f"{seconds / alone:.2f}x",
-                "<= 1.5x decoding the masks" if seconds is not few else "what each stage costs counts here",
+            record(
+                f"evaluation against decoding the masks alone: {name}",
+                f"{seconds / alone:.2f}x: {1e3 * seconds / number:.2f} ms an image",
+                "1.5x" if seconds is not few else "",
             )
 
 
@@ -242,21 +234,19 @@ def resident() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def measure_memory() -> None:
+def measure_memory(record: Record) -> None:
     """Growth of memory while few and many images are scored, each number in its own process."""
     for number in (1_000, 10_000, 100_000):
         command = [sys.executable, __file__, "--evaluate-many", str(number)]
         answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-        row(
-            f"memory added by scoring {number} images",
-            f"+{answer[0]} MB",
-            "",
-            "",
-            f"does not grow with their number; +{answer[1]} MB after packing",
+        record(
+            f"memory added by scoring {number:,} images, and after packing".replace(",", " "),
+            f"{answer[0]} MB, {answer[1]} MB",
+            "does not grow",
         )
 
 
-def measure_crf() -> None:
+def measure_crf(record: Record) -> None:
     """The CRF of a 500x375 image with background and three present classes, against 21 and 81 classes."""
     if not available():
         print("the CRF extension is not installed (make crf); its rows are left out")
@@ -275,23 +265,18 @@ def measure_crf() -> None:
             lambda everything=everything: crf_inference(image, everything, CRFConfig()), repetitions
         )
         agreement = np.mean(crf_inference(image, everything, CRFConfig()).argmax(0) == expected)
-        row(
-            f"CRF, 4 present classes against {classes}",
-            f"{ours:.2f} s",
-            f"{reference:.2f} s",
-            f"{reference / ours:.1f}x",
-            f"{100 * agreement:.2f} % of the pixels agree",
+        record(
+            f"DenseCRF of a 500x375 image, 4 present classes against {classes}",
+            f"{reference / ours:.1f}x: {ours:.2f} s, {reference:.2f} s; {100 * agreement:.2f} % equal",
         )
 
 
 def main() -> None:
-    """Print the table."""
+    """Print and keep all results."""
     cv2.setNumThreads(1)
-    row("", "here", "reference", "ratio", "goal or note")
-    measure_sweep()
-    measure_evaluation()
-    measure_memory()
-    measure_crf()
+    with recorded(__file__) as record:
+        for measure in (measure_sweep, measure_evaluation, measure_memory, measure_crf):
+            measure(record)
 
 
 if __name__ == "__main__":

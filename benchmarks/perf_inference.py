@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from PIL import Image
+from records import Record, recorded
 
 from wsss_bench import bicubic
 from wsss_bench.nn.pamr import neighbours
@@ -33,7 +34,7 @@ def ratio(plain: Callable[[], object], ours: Callable[[], object]) -> float:
     return statistics.median(ratios)
 
 
-def masks(classes: int) -> None:
+def masks(classes: int, record: Record) -> None:
     """Mask, present classes and their scores, from the scores of all classes."""
     scores = torch.rand(classes, *SIZE, generator=torch.Generator().manual_seed(0))
     scores[4:] *= 0.5  # most classes are absent
@@ -53,10 +54,10 @@ def masks(classes: int) -> None:
         return mask
 
     assert np.array_equal(plain(), ours())
-    print(f"masks of {classes} classes: {ratio(plain, ours):.2f}x faster than numpy")
+    record(f"masks of {classes} classes against numpy", f"{ratio(plain, ours):.2f}x")
 
 
-def resizing() -> None:
+def resizing(record: Record) -> None:
     """The resize that GPUs use, on a CPU: equal to Pillow, and slower there."""
     pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8))
     wanted = (2 * SIZE[0], 2 * SIZE[1])
@@ -66,10 +67,10 @@ def resizing() -> None:
     cost = ratio(
         lambda: bicubic.resize_by_tensors(pixels, wanted), lambda: bicubic.resize_by_pillow(pixels, wanted)
     )
-    print(f"resize to scale 2: equal to Pillow; on a CPU Pillow, which is used there, is {cost:.1f}x faster")
+    record("Pillow, which resizes on a CPU, against the equal resize of a GPU on a CPU", f"{cost:.1f}x")
 
 
-def par_affinity() -> None:
+def par_affinity(record: Record) -> None:
     """PAR's affinities at 448 pixels against all neighbours stacked, as the authors compute them."""
     par = PAR()
     image = torch.rand(1, 3, 448, 448, generator=torch.Generator().manual_seed(0))
@@ -82,15 +83,16 @@ def par_affinity() -> None:
 
     difference = (plain() - par.affinity(image)).abs().max().item()
     faster = ratio(plain, lambda: par.affinity(image))
-    print(f"PAR's affinities: {faster:.1f}x faster, largest difference {difference:.0e}")
+    record("affinities of PAR against stacked neighbours", f"{faster:.1f}x, equal to {difference:.0e}")
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    for classes in (21, 81, 171):
-        masks(classes)
-    resizing()
-    par_affinity()
+    with recorded(__file__) as record:
+        for classes in (21, 81, 171):
+            masks(classes, record)
+        resizing(record)
+        par_affinity(record)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from records import recorded
+
 from wsss_bench.bench.launchers import ENVIRONMENT, Job, LocalLauncher
 
 STARTS = 10
@@ -51,7 +53,7 @@ def cold() -> float:
 
 
 def main() -> None:
-    """Print the three times and their ratio."""
+    """Print and keep the times."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     plain = statistics.median(cold() for _ in range(COLD_STARTS))
@@ -60,11 +62,13 @@ def main() -> None:
         first = forked(launcher, Path(name))
         later = [forked(launcher, Path(name)) for _ in range(STARTS)]
     usual = statistics.median(later)
-    print(f"first stage, which waits for the imports   {first:8.2f} s")
-    print(f"later stages, median of {STARTS}                 {usual:8.3f} s   (goal <= 0.5 s)")
-    print(f"later stages, slowest                      {max(later):8.3f} s")
-    print(f"command line, median of {COLD_STARTS}                  {plain:8.2f} s")
-    print(f"ratio                                      {plain / usual:8.0f} x")
+    with recorded(__file__) as record:
+        record("start of a stage in the local launcher, median", f"{usual:.2f} s", "0.5 s")
+        record(
+            f"the slowest of {STARTS}, and the first, which waits for the imports",
+            f"{max(later):.2f} s, {first:.1f} s",
+        )
+        record("start of a stage from the command line", f"{plain:.1f} s")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import resource
 import time
 
 import torch
+from records import Record, recorded
 from torch import Tensor
 
 from wsss_bench.refine.walk.affinity_pairs import padded_boundary_affinity, pair_offsets
@@ -58,8 +59,8 @@ def dense_walk(maps: Tensor, boundary_map: Tensor) -> Tensor:
     return ((maps * (1 - boundary_map)).flatten(1) @ matrix).view(maps.shape)
 
 
-def matrix(height: int, width: int) -> None:
-    """Print the time of a matrix with and without the kept pattern of its size, and of the walk."""
+def matrix(height: int, width: int, record: Record) -> None:
+    """Print and keep the time of a matrix with and without the kept pattern of its size, and of the walk."""
     torch.set_num_threads(1)
     maps, boundary_map = scene(height, width)
     seconds = []
@@ -72,10 +73,9 @@ def matrix(height: int, width: int) -> None:
     started = time.process_time()
     random_walk(maps, transition, 2**EXP_TIMES)
     walk = time.process_time() - started
-    print(
-        f"{height:3d} x {width:3d}: matrix {1000 * seconds[1]:.0f} ms, "
-        f"{seconds[0] / seconds[1]:.1f}x that for a new size, {walk / seconds[1]:.0f}x that for the walk",
-        flush=True,
+    record(
+        f"matrix of the random walk, {height}x{width} cells; for a new size; the walk itself",
+        f"{1000 * seconds[1]:.0f} ms; {seconds[0] / seconds[1]:.1f}x; {walk / seconds[1]:.0f}x",
     )
 
 
@@ -106,10 +106,10 @@ def in_own_process(name: str, height: int, width: int, double: bool = False):
     return result
 
 
-def main() -> None:
+def compare(record: Record) -> None:
+    """Print and keep what the dense form costs more."""
     for height, width in SIZES:
         seconds, memory, walked = in_own_process("sparse", height, width)
-        print(f"{height:3d} x {width:3d}: sparse {seconds:.3f} s, {memory:.0f} MiB", end="; ", flush=True)
         growth = height * width / DENSE_UP_TO
         if growth <= 1:
             slow, large, dense = in_own_process("dense", height, width)
@@ -118,13 +118,13 @@ def main() -> None:
             note = f"rounding: sparse {errors[0]}, dense {errors[1]}"
         else:
             slow, large, note = slow * growth**3, large * growth**2, "dense extrapolated, not run"
-        print(
-            f"dense {slow:.2f} s, {large:.0f} MiB: {slow / seconds:.0f}x the time, "
-            f"{large / max(memory, 1):.0f}x the memory ({note})",
-            flush=True,
+        record(
+            f"random walk, sparse against dense squaring, {height}x{width} cells",
+            f"{slow / seconds:.0f}x as fast, 1/{large / max(memory, 1):.0f} of the memory; {note}",
         )
-    matrix(*SIZES[-1])
+    matrix(*SIZES[-1], record)
 
 
 if __name__ == "__main__":
-    main()
+    with recorded(__file__) as kept:
+        compare(kept)

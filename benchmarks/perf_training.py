@@ -16,6 +16,7 @@ os.environ.setdefault("WANDB_MODE", "offline")  # as users run it
 
 import numpy as np
 import torch
+from records import recorded
 
 from wsss_bench.artifacts.run import StageInfo, open_stage
 from wsss_bench.inference import predict
@@ -80,7 +81,7 @@ def inference_ratio(out: Path) -> float:
     method, source = cli.model.eval(), cli.datamodule.source
     config = InferenceConfig(scales=(1.0, 0.5, 1.5, 2.0))
     cli.datamodule.predict_on("train", labelled=True, ids=source.ids("train")[:IMAGES])
-    samples = list(cli.datamodule.predict_dataloader())
+    samples = [sample for batch in cli.datamodule.predict_dataloader() for sample in batch]
     images = [torch.rand(2, 3, round(96 * s), round(96 * s)) for s in config.scales]
     ratios = []
     with torch.inference_mode():
@@ -106,14 +107,18 @@ def main() -> None:
         pairs = [(suite_seconds(folder / f"s{i}"), bare_seconds(folder / f"b{i}")) for i in range(ROUNDS)]
         suite, bare = np.median(np.array(pairs), axis=0) * 1000
         ratio = statistics.median(a / b for a, b in pairs)
-        print(
-            f"training step (CAM, mini, CPU time): suite {suite:.1f} ms, bare loop {bare:.1f} ms, "
-            f"ratio {ratio:.3f}"
-        )
-        print(
-            f"seed inference (CAM, mini): {inference_ratio(folder / 'i'):.2f}x of the speed of its bare "
-            "forward passes"
-        )
+        with recorded(__file__) as record:
+            record(
+                "training step of CAM with all around it against a bare loop, CPU time",
+                f"{ratio:.2f}x: {suite:.1f} ms, {bare:.1f} ms",
+                "1.05x",
+            )
+            speed = inference_ratio(folder / "i")
+            record(
+                "seed inference of CAM against its bare forward passes",
+                f"{speed:.2f}x of their speed",
+                "0.9x",
+            )
 
 
 if __name__ == "__main__":

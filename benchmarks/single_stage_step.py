@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable
 
 import torch
+from records import recorded
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -104,18 +105,21 @@ def main() -> None:
     method = build(options.method, options.crop).to(options.device).train()
     batch = batch_of(options.crop, options.device)
     count = sum(parameter.numel() for parameter in method.parameters() if parameter.requires_grad)
-    print(
-        f"{options.method}: {count / 1e6:.1f} M trained parameters, crop {options.crop}, {options.precision}"
-    )
 
     def classify() -> Tensor:
         main, auxiliary = method.network.class_logits(method.network.encode(batch.image))
         return sum(F.multilabel_soft_margin_loss(logits, batch.labels) for logits in (main, auxiliary))
 
     plain = seconds(classify, method, options)
-    print(f"classification alone: {plain:.2f} s, {memory(options.device):.2f} GiB")
+    alone = memory(options.device)
     whole = seconds(lambda: sum(method.training_loss(batch).values()), method, options)
-    print(f"all losses: {whole:.2f} s, {memory(options.device):.2f} GiB, {whole / plain:.2f}x")
+    with recorded(__file__) as record:
+        record(
+            f"training step of full-size {options.method} ({count / 1e6:.1f} M parameters, four crops of "
+            f"{options.crop}, {options.precision}, {options.device}) against classification alone",
+            f"{whole / plain:.1f}x: {whole:.1f} s and {memory(options.device):.2f} GiB, "
+            f"{plain:.1f} s and {alone:.2f} GiB",
+        )
 
 
 if __name__ == "__main__":

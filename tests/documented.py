@@ -59,17 +59,22 @@ def code(text: str) -> Iterator[tuple[int, str, bool]]:
     Yields:
         The number of the line, the code, and whether it is a line of a block.
     """
-    block, prose = _parted(text)
+    block, running = _parted(text)
     for found in re.finditer(r"^.+(?:(?<=\\)\n.+)*", block, re.MULTILINE):
         line = re.sub(r"\s*\\\n\s*", " ", found[0]).strip()
         yield block.count("\n", 0, found.start()) + 1, line, True
-    for found in re.finditer(r"`((?:[^`\n]|\n(?!\n))+)`", prose):
-        yield prose.count("\n", 0, found.start()) + 1, " ".join(found[1].split()), False
+    for found in re.finditer(r"`((?:[^`\n]|\n(?!\n))+)`", running):
+        yield running.count("\n", 0, found.start()) + 1, " ".join(found[1].split()), False
+
+
+def prose(text: str) -> str:
+    """A page with empty lines in the place of its blocks of code."""
+    return _parted(text)[1]
 
 
 def _parted(text: str) -> tuple[str, str]:
     """The shell blocks of a page and its prose, each with empty lines in the place of all else."""
-    block, prose = [], []
+    block, running = [], []
     fence, before = None, ""
     for line in text.splitlines():
         # a block is indented by four blanks and begins after an empty line, or stands between fences
@@ -79,9 +84,9 @@ def _parted(text: str) -> tuple[str, str]:
         if opened := re.match(r"\s*```(\w*)", line):
             fence, line = (opened[1] if fence is None else None), ""
         block.append(line if in_block else "")
-        prose.append(line if not in_block and fence is None else "")
+        running.append(line if not in_block and fence is None else "")
         before = line.rstrip()
-    return "\n".join(block), "\n".join(prose)
+    return "\n".join(block), "\n".join(running)
 
 
 def _until_operator(line: str) -> list[str]:

@@ -50,13 +50,20 @@ class Results:
         return {product.cell.row: product.cell.content.bench for product in self.plan.products}
 
 
-def read(experiment: str, runs: Path) -> Results:
+def read(experiment: str, runs: Path, like: Plan | None = None) -> Results:
     """The results of an experiment.
+
+    Args:
+        experiment: Its file.
+        runs: Folder of the results.
+        like: A plan on the same data, for an experiment that was not run itself but whose stages were.
 
     Raises:
         ValueError: a score is missing, or rests on a stage that has changed since it ran.
     """
     plan = make_plan(Path(experiment), runs)
+    if like is not None:
+        plan = plan.with_data({read: digest for read, digest in like.data.items() if digest is not None})
     board = make_leaderboard(read_results(plan))
     if board.missing or not board.rows:
         raise ValueError(

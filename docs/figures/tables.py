@@ -18,6 +18,13 @@ MASKS = {"split": "train", "product": "pseudo_mask", "refiner": "densecrf"}
 SINGLE = {"split": "val", "product": "segmentation", "scales": "ss", "post": "raw"}
 WITH_CRF = {**SINGLE, "post": "crf"}
 OTHER_BACKGROUNDS = {**SINGLE, "split": "val_ood"}
+COLUMNS_OF_SCORES = {
+    "seeds": SEEDS,
+    "DenseCRF": MASKS,
+    "val": SINGLE,
+    "val + CRF": WITH_CRF,
+    "val_ood": OTHER_BACKGROUNDS,
+}
 PAIRS = [
     ("clims", "cam"),
     ("mcis", "cam"),
@@ -57,7 +64,7 @@ def overview(found: Sequence[Results], methods: Mapping[str, Shown] = METHODS) -
                 f"[{shown.title}](configs/methods/{name}.yaml)",
                 f"[{shown.paper}]({shown.link})",
                 ", ".join([LEARNS_FROM[hints[name].supervision], *extra]),
-                _score(_row(found, name, SINGLE)),
+                _score(row_of(found, name, SINGLE)),
                 _reported(hints[name]),
             ]
         )
@@ -66,17 +73,10 @@ def overview(found: Sequence[Results], methods: Mapping[str, Shown] = METHODS) -
 
 def scores(found: Sequence[Results]) -> list[list[str]]:
     """Seeds, pseudo masks and segmentation of all methods."""
-    columns = {
-        "seeds": SEEDS,
-        "DenseCRF": MASKS,
-        "val": SINGLE,
-        "val + CRF": WITH_CRF,
-        "val_ood": OTHER_BACKGROUNDS,
-    }
-    lines = [["method", *columns, "background FP / FN on val"]]
+    lines = [["method", *COLUMNS_OF_SCORES, "background FP / FN on val"]]
     for name, shown in METHODS.items():
-        cells = [_score(_row(found, name, values)) for values in columns.values()]
-        lines.append([shown.title, *cells, _background(_row(found, name, SINGLE))])
+        cells = [_score(row_of(found, name, values)) for values in COLUMNS_OF_SCORES.values()]
+        lines.append([shown.title, *cells, _background(row_of(found, name, SINGLE))])
     return lines
 
 
@@ -86,9 +86,9 @@ def gains(found: Sequence[Results]) -> list[list[str]]:
     lines = [["", *columns, "val by random seed"]]
     for first, second in PAIRS:
         cells = [
-            _gain(_row(found, first, values), _row(found, second, values)) for values in columns.values()
+            _gain(row_of(found, first, values), row_of(found, second, values)) for values in columns.values()
         ]
-        one, other = _row(found, first, SINGLE), _row(found, second, SINGLE)
+        one, other = row_of(found, first, SINGLE), row_of(found, second, SINGLE)
         title = f"{METHODS[first].title} - {METHODS[second].title}"
         lines.append([title.replace(" (floor)", ""), *cells, _by_random_seed(one, other)])
     return lines
@@ -120,7 +120,8 @@ def _seconds(spent: Counter[str], columns: Sequence[str]) -> list[str]:
     return [*(f"{spent[one]:.0f}" if spent[one] else NOTHING for one in columns), f"{spent.total():.0f}"]
 
 
-def _row(found: Sequence[Results], method: str, values: dict[str, str]) -> Row | None:
+def row_of(found: Sequence[Results], method: str, values: dict[str, str]) -> Row | None:
+    """The row of a method with these values, if there is one."""
     rows = [*rows_of(found, **values, method=method)]
     return rows[0] if rows else None
 

@@ -79,7 +79,7 @@ def read_page(path: Path) -> Page:
             steps.append(File(block["file"], block["text"]))
         else:
             raise ValueError(f"{path}: no line above this block names a file:\n{block['text']}")
-    return Page(tuple(steps), BLOCK.sub("", text))
+    return Page(tuple(steps), re.sub(r"<!--.*?-->", "", BLOCK.sub("", text)))
 
 
 def _commands(text: str) -> list[Command]:
