@@ -113,7 +113,7 @@ def test_a_stage_on_a_node_sees_its_gpus_and_nothing_of_the_batch_script(tmp_pat
 
 
 STOPS = """#!/bin/sh
-trap 'echo stopped; kill $!; exit 143' TERM
+trap 'kill $! 2>/dev/null; echo stopped; exit 143' TERM
 kill -TERM $PPID
 sleep 30 & wait
 """
