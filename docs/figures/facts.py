@@ -15,9 +15,10 @@ from pathlib import Path
 import yaml
 
 from figures.pages import ROOT
+from wsss_bench.artifacts.locks import BEAT_SECONDS, SILENT_SECONDS
 from wsss_bench.artifacts.seeds import seed_bytes
 from wsss_bench.artifacts.shards import SHARD_BYTES
-from wsss_bench.bench.runner import PATIENCE_SECONDS
+from wsss_bench.bench.runner import PATIENCE_SECONDS, TRAINING_PATIENCE_SECONDS
 from wsss_bench.bench.stalls import STALLED_MINUTES
 from wsss_bench.metrics import boundary, object_size, stats
 from wsss_bench.mini.world import CLASS_NAMES, IMAGE_SIZE, MATERIALS
@@ -26,7 +27,7 @@ from wsss_bench.plan.costs import devices, model
 from wsss_bench.plan.plan import Plan
 from wsss_bench.plan.planner import make_plan
 from wsss_bench.report.html.choice import PER_RULE
-from wsss_bench.stages import curves, measures, probe
+from wsss_bench.stages import curves, inside_epoch, measures, probe
 
 WORDS = [
     "no",
@@ -77,6 +78,10 @@ def facts() -> dict[str, str]:
         "cost.small_card": f"{devices.SMALL_CARD:g} GiB",
         "stalled": f"{STALLED_MINUTES:g} minutes",
         "patience": f"{PATIENCE_SECONDS:g} s",
+        "training_patience": f"{TRAINING_PATIENCE_SECONDS:g} s",
+        "checkpoint": f"{inside_epoch.MINUTES:g} minutes",
+        "lock.beat": f"{BEAT_SECONDS:g} s",
+        "lock.silence": f"{SILENT_SECONDS / 60:g} minutes",
         "cost.context": f"{model.CONTEXT_BYTES / 2**30:g} GiB",
     }
     for name in ("mini", "quick", "voc", "coco"):
