@@ -69,7 +69,8 @@ class PublishedReadout:
             (NACLIP); empty: none.
         area_threshold: A class whose pixels are no more than this share of all foreground pixels loses them
             to the next best class (SCLIP on VOC). null: no such rule.
-        crf: Whether the authors use a CRF: then the probabilities of all classes are written for it, and no mask.
+        crf: Whether the authors use a CRF: then the probabilities of all classes are written for it, and no
+            mask.
 
     Raises:
         ValueError: a value that cannot be used, or two that exclude each other.

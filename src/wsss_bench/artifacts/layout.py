@@ -71,8 +71,8 @@ ASSET_PREFIX = "package:"
 ASSETS = Path(__file__).parents[1] / "assets"
 """Where these files are."""
 READOUTS = {f"{scales}-{post}": (scales, post) for scales in ("ss", "ms") for post in ("raw", "crf")}
-"""(scales, post-processing) of the masks of a predict stage (`raw`) and of a crf stage (`crf`), by name of their
-folder."""
+"""(scales, post-processing) of the masks of a predict stage (`raw`) and of a crf stage (`crf`), by name of
+their folder."""
 OWN = "own"
 """In the place of the scales, for a read-out that a paper published; its name stands for post-processing."""
 

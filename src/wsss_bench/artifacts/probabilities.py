@@ -1,7 +1,7 @@
 """Class probabilities on disk: what the CRF takes of a prediction, for each image and read-out.
 
 They are written in shards (`shards`), a record for each image. Its header says `size` [H, W] and `labels`:
-the mask values of the maps of each read-out; its parts are the packed levels (`packing`) of each read-out.
+the mask values of the maps of each read-out; its parts are the packed levels (`packed_maps`) of each read-out.
 Level n stands for the probability exp(-n / 1024), and the last one for all up to 1e-5. So the unary of a CRF,
 -log p, is known to 1/2048; masks after the CRF differ in a few pixels of a million from those of float32
 (docs/stages.md has the measurement).
@@ -18,7 +18,7 @@ import numpy as np
 
 from wsss_bench.artifacts.layout import how_to_mend
 from wsss_bench.artifacts.npz import LARGEST
-from wsss_bench.artifacts.packing import pack, unpack
+from wsss_bench.artifacts.packed_maps import pack, unpack
 from wsss_bench.artifacts.seed_checks import MAX_PIXELS
 from wsss_bench.artifacts.shards import PROBABILITIES_SUFFIX, ShardWriter, find_records
 from wsss_bench.types import IGNORE
@@ -43,7 +43,8 @@ class LabelMaps(NamedTuple):
 
     def probabilities(self) -> np.ndarray:
         """`(K, H, W)` float32 in (0, 1]."""
-        return _PROBABILITY_OF_LEVEL[self.levels]
+        found: np.ndarray = _PROBABILITY_OF_LEVEL[self.levels]
+        return found
 
 
 class ProbabilityShards:

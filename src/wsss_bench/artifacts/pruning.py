@@ -1,7 +1,8 @@
 """Removing the large files of a complete stage, which stays complete: its manifest and cost remain.
 
-`pruned.json` names the folders. It is written before the first file is removed, so that an interrupted removal
-is not taken for damage and can be repeated. A stage that is opened again loses it (`stage_files.reopen`).
+`pruned.json` names the folders. It is written before the first file is removed, so that an interrupted
+removal is not taken for damage and can be repeated. A stage that is opened again loses it
+(`stage_files.reopen`).
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ import numpy as np
 from wsss_bench.artifacts.files import file_names
 from wsss_bench.artifacts.layout import how_to_mend
 from wsss_bench.artifacts.npz import LARGEST, read_arrays
-from wsss_bench.artifacts.packing import pack, unpack
+from wsss_bench.artifacts.packed_maps import pack, unpack
 from wsss_bench.artifacts.seed_checks import check_seed_arrays
 from wsss_bench.artifacts.seed_levels import distinct_winner, levels_of, scores_of
 from wsss_bench.artifacts.shards import Record, ShardWriter, find_records

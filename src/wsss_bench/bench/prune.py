@@ -1,8 +1,8 @@
 """`wsss-bench prune experiments/mini.yaml`: removes files that a finished matrix no longer needs.
 
-These are seeds, pseudo masks, probabilities and predicted masks whose every reader is complete. Checkpoints, scores,
-pictures, logs and costs stay, and the stages count as complete: `bench` and `table` give the same table. A
-later stage that reads removed files has them made again from the checkpoints.
+These are seeds, pseudo masks, probabilities and predicted masks whose every reader is complete. Checkpoints,
+scores, pictures, logs and costs stay, and the stages count as complete: `bench` and `table` give the same
+table. A later stage that reads removed files has them made again from the checkpoints.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main(argv: list[str]) -> int:
     """Remove what a finished matrix no longer needs, or say what that is."""
     parser = LineParser(
         prog="wsss-bench prune",
-        description="Remove seeds, pseudo masks, probabilities and predictions that a finished matrix no longer needs.",
+        description="Remove seeds, masks and probabilities that a finished matrix no longer needs.",
     )
     add_matrix_arguments(parser)
     parser.add_argument("--dry-run", action="store_true", help="only say what would be removed")

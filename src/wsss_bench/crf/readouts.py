@@ -33,8 +33,8 @@ class ReadoutCRF:
     def __post_init__(self) -> None:
         if self.crf.floor < LEAST:
             raise ValueError(
-                f"crf.floor is {self.crf.floor}, but smaller probabilities than {LEAST} are not stored; set it "
-                f"to {LEAST} or more"
+                f"crf.floor is {self.crf.floor}, but probabilities below {LEAST} are not stored; set it to "
+                f"{LEAST} or more"
             )
 
     def image(self, image: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wsss_bench.plan.plan import Stage
+from wsss_bench.plan.schema import ConfigError
 from wsss_bench.plan.stage_configs import CellConfigs
 from wsss_bench.plan.stage_table import StageTable
 
@@ -65,7 +66,17 @@ class Readouts:
 
 
 def readouts_of(configs: CellConfigs, split: str, published: Mapping[str, Mapping[str, Any]]) -> Readouts:
-    """What is made of the segmentation of a split."""
+    """What is made of the segmentation of a split.
+
+    Raises:
+        ConfigError: a published read-out without CRF changes the image of one.
+    """
+    for name, readout in published.items():
+        if readout.get("crf") is None and readout.get("crf_subtract") is not None:
+            raise ConfigError(
+                f"readouts: {name}: crf_subtract is a colour that is subtracted from the image of a CRF; leave it "
+                "out, or add crf"
+            )
     standard = configs.standard_readouts(split)
     return Readouts(standard["crf"], standard["scales"], published)
 

@@ -5,6 +5,7 @@ The figures were measured on the mini world (96 x 96 pixels) and on VOC-sized im
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -85,7 +86,7 @@ def _with_crf(config: Mapping[str, Any]) -> int:
 
 
 def _mask_bytes(pixels: float) -> float:
-    return MASK_BYTES_PER_SIDE * pixels**0.5
+    return MASK_BYTES_PER_SIDE * math.sqrt(pixels)
 
 
 def _checkpoint_bytes(stage: Stage) -> int:

@@ -1,4 +1,4 @@
-"""The crf stage: `wsss-bench crf --config FILE` makes masks with CRF from the probabilities of a predict stage.
+"""The crf stage: `wsss-bench crf --config FILE` makes masks with CRF from predicted probabilities.
 
 It needs no GPU and no torch. Masks that exist and are readable are not computed again. Images are shared
 among processes, one on each core; the kernels of an image are made once for all read-outs with the same CRF.
@@ -90,8 +90,8 @@ class CRFStage:
             there = _readouts_of(folder)
             if lacking := [name for name in published if name not in there]:
                 raise ValueError(
-                    f"{folder} has no read-out {', '.join(lacking)}, only {', '.join(there)}; predict it with "
-                    "the same read-outs"
+                    f"{folder} has no read-out {', '.join(lacking)}, only {', '.join(there)}; predict it "
+                    "with the same read-outs"
                 )
             if crf is not None:
                 usual = ReadoutCRF(crf)
@@ -136,7 +136,7 @@ def make_masks(stages: Sequence[CRFStage], workers: int | None) -> None:
         missing = [stage.missing() for stage in stages]
         with ImagePool(workers if any(missing) else 0) as pool:
             for number, image_id in enumerate(first.ids, 1):
-                made = [stage.made for stage, lacks in zip(stages, missing, strict=True) if image_id in lacks]
+                made = [one.made for one, some in zip(stages, missing, strict=True) if image_id in some]
                 if made:
                     pool.run(image_id, write_masks_with_crf, first.source.image(image_id), image_id, made)
                 for run in runs:
@@ -179,8 +179,8 @@ def main(argv: list[str]) -> int:
     for one in arguments:
         if differing := {key: one["resolved"][key] for key in images if one["resolved"][key] != images[key]}:
             raise ValueError(
-                f"{TOGETHER} is for stages of the same images; {one['out']} has {differing}, not {images}. Run "
-                "them one by one"
+                f"{TOGETHER} is for stages of the same images; {one['out']} has {differing}, not {images}. "
+                "Run them one by one"
             )
     workers = [one.pop("workers") for one in arguments]
     make_masks([CRFStage(**one) for one in arguments], workers[0])

@@ -1,4 +1,4 @@
-"""Command-line parser of the stages without a trainer, which are plain functions: crf, refine and evaluate."""
+"""Command-line parser of the stages without a trainer, plain functions: crf, refine and evaluate."""
 
 from __future__ import annotations
 

@@ -40,7 +40,8 @@ def unpack(
         raise ValueError(f"its levels do not have the shape {shape} that its header gives")
     plain = np.frombuffer(found, np.uint8)
     mixed = (plain if dtype == np.uint8 else _from_bytes(plain[:number], plain[number:])).reshape(shape)
-    return mixed.cumsum(axis=1, dtype=dtype).cumsum(axis=2, dtype=dtype)
+    maps: np.ndarray = mixed.cumsum(axis=1, dtype=dtype).cumsum(axis=2, dtype=dtype)
+    return maps
 
 
 def _bytes_of(differences: np.ndarray) -> list[np.ndarray]:
@@ -52,4 +53,5 @@ def _bytes_of(differences: np.ndarray) -> list[np.ndarray]:
 
 def _from_bytes(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     folded = low | (high.astype(np.uint16) << 8)
-    return (folded >> 1) ^ (0 - (folded & 1))
+    differences: np.ndarray = (folded >> 1) ^ (0 - (folded & 1))
+    return differences
