@@ -75,7 +75,7 @@ def test_a_damaged_record_is_refused(tmp_path):
     content = bytearray(shard.read_bytes())
     content[-3] ^= 1
     shard.write_bytes(content)
-    with pytest.raises(ValueError, match="of image 'image' are not readable .*checksum"):
+    with pytest.raises(ValueError, match=r"of image 'image' are not readable .*checksum"):
         read_probabilities(tmp_path, "image", ["ss"])
 
 

@@ -1,7 +1,7 @@
 """Class probabilities on disk: what the CRF takes of a prediction, for each image and read-out.
 
 They are written in shards (`shards`), a record for each image. Its header says `size` [H, W] and `labels`:
-the mask values of the maps of each read-out; its parts are the packed levels (`packed_maps`) of each read-out.
+the mask values of the maps of each read-out; its parts are the levels of each read-out (`packed_maps`).
 Level n stands for the probability exp(-n / 1024), and the last one for all up to 1e-5. So the unary of a CRF,
 -log p, is known to 1/2048; masks after the CRF differ in a few pixels of a million from those of float32
 (docs/stages.md has the measurement).

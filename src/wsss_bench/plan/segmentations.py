@@ -74,8 +74,8 @@ def readouts_of(configs: CellConfigs, split: str, published: Mapping[str, Mappin
     for name, readout in published.items():
         if readout.get("crf") is None and readout.get("crf_subtract") is not None:
             raise ConfigError(
-                f"readouts: {name}: crf_subtract is a colour that is subtracted from the image of a CRF; leave it "
-                "out, or add crf"
+                f"readouts: {name}: crf_subtract is a colour that is subtracted from the image of a CRF; "
+                "leave it out, or add crf"
             )
     standard = configs.standard_readouts(split)
     return Readouts(standard["crf"], standard["scales"], published)

@@ -149,7 +149,7 @@ def _readouts_of(folder: Path) -> list[str]:
     if there := readouts_in(folder):
         return there
     raise FileNotFoundError(
-        f"{folder} holds no probabilities for a CRF; predict a segmentation with --crf true, where the module "
+        f"{folder} holds no probabilities for a CRF; predict a segmentation with --crf true, where "
         "pydensecrf is installed"
     )
 
