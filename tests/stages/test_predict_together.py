@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from wsss_bench.artifacts.files import MANIFEST, is_complete
+from wsss_bench.artifacts.shards import find_records
 from wsss_bench.methods.clip_zeroshot import CLIPZeroShot
 from wsss_bench.nn.clip import CLIP
 from wsss_bench.stages import predict
@@ -22,6 +23,9 @@ READINGS = {
     "similar": {"attention": "qq+kk"},
     "near": {"attention": "kk+neighbours", "residual": False, "mlp": False, "neighbour_std": 4.3},
 }
+
+
+NAMES = ("ss", "ms", "own-with-crf")
 
 
 def config_of(reading, out, product="segmentation", **changes):
@@ -50,8 +54,12 @@ def config_of(reading, out, product="segmentation", **changes):
 
 def files_of(folder):
     """Contents of the seeds, or of the masks and probabilities, of a stage, by name."""
-    found = [*folder.glob("seeds/*"), *folder.glob("masks/*/*"), *folder.glob("probabilities/*")]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+    found = [*folder.glob("seeds/*"), *folder.glob("masks/*/*")]
+    files = {str(path.relative_to(folder)): path.read_bytes() for path in found}
+    probabilities = find_records(folder / "probabilities")
+    return files | {
+        f"probabilities of {name}": str(one[0].read(NAMES)) for name, one in probabilities.items()
+    }
 
 
 def write(folder, configs):

@@ -29,7 +29,7 @@ STEPS = 1024
 """Levels for a factor of e."""
 LAST = round(-math.log(LEAST) * STEPS)
 """The level of `LEAST`."""
-BYTES_PER_LABEL_AND_MEGAPIXEL = 300_000
+BYTES_PER_LABEL_AND_MEGAPIXEL = 250_000
 """What a map takes on average (docs/stages.md has the measurement)."""
 
 _PROBABILITY_OF_LEVEL = np.append(np.exp(np.arange(LAST) / -STEPS), LEAST).astype(np.float32)
