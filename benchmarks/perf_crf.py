@@ -1,6 +1,6 @@
 """Time of DenseCRF on many images: two processes against one, and present classes against all classes.
 
-Images and probabilities are random, of VOC's size. The process pool is that of the predict stage, and both
+Images and probabilities are random, of VOC's size. The process pool is that of the crf stage, and both
 sides must write the same masks.
 """
 
@@ -12,10 +12,15 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
 from records import Record, recorded
 
 from wsss_bench.artifacts.files import read_mask
-from wsss_bench.crf.densecrf import CRFConfig, CRFPool, ImageCRF, Unary, crf_inference
+from wsss_bench.artifacts.probabilities import ProbabilityShards
+from wsss_bench.callbacks import predicted_mask
+from wsss_bench.crf.densecrf import CRFConfig, ImageCRF, crf_inference
+from wsss_bench.crf.pool import ImagePool
+from wsss_bench.crf.readouts import MadeMasks, ReadoutCRF, write_masks_with_crf
 
 SIZE = (375, 500)
 IMAGES = 16
@@ -23,6 +28,7 @@ CLASSES = 21
 PRESENT = 3
 ROUNDS = 3
 CONFIG = CRFConfig()
+READOUTS = [("ss", "ss-crf", ReadoutCRF(CONFIG))]
 
 
 def scene(index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -39,20 +45,30 @@ def scene(index: int) -> tuple[np.ndarray, np.ndarray]:
     return image, (scores / scores.sum(0)).astype(np.float32)
 
 
-def seconds(folder: Path, workers: int, scenes: list[tuple[np.ndarray, np.ndarray]]) -> float:
+def store(folder: Path, scenes: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    """Write the probabilities of all images, as a predict stage does."""
+    with ProbabilityShards(folder) as shards:
+        for index, (_, probabilities) in enumerate(scenes):
+            predicted = predicted_mask(str(index), torch.from_numpy(probabilities), "all")
+            assert predicted.for_crf is not None
+            shards.write(str(index), {"ss": predicted.for_crf})
+
+
+def seconds(
+    probabilities: Path, folder: Path, workers: int, scenes: list[tuple[np.ndarray, np.ndarray]]
+) -> float:
     """Wall-clock seconds for all images, without the start of the worker processes."""
-    mask_values = np.arange(PRESENT)
-    with CRFPool(CONFIG, workers) as pool:
+    warm = [MadeMasks(probabilities, folder / f"warm{n}", READOUTS) for n in range(max(1, workers))]
+    with ImagePool(workers) as pool:
         # workers start and import once per stage, not once per image
-        for index in range(max(1, workers)):
-            image, probabilities = scenes[0]
-            unary = Unary(probabilities, mask_values, folder / f"warm{index}.png")
-            pool.submit(f"warm{index}", image, [unary])
-        while not all((folder / f"warm{index}.png").is_file() for index in range(max(1, workers))):
+        for made in warm:
+            pool.run("0", write_masks_with_crf, scenes[0][0], "0", [made])
+        while not all((made.masks / "ss-crf" / "0.png").is_file() for made in warm):
             time.sleep(0.01)
         started = time.perf_counter()
-        for index, (image, probabilities) in enumerate(scenes):
-            pool.submit(str(index), image, [Unary(probabilities, mask_values, folder / f"{index}.png")])
+        for index, (image, _) in enumerate(scenes):
+            made = MadeMasks(probabilities, folder, READOUTS)
+            pool.run(str(index), write_masks_with_crf, image, str(index), [made])
     # the end of the `with` block has waited for all images
     return time.perf_counter() - started
 
@@ -62,11 +78,13 @@ def measure(record: Record) -> None:
     scenes = [scene(index) for index in range(IMAGES)]
     speedups = []
     with tempfile.TemporaryDirectory() as name:
+        stored = Path(name) / "probabilities"
+        store(stored, scenes)
         for number in range(ROUNDS):
             one, two = Path(name) / f"one{number}", Path(name) / f"two{number}"
-            speedups.append(seconds(one, 1, scenes) / seconds(two, 2, scenes))
+            speedups.append(seconds(stored, one, 1, scenes) / seconds(stored, two, 2, scenes))
             same = all(
-                np.array_equal(read_mask(one / f"{i}.png"), read_mask(two / f"{i}.png"))
+                np.array_equal(*(read_mask(out / "ss-crf" / f"{i}.png") for out in (one, two)))
                 for i in range(IMAGES)
             )
             assert same, "masks differ with the number of processes"

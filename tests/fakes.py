@@ -25,7 +25,8 @@ RESULTS = {
     "segment": CHECKPOINT,
     "seed": [f"seeds/{k}.npz" for k in range(4)],
     "refine": PICTURES,
-    "predict": PICTURES,
+    "predict": [*PICTURES, "probabilities/0-00000.probabilities"],
+    "crf": PICTURES,
     "evaluate": [],
 }
 """Files of a fake stage, by its kind."""

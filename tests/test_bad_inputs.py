@@ -84,6 +84,10 @@ class Place:
             "out": str(self.out),
         }
 
+    def _crf(self) -> dict[str, Any]:
+        predicted = str(self.root / "predicted")
+        return {"source": self.source, "split": "val", "probabilities": predicted, "out": str(self.out)}
+
     def _evaluate(self) -> dict[str, Any]:
         masks = str(self.voc / "SegmentationClass")
         return {"source": self.source, "split": "val", "masks": masks, "out": str(self.out)}
@@ -545,11 +549,16 @@ BUILT = [
         lambda p: p.stage("predict", inference={"pad_to": 0}),
         ("inference.pad_to is 0",),
     ),
-    Case("CRF width 0", lambda p: p.stage("predict", crf={"bilateral_sxy": 0}), ("crf.bilateral_sxy is 0",)),
+    Case("CRF width 0", lambda p: p.stage("crf", crf={"bilateral_sxy": 0}), ("crf.bilateral_sxy is 0",)),
     Case(
         "refiner threshold -1",
         lambda p: p.stage("refine", refiner__init_args__threshold=-1.0),
         ("threshold is -1",),
+    ),
+    Case(
+        "no probabilities",
+        lambda p: p.stage("crf"),
+        ("holds no probabilities for a CRF; predict a segmentation with --crf true",),
     ),
     Case("no seeds", lambda p: p.stage("refine"), ("seeds", "5 images")),
     Case(

@@ -118,8 +118,11 @@ def test_a_multi_stage_method_leaves_every_artifact(bench):
             assert image.mode == "P"
             assert image.getpalette()[3:6] == [128, 0, 0]
             assert set(np.unique(image)) <= {*range(9), 255}
-    readouts = {path.name for path in (stages["predict-clims-mini-s0-irn-deeplabv2-few"] / "masks").iterdir()}
-    assert readouts == {"ss-raw", "ms-raw", "ss-crf", "ms-crf"}
+    for kind, post in (("predict", "raw"), ("crf", "crf")):
+        masks = stages[f"{kind}-clims-mini-s0-irn-deeplabv2-few"] / "masks"
+        assert {path.name for path in masks.iterdir()} == {f"ss-{post}", f"ms-{post}"}
+        assert len(list(masks.rglob("*.png"))) == 8
+    assert list((stages["predict-clims-mini-s0-irn-deeplabv2-few"] / "probabilities").iterdir())
     log = (stages["train-clims-mini-s0"] / "log.txt").read_text()
     assert "warm start" in log
 

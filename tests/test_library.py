@@ -100,7 +100,7 @@ class World:
         """The folder of seeds, or of masks, of a predict stage."""
         _, config = self.config(name, self.root / f"{product}-{name}", kind)
         config |= {"checkpoint": str(self.train(name, kind)), "product": product, "split": SPLITS[product]}
-        config |= {"scales": [1.0, 0.5], "crf_workers": 0}
+        config |= {"scales": [1.0, 0.5]}
         self.run(predict, config)
         return self.root / f"{product}-{name}" / ("seeds" if product == "seed" else "masks")
 

@@ -8,13 +8,11 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from wsss_bench.crf.densecrf import CRFConfig
 from wsss_bench.inference import Predicts, segmentation_probabilities
 from wsss_bench.inference_config import InferenceConfig
 from wsss_bench.nn.pamr import pamr
 from wsss_bench.placement import CornerAligned, Stretched
 from wsss_bench.published_probabilities import (
-    crf_image,
     published_probabilities,
     tile_scores,
     without_small_classes,
@@ -202,14 +200,6 @@ def test_a_data_set_without_background_has_none():
     np.testing.assert_allclose(found.sum(axis=0), 1, rtol=1e-5)
 
 
-def test_the_crf_of_deeplab_pytorch_sees_wrapped_colours():
-    image = np.array([[[0, 117, 255], [123, 116, 104]]], np.uint8)
-    readout = PublishedReadout(crf=CRFConfig(), crf_subtract=(122.675, 116.669, 104.008))
-    # 0 - 122.675 is -122 without its fraction, and 134 modulo 256
-    assert crf_image(image, readout).tolist() == [[[134, 0, 150], [0, 0, 0]]]
-    assert crf_image(image, PublishedReadout()) is image
-
-
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -217,7 +207,6 @@ def test_the_crf_of_deeplab_pytorch_sees_wrapped_colours():
         ({"scales": (1.0, float("nan"))}, "positive numbers"),
         ({"squash": 0}, "side of a square"),
         ({"tiles": MCIS, "remainder": "drop"}, "leave out one"),
-        ({"crf_subtract": (1.0, 2.0, 3.0)}, "belongs to a CRF"),
         ({"mirrored_scales": (1.0,)}, "with mirror images; got .* mirror: none"),
         ({"mirrored_scales": (0.5,), "mirror": "mean"}, "some of the scales"),
         ({"fuse_at": 0.0}, "share of the size"),

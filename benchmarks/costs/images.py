@@ -17,9 +17,12 @@ from noise import Noise
 from PIL import Image
 from torch import Tensor
 
-from wsss_bench.artifacts.files import mask_path, write_mask
+from wsss_bench.artifacts.files import write_mask
+from wsss_bench.artifacts.probabilities import ProbabilityShards
 from wsss_bench.artifacts.seeds import SeedShards, read_seed
-from wsss_bench.crf.densecrf import CRFConfig, Unary, write_crf_masks
+from wsss_bench.callbacks import predicted_mask
+from wsss_bench.crf.densecrf import CRFConfig
+from wsss_bench.crf.readouts import MadeMasks, ReadoutCRF, write_masks_with_crf
 from wsss_bench.inference import predict
 from wsss_bench.inference_config import InferenceConfig
 from wsss_bench.methods.optim import OptimConfig
@@ -90,13 +93,13 @@ def _works(folder: ConfigFolder, dataset: str, source: Noise, out: Path) -> Any:
     with SeedShards(out / "timed") as shards:
         yield "seed", _seconds(lambda: shards.write(*predict(maps, [sample], "seed", config)))
     yield "segmentation", _seconds(segmentation)
-    unaries = []
-    for name, probabilities in predict(maps, [sample], "segmentation", config)[0].items():
-        present = probabilities.argmax(dim=0).unique()
-        path = mask_path(out / f"{name}-crf", "val0")
-        unaries.append(Unary(probabilities[present].numpy(), present.numpy(), path))
-    crf = CRFConfig(**folder.data(dataset).protocol.crf)
-    yield "crf", _seconds(lambda: write_crf_masks(sample.image, unaries, crf))
+    predicted = predict(maps, [sample], "segmentation", config)[0].items()
+    with ProbabilityShards(out / "probabilities") as stored:
+        for_crf = {name: predicted_mask("val0", found, "present").for_crf for name, found in predicted}
+        stored.write("val0", {name: one for name, one in for_crf.items() if one is not None})
+    crf = ReadoutCRF(CRFConfig(**folder.data(dataset).protocol.crf))
+    made = MadeMasks(out / "probabilities", out, [(name, f"{name}-crf", crf) for name in for_crf])
+    yield "crf", _seconds(lambda: write_masks_with_crf(sample.image, "val0", [made]))
     with SeedShards(out / "seeds") as shards:
         for image_id in source.ids("val")[:MANY]:
             shards.write(*predict(maps, [sample._replace(image_id=image_id)], "seed", config))

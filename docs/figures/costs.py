@@ -10,7 +10,7 @@ from wsss_bench.artifacts.layout import find_manifest
 from wsss_bench.plan.costs.estimates import Estimates
 from wsss_bench.plan.plan import Stage, StageFolder
 
-KINDS = ("train", "seed", "segment", "predict", "refine", "evaluate")
+KINDS = ("train", "seed", "segment", "predict", "crf", "refine", "evaluate")
 
 
 def ratios(results: Results) -> list[list[str]]:

@@ -16,6 +16,7 @@ import yaml
 
 from figures.pages import ROOT
 from wsss_bench.artifacts.locks import BEAT_SECONDS, SILENT_SECONDS
+from wsss_bench.artifacts.probabilities import LEAST, probability_bytes
 from wsss_bench.artifacts.seeds import seed_bytes
 from wsss_bench.artifacts.shards import SHARD_BYTES
 from wsss_bench.bench.runner import PATIENCE_SECONDS, TRAINING_PATIENCE_SECONDS
@@ -26,6 +27,7 @@ from wsss_bench.mini.world.writer import SIZES
 from wsss_bench.plan.costs import devices, model
 from wsss_bench.plan.plan import Plan
 from wsss_bench.plan.planner import make_plan
+from wsss_bench.plan.sizes import ALL_LABELS, LABELS_PER_MASK
 from wsss_bench.report.html.choice import PER_RULE
 from wsss_bench.stages import curves, inside_epoch, measures, probe
 
@@ -67,6 +69,11 @@ def facts() -> dict[str, str]:
         "cost.float32": f"{devices.FLOAT32_SHARE:g}",
         "seeds.shard": f"{SHARD_BYTES / 2**20:.0f} MiB",
         "seeds.size": f"{seed_bytes(1e6, 1) / 1e3:.0f} KB",
+        "probabilities.all": WORDS[ALL_LABELS],
+        "probabilities.coco": _probabilities("coco", (480, 640)),
+        "probabilities.least": f"{LEAST:g}",
+        "probabilities.size": f"{probability_bytes(1e6, 1) / 1e3:.0f} KB",
+        "probabilities.voc": _probabilities("voc", (366, 500)),
         "interval": f"{stats.LEVEL} %",
         "curves.seconds": f"{curves.SECONDS:.0f} seconds",
         "curves.points": str(measures.POINTS),
@@ -107,3 +114,10 @@ def _published() -> Iterator[tuple[str, str]]:
                 for key in {name, f"{name}.{one.get('segmenter', '')}".rstrip(".")}:
                     best[key] = max(best.get(key, 0.0), one["miou"])
         yield from ((key, f"{miou:.1f}") for key, miou in best.items())
+
+
+def _probabilities(dataset: str, size: tuple[int, int]) -> str:
+    """What the probabilities of val take, at one and at several scales."""
+    protocol = yaml.safe_load((ROOT / f"configs/data/{dataset}.yaml").read_text())["protocol"]
+    found = 2 * protocol["counts"]["val"] * probability_bytes(size[0] * size[1], LABELS_PER_MASK)
+    return f"{found / 1e9:.1f} GB" if found < 1e9 else f"{found / 1e9:.0f} GB"

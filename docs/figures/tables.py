@@ -40,6 +40,7 @@ COLUMNS = {
     "refine": "DenseCRF",
     "segment": "DeepLabV2",
     "predict": "prediction",
+    "crf": "DenseCRF",
     "evaluate": "scoring",
 }
 """Columns of the table of costs by kind of stage."""

@@ -22,13 +22,12 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from wsss_bench.artifacts.disk import WatchedFolder
-from wsss_bench.artifacts.files import mask_path, write_mask
+from wsss_bench.artifacts.files import write_mask
 from wsss_bench.artifacts.layout import readout_folder
+from wsss_bench.artifacts.probabilities import LEAST, STEPS, LabelMaps, ProbabilityShards
 from wsss_bench.artifacts.run import StageRun
 from wsss_bench.artifacts.seeds import SeedShards
-from wsss_bench.crf.densecrf import CRFConfig, CRFPool, Unary
 from wsss_bench.crf.pool import WriterThread
-from wsss_bench.published_probabilities import crf_image
 from wsss_bench.published_readout import PublishedReadout
 from wsss_bench.transfer import to_device, to_host
 from wsss_bench.types import InferenceSample, ScoreMaps
@@ -156,23 +155,24 @@ class SeedWriter(ImageWriter):
             self.write(maps.image_id, self._seeds.write, maps)
 
 
-class MaskScores(NamedTuple):
+class PredictedMask(NamedTuple):
     """What is written of the segmentation of an image, off the device, which then has room for the next."""
 
     mask: np.ndarray  # (H, W) uint8, the first of equal maxima
-    values: np.ndarray  # (K,) mask values whose probabilities are kept for a CRF
-    probabilities: np.ndarray  # (K, H, W) float32
+    for_crf: LabelMaps | None  # the probabilities that a CRF takes, where one is wanted
 
 
-def mask_scores(image_id: str, probabilities: Tensor, kept: Literal["none", "present", "all"]) -> MaskScores:
-    """Take the maximum over classes on the device of the probabilities, and move only what is kept.
+def predicted_mask(
+    image_id: str, probabilities: Tensor, for_crf: Literal["none", "present", "all"]
+) -> PredictedMask:
+    """Take the maximum over classes on the device of the probabilities, and move only what is written.
 
     Two waits for the device: the mask says which probabilities are kept.
 
     Args:
         image_id: For messages.
         probabilities: `(1 + C, H, W)`.
-        kept: Classes whose probabilities are kept; `present`: those in the mask.
+        for_crf: Labels whose probabilities are kept; `present`: those in the mask.
 
     Raises:
         ValueError: a probability is not finite.
@@ -182,91 +182,56 @@ def mask_scores(image_id: str, probabilities: Tensor, kept: Literal["none", "pre
     mask, is_finite = to_host([index_of_best.byte(), finite.byte()])
     if not is_finite:
         raise ValueError(f"the scores of image {image_id!r} are not finite; the checkpoint has diverged")
-    values = np.arange(0 if kept == "none" else len(probabilities))
-    if kept == "none":
-        return MaskScores(mask, values, np.empty((0, *mask.shape), np.float32))
-    if kept == "present":
-        values = np.flatnonzero(np.bincount(mask.ravel()))
-        probabilities = probabilities[to_device(torch.from_numpy(values), probabilities.device)]
-    return MaskScores(mask, values, *to_host([probabilities]))
+    if for_crf == "none":
+        return PredictedMask(mask, None)
+    labels = np.arange(len(probabilities))
+    if for_crf == "present":
+        labels = np.flatnonzero(np.bincount(mask.ravel()))
+        probabilities = probabilities[to_device(torch.from_numpy(labels), probabilities.device)]
+    (levels,) = to_host([probabilities.clamp(LEAST, 1).log().mul(-STEPS).round().short()])
+    return PredictedMask(mask, LabelMaps(labels.astype(np.uint8), levels.view(np.uint16)))
 
 
 class MaskWriter(ImageWriter):
-    """Writes the masks of each image: single-scale and multi-scale, each raw and with CRF; published ones.
+    """Writes the masks of each image, single-scale, multi-scale and published ones, and what CRFs take.
 
-    The labels of the CRF are those that occur in the raw mask; a published read-out with a CRF has its own,
-    with all classes. CRFs run in a pool of processes.
+    A CRF of the protocol takes the probabilities of the labels that occur in the raw mask; a published
+    read-out with a CRF those of all classes, and has no mask of its own here.
 
     Args:
-        folder: Folder of `ss-raw/`, `ms-raw/` and, with a CRF, `ss-crf/`, `ms-crf/`; and of `own-<name>/` for
-            each published read-out.
-        crf: CRF of the data set's protocol; None: no masks with it.
-        workers: Processes of the pool; 0 computes in this process; None takes all that are available.
-        published: The published read-outs by folder, without those that cannot be made here.
+        folder: Folder of `ss-raw/`, `ms-raw/`, and `own-<name>/` for each published read-out without CRF.
+        probabilities: Folder of what CRFs take.
+        published: The published read-outs by folder.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        crf: CRFConfig | None,
-        workers: int | None,
-        published: Mapping[str, PublishedReadout],
-    ) -> None:
+    def __init__(self, folder: Path, probabilities: Path, published: Mapping[str, PublishedReadout]) -> None:
         super().__init__(folder)
-        self.crf = crf
+        self.probabilities = probabilities
         self.published = published
-        self.workers = workers
-        self._pool: CRFPool | None = None
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # entered before the thread that writes to them, and so closed after it
+        self._shards = self._exit.enter_context(ProbabilityShards(self.probabilities, trainer.global_rank))
         super().on_predict_start(trainer, pl_module)
-        used = [self.crf, *(readout.crf for readout in self.published.values())]
-        settings = [crf for crf in used if crf is not None]
-        if settings and self._pool is None:
-            self._pool = self._exit.enter_context(CRFPool(settings[0], self.workers))
 
     def on_predict_batch_end(
         self,
         trainer: Trainer,
         module: LightningModule,
-        outputs: Sequence[Mapping[str, MaskScores]],
+        outputs: Sequence[Mapping[str, PredictedMask]],
         batch: Sequence[InferenceSample],
         index: int,
         loader: int = 0,
     ) -> None:
-        for sample, scores in zip(batch, outputs, strict=True):
-            self.submit(sample, self.write_masks(sample, scores))
+        for sample, masks in zip(batch, outputs, strict=True):
+            self.write(sample.image_id, self._write_image, sample.image_id, masks)
 
-    def use_pool_of(self, other: MaskWriter) -> None:
-        """Compute CRFs in the pool of another writer, which was started before and ends after this one."""
-        self._pool = other._pool
-
-    def submit(self, sample: InferenceSample, unaries: Sequence[Unary]) -> None:
-        """Make masks with the CRF of the protocol; one call for an image is cheaper than several."""
-        if unaries:
-            assert self._pool is not None
-            self._pool.submit(sample.image_id, sample.image, unaries)
-
-    def write_masks(self, sample: InferenceSample, outputs: Mapping[str, MaskScores]) -> list[Unary]:
-        """Write the masks of an image; returns what those with the CRF of the protocol are made from."""
-        self._stage.check()
-        unaries: list[Unary] = []
-        for scales, scores in outputs.items():
-            if scales in self.published:
-                self._write_published(scales, scores, sample)
-                continue
-            folder = self.folder / readout_folder(scales, "raw")
-            self.write(sample.image_id, write_mask, folder, sample.image_id, scores.mask)
-            if self.crf is not None:
-                path = mask_path(self.folder / readout_folder(scales, "crf"), sample.image_id)
-                unaries.append(Unary(scores.probabilities, scores.values, path))
-        return unaries
-
-    def _write_published(self, folder: str, scores: MaskScores, sample: InferenceSample) -> None:
-        readout = self.published[folder]
-        if readout.crf is None:
-            self.write(sample.image_id, write_mask, self.folder / folder, sample.image_id, scores.mask)
-            return
-        assert self._pool is not None
-        unary = Unary(scores.probabilities, scores.values, mask_path(self.folder / folder, sample.image_id))
-        self._pool.submit(sample.image_id, crf_image(sample.image, readout), [unary], readout.crf)
+    def _write_image(self, image_id: str, predicted: Mapping[str, PredictedMask]) -> None:
+        for_crf = {name: one.for_crf for name, one in predicted.items() if one.for_crf is not None}
+        if for_crf:
+            self._shards.write(image_id, for_crf)
+        for name, one in predicted.items():
+            if name not in self.published:
+                write_mask(self.folder / readout_folder(name, "raw"), image_id, one.mask)
+            elif name not in for_crf:
+                write_mask(self.folder / name, image_id, one.mask)

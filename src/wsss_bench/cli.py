@@ -22,6 +22,7 @@ COMMANDS = {
     "pretrain": ("wsss_bench.mini.weights.command", "make the weights of the mini world again"),
     "fit": ("wsss_bench.stages.fit", "train a method"),
     "predict": ("wsss_bench.stages.predict", "write seeds or masks of a split, or of an --image"),
+    "crf": ("wsss_bench.stages.crf", "make masks with CRF from predicted probabilities"),
     "refine": ("wsss_bench.stages.refine", "turn seeds into pseudo masks"),
     "evaluate": ("wsss_bench.stages.evaluate", "score seeds or masks under a protocol"),
     "score": ("wsss_bench.exchange.score", "score seeds or masks on a data set by its name"),

@@ -109,14 +109,6 @@ def without_small_classes(probabilities: Tensor, share: float) -> Tensor:
     return probabilities * stays[:, None, None]
 
 
-def crf_image(image: np.ndarray, readout: PublishedReadout) -> np.ndarray:
-    """The `(H, W, 3)` uint8 image that the authors give to their CRF."""
-    if readout.crf_subtract is None:
-        return image
-    shifted = image.astype(np.float32) - np.array(readout.crf_subtract, np.float32)
-    return shifted.astype(np.int32).astype(np.uint8)  # towards zero, then modulo 256, as on x86
-
-
 def _view(image: np.ndarray, scale: float, readout: PublishedReadout, config: InferenceConfig) -> Tensor:
     """`(H, W, 3)` uint8 -> `(1, 3, h, w)`, about in [0, 1], at `scale` times the base size."""
     view = _at_scale(image, scale, readout, config)

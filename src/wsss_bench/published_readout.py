@@ -2,7 +2,8 @@
 
 The read-outs of this suite are the same for all methods, so that rows can be ranked. A paper's figure was
 measured in the authors' own way: other sizes, scales and CRFs, and other means over views. Read so, the same
-checkpoint gives the score that the figure can be compared with (docs/protocol.md).
+checkpoint gives the score that the figure can be compared with (docs/protocol.md). Its CRF, `crf.ReadoutCRF`,
+belongs to the stage after the prediction.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from wsss_bench.crf.densecrf import CRFConfig
 from wsss_bench.ranges import check_range, check_ranges
 
 
@@ -69,9 +69,8 @@ class PublishedReadout:
             (NACLIP); empty: none.
         area_threshold: A class whose pixels are no more than this share of all foreground pixels loses them
             to the next best class (SCLIP on VOC). null: no such rule.
-        crf: The authors' CRF; None: the maximum of the scores.
-        crf_subtract: Colour, RGB in 0..255, that the authors' code subtracts from the image of the CRF before
-            it casts it to uint8, where negative values wrap around (deeplab-pytorch). None: the raw image.
+        crf: Whether the authors use a CRF: then the probabilities of all classes are written for it, and no
+            mask.
 
     Raises:
         ValueError: a value that cannot be used, or two that exclude each other.
@@ -92,8 +91,7 @@ class PublishedReadout:
     fuse_at: Literal["image", "grid"] | float = "image"
     pamr_dilations: tuple[int, ...] = ()
     area_threshold: float | None = None
-    crf: CRFConfig | None = None
-    crf_subtract: tuple[float, float, float] | None = None
+    crf: bool = False
 
     def __post_init__(self) -> None:
         if not self.scales or not all(0 < scale < math.inf for scale in self.scales):
@@ -120,7 +118,5 @@ class PublishedReadout:
                 f"mirrored_scales are some of the scales {self.scales} of a read-out with mirror images; "
                 f"got {self.mirrored_scales}, and mirror: {self.mirror}"
             )
-        if self.crf is None and self.crf_subtract is not None:
-            raise ValueError("crf_subtract belongs to a CRF; leave it out, or add crf")
         check_ranges("pamr_dilations of a read-out", self.pamr_dilations, 1, empty=True)
         check_range("area_threshold of a read-out", self.area_threshold, 0, below=1)

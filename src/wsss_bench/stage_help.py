@@ -43,8 +43,7 @@ PREDICT = """  --checkpoint STAGE                train stage; null for a method 
   --inference.KEY VALUE             scales, flip, windows and padding
   --scales [S, ...]                 scales of multi-scale masks
   --readouts {NAME: ...}            published read-outs of a segmentation
-  --crf.KEY VALUE                   the data set's CRF
-  --crf_workers N                   processes for the CRF; 0: none besides this one
+  --crf true                        write the probabilities that `wsss-bench crf` takes
 
 from a plan, without effect here:
   --stage, --bench, --protocol"""

@@ -67,7 +67,6 @@ def test_what_does_not_change_results_may_differ(tmp_path):
     other = changed(
         out="elsewhere",
         workers=4,
-        crf_workers=2,
         data={"global_batch_size": 8, "num_workers": 2},
         trainer={"devices": 4, "num_nodes": 2, "accelerator": "gpu", "strategy": "ddp", "max_epochs": 3},
     )

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wsss_bench.artifacts.seed_levels import LEVELS, distinct_winner, levels_of, pack, scores_of, unpack
+from wsss_bench.artifacts.seed_levels import LEVELS, distinct_winner, levels_of, scores_of
 
 
 def every_half():
@@ -51,23 +51,3 @@ def test_the_best_of_close_scores_wins():
     np.testing.assert_array_equal(told.max(axis=0), levels.max(axis=0))
     assert (levels.astype(int) - told).max() == 1
     assert not told[:, :9].any()
-
-
-@pytest.mark.parametrize("shape", [(2, 37, 53), (1, 1, 1), (3, 1, 40), (3, 40, 1), (0, 1, 1)])
-def test_packed_levels_come_back(shape):
-    levels = np.random.default_rng(0).integers(0, LEVELS + 1, shape).astype(np.uint8)
-    np.testing.assert_array_equal(unpack(pack(levels), shape), levels)
-
-
-def test_smooth_maps_become_small():
-    rows, columns = np.mgrid[0:375, 0:500] / 500
-    levels = levels_of(np.abs(np.sin(7 * rows + 3) * np.cos(5 * columns))[None])
-    assert len(pack(levels)) < levels.size / 4
-
-
-def test_no_more_is_unpacked_than_the_shape_takes():
-    content = pack(np.zeros((1, 4000, 4000), np.uint8))
-    assert len(content) < 100_000
-    for shape in ((1, 10, 10), (1, 4000, 4001)):
-        with pytest.raises(ValueError, match="do not have the shape"):
-            unpack(content, shape)

@@ -8,8 +8,8 @@ import pytest
 
 from wsss_bench.artifacts import seeds
 from wsss_bench.artifacts.seed_levels import LEVELS
-from wsss_bench.artifacts.seeds import SeedShards, read_seed, seed_ids, seed_sizes, write_seed
-from wsss_bench.artifacts.shards import ShardWriter
+from wsss_bench.artifacts.seeds import SeedShards, read_seed, seed_ids, write_seed
+from wsss_bench.artifacts.shards import ShardWriter, record_sizes
 from wsss_bench.readout import threshold_mask
 from wsss_bench.types import ScoreMaps
 
@@ -105,7 +105,7 @@ def test_sizes_do_not_tell_who_wrote_what(tmp_path):
         for image_id, rank in zip("abc", ranks, strict=True):
             with SeedShards(tmp_path / name, rank) as writer:
                 writer.write(maps(image_id))
-    assert seed_sizes(tmp_path / "one") == seed_sizes(tmp_path / "two")
+    assert record_sizes(tmp_path / "one") == record_sizes(tmp_path / "two")
 
 
 @pytest.mark.parametrize("score", [-0.1, 1.2, np.nan])
@@ -151,5 +151,5 @@ def test_what_is_written_is_what_is_told(tmp_path):
     scores = np.stack([np.stack([np.interp(rows, np.arange(24), c) for c in plane.T], 1) for plane in wide])
     scores /= scores.max(axis=(1, 2), keepdims=True)
     write_seed(tmp_path, ScoreMaps("a", np.uint8([1, 2]), scores, (375, 500), scores[:, ::4, ::4]))
-    ((_, size),) = seed_sizes(tmp_path)
+    ((_, size),) = record_sizes(tmp_path)
     assert 0.3 < size / seeds.seed_bytes(375 * 500, classes=2) < 3

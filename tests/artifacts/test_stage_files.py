@@ -10,7 +10,7 @@ import pytest
 from wsss_bench.artifacts import stage_files
 from wsss_bench.artifacts.files import MANIFEST, is_complete, read_manifest
 from wsss_bench.artifacts.layout import FILES, LAST, find_manifest, how_to_mend
-from wsss_bench.artifacts.pruning import prune_stage, pruned_folder
+from wsss_bench.artifacts.pruning import prune_stage, pruned_folders
 from wsss_bench.artifacts.run import StageInfo, open_stage
 from wsss_bench.artifacts.stage_files import (
     MIXED,
@@ -164,7 +164,7 @@ def test_a_pruned_stage_is_intact_and_its_next_run_makes_the_folder_again(stage)
     assert lost(stage) == damaged_files(stage) == ["config.yaml"]
     make_stage(stage)
     assert damaged_files(stage) == []
-    assert pruned_folder(stage) is None
+    assert pruned_folders(stage) == ()
     assert (stage / FILES).read_text() == record
 
 

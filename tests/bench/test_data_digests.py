@@ -50,7 +50,7 @@ def edit(path):
         ("ImageSets/Segmentation/train.txt", {"train", "seed", "refine", "evaluate"}),
         ("JPEGImages/train_3.jpg", {"train", "seed", "refine", "evaluate"}),
         ("SegmentationClass/train_3.png", {"evaluate"}),
-        ("JPEGImages/val_3.jpg", {"train", "seed", "refine", "predict", "evaluate"}),  # monitored, too
+        ("JPEGImages/val_3.jpg", {"train", "seed", "refine", "predict", "crf", "evaluate"}),  # monitored, too
         ("SegmentationClass/val_3.png", {"evaluate"}),
         ("ImageSets/Segmentation/train_aug.txt", set()),
     ],
@@ -73,7 +73,7 @@ def test_masks_count_for_the_ceiling_that_trains_on_them(toy, voc_root):
     toy.write("configs/methods/full.yaml", {**FULL, "data": {"view": "mask"}})
     before = planned(toy, methods=["full"])
     edit(voc_root / "SegmentationClass" / "train_3.png")
-    assert kinds_of_new(before, planned(toy, methods=["full"])) == {"train", "predict", "evaluate"}
+    assert kinds_of_new(before, planned(toy, methods=["full"])) == {"train", "predict", "crf", "evaluate"}
 
 
 FULL = {
@@ -146,7 +146,7 @@ def test_the_old_results_stay_and_a_copied_folder_is_complete(toy, voc_root, tmp
     first = sorted((toy.runs / "stages").iterdir())
     edit(voc_root / "Annotations" / "train_3.xml")
     plan = planned(toy, methods=["zero"])
-    assert Counter(stage.state for stage in plan.stages.values()) == {"complete": 2, "new": 2}
+    assert Counter(stage.state for stage in plan.stages.values()) == {"complete": 3, "new": 2}
     complete(plan)
     assert set(first) < set((toy.runs / "stages").iterdir())
     shutil.rmtree(voc_root)

@@ -31,8 +31,22 @@ def test_seeds_and_masks_grow_with_images_and_pixels():
     assert 3e6 < masks.bytes < 10e6
     assert masks.bytes < larger.bytes < 2 * masks.bytes
     predicted = stage_size(stage("predict", readouts={"own": {}}), 1000, VOC)
-    assert stage_size(stage("predict", scales=[], crf=None), 1000, VOC).bytes < 1.1 * masks.bytes
-    assert predicted.files - masks.files == 4000
+    assert stage_size(stage("predict", scales=[]), 1000, VOC).bytes < 1.1 * masks.bytes
+    assert predicted.files - masks.files == 2000
+    with_crf = stage_size(stage("crf", readouts={"own": {}}), 1000, VOC)
+    assert with_crf == predicted
+
+
+def test_probabilities_are_those_of_present_labels_or_of_all():
+    """Measured on images of 375x500: see docs/stages.md."""
+    masks, present, one_scale, own = (
+        stage_size(stage("predict", **options), 1000, VOC).bytes
+        for options in ({}, {"crf": True}, {"crf": True, "scales": []}, {"readouts": {"own": {"crf": True}}})
+    )
+    assert 0.2e9 < present - masks < 0.8e9
+    assert one_scale - masks / 2 == pytest.approx((present - masks) / 2, rel=0.01)
+    assert own - masks > (present - masks) / 2
+    assert stage_size(stage("crf", crf=None, readouts={"own": {}}), 1000, VOC).files == 1030
 
 
 @pytest.mark.skipif(not densecrf.available(), reason="pydensecrf is not installed (make crf)")

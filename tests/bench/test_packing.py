@@ -234,7 +234,7 @@ def test_a_stage_that_cannot_be_started_is_a_failure(project):
     plan = make_plan(project.experiment(methods=["full"]), project.runs)
     failures = Runner(plan, StageFolder(project.runs), Machine(1), Full(), Silent()).run()
     assert "could not be started" in failures[0].reason
-    assert len(failures) == 5
+    assert len(failures) == 7
 
 
 def test_everything_is_stopped_when_the_runner_is_interrupted(project):

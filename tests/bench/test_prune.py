@@ -1,14 +1,24 @@
 """`prune`: what a finished matrix does not need goes, its table stays, what is read later comes back."""
 
+import copy
 import shutil
 
 import pytest
 from fakes import run_stage
+from project import DATA
 from test_again import bench, finished  # noqa: F401 - fixtures
 
 from wsss_bench.artifacts import pruning
 from wsss_bench.artifacts.files import is_complete
-from wsss_bench.artifacts.layout import LAST, MANIFEST, PLAN_RECORD, PRUNED_FILE, find_json
+from wsss_bench.artifacts.layout import (
+    LAST,
+    MANIFEST,
+    MASKS,
+    PLAN_RECORD,
+    PROBABILITIES,
+    PRUNED_FILE,
+    find_json,
+)
 from wsss_bench.artifacts.locks import locked
 from wsss_bench.artifacts.pruning import FOLDERS
 from wsss_bench.artifacts.stage_files import damaged_files, inputs_read
@@ -32,7 +42,7 @@ def stages(project, *kinds):
 
 
 def holds_files(stage):
-    return (stage.path / FOLDERS[stage.kind]).is_dir()
+    return any((stage.path / folder).is_dir() for folder in FOLDERS[stage.kind])
 
 
 def run_prune(project, *options):
@@ -42,13 +52,14 @@ def run_prune(project, *options):
 def test_a_pruned_matrix_keeps_its_table_and_runs_nothing(project, capsys):
     before = read_results(project.plan)
     read = {stage.name: inputs_read(stage.config) for stage in project.plan.stages.values()}
-    count = len(stages(project, *FOLDERS))
+    removed = stages(project, *FOLDERS)
+    probabilities = len(stages(project, "predict"))  # a file of each, beside its four masks
     assert run_prune(project, "--dry-run") == 0
     told = capsys.readouterr().out
     assert all(map(holds_files, stages(project, *FOLDERS)))
     assert run_prune(project) == 0
     assert capsys.readouterr().out.replace("removing in", "would remove in") == told
-    assert f"together {count:>10} stages {4 * count:>9} files" in told
+    assert f"together {len(removed):>10} stages {4 * len(removed) + probabilities:>9} files" in told
     assert not any(map(holds_files, stages(project, *FOLDERS)))
     for stage in project.plan.stages.values():
         assert is_complete(stage.path)
@@ -98,6 +109,24 @@ def test_what_an_incomplete_stage_reads_is_kept(project, capsys):
     )
 
 
+def test_probabilities_go_as_soon_as_the_crf_is_done_and_come_back_for_another_one(project):
+    (score, *_) = (stage for stage in stages(project, "evaluate") if stage.title == "zero-toy-s0-val")
+    (score.path / MANIFEST).unlink()
+    (predicted,) = (stage for stage in stages(project, "predict") if stage.title == "zero-toy-s0-val")
+    run_prune(project)
+    assert not (predicted.path / PROBABILITIES).exists()
+    assert (predicted.path / MASKS).is_dir()
+    assert project.bench(**TOY) == [score.name]  # which reads the masks alone
+    data = copy.deepcopy(DATA)
+    data["protocol"]["crf"] = {"iterations": 2}
+    project.write("configs/data/toy.yaml", data)
+    ran = project.bench(**TOY)
+    assert {name.partition(" ")[0] for name in ran} == {"predict", "crf", "evaluate"}
+    assert (predicted.path / PROBABILITIES).is_dir()
+    states = states_of(project.plan)
+    assert not any("input changed" in str(state.changes) for state in states.values())
+
+
 @pytest.mark.parametrize("known", ["planned", "started"])
 def test_what_another_experiment_still_reads_is_kept(project, known, capsys):
     project.write("configs/refine/other.yaml", {"refiner": {"class_path": "fake.Other", "init_args": {}}})
@@ -127,14 +156,16 @@ def test_an_interrupted_prune_is_no_damage_and_goes_on(project, monkeypatch):
         run_prune(project)
     monkeypatch.undo()
     assert {state.progress for state in states_of(project.plan).values()} == {"complete"}
-    assert sum(state.was_pruned for state in states_of(project.plan).values()) == 1
+    assert sum(bool(state.pruned) for state in states_of(project.plan).values()) == 1
     run_prune(project)
     assert not any(map(holds_files, stages(project, *FOLDERS)))
 
 
 def test_kinds_may_be_kept_and_running_work_is_left_alone(project, capsys):
     run_prune(project, "--keep", "pseudo-masks", "--keep", "predictions")
-    assert {stage.kind for stage in stages(project, *FOLDERS) if holds_files(stage)} == {"refine", "predict"}
+    kept = {stage.kind for stage in stages(project, *FOLDERS) if holds_files(stage)}
+    assert kept == {"refine", "predict", "crf"}
+    assert not any((stage.path / PROBABILITIES).exists() for stage in stages(project, "predict"))
     first = stages(project, "refine")[0]
     capsys.readouterr()
     with locked(first.path, "bench"):

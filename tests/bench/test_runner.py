@@ -39,13 +39,13 @@ def attempts(project: Project) -> dict[str, int]:
 def test_everything_runs_once_and_a_second_bench_runs_nothing(project, capsys):
     file = project.experiment()
     assert bench(project, file) == 0
-    assert len(attempts(project)) == 16
+    assert len(attempts(project)) == 20
     table = (project.runs / "toy" / "leaderboard.csv").read_text()
     capsys.readouterr()
     assert bench(project, file) == 0
     assert set(attempts(project).values()) == {1}
     assert (project.runs / "toy" / "leaderboard.csv").read_text() == table
-    assert "16 complete, 0 to run" in capsys.readouterr().out
+    assert "20 complete, 0 to run" in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -67,7 +67,7 @@ def test_a_failure_stops_its_dependents_only(project, capfd):
     assert "ValueError: no such luck" in captured.err  # the tail of the log
     assert "not started, because an input failed:\n  seed cam-toy-s0\n" in captured.err
     assert "\n  evaluate cam-toy-s0-seed\n" in captured.err
-    assert "1 stages failed and 4 were skipped, of 16" in captured.err
+    assert "1 stages failed and 4 were skipped, of 20" in captured.err
     assert len(list((project.runs / "stages").glob("evaluate-*/stage.json"))) == 5  # zero: 3, full: 2
     assert "failed" in captured.out  # in the table
 

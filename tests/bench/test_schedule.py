@@ -113,6 +113,28 @@ def test_a_dead_gpu_costs_its_share(tmp_path, monkeypatch):
     assert seven.seconds < 1.15 * bound
 
 
+def test_a_gpu_is_free_while_the_crf_of_its_masks_runs(tmp_path, monkeypatch):
+    """One GPU: the CRF of a method takes as long as all predictions, and these follow one another."""
+    content = {"methods": ["sclip", "naclip", "maskclip"], "data": ["voc"], "trainer": "gpu"}
+    (tmp_path / "one.yaml").write_text(yaml.safe_dump(content))
+    plan = make_plan(tmp_path / "one.yaml", tmp_path, configs=paths.CONFIGS)
+    for one in plan.stages.values():
+        object.__setattr__(one, "shares", "")
+    long = {"predict": 10.0, "crf": 30.0, "evaluate": 0.0, "seed": 0.0}
+    machine = Machine(4, ("0",))
+    found = simulate(monkeypatch, plan, StageFolder(tmp_path), machine, lambda one: long[one.kind])
+    predictions, crfs = (
+        [one for one in found.history if one.stage.kind == kind] for kind in ("predict", "crf")
+    )
+    assert len(predictions) == len(crfs) >= 3
+    assert all(one.gpus for one in predictions)
+    assert not any(one.gpus for one in crfs)
+    begins = sorted(one.begin for one in predictions)
+    assert [begin - begins[0] for begin in begins] == [10.0 * number for number in range(len(begins))]
+    first = min(crfs, key=lambda one: one.begin)
+    assert any(first.begin <= one.begin < first.end for one in predictions)
+
+
 def test_stages_on_cores_do_not_hold_gpus(bench):
     for number in range(4):
         bench.add(f"crf {number}", 0, 100.0)

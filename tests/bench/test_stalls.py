@@ -131,7 +131,7 @@ def test_a_deleted_input_skips_what_reads_it_and_the_bench_ends(project):
     reasons = {failure.reason for failure in failures}
     assert "skipped, its input (train full-toy-s0) was deleted while the bench worked" in reasons
     assert not any(failure.started for failure in failures)
-    assert len(failures) == 4
+    assert len(failures) == 6
 
 
 def test_a_stage_on_a_full_disk_is_listed_as_such(project):

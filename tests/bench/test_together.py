@@ -15,6 +15,9 @@ from wsss_bench.plan.schema import ConfigError
 NAMES = ["zero", "other", "third"]
 
 
+SPLITS = ("-val", "-val_ood")
+
+
 def add_methods(project: Project, **changes) -> None:
     """Three readings of one network, the third under another `inference`."""
     for number, name in enumerate(NAMES):
@@ -49,6 +52,10 @@ def test_predictions_are_grouped_by_network_images_and_inference(project):
     assert groups.pop("") == single
     assert sorted(map(sorted, groups.values())) == sorted(
         [
+            ["crf other-toy-s0-val", "crf zero-toy-s0-val"],
+            ["crf other-toy-s0-val_ood", "crf zero-toy-s0-val_ood"],
+            ["crf third-toy-s0-val"],
+            ["crf third-toy-s0-val_ood"],
             ["predict other-toy-s0-val", "predict zero-toy-s0-val"],
             ["predict other-toy-s0-val_ood", "predict zero-toy-s0-val_ood"],
             ["predict third-toy-s0-val"],
@@ -74,7 +81,7 @@ def test_what_is_shared_does_not_change_what_a_stage_is(project):
 def test_a_group_is_one_process(project, capsys):
     add_methods(project)
     assert bench(project) == 0
-    for kind, suffix in (("seed", ""), ("predict", "-val"), ("predict", "-val_ood")):
+    for kind, suffix in (("seed", ""), *((kind, split) for kind in ("predict", "crf") for split in SPLITS)):
         found = processes(project, kind)
         zero, other, third = (found[f"{kind}-{name}-toy-s0{suffix}"] for name in NAMES)
         assert zero == other != third
@@ -101,7 +108,8 @@ def test_stages_of_several_ranks_run_alone(project):
     file = project.experiment(methods=NAMES, refiners=[])
     launcher = Noting(run_stage, preload=())
     assert run_bench(make_plan(file, project.runs), project.runs, 2, launcher) == 0
-    assert not any("--together" in arguments for arguments in launched)
+    kinds = {arguments[0] for arguments in launched if "--together" in arguments}
+    assert kinds == {"crf"}  # which has one process for any number of ranks
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""CRF inference against the outputs of the authors' code, without the extension, and in a process pool."""
+"""CRF inference against the outputs of the authors' code, and without the extension."""
 
 import sys
 
@@ -7,9 +7,8 @@ import paths
 import pytest
 from PIL import Image
 
-from wsss_bench.artifacts.files import read_mask
 from wsss_bench.crf import densecrf
-from wsss_bench.crf.densecrf import IRN_CRF, CRFConfig, CRFPool, ImageCRF, Unary
+from wsss_bench.crf.densecrf import IRN_CRF, CRFConfig, ImageCRF
 
 GOLDEN = paths.GOLDEN / "clims"
 needs_crf = pytest.mark.skipif(not densecrf.available(), reason="pydensecrf is not installed (make crf)")
@@ -144,39 +143,4 @@ def test_without_the_extension_the_error_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr(densecrf, "find_spec", lambda name: None)
     assert not densecrf.available()
     with pytest.raises(ValueError, match="`make crf`"):
-        CRFPool(CRFConfig())
-
-
-@needs_crf
-@pytest.mark.parametrize("workers", [0, 1])
-def test_the_pool_writes_masks_with_the_given_mask_values(tmp_path, workers):
-    image = noisy_square()
-    probabilities = np.full((3, 40, 48), 0.3, np.float32)
-    probabilities[1:] = 0
-    probabilities[1, 6:34, 8:40] = 0.25
-    probabilities[1, 12:26, 14:32] = 0.9
-    probabilities[2, 2:5, 2:5] = 0.35
-    probabilities /= probabilities.sum(0)
-    mask_values = np.array([0, 4, 2], np.uint8)
-    expected = mask_values[densecrf.crf_inference(image, probabilities, CRFConfig()).argmax(0)]
-    with CRFPool(CRFConfig(), workers) as pool:
-        for index in range(4):
-            unary = Unary(probabilities, mask_values, tmp_path / "ss-crf" / f"i{index}.png")
-            pool.submit(f"i{index}", image, [unary])
-    for index in range(4):
-        np.testing.assert_array_equal(read_mask(tmp_path / "ss-crf" / f"i{index}.png"), expected)
-
-
-@needs_crf
-@pytest.mark.parametrize("workers", [0, 1])
-def test_an_error_in_a_worker_names_the_image(tmp_path, workers):
-    image = noisy_square()
-    probabilities = np.full((2, 3, 3), 0.5, np.float32)
-    message = "image 'broken': ValueError: the CRF takes the raw image"
-    with pytest.raises(ValueError, match=message):  # noqa: SIM117
-        with CRFPool(CRFConfig(), workers) as pool:
-            pool.submit("broken", image, [Unary(probabilities, np.array([0, 1]), tmp_path / "broken.png")])
-    assert not list(tmp_path.iterdir())
-    message = "2 probability maps for 3 mask values"
-    with CRFPool(CRFConfig()) as pool, pytest.raises(ValueError, match=message):
-        pool.submit("broken", image, [Unary(probabilities, np.arange(3), tmp_path / "broken.png")])
+        ImageCRF(noisy_square(), CRFConfig())

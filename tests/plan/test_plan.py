@@ -27,7 +27,7 @@ def kinds(plan) -> Counter:
 def test_counts_of_a_matrix(project):
     plan = make_plan(project.experiment(random_seeds=[0, 1]), project.runs)
     # cam and full: two seeds; zero trains nothing and runs once
-    assert kinds(plan) == {"train": 4, "seed": 3, "refine": 2, "predict": 6, "evaluate": 2 + 2 + 1 + 6}
+    assert kinds(plan) == {"train": 4, "seed": 3, "refine": 2, "predict": 6, "crf": 6, "evaluate": 11}
     assert Counter(product.kind for product in plan.products) == {
         "seed": 3,
         "pseudo_mask": 2,
@@ -84,6 +84,8 @@ def test_all_stages_of_a_multi_stage_method(project):
         "segment-cam-toy-s0-irn-net": {"masks": "refine-cam-toy-s0-irn"},
         "predict-cam-toy-s0-irn-net-val": {"checkpoint": "segment-cam-toy-s0-irn-net"},
         "predict-cam-toy-s0-irn-net-val_ood": {"checkpoint": "segment-cam-toy-s0-irn-net"},
+        "crf-cam-toy-s0-irn-net-val": {"probabilities": "predict-cam-toy-s0-irn-net-val"},
+        "crf-cam-toy-s0-irn-net-val_ood": {"probabilities": "predict-cam-toy-s0-irn-net-val_ood"},
     }
     # what is trained on covers the training images; what is only scored, the scored ones
     split = {name: stage.config["split"] for name, stage in stages.items() if "split" in stage.config}
@@ -259,8 +261,9 @@ def test_keys_of_each_command(project):
             "train": [both | {"warm_start"}],
             "seed": [seed],
             "predict": [seed | {"crf", "scales"}],
+            "crf": [{"source", "split", "probabilities", "crf", "out", "stage"}],
             "refine": [{"source", "split", "seeds", "refiner", "out", "stage"}],
-            "evaluate": [scoring | {"seeds"}, scoring | {"masks"}],
+            "evaluate": [scoring | {"seeds"}, scoring | {"masks"}, scoring | {"masks", "crf_masks"}],
         }[stage.kind]
         assert set(stage.config) in expected, stage.name
 
@@ -421,7 +424,7 @@ def test_a_dry_run_of_many_stages_imports_no_torch(project):
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    assert "126 stages: 0 complete, 126 to run" in result.stdout
+    assert "152 stages: 0 complete, 152 to run" in result.stdout
     assert not project.runs.exists()
 
 
@@ -441,4 +444,4 @@ def test_a_method_without_threshold_has_segmentations_only(project):
     del content["bench"]["threshold"]
     project.write("configs/methods/zero.yaml", content)
     plan = make_plan(project.experiment(methods=["zero"]), project.runs)
-    assert {stage.kind for stage in plan.stages.values()} == {"predict", "evaluate"}
+    assert {stage.kind for stage in plan.stages.values()} == {"predict", "crf", "evaluate"}

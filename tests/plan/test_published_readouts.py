@@ -2,6 +2,7 @@
 
 import paths
 import pytest
+import yaml
 from project import METHODS
 
 from wsss_bench.crf.densecrf import available
@@ -42,6 +43,23 @@ def test_what_a_published_result_names_is_made_on_its_split(project):
 def test_nothing_is_made_for_another_place_or_for_a_readout_of_the_suite(project, change):
     write_method(project, **change)
     assert readouts(make_plan(project.experiment(), project.runs)) == {}
+
+
+def test_the_prediction_knows_of_a_published_crf_only_that_there_is_one(project):
+    crf = {"iterations": 2}
+    write_method(project, readout="other")
+    content = yaml.safe_load((project.root / "configs/methods/full.yaml").read_text())
+    content["readouts"]["other"] = {**TILES, "crf": crf, "crf_subtract": [1, 2, 3]}
+    project.write("configs/methods/full.yaml", content)
+    plan = make_plan(project.experiment(methods=["full"]), project.runs)
+    made = {stage.name: stage.config.get("readouts") for stage in plan.stages.values()}
+    assert made["predict full-toy-s0-val"] == {"other": {**TILES, "crf": True}}
+    assert made["crf full-toy-s0-val"] == {"other": {"crf": crf, "crf_subtract": [1, 2, 3]}}
+    assert made["predict full-toy-s0-val_ood"] is made["crf full-toy-s0-val_ood"] is None
+    del content["readouts"]["other"]["crf"]
+    project.write("configs/methods/full.yaml", content)
+    with pytest.raises(ConfigError, match=r"other: crf_subtract .* leave it out, or add crf"):
+        make_plan(project.experiment(methods=["full"]), project.runs)
 
 
 def test_an_ablation_row_makes_none(project):

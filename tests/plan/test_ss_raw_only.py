@@ -17,7 +17,11 @@ def with_splits(project: Project, splits: list[str]):
     data["protocol"]["ss_raw_only"] = splits
     project.write("configs/data/toy.yaml", data)
     plan = make_plan(project.experiment(), project.runs)
-    return {stage.title: stage.config for stage in plan.stages.values() if stage.kind == "predict"}
+    return configs(plan, "predict")
+
+
+def configs(plan, kind: str):
+    return {stage.title: stage.config for stage in plan.stages.values() if stage.kind == kind}
 
 
 def test_only_the_named_split_is_predicted_so(project):
@@ -25,7 +29,15 @@ def test_only_the_named_split_is_predicted_so(project):
     assert len(predicted) >= 4
     for title, config in predicted.items():
         few = title.endswith("val_ood")
-        assert (config["scales"], config["crf"]) == (([], None) if few else ([0.75, 1.0], {"iterations": 1}))
+        assert (config["scales"], config["crf"]) == (([], False) if few else ([0.75, 1.0], True))
+
+
+def test_only_the_others_have_a_stage_for_the_crf(project):
+    with_splits(project, ["val_ood"])
+    plan = make_plan(project.experiment(), project.runs)
+    made = configs(plan, "crf")
+    assert made.keys() == {title for title in configs(plan, "predict") if not title.endswith("ood")}
+    assert {str(config["crf"]) for config in made.values()} == {"{'iterations': 1}"}
 
 
 def test_stages_of_other_splits_stay_what_they_were(project):
@@ -50,6 +62,6 @@ def test_a_split_that_is_not_predicted_is_noted(project):
 
 
 def test_one_pass_is_estimated():
-    config = {"scales": [], "crf": None, "inference": {}}
+    config = {"scales": [], "crf": False, "inference": {}}
     assert list(passes_of(config, "segmentation", (96, 96))) == [(1, 96 * 96 / 1e6, 1)]
     assert len(list(passes_of({**config, "scales": [0.5, 1.0, 2.0]}, "segmentation", (96, 96)))) == 3

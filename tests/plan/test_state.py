@@ -94,7 +94,7 @@ def test_edited_code_is_shown_at_the_stages_that_run_it(done, name):
     }
     assert not [name for name in again if "zero" in name]
     shown = lines(done, "changed")
-    assert shown[-1].startswith(f"{len(done.plan.stages)} stages: 6 complete, {len(again)} to run")
+    assert shown[-1].startswith(f"{len(done.plan.stages)} stages: 8 complete, {len(again)} to run")
     assert "code changed" not in shown[-1]
     assert shown[0].endswith("complete, removed and run again")
 

@@ -130,7 +130,6 @@ def test_training_on_pseudo_masks_and_predicting_from_the_checkpoint(name, tmp_p
         config |= {
             "inference": FOLDER.segmenter(name, "mini", {}).inference,
             "scales": [1.0],
-            "crf_workers": 0,
         }
         run(predict_stage, tmp_path, config)
         files = sorted((tmp_path / attempt / "masks" / "ms-raw").glob("*.png"))

@@ -10,6 +10,7 @@ import pytest
 from wsss_bench.artifacts.data_reads import data_reads
 from wsss_bench.plan.plan import Stage, distinct
 from wsss_bench.plan.planner import make_plan
+from wsss_bench.stages.crf import crf
 from wsss_bench.stages.evaluate import evaluate
 from wsss_bench.stages.fit import FitCLI
 from wsss_bench.stages.parser import FunctionParser
@@ -23,7 +24,7 @@ def resolved(stage: Stage) -> dict:
     """The configuration as the stage resolves it, with all default values."""
     if stage.command in ("fit", "predict"):
         return {"fit": FitCLI, "predict": PredictCLI}[stage.command](stage.config, build=False).plain_config()
-    parser = FunctionParser({"refine": refine, "evaluate": evaluate}[stage.command])
+    parser = FunctionParser({"crf": crf, "refine": refine, "evaluate": evaluate}[stage.command])
     return parser._resolve(stage.config)
 
 
@@ -38,5 +39,5 @@ def test_default_values_change_nothing_in_what_a_stage_reads(tmp_path: Path):
         # default values add names of a hub (`openai/clip-...`), which are no files
         found = data_reads(stage.command, resolved(stage))
         assert [read.name for read in found if read.source] == names
-    assert {"train", "seed", "refine", "segment", "predict", "evaluate"} <= kinds.keys()
+    assert {"train", "seed", "refine", "segment", "predict", "crf", "evaluate"} <= kinds.keys()
     assert any(name.endswith("/maps") for name in kinds["refine"])

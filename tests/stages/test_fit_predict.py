@@ -19,7 +19,8 @@ import yaml
 
 from wsss_bench.artifacts.files import MANIFEST, is_complete, read_manifest
 from wsss_bench.artifacts.layout import LAST, PROGRESS
-from wsss_bench.artifacts.seeds import read_seed, seed_ids, seed_sizes
+from wsss_bench.artifacts.seeds import read_seed, seed_ids
+from wsss_bench.artifacts.shards import record_sizes
 from wsss_bench.cli import main
 from wsss_bench.stages import fit, predict, prediction
 from wsss_bench.stages.check import check
@@ -254,7 +255,7 @@ def test_batches_write_the_seeds_of_single_images_in_their_order(trained, tmp_pa
     del config["inference"]["batch_size"]
     run(predict, tmp_path, config)
     assert set(sizes) == {1}
-    assert list(map(itemgetter(0), seed_sizes(found))) == list(map(itemgetter(0), seed_sizes(expected)))
+    assert list(map(itemgetter(0), record_sizes(found))) == list(map(itemgetter(0), record_sizes(expected)))
     for image_id in seed_ids(expected):
         one, other = read_seed(found, image_id), read_seed(expected, image_id)
         np.testing.assert_array_equal(one.classes, other.classes)
@@ -276,8 +277,8 @@ def test_two_ranks_write_the_seeds_of_one_process(trained, tmp_path, mini_data):
     assert done.returncode == 0, done.stderr
     single, double = (tmp_path / name / "seeds" for name in ("one", "two"))
     assert {path.name for path in double.iterdir()} == {"0-00000.seeds", "1-00000.seeds"}
-    assert len(seed_sizes(single)) == 15
-    assert seed_sizes(single) == seed_sizes(double)
+    assert len(record_sizes(single)) == 15
+    assert record_sizes(single) == record_sizes(double)
     for image_id in seed_ids(single):
         np.testing.assert_equal(read_seed(single, image_id), read_seed(double, image_id))
     assert read_manifest(tmp_path / "two")["image_count"] == 15

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from wsss_bench import bicubic
-from wsss_bench.callbacks import mask_scores
+from wsss_bench.callbacks import predicted_mask
 from wsss_bench.contract.checks import run_check
 from wsss_bench.contract.configuration import CPU
 from wsss_bench.contract.device_watch import DeviceWatch
@@ -75,7 +75,9 @@ def waits_of(method, product, config, image):
         with DeviceWatch() as watch:
             found = predict(method, [sample], product, config)
             masks = (
-                [] if product == "seed" else [mask_scores("a", maps, "present") for maps in found[0].values()]
+                []
+                if product == "seed"
+                else [predicted_mask("a", maps, "present") for maps in found[0].values()]
             )
     assert not watch.mixtures
     return watch.waits.total() - 2 * len(masks), watch

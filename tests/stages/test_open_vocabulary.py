@@ -72,7 +72,6 @@ def test_other_classes_are_predicted_with_and_without_background(stage, tmp_path
         "product": "segmentation",
         "split": "val",
         "scales": [1.0],
-        "crf_workers": 0,
         "out": str(tmp_path / "masks"),
     }
     assert predict.main(["--config", str(write(tmp_path, prediction))]) == 0

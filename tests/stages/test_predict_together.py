@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from wsss_bench.artifacts.files import MANIFEST, is_complete
+from wsss_bench.artifacts.shards import find_records
 from wsss_bench.methods.clip_zeroshot import CLIPZeroShot
 from wsss_bench.nn.clip import CLIP
 from wsss_bench.stages import predict
@@ -22,6 +23,9 @@ READINGS = {
     "similar": {"attention": "qq+kk"},
     "near": {"attention": "kk+neighbours", "residual": False, "mlp": False, "neighbour_std": 4.3},
 }
+
+
+NAMES = ("ss", "ms", "own-with-crf")
 
 
 def config_of(reading, out, product="segmentation", **changes):
@@ -42,16 +46,20 @@ def config_of(reading, out, product="segmentation", **changes):
         "split": "few",
         "inference": {"scales": [1.0], "flip": True, "pad_to": 8, "window": 64, "window_stride": 32},
         "scales": [0.75, 1.0],
-        "crf_workers": 0,
+        "crf": True,
         "out": str(out / reading),
         **changes,
     }
 
 
 def files_of(folder):
-    """Contents of the seeds or masks of a stage, by name."""
+    """Contents of the seeds, or of the masks and probabilities, of a stage, by name."""
     found = [*folder.glob("seeds/*"), *folder.glob("masks/*/*")]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+    files = {str(path.relative_to(folder)): path.read_bytes() for path in found}
+    probabilities = find_records(folder / "probabilities")
+    return files | {
+        f"probabilities of {name}": str(one[0].read(NAMES)) for name, one in probabilities.items()
+    }
 
 
 def write(folder, configs):
@@ -107,12 +115,12 @@ def test_the_files_are_those_of_single_stages_and_each_view_is_seen_once(
 
 
 def test_published_readouts_of_one_stage_are_made_for_it_only(tmp_path, mini_data):
-    readouts = {"plain": {}, "with-crf": {"crf": {"iterations": 2, "bilateral_sxy": 13}}}
+    readouts = {"plain": {}, "with-crf": {"crf": True}}
     alone, together = tmp_path / "alone", tmp_path / "together"
     for folder, run in ((alone, predict_alone), (together, predict_together)):
         run(folder, [config_of("plain", folder), config_of("near", folder, readouts=readouts)])
     assert files_of(together / "near") == files_of(alone / "near")
-    assert any("own-with-crf" in name for name in files_of(together / "near"))
+    assert any("own-plain" in name for name in files_of(together / "near"))
     assert files_of(together / "plain") == files_of(alone / "plain")
 
 

@@ -7,7 +7,9 @@ import pytest
 import yaml
 
 from wsss_bench.artifacts.files import MANIFEST, read_mask
+from wsss_bench.artifacts.layout import PROBABILITIES
 from wsss_bench.artifacts.metrics import METRICS
+from wsss_bench.artifacts.probabilities import readouts_in
 from wsss_bench.crf.densecrf import available
 from wsss_bench.stages import evaluate, predict
 
@@ -20,7 +22,7 @@ SOURCE = {
 READOUTS = {
     "plain": {},
     "squashed": {"squash": 64, "scales": [1.0, 1.5], "remainder": "drop", "mirror": "sum", "fuse": "max"},
-    "with-crf": {"crf": {"iterations": 2, "bilateral_sxy": 13, "floor": 1e-4}, "crf_subtract": [1, 2, 3]},
+    "with-crf": {"crf": True},
 }
 
 
@@ -37,7 +39,7 @@ def config(out, **changes):
         "split": "few",
         "inference": {"pad_to": 8},
         "scales": [1.0],
-        "crf_workers": 0,
+        "crf": True,
         "readouts": READOUTS,
         "out": str(out),
         **changes,
@@ -53,7 +55,7 @@ def run(stage, tmp_path, content):
 def test_published_readouts_are_made_resumed_and_scored(tmp_path, mini_data):
     out = tmp_path / "masks"
     run(predict, tmp_path, config(out))
-    made = [name for name in READOUTS if available() or name != "with-crf"]
+    made = ["plain", "squashed"]
     folders = {name: out / "masks" / f"own-{name}" for name in made}
     assert sorted(path.name for path in (out / "masks").glob("own-*")) == sorted(
         path.name for path in folders.values()
@@ -91,18 +93,19 @@ def test_published_readouts_are_made_resumed_and_scored(tmp_path, mini_data):
 
 
 def test_one_scale_without_crf_is_all_that_is_made_where_no_more_is_asked_for(tmp_path, mini_data):
-    """A published read-out has its CRF all the same, and the masks are those of a prediction of all."""
+    """A published read-out has its probabilities all the same; the masks are those of a prediction of all."""
     few, whole = tmp_path / "few", tmp_path / "whole"
-    run(predict, tmp_path, config(few, scales=[], crf=None))
+    run(predict, tmp_path, config(few, scales=[], crf=False))
     run(predict, tmp_path, config(whole))
     names = {path.name for path in (few / "masks").iterdir()}
-    standard = {"ss-raw", "ms-raw"} | ({"ss-crf", "ms-crf"} if available() else set())
-    assert names == {path.name for path in (whole / "masks").iterdir()} - standard | {"ss-raw"}
+    assert names == {path.name for path in (whole / "masks").iterdir()} - {"ms-raw"}
+    readouts = [readouts_in(stage / PROBABILITIES) for stage in (few, whole)]
+    assert readouts == ([["own-with-crf"], ["ss", "ms", "own-with-crf"]] if available() else [[], []])
     for path in (few / "masks").rglob("*.png"):
         same = whole / path.relative_to(few)
         np.testing.assert_array_equal(read_mask(path), read_mask(same))
     before = {path: path.stat().st_mtime_ns for path in few.rglob("*.png")}
-    run(predict, tmp_path, config(few, scales=[], crf=None))  # complete: nothing is made again
+    run(predict, tmp_path, config(few, scales=[], crf=False))  # complete: nothing is made again
     assert before == {path: path.stat().st_mtime_ns for path in few.rglob("*.png")}
 
 

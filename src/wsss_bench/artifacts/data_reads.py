@@ -53,7 +53,7 @@ def data_reads(command: str, config: Mapping[str, Any]) -> list[DataRead]:
     """What a stage reads of its data.
 
     Args:
-        command: `fit`, `predict`, `refine` or `evaluate`.
+        command: `fit`, `predict`, `crf`, `refine` or `evaluate`.
         config: Its configuration; keys with default values may be left out.
     """
     texts = {*_possible_paths(config), *_possible_paths(_own_arguments(config.get("data") or {}))}
@@ -61,7 +61,8 @@ def data_reads(command: str, config: Mapping[str, Any]) -> list[DataRead]:
     source = _source(config)
     if source is None:
         return named
-    parts = {"fit": _fit, "predict": _predict, "refine": _refine, "evaluate": _evaluate}[command](config)
+    readers = {"fit": _fit, "predict": _predict, "crf": _images, "refine": _images, "evaluate": _evaluate}
+    parts = readers[command](config)
     reads = [
         DataRead(source, split, part)
         for split, found in parts.items()
@@ -116,7 +117,7 @@ def _predict(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     return dict.fromkeys(splits, ("images", "labels"))
 
 
-def _refine(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+def _images(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     return {config["split"]: ("images",)}
 
 

@@ -21,12 +21,12 @@ from wsss_bench.artifacts.layout import (
     LIGHTNING,
     MANIFEST,
     MASKS,
+    READ,
     WANDB,
     find_json,
-    seed_folder,
 )
 from wsss_bench.artifacts.metrics import CONFUSIONS, METRICS, PANELS
-from wsss_bench.artifacts.seeds import seed_sizes
+from wsss_bench.artifacts.shards import record_sizes
 from wsss_bench.artifacts.stage_files import check_file
 
 PLACES = ("out", "stage", *INPUTS)
@@ -36,7 +36,6 @@ MAY_DIFFER = (
     "bench",
     "checkpoint_minutes",
     "config",
-    "crf_workers",
     "data.num_workers",
     "inference.batch_size",
     "out",
@@ -132,24 +131,29 @@ def identity_of(config: Mapping[str, Any], data: Mapping[str, str]) -> Identity:
     """
     decisive = {key: value for key, value in _flat(config) if not _may_differ(key) and key not in INPUTS}
     places = {role: config.get(role) for role in INPUTS} | {"data.masks": decisive.get("data.masks")}
-    inputs = {role: input_digest(Path(place)) for role, place in places.items() if place}
+    inputs = {role: input_digest(Path(place), role) for role, place in places.items() if place}
     found: Identity = json.loads(json.dumps({"config": decisive, "data": dict(data), "inputs": inputs}))
     return found
 
 
-def input_digest(stage: Path) -> str:
+def input_digest(stage: Path, role: str) -> str:
     """Digest of the files that are read of another stage, or of a bare folder of seeds or masks.
 
-    A checkpoint counts by its content; seeds and masks count by the names and sizes of their files, or of
-    their records in shards, since there can be a hundred thousand.
+    A checkpoint counts by its content; seeds, masks and probabilities count by the names and sizes of their
+    files, or of their records in shards, since there can be a hundred thousand.
+
+    Args:
+        stage: The stage or folder.
+        role: The key that names it.
     """
     if (stage / LAST).is_file():
         check_file(stage, LAST)  # else damage would look like another training
         return sha256_of(stage / LAST)
-    folder = stage / MASKS if (stage / MASKS).is_dir() else seed_folder(stage)
+    named = stage / READ.get(role, MASKS)
+    folder = named if named.is_dir() else stage
     files = sorted(path for path in folder.rglob("*") if path.suffix in (".npz", ".png"))
     listing = [(path.relative_to(folder).as_posix(), path.stat().st_size) for path in files]
-    listing += seed_sizes(folder)
+    listing += record_sizes(folder)
     return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
 
 

@@ -37,35 +37,42 @@ DATA_FOLDER = ".data"
 SEEDS = "seeds"
 """Folder of the seeds in a seed stage (`artifacts.seeds`)."""
 MASKS = "masks"
-"""Folder of `<image id>.png` files in a refine stage; in a predict stage, of a folder for each read-out."""
+"""Folder of `<image id>.png` files in a refine stage; in a predict or crf stage, of a folder for each
+read-out."""
+PROBABILITIES = "probabilities"
+"""Folder of the probabilities in a predict stage, for the CRF (`artifacts.probabilities`)."""
 LAST = Path("checkpoints") / "last.ckpt"
 """The checkpoint of a train stage."""
 FILES = "files.json"
 """Size and sha256 of each file that a complete stage wrote."""
 PRUNED_FILE = "pruned.json"
-"""Which folder of a complete stage `wsss-bench prune` has removed (`artifacts.pruning`)."""
+"""Which folders of a complete stage `wsss-bench prune` has removed (`artifacts.pruning`)."""
 BEGUN_FILE = "begun.json"
 """The code that a stage ran and the inputs that it read when it began; a later attempt may have others."""
 TOGETHER = "--together"
-"""Option of `predict`: the configuration files of further stages that the same process predicts."""
+"""Option of `predict` and `crf`: the configuration files of further stages that the same process runs."""
 COMMANDS = {
     "train": "fit",
     "seed": "predict",
     "predict": "predict",
+    "crf": "crf",
     "refine": "refine",
     "affinity": "fit",
     "segment": "fit",
     "evaluate": "evaluate",
 }
 """The `wsss-bench` command that runs a stage, by kind of the stage."""
-INPUTS = ("warm_start", "checkpoint", "seeds", "masks", "network")
+INPUTS = ("warm_start", "checkpoint", "seeds", "masks", "probabilities", "crf_masks", "network")
 """Keys of stage configurations that hold the folders of the stages that are read."""
+READ = {"seeds": SEEDS, "masks": MASKS, "probabilities": PROBABILITIES, "crf_masks": MASKS}
+"""The folder of a stage that another stage reads, by the key under which it names the stage."""
 ASSET_PREFIX = "package:"
 """Start of the names of files that ship with the package."""
 ASSETS = Path(__file__).parents[1] / "assets"
 """Where these files are."""
 READOUTS = {f"{scales}-{post}": (scales, post) for scales in ("ss", "ms") for post in ("raw", "crf")}
-"""(scales, post-processing) of a predict stage's masks, by name of their folder."""
+"""(scales, post-processing) of the masks of a predict stage (`raw`) and of a crf stage (`crf`), by name of
+their folder."""
 OWN = "own"
 """In the place of the scales, for a read-out that a paper published; its name stands for post-processing."""
 
@@ -111,8 +118,8 @@ def mask_folders(masks: Path, readout: tuple[str, str]) -> dict[tuple[str, str],
     """The folders of PNGs in `masks` by (scales, post-processing).
 
     Args:
-        masks: A predict stage, which has one folder per read-out; or a refine stage or a bare folder, which
-            has the PNGs themselves.
+        masks: A predict or crf stage, which has one folder per read-out; or a refine stage or a bare folder,
+            which has the PNGs themselves.
         readout: (scales, post-processing) of a folder that has the PNGs themselves.
 
     Raises:
@@ -123,10 +130,14 @@ def mask_folders(masks: Path, readout: tuple[str, str]) -> dict[tuple[str, str],
         raise FileNotFoundError(
             f"masks={str(masks)!r} is no folder; name a stage folder, or a folder with <image id>.png files"
         )
+    return folders_of_readouts(folder) or {readout: folder}
+
+
+def folders_of_readouts(folder: Path) -> dict[tuple[str, str], Path]:
+    """The folders of read-outs in a folder, by (scales, post-processing)."""
     found = {key: folder / name for name, key in READOUTS.items() if (folder / name).is_dir()}
     own = sorted(path.name for path in folder.glob(f"{readout_folder(OWN, '*')}") if path.is_dir())
-    found |= {(OWN, name.removeprefix(f"{OWN}-")): folder / name for name in own}
-    return found or {readout: folder}
+    return found | {(OWN, name.removeprefix(f"{OWN}-")): folder / name for name in own}
 
 
 def shortened(names: Sequence[str], most: int = 5) -> str:

@@ -27,7 +27,7 @@ from wsss_bench.artifacts.files import read_json, write_json, write_manifest
 from wsss_bench.artifacts.identity import Identity, claim, identity_of
 from wsss_bench.artifacts.layout import COMMANDS, PROGRESS, shortened
 from wsss_bench.artifacts.locks import locked
-from wsss_bench.artifacts.pruning import pruned_folder
+from wsss_bench.artifacts.pruning import pruned_folders
 from wsss_bench.artifacts.source_code import loaded_code, roots_of
 from wsss_bench.artifacts.stage_files import begin, mend, record_files, reopen
 
@@ -176,7 +176,7 @@ def open_stage(
 
     Args:
         out: The stage folder; made if absent.
-        kind: `train`, `seed`, `refine`, `predict` or `evaluate`; used if `info` has no kind.
+        kind: `train`, `seed`, `refine`, `predict`, `crf` or `evaluate`; used if `info` has no kind.
         config: The resolved configuration, recorded in the manifest. JSON types only.
         info: What the plan records about the stage.
         data: Digests of the data that it reads.
@@ -192,12 +192,12 @@ def open_stage(
     with naming_full_disk(out), locked(out, "stage") as locks:
         identity = identity_of(config, data or {})
         claim(out, identity)
-        pruned = pruned_folder(out)
+        pruned = pruned_folders(out)
         if damaged := mend(out):
             print(f"these files were damaged and are made again: {shortened(damaged)}", flush=True)
         if pruned:
             reopen(out, ())
-            print(f"the folder {pruned} was pruned and is made again", flush=True)
+            print(f"what was pruned is made again: {', '.join(pruned)}", flush=True)
         # at the start: code and inputs may change while the stage runs
         roots = roots_of(COMMANDS.get(kind, kind), config)
         begun = begin(out, roots, loaded_code().digests(roots), config)

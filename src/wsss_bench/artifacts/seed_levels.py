@@ -1,18 +1,13 @@
-"""Scores in [0, 1] as 201 levels, and maps of levels as few bytes.
+"""Scores in [0, 1] as 201 levels.
 
 Level 0 is the score 0, and level n > 0 stands for the scores in ((n - 1) / 200, n / 200], which are all read
 as (n - 1/2) / 200. So a score that is read differs by 1/400 at most, and it exceeds a threshold that is a
 multiple of 1/200, as those of the threshold curve are, exactly if the original does. Where several maps of an
 image share a level, that of the best one stands out (`distinct_winner`). Hence argmax and threshold give each
 pixel the class that the original scores give it.
-
-Maps are smooth: the mixed difference of neighbouring levels in both directions is mostly 0, 1 or -1, which
-deflate packs well without looking for repeated strings (`Z_RLE`).
 """
 
 from __future__ import annotations
-
-import zlib
 
 import numpy as np
 
@@ -87,29 +82,3 @@ def distinct_winner(levels: np.ndarray, scores: np.ndarray) -> np.ndarray:
         return levels
     winner, best = scores.argmax(axis=0), levels.max(axis=0)
     return np.stack([plane - ((plane == best) & (winner > k)) for k, plane in enumerate(levels)])
-
-
-def pack(levels: np.ndarray) -> bytes:
-    """Compress `(K, h, w)` levels."""
-    rows = levels.copy()
-    rows[..., 1:] -= levels[..., :-1]
-    mixed = rows.copy()
-    mixed[:, 1:] -= rows[:, :-1]  # modulo 256, as is the sum in `unpack`
-    packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_RLE)
-    return packer.compress(mixed.tobytes()) + packer.flush()
-
-
-def unpack(content: bytes, shape: tuple[int, int, int]) -> np.ndarray:
-    """Levels from the bytes of `pack`; no more memory is filled than `shape` takes.
-
-    Raises:
-        ValueError: the bytes do not hold exactly such an array.
-        zlib.error: they are not compressed data.
-    """
-    wanted = int(np.prod(shape))
-    unpacker = zlib.decompressobj()
-    found = unpacker.decompress(content, wanted + 1)
-    if len(found) != wanted or not unpacker.eof:
-        raise ValueError(f"its levels do not have the shape {shape} that its header gives")
-    mixed = np.frombuffer(found, np.uint8).reshape(shape)
-    return mixed.cumsum(axis=1, dtype=np.uint8).cumsum(axis=2, dtype=np.uint8)

@@ -21,8 +21,9 @@ import numpy as np
 from wsss_bench.artifacts.files import file_names
 from wsss_bench.artifacts.layout import how_to_mend
 from wsss_bench.artifacts.npz import LARGEST, read_arrays
+from wsss_bench.artifacts.packed_maps import pack, unpack
 from wsss_bench.artifacts.seed_checks import check_seed_arrays
-from wsss_bench.artifacts.seed_levels import distinct_winner, levels_of, pack, scores_of, unpack
+from wsss_bench.artifacts.seed_levels import distinct_winner, levels_of, scores_of
 from wsss_bench.artifacts.shards import Record, ShardWriter, find_records
 from wsss_bench.types import ScoreMaps
 
@@ -107,13 +108,6 @@ def seed_ids(folder: Path | str) -> set[str]:
     """Ids of the images that have a seed, without decoding them; records that are cut off do not count."""
     others = {name.removesuffix(".npz") for name in file_names(folder) if name.endswith(".npz")}
     return others | find_records(Path(folder)).keys()
-
-
-def seed_sizes(folder: Path | str) -> list[tuple[str, int]]:
-    """Ids and bytes of the seeds in shards, sorted: they do not depend on how images share the shards."""
-    return sorted(
-        (name, found[0].end - found[0].offset) for name, found in find_records(Path(folder)).items()
-    )
 
 
 def seed_bytes(pixels: float, classes: float) -> float:

@@ -1,6 +1,6 @@
 """Records of many images in few files, to which records are only appended.
 
-A shard `<rank>-<number>.seeds` is a row of records, each of
+A shard `<rank>-<number>.seeds`, or `.probabilities`, is a row of records, each of
 
 | bytes | content |
 |---|---|
@@ -26,7 +26,7 @@ from itertools import count
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-SUFFIX = ".seeds"
+SEEDS_SUFFIX, PROBABILITIES_SUFFIX = SUFFIXES = (".seeds", ".probabilities")
 SHARD_BYTES = 64 * 2**20
 """Size from which on the next record begins another shard: what is made again if a shard is damaged."""
 _START = struct.Struct("<4sII")
@@ -71,11 +71,13 @@ class ShardWriter:
     Args:
         folder: Folder of the shards; made with the first record.
         rank: Rank of the process: no two write the same shard.
+        suffix: End of the names of its shards.
     """
 
-    def __init__(self, folder: Path, rank: int = 0) -> None:
+    def __init__(self, folder: Path, rank: int = 0, suffix: str = SEEDS_SUFFIX) -> None:
         self.folder = folder
         self.rank = rank
+        self.suffix = suffix
         self._numbers = count()
         self._file: IO[bytes] | None = None
         self._end = 0
@@ -126,7 +128,7 @@ class ShardWriter:
         """The first shard of this rank that is not full, without a last record that was cut off."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for number in self._numbers:
-            path = self.folder / f"{self.rank}-{number:05}{SUFFIX}"
+            path = self.folder / f"{self.rank}-{number:05}{self.suffix}"
             file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "r+b", buffering=0)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -151,14 +153,19 @@ def find_records(folder: Path) -> Mapping[str, list[Record]]:
     """
     try:
         with os.scandir(folder) as entries:
-            shards = [(entry.name, entry.stat()) for entry in entries if entry.name.endswith(SUFFIX)]
+            shards = [(entry.name, entry.stat()) for entry in entries if entry.name.endswith(SUFFIXES)]
     except (FileNotFoundError, NotADirectoryError):
         return {}
     state = tuple(sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in shards))
     return _find_records(folder.absolute(), state)
 
 
-@lru_cache(maxsize=4)
+def record_sizes(folder: Path) -> list[tuple[str, int]]:
+    """Ids and bytes of the records of a folder, sorted: they do not depend on how images share the shards."""
+    return sorted((name, found[0].end - found[0].offset) for name, found in find_records(folder).items())
+
+
+@lru_cache(maxsize=32)
 def _find_records(folder: Path, state: tuple[tuple[str, int, int], ...]) -> Mapping[str, list[Record]]:
     found: dict[str, list[Record]] = {}
     for name, _, _ in state:

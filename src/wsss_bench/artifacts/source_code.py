@@ -140,7 +140,7 @@ def roots_of(command: str, config: Any) -> list[str]:
     """What a stage runs: the module of its command, and the classes and shipped weights of `config`.
 
     Args:
-        command: `fit`, `predict`, `refine` or `evaluate`.
+        command: `fit`, `predict`, `crf`, `refine` or `evaluate`.
         config: Its configuration in JSON types.
     """
     return [f"{PACKAGE}.stages.{command}", *sorted(set(_named_in(config)))]

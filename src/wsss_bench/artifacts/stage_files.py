@@ -40,7 +40,7 @@ from wsss_bench.artifacts.layout import (
     how_to_mend,
     shortened,
 )
-from wsss_bench.artifacts.pruning import pruned_folder
+from wsss_bench.artifacts.pruning import pruned_folders
 from wsss_bench.artifacts.source_code import changed_digests
 
 NOT_RECORDED = frozenset(
@@ -246,8 +246,8 @@ def _not_intact(stage: Path, recorded: Digests) -> list[str]:
 
 def _kept(stage: Path, recorded: Digests) -> Digests:
     """Those of the recorded files that were not pruned."""
-    folder = pruned_folder(stage)
-    return {name: one for name, one in recorded.items() if name.partition("/")[0] != folder}
+    folders = pruned_folders(stage)
+    return {name: one for name, one in recorded.items() if name.partition("/")[0] not in folders}
 
 
 def _is_intact(path: Path, recorded: Mapping[str, Any]) -> bool:

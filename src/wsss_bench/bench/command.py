@@ -19,7 +19,7 @@ from wsss_bench.artifacts.files import is_complete
 from wsss_bench.artifacts.holder import BENCH
 from wsss_bench.artifacts.layout import LOG_FILE, find_manifest
 from wsss_bench.artifacts.locks import LockHeld, Locks, held_message
-from wsss_bench.artifacts.pruning import pruned_folder
+from wsss_bench.artifacts.pruning import pruned_folders
 from wsss_bench.artifacts.stage_files import damaged_files, remove_stage, reopen, sweep
 from wsss_bench.bench.calibrate import calibrate
 from wsss_bench.bench.cluster import Cluster, check_nodes, read_cluster
@@ -288,7 +288,7 @@ def open_again(plan: Plan, states: Mapping[str, StageState], renewed: Sequence[S
             if is_complete(stage.path):  # else another bench has opened it since the plan was made
                 damaged = damage_of(stage, find_manifest(stage.path) or None)
                 damaged += damaged_files(stage.path)
-                if damaged or pruned_folder(stage.path):
+                if damaged or pruned_folders(stage.path):
                     reopen(stage.path, damaged)
             locks.release(stage.path)
 

@@ -31,6 +31,7 @@ PACKAGES = (
     "wsss_bench.methods",
     "wsss_bench.stages.fit",
     "wsss_bench.stages.predict",
+    "wsss_bench.stages.crf",
     "wsss_bench.stages.refine",
     "wsss_bench.stages.evaluate",
     "wsss_bench.stages.protocol",

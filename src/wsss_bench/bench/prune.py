@@ -1,8 +1,8 @@
 """`wsss-bench prune experiments/mini.yaml`: removes files that a finished matrix no longer needs.
 
-These are seeds, pseudo masks and predicted masks whose every reader is complete. Checkpoints, scores,
-pictures, logs and costs stay, and the stages count as complete: `bench` and `table` give the same table. A
-later stage that reads removed files has them made again from the checkpoints.
+These are seeds, pseudo masks, probabilities and predicted masks whose every reader is complete. Checkpoints,
+scores, pictures, logs and costs stay, and the stages count as complete: `bench` and `table` give the same
+table. A later stage that reads removed files has them made again from the checkpoints.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from wsss_bench.arguments import LineParser, add_matrix_arguments
 from wsss_bench.artifacts.files import is_complete
-from wsss_bench.artifacts.layout import shortened
+from wsss_bench.artifacts.layout import MASKS, PROBABILITIES, READ, SEEDS, shortened
 from wsss_bench.artifacts.locks import Locks, locked
 from wsss_bench.artifacts.pruning import FOLDERS, files_and_bytes, prune_stage
 from wsss_bench.bench.data_digests import look_at_data
@@ -21,15 +21,21 @@ from wsss_bench.plan.plan_record import read_by_others
 from wsss_bench.plan.planner import make_plan
 from wsss_bench.plan.state import states_of
 
-WORDS = {"seed": "seeds", "refine": "pseudo-masks", "predict": "predictions"}
-"""What is removed, by kind of the stage."""
+WORDS = {
+    ("seed", SEEDS): "seeds",
+    ("refine", MASKS): "pseudo-masks",
+    ("predict", PROBABILITIES): "probabilities",
+    ("predict", MASKS): "predictions",
+    ("crf", MASKS): "predictions",
+}
+"""What is removed, by kind of the stage and folder."""
 
 
 def main(argv: list[str]) -> int:
     """Remove what a finished matrix no longer needs, or say what that is."""
     parser = LineParser(
         prog="wsss-bench prune",
-        description="Remove seeds, pseudo masks and predictions that a finished matrix no longer needs.",
+        description="Remove seeds, masks and probabilities that a finished matrix no longer needs.",
     )
     add_matrix_arguments(parser)
     parser.add_argument("--dry-run", action="store_true", help="only say what would be removed")
@@ -37,7 +43,7 @@ def main(argv: list[str]) -> int:
         "--keep",
         action="append",
         default=[],
-        choices=list(WORDS.values()),
+        choices=list(dict.fromkeys(WORDS.values())),
         help="leave these where they are (may be given several times)",
     )
     options = parser.parse_args(argv)
@@ -62,41 +68,54 @@ def prune(plan: Plan, runs: Path, keep: list[str], dry_run: bool) -> None:
     states = states_of(plan)
     complete = {key for key, state in states.items() if state.progress == "complete"}
     with_files = [
-        stage
+        (stage, folder)
         for key, stage in plan.stages.items()
-        if key in complete and (stage.path / FOLDERS.get(stage.kind, "-")).is_dir()
+        for folder in FOLDERS.get(stage.kind, ())
+        if key in complete and (stage.path / folder).is_dir()
     ]
     elsewhere = read_by_others(plan, runs)
     unread = [
-        stage
-        for stage in with_files
-        if (readers := list(_readers(plan, stage))) and complete.issuperset(readers)
+        (stage, folder)
+        for stage, folder in with_files
+        if (readers := list(_readers(plan, stage, folder))) and complete.issuperset(readers)
     ]
-    wanted = [stage for stage in unread if WORDS[stage.kind] not in keep and stage.path.name not in elsewhere]
+    wanted = [
+        (stage, folder)
+        for stage, folder in unread
+        if WORDS[stage.kind, folder] not in keep and stage.path.name not in elsewhere
+    ]
     locks = Locks("prune")
-    chosen = [stage for stage in wanted if locks.holder_of(stage.path) is None]
+    chosen = [(stage, folder) for stage, folder in wanted if locks.holder_of(stage.path) is None]
     print(f"{'would remove' if dry_run else 'removing'} in {runs}/stages, for {plan.experiment}:")
     total_files = total_bytes = 0
-    for kind, word in WORDS.items():
-        stages = [stage for stage in chosen if stage.kind == kind]
-        sizes = [files_and_bytes(stage.path / FOLDERS[kind]) for stage in stages]
+    for word in dict.fromkeys(WORDS.values()):
+        found = [(stage, folder) for stage, folder in chosen if WORDS[stage.kind, folder] == word]
+        sizes = [files_and_bytes(stage.path / folder) for stage, folder in found]
         files, size = sum(files for files, _ in sizes), sum(size for _, size in sizes)
         total_files, total_bytes = total_files + files, total_bytes + size
-        print(f"  {word:<14}{len(stages):>5} stages {files:>9} files {size / 1e6:>11.1f} MB", flush=True)
-        for stage in [] if dry_run else stages:
+        print(f"  {word:<14}{len(found):>5} stages {files:>9} files {size / 1e6:>11.1f} MB", flush=True)
+        for stage, folder in [] if dry_run else found:
             with locked(stage.path, "prune"):
                 if is_complete(stage.path):
-                    prune_stage(stage.path, FOLDERS[kind])
-    print(f"  {'together':<14}{len(chosen):>5} stages {total_files:>9} files {total_bytes / 1e6:>11.1f} MB")
-    for reason, stages in (
-        ("what reads them is not complete", [stage for stage in with_files if stage not in unread]),
-        ("other experiments read them", [stage for stage in unread if stage.path.name in elsewhere]),
-        ("another process works in them", [stage for stage in wanted if stage not in chosen]),
+                    prune_stage(stage.path, folder)
+    stages_of_all = len({stage.fingerprint for stage, _ in chosen})
+    print(f"  {'together':<14}{stages_of_all:>5} stages {total_files:>9} files {total_bytes / 1e6:>11.1f} MB")
+    still_read = [stage.name for stage, folder in with_files if (stage, folder) not in unread]
+    at_work = [stage.name for stage, folder in wanted if (stage, folder) not in chosen]
+    for reason, names in (
+        ("what reads them is not complete", still_read),
+        ("other experiments read them", [stage.name for stage, _ in unread if stage.path.name in elsewhere]),
+        ("another process works in them", at_work),
     ):
-        if stages:
-            print(f"kept, since {reason}: {shortened([stage.name for stage in stages])}")
+        if names:
+            print(f"kept, since {reason}: {shortened(list(dict.fromkeys(names)))}")
 
 
-def _readers(plan: Plan, stage: Stage) -> Iterator[str]:
-    """Fingerprints of the stages that read a stage."""
-    return (key for key, other in plan.stages.items() if stage.fingerprint in other.inputs.values())
+def _readers(plan: Plan, stage: Stage, folder: str) -> Iterator[str]:
+    """Fingerprints of the stages that read a folder of a stage."""
+    return (
+        key
+        for key, other in plan.stages.items()
+        for role, parent in other.inputs.items()
+        if parent == stage.fingerprint and READ.get(role) == folder
+    )

@@ -46,7 +46,7 @@ def _predict(subject: Subject, folder: Path, name: str, train: Path) -> list[np.
     """Seeds or masks of all images of the split."""
     product = subject.products[0]
     config = subject.config(folder / name, checkpoint=str(train) if subject.trains else None)
-    config |= {"product": product, "split": FEW, "inference": subject.content.inference, "crf_workers": 0}
+    config |= {"product": product, "split": FEW, "inference": subject.content.inference}
     run(predict_stage, folder, config)
     if product == "seed":
         ids = sorted(seed_ids(folder / name / SEEDS))

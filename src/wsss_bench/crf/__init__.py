@@ -3,6 +3,7 @@
 Kraehenbuehl and Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials", NeurIPS
 2011, https://arxiv.org/abs/1210.5644.
 
-- `densecrf`: settings, mean field inference, and `CRFPool`, which writes the masks of many images.
-- `pool`: `ImagePool`, the process pool that `CRFPool` and the refine stage run in.
+- `densecrf`: settings, and mean field inference.
+- `readouts`: the masks with CRF of an image, from probabilities on disk.
+- `pool`: `ImagePool`, the process pool of the crf and the refine stage.
 """

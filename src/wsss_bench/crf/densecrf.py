@@ -1,4 +1,4 @@
-"""Fully connected CRF with Gaussian edge potentials: mean field inference on one image or on many.
+"""Fully connected CRF with Gaussian edge potentials: mean field inference on an image.
 
 Kraehenbuehl and Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials", NeurIPS
 2011, https://arxiv.org/abs/1210.5644. It runs in `pydensecrf`, a C++ extension that is imported only when it
@@ -12,16 +12,12 @@ values wrap around.)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from wsss_bench.artifacts.files import write_mask
-from wsss_bench.crf.pool import ImagePool
 from wsss_bench.ranges import check_range
 
 
@@ -188,58 +184,3 @@ def _writable(array: np.ndarray, dtype: type) -> np.ndarray:
 def crf_inference(image: np.ndarray, probabilities: np.ndarray, config: CRFConfig) -> np.ndarray:
     """`ImageCRF.from_probabilities` of one image with one set of scores."""
     return ImageCRF(image, config).from_probabilities(probabilities)
-
-
-class Unary(NamedTuple):
-    """Scores of an image and the mask that is made of them."""
-
-    probabilities: np.ndarray  # (K, H, W) float32, one map for each present class (background included)
-    mask_values: np.ndarray  # (K,) in {0..C}: the mask value of each map, 0 for background, c + 1 for class c
-    path: Path  # PNG file to write, atomically
-
-
-class CRFPool(ImagePool):
-    """A process pool that runs the CRF of many images and writes their masks.
-
-    Args:
-        config: Kernels and iterations, the same for all images that do not bring their own.
-        workers: Number of processes; 0 computes in this process; None takes `available_workers()`.
-
-    Raises:
-        ValueError: the extension is missing.
-    """
-
-    def __init__(self, config: CRFConfig, workers: int | None = None) -> None:
-        require_crf()
-        super().__init__(workers)
-        self.config = config
-
-    def submit(
-        self, image_id: str, image: np.ndarray, unaries: Sequence[Unary], config: CRFConfig | None = None
-    ) -> None:
-        """Queue one image.
-
-        Args:
-            image_id: Named in error messages.
-            image: `(H, W, 3)` uint8 RGB.
-            unaries: Its scores, one set for each mask.
-            config: Kernels and iterations of this image; None: those of the pool.
-
-        Raises:
-            ValueError: scores without a map, or without one mask value for each map.
-        """
-        for unary in unaries:
-            if len(unary.probabilities) != len(unary.mask_values) or len(unary.mask_values) == 0:
-                raise ValueError(
-                    f"image {image_id!r} has {len(unary.probabilities)} probability maps for "
-                    f"{len(unary.mask_values)} mask values"
-                )
-        self.run(image_id, write_crf_masks, image, unaries, config or self.config)
-
-
-def write_crf_masks(image: np.ndarray, unaries: Sequence[Unary], config: CRFConfig) -> None:
-    """For each unary: mean field inference, argmax, and the mask `(H, W)` of `mask_values` as a file."""
-    crf = ImageCRF(image, config)
-    for probabilities, mask_values, path in unaries:
-        best = crf.from_probabilities(probabilities).argmax(axis=0)
-        write_mask(path.parent, path.stem, np.asarray(mask_values, np.uint8)[best])

@@ -17,7 +17,7 @@ def one_folder(masks: Path, readout: str | None = None) -> Path:
 
     Args:
         masks: Stage or folder.
-        readout: Name of the folder, where a predict stage has several.
+        readout: Name of the folder, where a predict or crf stage has several.
 
     Raises:
         FileNotFoundError: `masks` is no folder.
@@ -30,7 +30,7 @@ def one_folder(masks: Path, readout: str | None = None) -> Path:
     if readout not in named:
         raise ValueError(
             f"{masks} has {'no read-out ' + repr(readout) if readout else 'several read-outs'}; name one of "
-            f"{', '.join(named)} with --readout"
+            f"{', '.join(named)} with --readout (those with CRF are in the crf stage of a prediction)"
         )
     return named[readout]
 

@@ -15,6 +15,7 @@ from lightning.pytorch import Trainer
 
 from wsss_bench.bench.cluster import Cluster
 from wsss_bench.crf.densecrf import CRFConfig
+from wsss_bench.crf.readouts import ReadoutCRF
 from wsss_bench.data.datamodule import WSSSDataModule
 from wsss_bench.inference_config import InferenceConfig
 from wsss_bench.json_schema.types import Schema, argument_schemas, dataclass_schema, object_of
@@ -155,7 +156,8 @@ class Documents:
         return object_of(argument_schemas(Trainer))
 
     def _reading(self) -> dict[str, Schema]:
-        readout = dataclass_schema(PublishedReadout)
+        readout, with_crf = dataclass_schema(PublishedReadout), dataclass_schema(ReadoutCRF)
+        readout["properties"] |= with_crf["properties"]  # its presence is the `crf` of the prediction
         return {
             "inference": partial(dataclass_schema(InferenceConfig)),
             "readouts": {"type": "object", "additionalProperties": readout},

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 
+from wsss_bench.artifacts.layout import READ
 from wsss_bench.plan.plan import Plan, Stage
 from wsss_bench.plan.schema import ConfigError
 from wsss_bench.plan.state import StageState
@@ -49,8 +50,8 @@ def with_pruned_inputs(
     running = {stage.fingerprint for stage in again}
     for key, stage in reversed(plan.stages.items()):  # those that read before those that they read
         if key in running or found[key].progress != "complete":
-            for parent in stage.inputs.values():
-                if found[parent].was_pruned and found[parent].progress == "complete":
+            for role, parent in stage.inputs.items():
+                if READ.get(role) in found[parent].pruned and found[parent].progress == "complete":
                     found[parent] = replace(found[parent], progress="pruned")
     return found
 

@@ -98,7 +98,7 @@ def _in_words(state: StageState, again: bool) -> str:
         f"{change}: {shortened(state.changes[change], 3)}" for change in STALE if change in state.changes
     ]
     if state.progress == "complete":
-        pruned = ["pruned"] if state.was_pruned else []
+        pruned = ["pruned"] if state.pruned else []
         return ", ".join(["complete", *pruned, *(changes or ["skipped"])])
     return ", ".join([WORDS[state.progress], *changes])
 

@@ -9,6 +9,7 @@ from typing import Any
 from wsss_bench.plan.config import ClassSpec, NetworkSpec, RefinerFile, SegmenterFile
 from wsss_bench.plan.plan import ScoredProduct, Stage
 from wsss_bench.plan.scoring import score_pseudo_masks, score_segmentation
+from wsss_bench.plan.segmentations import add_segmentation, readouts_of
 from wsss_bench.plan.stage_configs import CellConfigs
 from wsss_bench.plan.stage_table import StageTable
 
@@ -141,19 +142,19 @@ class MultiStage:
     ) -> ScoredProduct:
         """The score of the masks that the trained segmenter predicts for an evaluation split."""
         assert self.segmenter is not None
+        published = configs.readouts(self.segmenter.readouts, split, refiner, self.segmenter_name)
+        readouts = readouts_of(configs, split, published)
         config = {
             **configs.network(self.segmenter),
             "inference": self.segmenter.inference,
             "checkpoint": str(trained.path),
             "product": "segmentation",
             "split": split,
-            **configs.standard_readouts(split),
-            **configs.readouts(self.segmenter.readouts, split, refiner, self.segmenter_name),
+            **readouts.of_prediction(),
         }
         facts = configs.facts(split, "segmentation", refiner, self.segmenter_name, extra)
-        reads = {"checkpoint": trained}
-        masks = table.stage("predict", configs.title(suffix), config, reads, facts=facts)
-        return score_segmentation(table, configs, masks, split, suffix, refiner, extra, self.segmenter_name)
+        made = add_segmentation(table, configs, config, readouts, trained, configs.title(suffix), facts)
+        return score_segmentation(table, configs, made, split, suffix, refiner, extra, self.segmenter_name)
 
 
 def _refine(

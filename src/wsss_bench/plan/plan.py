@@ -33,7 +33,7 @@ class Stage:
 
     Args:
         kind: `train`, `seed`, `refine`, `affinity` (the network of a refiner), `segment` (the network that is
-            trained on pseudo masks), `predict` or `evaluate`.
+            trained on pseudo masks), `predict`, `crf` or `evaluate`.
         title: Row, data set, random seed and what tells it from similar stages; for people.
         config: Content of `plan.yaml`, with exactly the keys that its command takes.
         inputs: Fingerprints of the stages that it reads, by role (`checkpoint`, `seeds`, `masks`, ...).

@@ -9,6 +9,7 @@ from typing import Any
 from wsss_bench.plan.plan import ScoredProduct, Stage
 from wsss_bench.plan.schema import ConfigError, nearest
 from wsss_bench.plan.scoring import score_seeds, score_segmentation
+from wsss_bench.plan.segmentations import add_segmentation, readouts_of
 from wsss_bench.plan.stage_configs import CellConfigs
 from wsss_bench.plan.stage_table import StageTable
 
@@ -43,18 +44,17 @@ def seeds(
 
 def segmentation(table: StageTable, configs: CellConfigs, train: Stage | None, split: str) -> ScoredProduct:
     """The score of the masks that the method itself predicts for an evaluation split."""
+    readouts = readouts_of(configs, split, configs.readouts(configs.cell.content.readouts, split))
     config = configs.method() | {
         "inference": configs.cell.content.inference,
         "checkpoint": str(train.path) if train else None,
         "product": "segmentation",
         "split": split,
-        **configs.standard_readouts(split),
-        **configs.readouts(configs.cell.content.readouts, split),
+        **readouts.of_prediction(),
     }
-    shares = shared_with(configs, config)
-    facts, reads = configs.facts(split, "segmentation"), {"checkpoint": train}
-    masks = table.stage("predict", configs.title(split), config, reads, shares=shares, facts=facts)
-    return score_segmentation(table, configs, masks, split, split)
+    facts, shares = configs.facts(split, "segmentation"), shared_with(configs, config)
+    made = add_segmentation(table, configs, config, readouts, train, configs.title(split), facts, shares)
+    return score_segmentation(table, configs, made, split, split)
 
 
 def shared_with(configs: CellConfigs, config: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from wsss_bench.plan.plan import ScoredProduct, Stage
+from wsss_bench.plan.segmentations import Segmentation
 from wsss_bench.plan.stage_configs import CellConfigs
 from wsss_bench.plan.stage_table import StageTable
 
@@ -64,7 +65,7 @@ def score_pseudo_masks(
 def score_segmentation(
     table: StageTable,
     configs: CellConfigs,
-    masks: Stage,
+    made: Segmentation,
     split: str,
     suffix: str,
     refiner: str | None = None,
@@ -76,7 +77,7 @@ def score_segmentation(
     Args:
         table: Receives the stage.
         configs: The cell.
-        masks: The predict stage.
+        made: Its stages.
         split: The split that was predicted.
         suffix: End of the stage's title.
         refiner: Name of the refiner of the pseudo masks that the segmenter was trained on, if there was one.
@@ -87,16 +88,18 @@ def score_segmentation(
         return ScoredProduct(configs.cell, "segmentation", split, refiner, None, NO_MASKS, extra, segmenter)
     config = {
         **_scored_images(configs, split, "segmentation"),
-        "masks": str(masks.path),
+        "masks": str(made.masks.path),
+        **({"crf_masks": str(made.crf_masks.path)} if made.crf_masks is not None else {}),
         "image_labels": "none",
-        # scales and post apply to a bare folder of masks; a predict stage has a folder for each read-out
+        # scales and post apply to a bare folder of masks; these stages have a folder for each read-out
         "scales": "ss",
         "post": "raw",
         "threshold": None,
         "holdout": 0,
     }
     facts = configs.facts(split, "segmentation", refiner, segmenter, extra)
-    scored = table.stage("evaluate", configs.title(suffix), config, {"masks": masks}, facts=facts)
+    reads = {"masks": made.masks, "crf_masks": made.crf_masks}
+    scored = table.stage("evaluate", configs.title(suffix), config, reads, facts=facts)
     return ScoredProduct(
         configs.cell, "segmentation", split, refiner, scored.fingerprint, extra=extra, segmenter=segmenter
     )

@@ -5,9 +5,11 @@ The figures were measured on the mini world (96 x 96 pixels) and on VOC-sized im
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from wsss_bench.artifacts.probabilities import probability_bytes
 from wsss_bench.artifacts.seeds import seed_bytes
 from wsss_bench.plan.costs.model import state_bytes
 from wsss_bench.plan.costs.networks import network_of
@@ -15,6 +17,12 @@ from wsss_bench.plan.plan import Stage
 
 CLASSES_PER_IMAGE = 1.5
 """As on VOC; an image of COCO has 2.9."""
+LABELS_PER_MASK = 4
+"""With background, and with labels that are predicted by mistake."""
+ALL_LABELS = 10
+"""As many maps of present labels take as much as those of all labels, which are mostly near 0."""
+MOST_READOUTS = 4
+"""Of a segmentation; seeds have three threshold rules."""
 IMAGES_PER_SHARD = 500
 """Seeds that fill a shard, at the least."""
 MASK_BYTES_PER_SIDE = 12.0
@@ -46,8 +54,7 @@ def stage_size(stage: Stage, images: int, pixels: float) -> Size:
         images: Number of images of its split; not used for trainings.
         pixels: Mean number of pixels of an image.
     """
-    mask = MASK_BYTES_PER_SIDE * pixels**0.5
-    readouts = _readouts(stage.config)
+    mask, with_crf = _mask_bytes(pixels), _with_crf(stage.config)
     training = (_checkpoint_bytes(stage), 0)
     found, files = {
         "train": training,
@@ -55,17 +62,31 @@ def stage_size(stage: Stage, images: int, pixels: float) -> Size:
         "segment": training,
         "seed": (images * seed_bytes(pixels, CLASSES_PER_IMAGE), images // IMAGES_PER_SHARD),
         "refine": (images * mask, images),
-        "predict": (images * mask * readouts, images * readouts),
-        "evaluate": (images * CONFUSION_BYTES * readouts, 0),
+        "predict": _prediction(stage.config, images, pixels),
+        "crf": (images * mask * with_crf, images * with_crf),
+        "evaluate": (images * CONFUSION_BYTES * MOST_READOUTS, 0),
     }[stage.kind]
     return Size(round(found) + OTHER_BYTES, files + OTHER_FILES)
 
 
-def _readouts(config: Mapping[str, Any]) -> int:
-    """Number of read-outs of a predict stage, or of one with its default options."""
+def _prediction(config: Mapping[str, Any], images: int, pixels: float) -> tuple[float, int]:
+    """Masks without CRF, and the probabilities that CRFs take."""
+    published = [bool(readout.get("crf")) for readout in (config.get("readouts") or {}).values()]
     scales = 1 + bool(config.get("scales", True))
-    posts = 1 + (config.get("crf", True) is not None)
-    return scales * posts + len(config.get("readouts") or {})
+    masks, maps = scales + published.count(False), ALL_LABELS * published.count(True)
+    if config.get("crf"):
+        maps += LABELS_PER_MASK * scales
+    size = masks * _mask_bytes(pixels) + probability_bytes(pixels, maps)
+    return images * size, images * masks + (images // IMAGES_PER_SHARD if maps else 0)
+
+
+def _with_crf(config: Mapping[str, Any]) -> int:
+    """Number of read-outs of a crf stage, if there are multi-scale masks."""
+    return 2 * (config.get("crf", True) is not None) + len(config.get("readouts") or {})
+
+
+def _mask_bytes(pixels: float) -> float:
+    return MASK_BYTES_PER_SIDE * math.sqrt(pixels)
 
 
 def _checkpoint_bytes(stage: Stage) -> int:

@@ -60,7 +60,7 @@ class CellConfigs:
         return "ms" if len(self.cell.content.inference.get("scales") or [1.0]) > 1 else "ss"
 
     def standard_readouts(self, split: str) -> dict[str, Any]:
-        """CRF and scales of the masks that a predict stage makes of a split."""
+        """Scales of the masks of a split, and the CRF of those with one; null: there are none."""
         if split in self.protocol.ss_raw_only:
             return {"crf": None, "scales": []}
         return {"crf": self.protocol.crf, "scales": self.protocol.scales}
@@ -71,8 +71,8 @@ class CellConfigs:
         split: str,
         refiner: str | None = None,
         segmenter: str | None = None,
-    ) -> dict[str, Any]:
-        """What a predict stage makes in addition: the read-outs of published results for the same masks.
+    ) -> dict[str, dict[str, Any]]:
+        """What is made in addition: the read-outs of published results for the same masks.
 
         Args:
             known: Read-outs of the method, or of the segmenter, by name.
@@ -80,7 +80,7 @@ class CellConfigs:
             refiner, segmenter: For masks of a segmenter.
 
         Returns:
-            `{"readouts": ...}`, or nothing where no result names one.
+            The read-outs by name, as their file has them.
         """
         if self.cell.is_variant:
             return {}
@@ -98,7 +98,7 @@ class CellConfigs:
                     f"{self.cell.file}: bench.paper: readout {name!r} is not in the "
                     f"`readouts` of {segmenter or 'the method'}; {nearest(name, [*READOUTS, *known])}"
                 )
-        return {"readouts": {name: known[name] for name in named}} if named else {}
+        return {name: known[name] for name in named}
 
     def prediction(self, inference: dict[str, Any], threshold: float | None = None) -> dict[str, Any]:
         """How a trained network predicts on the data set, for its checkpoint.

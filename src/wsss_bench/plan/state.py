@@ -11,7 +11,7 @@ from typing import Any
 from wsss_bench.artifacts.files import is_complete
 from wsss_bench.artifacts.layout import BEGUN_FILE, MANIFEST, find_json, find_manifest
 from wsss_bench.artifacts.metrics import METRICS, read_metrics
-from wsss_bench.artifacts.pruning import pruned_folder
+from wsss_bench.artifacts.pruning import pruned_folders
 from wsss_bench.artifacts.source_code import ABSENT, SourceCode, changed_digests
 from wsss_bench.artifacts.stage_files import check_file, lost_files
 from wsss_bench.plan.plan import Plan, Stage
@@ -39,13 +39,13 @@ class StageState:
             run reads what was removed), `failed`, `resumes` or `new`.
         damaged: The files that are missing or were changed.
         changes: What has changed since it ran.
-        was_pruned: Whether its large files were removed (`artifacts.pruning`).
+        pruned: Its folders that were removed (`artifacts.pruning`).
     """
 
     progress: str
     damaged: list[str] = field(default_factory=list)
     changes: Changes = field(default_factory=dict)
-    was_pruned: bool = False
+    pruned: tuple[str, ...] = ()
 
     @property
     def is_stale(self) -> bool:
@@ -67,7 +67,7 @@ def states_of(plan: Plan, manifests: Manifests | None = None) -> dict[str, Stage
         manifest, progress, damaged = manifests[key], stage.state, []
         if progress == "complete":
             damaged = damage_of(stage, manifest)
-        pruned = progress == "complete" and pruned_folder(stage.path) is not None
+        pruned = pruned_folders(stage.path) if progress == "complete" else ()
         states[key] = StageState("damaged" if damaged else progress, damaged, changes[key], pruned)
     return states
 

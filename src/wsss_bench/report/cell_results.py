@@ -97,6 +97,7 @@ class CellResults:
             "seed": (seed, ("seed",)),
             "segment": (segmentation, ("segment",)),
             "predict": (segmentation, ("predict",)),
+            "crf": (segmentation, ("crf",)),
         }
         for one in self.products:
             if one.product.kind == "pseudo_mask":

@@ -20,7 +20,7 @@ def check(command: str, config: dict[str, Any]) -> None:
     """Parse `config` as `wsss-bench <command> --config` would, without building anything.
 
     Args:
-        command: `fit`, `predict`, `refine` or `evaluate`; its module has a function `parse(config)`.
+        command: `fit`, `predict`, `crf`, `refine` or `evaluate`; its module has a function `parse(config)`.
         config: Content of the stage's configuration file.
 
     Raises:

@@ -35,6 +35,7 @@ def evaluate(
     split: str,
     seeds: Path | None = None,
     masks: Path | None = None,
+    crf_masks: Path | None = None,
     dataset: str | None = None,
     product: Literal["seed", "pseudo_mask", "segmentation"] | None = None,
     image_labels: Literal["given", "none"] = "none",
@@ -56,6 +57,7 @@ def evaluate(
         split: Split to score, always as a whole.
         seeds: Seed stage, or a folder of seed files. Give this or `masks`.
         masks: Refine or predict stage, or a folder of indexed PNGs.
+        crf_masks: crf stage of the same prediction, whose masks are scored too.
         dataset: Name of the data set in the protocol id; the class of the source if absent.
         product: What is scored; by default seed for seeds, segmentation for masks.
         image_labels: Whether image labels were given when it was made.
@@ -71,7 +73,7 @@ def evaluate(
         stage: What the plan records about the stage.
         resolved: These options, for the manifest.
     """
-    _check_options(seeds, masks, threshold)
+    _check_options(seeds, masks, crf_masks, threshold)
     check_class_names(source.class_names, f"class_names of {type(source).__name__}")
     ids = _ids_of(source, split, count, holdout)
     name = dataset or type(source).__name__.lower()
@@ -86,7 +88,7 @@ def evaluate(
             files = ScoredSeeds(seeds, threshold, holdout, protocol.readout)
         else:
             assert masks is not None
-            files = ScoredMasks(masks, protocol.readout)
+            files = ScoredMasks(masks, protocol.readout, crf_masks)
         files.require_files_of(ids, split)
         on_progress = partial(run.progress, unit="images") if run is not None else _no_progress
         with ConfusionWriter(files.n_rows, out) as writer:
@@ -107,9 +109,13 @@ def evaluate(
     print(score_table(metrics), flush=True)
 
 
-def _check_options(seeds: Path | None, masks: Path | None, threshold: float | None) -> None:
+def _check_options(
+    seeds: Path | None, masks: Path | None, crf_masks: Path | None, threshold: float | None
+) -> None:
     if (seeds is None) == (masks is None):
         raise ValueError("evaluate takes either seeds or masks; give exactly one of --seeds and --masks")
+    if seeds is not None and crf_masks is not None:
+        raise ValueError("crf_masks are made of predicted masks; leave out --crf_masks, or give --masks")
     if seeds is not None and threshold is None:
         raise ValueError("seeds need --threshold, the fixed background threshold that ranks them, in [0, 1]")
     if seeds is None and threshold is not None:
@@ -149,7 +155,7 @@ def parse(config: dict[str, Any]) -> None:
 def try_out(config: dict[str, Any], instantiators: Instantiators) -> None:
     """Build what the stage needs and check what can be known before it runs."""
     built = FunctionParser(evaluate).build(config, instantiators)
-    _check_options(built.seeds, built.masks, built.threshold)
+    _check_options(built.seeds, built.masks, built.crf_masks, built.threshold)
     _ids_of(built.source, built.split, built.count, built.holdout)
 
 

@@ -1,4 +1,4 @@
-"""Command-line parser of the stages without a trainer, which are plain functions: refine and evaluate."""
+"""Command-line parser of the stages without a trainer, plain functions: crf, refine and evaluate."""
 
 from __future__ import annotations
 
@@ -54,6 +54,14 @@ class FunctionParser:
         Raises:
             ValueError: the configuration is not the planned one.
         """
+        self.function(**self.arguments(argv))
+
+    def arguments(self, argv: list[str]) -> dict[str, Any]:
+        """The arguments of the function from a command line.
+
+        Raises:
+            ValueError: the configuration is not the planned one.
+        """
         config = self.parser.parse_args(accept(argv, self.function.__name__))
         resolved = self._plain(config)
         info = BY_HAND
@@ -61,7 +69,7 @@ class FunctionParser:
             alone = only_file(argv, self.parser)
             info, _ = planned_stage(Path(resolved["out"]), resolved, self._resolve, alone)
         built: Namespace = self.parser.instantiate(config)
-        self.function(**{**vars(built), "stage": info}, resolved=resolved)
+        return {**vars(built), "stage": info, "resolved": resolved}
 
     def _resolve(self, content: dict[str, Any]) -> dict[str, Any]:
         """What the content of a configuration file resolves to by itself."""

@@ -12,8 +12,8 @@ from jsonargparse import ArgumentParser
 
 from wsss_bench.artifacts.files import is_complete, read_manifest
 from wsss_bench.artifacts.identity import describe, differences, fingerprint_of
-from wsss_bench.artifacts.layout import PLAN_FILE, how_to_mend
-from wsss_bench.artifacts.pruning import pruned_folder
+from wsss_bench.artifacts.layout import PLAN_FILE, READ, how_to_mend
+from wsss_bench.artifacts.pruning import pruned_folders
 from wsss_bench.artifacts.run import StageInfo
 
 Config = dict[str, Any]
@@ -82,8 +82,9 @@ def _require_input(role: str, stage: Path, fingerprint: str) -> None:
     """Refuse a stage that is still running or was interrupted, and one that is not the planned one."""
     if not is_complete(stage):
         raise ValueError(f"{role}: the stage {stage} is not complete; run it first, or run the bench")
-    if folder := pruned_folder(stage):
-        raise ValueError(f"{role}: {stage / folder} was pruned; {how_to_mend(stage / folder)}")
+    folder = READ.get(role)
+    if folder in pruned_folders(stage):
+        raise ValueError(f"{role}: {stage / str(folder)} was pruned; {how_to_mend(stage / str(folder))}")
     found = str(read_manifest(stage).get("fingerprint"))
     if found != fingerprint:
         raise ValueError(

@@ -1,8 +1,8 @@
 """Several prediction stages in one process: their methods share a frozen network and see the same images.
 
 `wsss-bench predict --config A --together B C` predicts as three commands would and writes the same files.
-Each image is read once, the shared network sees each of its views once, and its CRFs are computed in one go.
-A stage counts an equal share of the time.
+Each image is read once, and the shared network sees each of its views once. A stage counts an equal share of
+the time.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from torch.nn import ModuleList
 
 from wsss_bench.artifacts.identity import describe, differences
 from wsss_bench.artifacts.layout import TOGETHER
-from wsss_bench.callbacks import MaskWriter, PlainSignals
-from wsss_bench.crf.densecrf import Unary
+from wsss_bench.callbacks import PlainSignals
 from wsss_bench.inference_batches import batches_of
 from wsss_bench.methods.shared_network import SharesNetwork
 from wsss_bench.processes import ranks_end_with_this_process
@@ -97,41 +96,6 @@ class OfMember(Callback):
         self.callback.on_exception(trainer, pl_module, exception)
 
 
-class JointMaskWriter(Callback):
-    """Writes the masks of all members; the CRFs of an image are computed together, in the pool of the first.
-
-    Args:
-        writers: Of the members, with the same CRF.
-    """
-
-    def __init__(self, writers: Sequence[MaskWriter]) -> None:
-        self.writers = writers
-
-    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        first, *others = self.writers
-        first.on_predict_start(trainer, pl_module)
-        for writer in others:
-            writer.use_pool_of(first)
-            writer.on_predict_start(trainer, pl_module)
-
-    def on_predict_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *indices: int
-    ) -> None:
-        for sample, of_members in zip(batch, zip(*outputs, strict=True), strict=True):
-            unaries: list[Unary] = []
-            for writer, scores in zip(self.writers, of_members, strict=True):
-                unaries += writer.write_masks(sample, scores)
-            self.writers[0].submit(sample, unaries)
-
-    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        for writer in reversed(self.writers):
-            writer.on_predict_end(trainer, pl_module)
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        for writer in reversed(self.writers):
-            writer.on_exception(trainer, pl_module, exception)
-
-
 def is_meant(argv: Sequence[str]) -> bool:
     """Whether a command line predicts several stages."""
     return TOGETHER in argv
@@ -186,12 +150,7 @@ def predict_members(members: Sequence[SplitPrediction]) -> None:
     callbacks: list[Callback] = [
         OfMember(number, callback) for number, split in enumerate(members) for callback in split.progress()
     ]
-    writers = [split.writer for split in members]
-    masks = [writer for writer in writers if isinstance(writer, MaskWriter)]
-    if masks:
-        callbacks.append(JointMaskWriter(masks))
-    else:
-        callbacks += [OfMember(number, writer) for number, writer in enumerate(writers)]
+    callbacks += [OfMember(number, split.writer) for number, split in enumerate(members)]
     callbacks_of(first.cli.trainer).extend([*callbacks, PlainSignals()])
     first.load_images()
     prediction = JointPrediction([split.module() for split in members])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +12,20 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
 from wsss_bench.artifacts.data_reads import data_reads
-from wsss_bench.artifacts.files import is_whole, mask_path, read_mask, write_json
-from wsss_bench.artifacts.layout import LAST, MASKS, OWN, REFERENCES_FILE, SEEDS, readout_folder, shortened
+from wsss_bench.artifacts.files import write_json
+from wsss_bench.artifacts.layout import (
+    LAST,
+    MASKS,
+    OWN,
+    PROBABILITIES,
+    REFERENCES_FILE,
+    SEEDS,
+    readout_folder,
+)
 from wsss_bench.artifacts.run import StageRun, open_stage
-from wsss_bench.artifacts.seeds import read_seed, seed_ids
 from wsss_bench.artifacts.stage_files import check_file
-from wsss_bench.callbacks import MaskScores, MaskWriter, Progress, SeedWriter, mask_scores
-from wsss_bench.crf.densecrf import CRFConfig, available
+from wsss_bench.callbacks import MaskWriter, PredictedMask, Progress, SeedWriter, predicted_mask
+from wsss_bench.crf.densecrf import available
 from wsss_bench.data.listing import checked_digests
 from wsss_bench.inference import Product, predict
 from wsss_bench.inference_batches import batch_size_of, batches_of
@@ -28,6 +35,7 @@ from wsss_bench.methods.checked_maps import CheckedMaps
 from wsss_bench.methods.checkpoint import load_state, read_checkpoint
 from wsss_bench.published_probabilities import published_probabilities
 from wsss_bench.published_readout import PublishedReadout
+from wsss_bench.stages.image_files import ImageFiles
 from wsss_bench.stages.lightning_cli import StageCLI, record_cost
 from wsss_bench.types import InferenceSample, ScoreMaps
 
@@ -43,7 +51,7 @@ class Prediction(LightningModule):
         product: `seed` or `segmentation`.
         inference: Scales, windows and padding.
         published: Published read-outs of a segmentation, by folder.
-        crf: Whether masks with CRF are made of a segmentation.
+        crf: Whether masks with the CRF of the protocol will be made of a segmentation.
         batch_size: Images of equal size that go through the network together, at most.
     """
 
@@ -78,7 +86,7 @@ class Prediction(LightningModule):
 
     def predict_step(
         self, chunk: list[InferenceSample], chunk_index: int
-    ) -> list[ScoreMaps] | list[dict[str, MaskScores]]:
+    ) -> list[ScoreMaps] | list[dict[str, PredictedMask]]:
         """Seeds of each image of a chunk, or the masks of `predict` and of each published read-out."""
         outputs: dict[int, Any] = {}
         for positions in batches_of(chunk, self.batch_size):
@@ -86,7 +94,9 @@ class Prediction(LightningModule):
             outputs |= zip(positions, found, strict=True)
         return [outputs[position] for position in range(len(chunk))]
 
-    def predict_batch(self, samples: list[InferenceSample]) -> list[ScoreMaps] | list[dict[str, MaskScores]]:
+    def predict_batch(
+        self, samples: list[InferenceSample]
+    ) -> list[ScoreMaps] | list[dict[str, PredictedMask]]:
         """The same of images of equal size."""
         method = self._first or self.method
         if self.product == "seed":
@@ -94,16 +104,16 @@ class Prediction(LightningModule):
             if any(len(maps.classes) for maps in seeds):  # else the method made no maps that were checked
                 self._first = None
             return seeds
-        masks: list[dict[str, MaskScores]] = [{} for _ in samples]
+        masks: list[dict[str, PredictedMask]] = [{} for _ in samples]
         found = predict(method, samples, self.product, self.inference)
         self._first = None
         for sample, own, probabilities in zip(samples, masks, found, strict=True):
             for scales, maps in probabilities.items():
-                own[scales] = mask_scores(sample.image_id, maps, "present" if self.crf else "none")
+                own[scales] = predicted_mask(sample.image_id, maps, "present" if self.crf else "none")
         for folder, readout in self.published.items():
             published = published_probabilities(method, samples, readout, self.inference)
             for sample, own, maps in zip(samples, masks, published, strict=True):
-                own[folder] = mask_scores(sample.image_id, maps, "all" if readout.crf else "none")
+                own[folder] = predicted_mask(sample.image_id, maps, "all" if readout.crf else "none")
         return masks
 
 
@@ -139,15 +149,9 @@ class PredictCLI(StageCLI):
         )
         parser.add_argument(
             "--crf",
-            type=CRFConfig | None,
-            default=CRFConfig(),
-            help="the data set's CRF; null: no masks with CRF",
-        )
-        parser.add_argument(
-            "--crf_workers",
-            type=int | None,
-            default=None,
-            help="processes for the CRF; 0: none besides this one",
+            type=bool,
+            default=False,
+            help="write the probabilities that `wsss-bench crf` makes masks with CRF from",
         )
 
 
@@ -201,27 +205,22 @@ class SplitPrediction:
         config = cli.config_init
         self.cli, self.run = cli, run
         self.inference = inference_of(cli)
-        crf = config.crf if available() else None
+        self._crf = config.crf and available()
         self._published = {
             readout_folder(OWN, name): readout
             for name, readout in config.readouts.items()
-            if readout.crf is None or available()
+            if not readout.crf or available()
         }
         if self._published and config.product == "seed":
             raise ValueError("readouts apply to product `segmentation`; leave them out for seeds")
         if config.product == "seed":
             self.writer = SeedWriter(cli.out / SEEDS)
-            self._readouts = []
+            self._files = ImageFiles(seeds=cli.out / SEEDS)
         else:
-            self.writer = MaskWriter(cli.out / MASKS, crf, config.crf_workers, self._published)
-            self._readouts = readout_folders(
-                bool(self.inference.multi_scales), crf is not None, self._published
-            )
-        self._crf = crf is not None
+            self.writer = MaskWriter(cli.out / MASKS, cli.out / PROBABILITIES, self._published)
+            self._files = self._segmentation_files()
         self._ids = cli.datamodule.source.ids(config.split)
-        self.missing = [
-            image_id for image_id in self._ids if not is_done(self.writer.folder, self._readouts, image_id)
-        ]
+        self.missing = [image_id for image_id in self._ids if not self._files.is_done(image_id)]
         if run is not None:
             print(f"{len(self._ids) - len(self.missing)} of {len(self._ids)} images are complete", flush=True)
             run.record(image_count=len(self._ids), crf=self._crf)
@@ -257,13 +256,30 @@ class SplitPrediction:
         return prediction
 
     def require_all(self) -> None:
-        """As the function of this name, for all images of the split."""
-        require_all(self.writer.folder, self._readouts, self._ids)
+        """Check that the files of all images of the split are there and whole.
+
+        Raises:
+            ValueError: some are not.
+        """
+        self._files.require_all(self._ids)
 
     def record_cost(self, trainer: Trainer) -> None:
         """Record what the stage has cost, with the trainer that it ran on."""
         if self.run is not None:
             record_cost(self.run, trainer, self.cli.model)
+
+    def _segmentation_files(self) -> ImageFiles:
+        scales = ("ss", "ms") if self.inference.multi_scales else ("ss",)
+        without = [name for name, readout in self._published.items() if not readout.crf]
+        with_crf = [name for name, readout in self._published.items() if readout.crf]
+        return ImageFiles(
+            masks=[
+                self.cli.out / MASKS / name
+                for name in [*(readout_folder(s, "raw") for s in scales), *without]
+            ],
+            probabilities=self.cli.out / PROBABILITIES,
+            for_crf=[*(scales if self._crf else ()), *with_crf],
+        )
 
     def _find_checkpoint(self) -> Path | None:
         folder = self.cli.config_init.checkpoint
@@ -288,42 +304,3 @@ class SplitPrediction:
             table = self.cli.datamodule.reference_table(self.cli.config_init.split, self._references)
             drawn = {i: {names[c]: ids for c, ids in classes.items()} for i, classes in table.items()}
             write_json(self.cli.out / REFERENCES_FILE, drawn)
-
-
-def readout_folders(multi_scale: bool, crf: bool, published: Iterable[str]) -> list[str]:
-    """Names of the folders of masks that a predict stage writes."""
-    posts = ("raw", "crf") if crf else ("raw",)
-    sets_of_scales = ("ss", "ms") if multi_scale else ("ss",)
-    standard = [readout_folder(scales, post) for scales in sets_of_scales for post in posts]
-    return [*standard, *published]
-
-
-def is_done(folder: Path, readouts: Sequence[str], image_id: str) -> bool:
-    """Whether all masks of an image exist and can be read; without read-outs, its seed."""
-    try:
-        for readout in readouts:
-            read_mask(mask_path(folder / readout, image_id))
-        if not readouts:
-            read_seed(folder, image_id)
-    except (FileNotFoundError, ValueError):
-        return False
-    return True
-
-
-def require_all(folder: Path, readouts: Sequence[str], ids: Sequence[str]) -> None:
-    """Check that all masks, or all seeds, of all images are there and whole, without decoding them.
-
-    Raises:
-        ValueError: some are not; the message has their number and up to five of them.
-    """
-    masks = [mask_path(folder / readout, image_id) for image_id in ids for readout in readouts]
-    lacking = [str(path) for path in masks if not is_whole(path)]
-    if not readouts:
-        present = seed_ids(folder)
-        lacking = [image_id for image_id in ids if image_id not in present]
-    if lacking:
-        raise ValueError(
-            f"{len(lacking)} {'masks' if readouts else 'seeds'} of this stage are missing or cut off: "
-            f"{shortened(lacking)}; run the same command again (without limit_predict_batches), which "
-            "computes only these"
-        )

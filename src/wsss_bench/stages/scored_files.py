@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from wsss_bench.artifacts.files import mask_path, read_mask
-from wsss_bench.artifacts.layout import mask_folders, require_files, seed_folder
+from wsss_bench.artifacts.layout import MASKS, folders_of_readouts, mask_folders, require_files, seed_folder
 from wsss_bench.artifacts.seeds import read_seed, seed_ids
 from wsss_bench.data.sources.base import Source
 from wsss_bench.metrics.per_image import ConfusionWriter
@@ -75,12 +75,18 @@ class ScoredMasks:
     Args:
         masks: Stage or folder.
         readout: Scales and post-processing of a folder that does not say it itself.
+        crf_masks: crf stage, whose read-outs are scored too.
+
+    Raises:
+        FileNotFoundError: `crf_masks` is not a folder.
     """
 
     product = "segmentation"
 
-    def __init__(self, masks: Path, readout: Readout) -> None:
+    def __init__(self, masks: Path, readout: Readout, crf_masks: Path | None = None) -> None:
         self.folders = mask_folders(masks, readout)
+        if crf_masks is not None:
+            self.folders |= _with_crf(crf_masks)
         self.headline = ("ss", "raw") if ("ss", "raw") in self.folders else next(iter(self.folders))
         self.n_rows = len(self.folders)
 
@@ -97,3 +103,9 @@ class ScoredMasks:
 
     def mask(self, image_id: str) -> np.ndarray:
         return read_mask(mask_path(self.folders[self.headline], image_id))
+
+
+def _with_crf(stage: Path) -> dict[Readout, Path]:
+    if not Path(stage).is_dir():
+        raise FileNotFoundError(f"crf_masks={str(stage)!r} is no folder; name a crf stage")
+    return folders_of_readouts(Path(stage) / MASKS)  # none where the CRF is not installed

@@ -19,7 +19,7 @@ def test_every_stage_of_a_plan_parses(data, tmp_path):
     file = tmp_path / "single_stage.yaml"
     file.write_text(yaml.safe_dump({"methods": ["dalnet", "toco"], "data": [data]}))
     stages = list(make_plan(file, tmp_path, CONFIGS).stages.values())
-    assert {stage.kind for stage in stages} == {"train", "seed", "predict", "evaluate"}
+    assert {stage.kind for stage in stages} == {"train", "seed", "predict", "crf", "evaluate"}
     for stage in stages:
         check(stage.command, stage.config)
         if stage.kind == "predict":

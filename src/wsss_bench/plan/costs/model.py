@@ -121,16 +121,13 @@ def _predict(config: Mapping[str, Any], data: DataFacts, run: Run, count: int) -
         number * compute_seconds(network, forward, run, images, pixels, data.classes)
         for images, pixels, number in passes_of(config, product, data.size)
     )
-    if product == "seed":
-        return count * (network_seconds + reading) / run.ranks
-    crf = 0.0
-    if config.get("crf", {}) is not None:
-        crf = (seconds_of("crf", data.megapixels, data.classes) or 0.0) / run.device.cores
-    # the CRFs run in a pool beside the network
-    crf_and_network = (
-        max(network_seconds + reading, crf) if run.device.cores > 1 else network_seconds + reading + crf
-    )
-    return count * crf_and_network / run.ranks
+    return count * (network_seconds + reading) / run.ranks
+
+
+def _crf(config: Mapping[str, Any], data: DataFacts, run: Run, count: int) -> float | None:
+    """On all cores of the stage. Published read-outs, which few cells have, are not counted."""
+    each = seconds_of("crf", data.megapixels, data.classes)
+    return None if each is None else count * each / run.device.cores
 
 
 def _refine(config: Mapping[str, Any], data: DataFacts, run: Run, count: int) -> float | None:
@@ -145,7 +142,7 @@ def _refine(config: Mapping[str, Any], data: DataFacts, run: Run, count: int) ->
 def _evaluate(config: Mapping[str, Any], data: DataFacts, run: Run, count: int) -> float | None:
     if "seeds" in config:
         each, folders = seconds_of("evaluate seeds", data.megapixels, data.classes), 1
-    else:  # a predict stage has four read-outs
+    else:  # a segmentation has four read-outs
         each = seconds_of("evaluate masks", data.megapixels, data.classes)
         folders = 4 if config.get("product") == "segmentation" else 1
     return None if each is None else count * each * folders
@@ -157,6 +154,7 @@ ESTIMATES: dict[str, Callable[[Mapping[str, Any], DataFacts, Run, int], float | 
     "affinity": _fit,
     "seed": _predict,
     "predict": _predict,
+    "crf": _crf,
     "refine": _refine,
     "evaluate": _evaluate,
 }

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from wsss_bench.artifacts.files import is_complete
 from wsss_bench.artifacts.layout import FAILURE_FILE, LOG_FILE, find_json
-from wsss_bench.artifacts.pruning import pruned_folder
+from wsss_bench.artifacts.pruning import pruned_folders
 from wsss_bench.plan.plan import Plan, Stage
 from wsss_bench.plan.scoring import NO_MASKS
 from wsss_bench.plan.state import read_manifests
@@ -127,7 +127,7 @@ def read_facts(plan: Plan, board: Leaderboard, page: Path) -> Facts:
 def _stage(stage: Stage, manifest: Mapping[str, Any] | None, page: Path) -> StageFact:
     found = manifest or {}
     state = "damaged" if manifest is None and is_complete(stage.path) else stage.state
-    pruned = pruned_folder(stage.path) if state == "complete" else None
+    pruned = pruned_folders(stage.path) if state == "complete" else ()
     memory = found.get("peak_memory_mb")
     return StageFact(
         name=stage.name,

@@ -10,7 +10,7 @@ from typing import Any
 from wsss_bench.plan.plan import Plan, ScoredProduct, Stage
 from wsss_bench.report.html.choice import Chosen, Scores, choose, image_scores
 from wsss_bench.report.html.groups import scored_datasets
-from wsss_bench.report.leaderboard import Leaderboard, Row, RunScore
+from wsss_bench.report.leaderboard import Leaderboard, Row
 from wsss_bench.report.results import reason_in_words
 
 SEED, SEGMENTATION = "seed", "segmentation"
@@ -84,7 +84,7 @@ def _gallery(
     plan: Plan, board: Leaderboard, title: str, products: list[ScoredProduct], rows: list[Row]
 ) -> Gallery:
     stages = {stage.path: stage for stage in plan.stages.values()}
-    results = {(row.method, _column(row.product, row.refiner)): _result(row, row.runs[0]) for row in rows}
+    results = {(row.method, _column(row.product, row.refiner)): _result(plan, stages, row) for row in rows}
     # images are chosen by what ranks: seeds on the training split, segmentation on the other
     scores = {
         method: result.scores
@@ -115,9 +115,12 @@ def _column(product: str, refiner: str | None) -> str:
     return (refiner or product) if product == "pseudo_mask" else product
 
 
-def _result(row: Row, run: RunScore) -> Result:
+def _result(plan: Plan, stages: Mapping[Path, Stage], row: Row) -> Result:
+    run = row.runs[0]
+    inputs = stages[run.stages[-1]].inputs
+    scored = plan.stages[inputs["seeds" if row.product == SEED else "masks"]].path
     scores = image_scores(run.confusions) if run.confusions is not None else {}
-    return Result(run.stages[-2], (row.scales, row.post), run.threshold, scores)
+    return Result(scored, (row.scales, row.post), run.threshold, scores)
 
 
 def _trained_on(plan: Plan, board: Leaderboard, stages: Mapping[Path, Stage]) -> dict[Place, Result]:

@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from wsss_bench.artifacts.files import mask_path, read_mask
-from wsss_bench.artifacts.layout import mask_folders, seed_folder
-from wsss_bench.artifacts.pruning import pruned_folder
+from wsss_bench.artifacts.layout import MASKS, SEEDS, mask_folders, seed_folder
+from wsss_bench.artifacts.pruning import pruned_folders
 from wsss_bench.artifacts.seeds import read_seed
 from wsss_bench.data.sources.base import Source
 from wsss_bench.readout import threshold_mask
@@ -105,7 +105,7 @@ def _photo(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def _add(found: list[Thumbnails], place: Place, result: Result) -> None:
     """Read the masks of one stage for all images; where it cannot be done, say why."""
-    if pruned_folder(result.stage) is not None:
+    if (MASKS if result.threshold is None else SEEDS) in pruned_folders(result.stage):
         for image in found:
             image.missing[place] = PRUNED
         return

@@ -16,8 +16,8 @@ class MethodCost:
 
     Args:
         params: Trainable parameters of the largest network that is trained for it.
-        steps: Seconds of training, of seeds, of each refiner with its network, of the segmenter and of
-            prediction.
+        steps: Seconds of training, of seeds, of each refiner with its network, of the segmenter, of
+            prediction and of its CRF.
         total: Seconds of all stages that lead to its last product.
         memory: Peak memory of the stage that needs most, MB.
         commits: Those that its scores were made from.
@@ -38,7 +38,7 @@ def cost_section(results: DatasetResults) -> list[str]:
 def cost_lines(results: DatasetResults) -> list[list[str]]:
     """The head of the table, and a line for each method."""
     refiners = [f"{name} s" for name in results.refiners]
-    steps = ["train s", "seeds s", *refiners, "segment s", "predict s"]
+    steps = ["train s", "seeds s", *refiners, "segment s", "predict s", "crf s"]
     lines = [["method", "backbone", "extra", "params", *steps, "total s", "memory MB", "commit"]]
     return lines + [_line(results, method) for method in results.hints]
 
@@ -57,6 +57,7 @@ def method_cost(results: DatasetResults, method: str, refiners: Sequence[str]) -
         *((row, ("refine", "affinity")) for row in refined),
         (segmentation, ("segment",)),
         (segmentation, ("predict",)),
+        (segmentation, ("crf",)),
     ]
     return MethodCost(
         params=next((cost.params for row in rows if (cost := row.runs[0].cost).params is not None), None),

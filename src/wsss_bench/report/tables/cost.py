@@ -28,7 +28,7 @@ def cost_table(results: DatasetResults, refiner: str | None) -> Table | None:
     if not totals:
         return None
     _, seconds, unit, form = next(entry for entry in UNITS if max(totals) >= entry[0])
-    steps = ["train", "seeds", *refiners, "segmenter", "predict"]
+    steps = ["train", "seeds", *refiners, "segmenter", "predict", "CRF"]
     heads = [Head("method", "words"), Head("backbone", "words", drop=1), Head("params"), Head("total")]
     heads += [*(Head(step, drop=2) for step in steps), Head("memory GB", drop=1)]
     lines = []
