@@ -63,7 +63,7 @@ class CompiledNetworks(Callback):
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Say how much was compiled: nothing, where a method calls the layers of its blocks one by one."""
         graphs = _graphs() - self._graphs_before
-        print(f"torch.compile: {graphs} graphs of {len(self._blocks)} blocks", flush=True)
+        print(f"torch.compile: graphs: {graphs}, blocks: {len(self._blocks)}", flush=True)
 
 
 def blocks_of(module: nn.Module) -> Iterator[nn.Module]:
