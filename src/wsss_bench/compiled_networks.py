@@ -17,7 +17,7 @@ from torch import nn
 
 from wsss_bench.nn.frozen import Frozen
 
-VARIANTS = 64
+VARIANTS = 128
 """Compiled versions of the code of a block, at most: by structure, training or not, and kinds of sizes. Beyond
 it, and with a warning of torch, blocks run as they are; torch's own limit of 8 is too low for a ResNet."""
 
