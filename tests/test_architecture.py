@@ -69,6 +69,7 @@ MAY_IMPORT = {
     "segmenters": METHODS,
     "refine": METHODS,
     "callbacks": BLOCKS,
+    "compiled_networks": {"nn"},  # networks that are held without being submodules
     "tracking": {"artifacts", "plan", "arguments"},
     "library": METHODS,
     "stages": METHODS

@@ -116,6 +116,11 @@ FOREIGN = (
     Foreign("CommError", "", "set WANDB_MODE=offline, or check the connection to the W&B server"),
     Foreign("DecompressionBombError", "", "the image is too large to be decoded safely; reduce it"),
     Foreign("BadZipFile", "", "the file is broken; make or copy it again"),
+    Foreign(
+        "InductorError",
+        "InvalidCxxCompiler|Failed to find C compiler|Cannot find a working triton",
+        "make a C++ compiler known on this machine (CXX), or leave CompiledNetworks out of trainer.callbacks",
+    ),
     Foreign("BrokenProcessPool", "", "a worker process died (out of memory?); use fewer workers"),
     Foreign("DistNetworkError", "", "the ranks do not find each other; check MASTER_ADDR and MASTER_PORT"),
     Foreign(

@@ -37,6 +37,8 @@ def probe_key(config: Mapping[str, Any]) -> str:
     model, trainer = config["model"], config["trainer"]
     arguments = {key: value for key, value in (model.get("init_args") or {}).items() if key != "optim"}
     chosen = {key: trainer.get(key) for key in TRAINER_KEYS}
+    if trainer.get("callbacks"):  # compiled networks take other time and memory
+        chosen["callbacks"] = trainer["callbacks"]
     text = json.dumps([model["class_path"], arguments, config["data"], chosen], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
