@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import Trainer
 from torch import nn
 
+from wsss_bench.artifacts.identity import differences
 from wsss_bench.compiled_networks import CompiledNetworks, blocks_of
 from wsss_bench.contract.configuration import CPU
 from wsss_bench.contract.subject import Subject, total
@@ -83,6 +84,13 @@ def unchanged_settings():
         torch._dynamo.reset()
         yield
     torch._dynamo.reset()
+
+
+def test_the_trainer_file_is_that_of_a_gpu_and_makes_other_stages():
+    plain, compiled = FOLDER.trainer("gpu"), FOLDER.trainer("gpu_compiled")
+    name = f"{CompiledNetworks.__module__}.{CompiledNetworks.__qualname__}"
+    assert compiled == {**plain, "callbacks": [{"class_path": name}]}
+    assert differences({"trainer": plain}, {"trainer": compiled}).keys() == {"trainer.callbacks"}
 
 
 def test_what_cannot_be_compiled_is_refused():

@@ -18,6 +18,10 @@ from wsss_bench.errors import FILE_SYSTEM, explain
 from wsss_bench.ranges import check_range
 
 
+class InductorError(RuntimeError):
+    """As of torch, which is slow to import."""
+
+
 def error_of(function, *arguments):
     try:
         function(*arguments)
@@ -100,6 +104,8 @@ def test_a_bug_keeps_its_traceback(bug, monkeypatch):
         (MemoryError(), "out of memory"),
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error."), "/dev/shm"),
         (RuntimeError("No CUDA GPUs are available"), "trainer: cpu"),
+        (InductorError("InvalidCxxCompiler: No working C++ compiler found in (None, 'g++')"), "CXX"),
+        (InductorError("LoweringException: a bug of torch"), None),
         (KeyboardInterrupt(), None),
     ],
 )

@@ -18,8 +18,8 @@ from torch import nn
 from wsss_bench.nn.frozen import Frozen
 
 VARIANTS = 128
-"""Compiled versions of the code of a block, at most: by structure, training or not, and kinds of sizes. Beyond
-it, and with a warning of torch, blocks run as they are; torch's own limit of 8 is too low for a ResNet."""
+"""Compiled versions of a block's code, at most: by structure, training or not, and kinds of sizes. Beyond
+them, and with a warning of torch, blocks run as they are; torch's own limit of 8 is too low for a ResNet."""
 
 
 class CompiledNetworks(Callback):
@@ -49,8 +49,8 @@ class CompiledNetworks(Callback):
         self._blocks = list(dict.fromkeys(blocks_of(pl_module)))  # methods may share a network
         if not self._blocks:
             raise ValueError(
-                "trainer.callbacks: CompiledNetworks finds no block of a network to compile; leave it out for "
-                "this method"
+                "trainer.callbacks: CompiledNetworks finds no block of a network to compile; leave it out "
+                "for this method"
             )
         _configure()
         self._graphs_before = _graphs()

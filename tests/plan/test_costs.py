@@ -271,6 +271,7 @@ def test_a_probe_is_of_a_network_its_data_and_device_not_of_its_length():
     longer["model"] = {"class_path": "a.B", "init_args": {"optim": {"lr": 1.0}}}
     assert probe_key(longer) == key
     assert probe_key(training(trainer={"precision": "bf16-mixed"})) != key
+    assert probe_key(training(trainer={"callbacks": [{"class_path": "a.Compiled"}]})) != key
     other = training()
     other["data"]["transform"]["crop_size"] = 201
     assert probe_key(other) != key

@@ -44,7 +44,7 @@ def test_stages_of_an_own_method_with_inductor(voc_root, tmp_path, monkeypatch, 
     (tmp_path / "own_compiled.py").write_text(OWN)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    plain, compiled = (run_fit(voc_root, tmp_path / name, name == "compiled") for name in ("plain", "compiled"))
+    plain, compiled = (run_fit(voc_root, tmp_path / f"fit-{c}", c) for c in (False, True))
     assert "torch.compile: graphs: 1, blocks: 1" in capsys.readouterr().out
     states = [torch.load(out / LAST, weights_only=True)["state_dict"] for out in (plain, compiled)]
     assert states[0].keys() == states[1].keys()
