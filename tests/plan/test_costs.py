@@ -154,6 +154,18 @@ def test_seeds_add_the_network_and_the_read_out(planted):
     assert model.seconds("seed", config | {"split": "unlisted"}, FACTS, Run(CPU)) is None
 
 
+def test_a_crf_is_no_part_of_the_prediction_and_shares_the_cores_of_its_stage(planted):
+    config = {"split": "val", "crf": {}}
+    alone, four = (model.seconds("crf", config, FACTS, Run(device)) for device in (CPU, GPU))
+    assert alone == pytest.approx(20 * seconds_of("crf", 0.02, 4) + model.FIXED_SECONDS)
+    assert alone - model.FIXED_SECONDS == pytest.approx(4 * (four - model.FIXED_SECONDS))
+    predicted = training(product="segmentation", split="val", inference={}, scales=[])
+    with_and_without = [
+        model.seconds("predict", predicted | {"crf": crf}, FACTS, Run(CPU)) for crf in (True, False)
+    ]
+    assert with_and_without[0] == with_and_without[1] > model.FIXED_SECONDS
+
+
 def test_refiners_share_the_cores_of_a_stage():
     config = {"split": "train", "refiner": {"class_path": "wsss_bench.refine.pamr.PAMRRefiner"}}
     alone, four = (model.seconds("refine", config, FACTS, Run(device)) for device in (CPU, GPU))

@@ -52,7 +52,10 @@ def result_notes(board: Leaderboard, commit: str) -> list[str]:
             "`wsss-bench bench ... --dry-run` lists the stages, whose folders have the results."
         )
     if any(reason.startswith("no ") and reason != NO_MASKS for reason in reasons) or _lacks_crf(board):
-        notes.append("`no crf`: made without the CRF extension; install it, delete the stage and run again.")
+        notes.append(
+            "`no crf`: made without the CRF extension; install it and run the prediction or the refine stage "
+            "`--again`."
+        )
     notes += [f"`damaged`, left out until bench is run again: {one}." for one in board.damage]
     notes += _changes(board)
     if any(row.scales == OWN for row in board.rows):
