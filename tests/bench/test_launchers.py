@@ -10,7 +10,7 @@ import sys
 import paths
 import pytest
 
-from wsss_bench.bench.launchers import Job, LocalLauncher, run_to_end, variables_of
+from wsss_bench.bench.launchers import Job, LocalLauncher, environment_of, run_to_end
 
 SCRIPT = """
 import sys, time
@@ -94,15 +94,15 @@ def test_a_bench_inside_a_slurm_job_starts_the_ranks_of_its_stages_itself(tmp_pa
 
     monkeypatch.setenv("SLURM_NTASKS", "1")
     monkeypatch.setenv("SLURM_JOB_NAME", "night")
-    for name, value in variables_of(Job([], tmp_path)).items():
+    for name, value in environment_of(Job([], tmp_path)).items():
         monkeypatch.setenv(name, value)
     assert not SLURMEnvironment.detect()
     monkeypatch.delenv("SLURM_NTASKS")
-    assert "SLURM_JOB_NAME" not in variables_of(Job([], tmp_path))
+    assert "SLURM_JOB_NAME" not in environment_of(Job([], tmp_path))
 
 
 def test_stages_write_no_colours_and_the_bench_may(tmp_path, monkeypatch):
     monkeypatch.delenv("NO_COLOR", raising=False)
     LocalLauncher(preload=())
     assert "NO_COLOR" not in os.environ
-    assert variables_of(Job([], tmp_path))["NO_COLOR"] == "1"
+    assert environment_of(Job([], tmp_path))["NO_COLOR"] == "1"

@@ -151,8 +151,8 @@ def check_nodes(cluster: Cluster | None, stages: Sequence[Stage]) -> None:
             if count > 1:
                 raise ValueError(
                     f"{stage.name} asks for {count} nodes (trainer.num_nodes), and this machine is one; run "
-                    "the bench with --launcher parsl --cluster FILE, or set trainer.num_nodes: 1 in the trainer "
-                    "of the experiment"
+                    "the bench with --launcher parsl --cluster FILE, or set trainer.num_nodes: 1 in the "
+                    "trainer of the experiment"
                 )
             continue
         wanted = gpus_of(stage, len(cluster.machine.gpus))  # as the runner counts `devices: auto`

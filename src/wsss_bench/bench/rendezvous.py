@@ -80,9 +80,9 @@ class Part:
                 raise NotMet("stopped while waiting for the other nodes", -signal.SIGTERM)
             if time.monotonic() >= deadline:
                 raise NotMet(
-                    f"node {self.node} has waited {seconds / 60:g} minutes; of {self.nodes} nodes these have not "
-                    f"come: {', '.join(map(str, missing)) or 'none'}. Let each job of the queue ask for all nodes: "
-                    f"nodes: {self.nodes} in the file of --cluster",
+                    f"node {self.node} has waited {seconds / 60:g} minutes; of {self.nodes} nodes "
+                    f"these have not come: {', '.join(map(str, missing)) or 'none'}. Let each job of the "
+                    f"queue ask for all of them: nodes: {self.nodes} in the file of --cluster",
                     1,
                 )
             if not missing and self.node == 0:
