@@ -31,13 +31,14 @@ pytestmark = pytest.mark.slow
 CLUSTER = Cluster([Nodes("cores", "cores", "LocalProvider", most_jobs=2)], "127.0.0.1")
 
 
-@pytest.fixture
-def launcher(tmp_path, monkeypatch) -> Iterator[ParslLauncher]:
-    monkeypatch.setenv("PYTHONPATH", str(paths.ROOT / "src"))
-    monkeypatch.setenv("MASTER_PORT", "1")  # as a batch script may export it
-    with closing(ParslLauncher(CLUSTER, tmp_path / "parsl")) as started:
-        started.warm_up()
-        yield started
+@pytest.fixture(scope="module")
+def launcher(tmp_path_factory) -> Iterator[ParslLauncher]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(paths.ROOT / "src"))
+        patch.setenv("MASTER_PORT", "1")  # as a batch script may export it
+        with closing(ParslLauncher(CLUSTER, tmp_path_factory.mktemp("parsl"))) as started:
+            started.warm_up()
+            yield started
 
 
 PROGRAM = """
@@ -49,7 +50,7 @@ time.sleep(300)
 """
 
 
-def test_a_node_that_fails_ends_the_others(tmp_path, monkeypatch, launcher):
+def test_a_node_that_fails_ends_the_others(tmp_path, monkeypatch, launcher, tmp_path_factory):
     """A stand-in for the package, found in the folder of the bench."""
     (tmp_path / "wsss_bench").mkdir()
     (tmp_path / "wsss_bench" / "__init__.py").touch()
@@ -72,19 +73,23 @@ def test_a_node_that_fails_ends_the_others(tmp_path, monkeypatch, launcher):
         assert said[0][1:] == said[1][1:]
         ports.add(said[0])
     assert len(ports) == 2
-    assert list((tmp_path / "parsl").rglob("attempt*")) == []
+    assert list(tmp_path_factory.getbasetemp().rglob("parsl*/**/attempt*")) == []
 
 
-class Killing(Silent):
-    """A bench during which a node of a training dies, once."""
+class Disturbing(Silent):
+    """A bench during which the worker of node 1 gets SIGTERM, and the process of this node then dies."""
 
     def __init__(self, stage: Stage) -> None:
-        self.stage, self.killed, self.said = stage, 0, list[str]()
+        self.stage, self.said = stage, list[str]()
+        self.disturbed, self.least = 0, 2
 
     def tick(self, snapshot) -> None:
-        if not self.killed and find_json(self.stage.path / PROGRESS).get("done", 0) >= 2:
-            self.killed = process_of(self.stage, "1")
-            os.kill(self.killed, signal.SIGKILL)
+        done = find_json(self.stage.path / PROGRESS).get("done", 0)
+        if self.disturbed == len(self.said) < 2 and done >= self.least:
+            process = process_of(self.stage, "1")
+            worker = int((Path("/proc") / str(process) / "stat").read_text().split()[3])
+            os.kill(*[(worker, signal.SIGTERM), (process, signal.SIGKILL)][self.disturbed])
+            self.disturbed, self.least = self.disturbed + 1, done + 4
 
     def finished(self, stage, seconds, failure) -> None:
         self.said.append(failure.reason if failure else "complete")
@@ -112,11 +117,14 @@ def test_two_nodes_train_as_two_ranks_of_one_and_go_on_when_one_dies(tmp_path, l
 
     stage = plan_stage(tmp_path / "two", "train", config | {"trainer": config["trainer"] | {"num_nodes": 2}})
     plan = SimpleNamespace(stages={stage.fingerprint: stage})
-    reporter = Killing(stage)
+    reporter = Disturbing(stage)
     failures = Runner(plan, StageFolder(tmp_path / "two"), CLUSTER.machine, launcher, reporter).run()
     assert failures == []
-    assert reporter.said == ["killed by signal 9; tried again", "complete"]
-    assert "node 1 ended first (signal 9)" in (stage.path / LOG_FILE).read_text()
+    again = ["exit status 143; tried again", "killed by signal 9; tried again"]
+    assert reporter.said == [*again, "complete"]
+    log = (stage.path / LOG_FILE).read_text()
+    assert "stopped by SIGTERM after step" in log
+    assert "node 1 ended first (signal 9)" in log
     assert find_manifest(stage.path)["world_size"] == 2
     weights, reference = (
         torch.load(one.path / LAST, weights_only=True)["state_dict"] for one in (stage, expected)
