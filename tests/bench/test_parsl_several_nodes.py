@@ -19,10 +19,11 @@ from test_packing import Silent
 
 from wsss_bench.artifacts.layout import LAST, LOG_FILE, PROGRESS, find_json, find_manifest
 from wsss_bench.bench.cluster import Cluster, Nodes
-from wsss_bench.bench.launchers import Job, LocalLauncher, run_to_end
+from wsss_bench.bench.launchers import Job
 from wsss_bench.bench.parsl_launcher import ParslLauncher
 from wsss_bench.bench.runner import Runner
 from wsss_bench.bench.several_nodes import log_of
+from wsss_bench.cli import main
 from wsss_bench.plan.plan import Stage, StageFolder
 
 pytest.importorskip("parsl")
@@ -108,12 +109,16 @@ def process_of(stage: Stage, node: str) -> int:
     raise AssertionError("the training is not there")
 
 
-def test_two_nodes_train_as_two_ranks_of_one_and_go_on_when_one_dies(tmp_path, launcher):
+def on_a_rank(rank: int, arguments: list[str]) -> int:
+    return main(arguments)
+
+
+def test_two_nodes_train_as_two_ranks_of_one_and_go_on_when_one_dies(tmp_path, launcher, rank_pair):
     config = fit_config(write_voc(tmp_path / "voc"))
-    config["trainer"] |= {"strategy": "ddp", "max_epochs": 40}
+    config["trainer"] |= {"strategy": "ddp", "max_epochs": 30}
     ranks = config | {"trainer": config["trainer"] | {"devices": 2}}
     expected = plan_stage(tmp_path / "one", "train", ranks)
-    assert run_to_end(LocalLauncher(), Job(expected.arguments, expected.path, ranks=True)) == 0
+    assert rank_pair.call(on_a_rank, expected.arguments) == [0, 0]
 
     stage = plan_stage(tmp_path / "two", "train", config | {"trainer": config["trainer"] | {"num_nodes": 2}})
     plan = SimpleNamespace(stages={stage.fingerprint: stage})
