@@ -88,7 +88,7 @@ def test_scoring_needs_cores(tmp_path):
 
 
 PRINT = """#!/bin/sh
-echo "gpus=[$CUDA_VISIBLE_DEVICES] tasks=[$SLURM_NTASKS] job=[$SLURM_JOB_NAME]" \\
+echo "gpus=[$CUDA_VISIBLE_DEVICES] tasks=[$SLURM_NTASKS] port=[$MASTER_PORT]" \\
     "workers=[$WSSS_WORKERS] $PWD $*"
 kill -s "${SIGNAL:-0}" $$
 """
@@ -100,13 +100,13 @@ def test_a_stage_on_a_node_sees_its_gpus_and_nothing_of_the_batch_script(tmp_pat
     program.chmod(0o755)
     monkeypatch.setattr(cluster_stage.sys, "executable", str(program))
     monkeypatch.setenv("SLURM_NTASKS", "8")
-    monkeypatch.setenv("SLURM_JOB_NAME", "pilot")
+    monkeypatch.setenv("MASTER_PORT", "29500")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2")  # as Parsl sets it for a worker
     log = str(tmp_path / "log.txt")
     for on_gpus in (True, False):
         assert cluster_stage.run_stage(["fit"], log, str(tmp_path), {"WSSS_WORKERS": "3"}, on_gpus) == 0
     said = [line for line in Path(log).read_text().splitlines() if line.startswith("gpus=")]
-    common = f"tasks=[] job=[interactive] workers=[3] {tmp_path} -m wsss_bench fit"
+    common = f"tasks=[] port=[] workers=[3] {tmp_path} -m wsss_bench fit"
     assert said == [f"gpus=[2] {common}", f"gpus=[] {common}"]
     status = cluster_stage.run_stage(["fit"], log, str(tmp_path), {"SIGNAL": "TERM"}, False)
     assert status == -signal.SIGTERM

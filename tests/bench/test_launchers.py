@@ -9,8 +9,10 @@ import sys
 
 import paths
 import pytest
+from lightning.fabric.plugins.environments import LightningEnvironment
+from lightning.pytorch import Trainer
 
-from wsss_bench.bench.launchers import Job, LocalLauncher, run_to_end, variables_of
+from wsss_bench.bench.launchers import Job, LocalLauncher, environment_of, run_to_end
 
 SCRIPT = """
 import sys, time
@@ -89,20 +91,43 @@ def test_a_stage_has_the_environment_of_its_bench_not_that_of_an_earlier_one(tmp
     assert f"value: {value}" in (tmp_path / "log.txt").read_text()
 
 
-def test_a_bench_inside_a_slurm_job_starts_the_ranks_of_its_stages_itself(tmp_path, monkeypatch):
-    from lightning.fabric.plugins.environments import SLURMEnvironment
+EXPORTED = {
+    "sbatch -n2": {"SLURM_NTASKS": "2", "SLURM_NPROCS": "2", "SLURM_JOB_NAME": "night", "SLURM_JOB_ID": "7"},
+    "srun": {"SLURM_NTASKS": "2", "SLURM_PROCID": "1", "SLURM_LOCALID": "1", "SLURM_NODEID": "0"},
+    "a script for torch": {"MASTER_ADDR": "login", "MASTER_PORT": "29500", "WORLD_SIZE": "2", "RANK": "1"},
+    "torchrun": {"TORCHELASTIC_RUN_ID": "none", "LOCAL_RANK": "1", "GROUP_RANK": "1", "WORLD_SIZE": "2"},
+    "Lightning": {"STANDALONE_PORT": "29500", "NODE_RANK": "1"},
+    "jsrun": {"LSB_JOBID": "7", "JSM_NAMESPACE_RANK": "1", "JSM_NAMESPACE_SIZE": "2"},
+}
 
-    monkeypatch.setenv("SLURM_NTASKS", "1")
-    monkeypatch.setenv("SLURM_JOB_NAME", "night")
-    for name, value in variables_of(Job([], tmp_path)).items():
+
+@pytest.mark.parametrize("exported", EXPORTED.values(), ids=EXPORTED.keys())
+def test_ranks_of_a_stage_follow_from_its_trainer_not_from_what_is_exported(tmp_path, monkeypatch, exported):
+    """Two such stages at a time on one machine have a port each."""
+    for name in EXPORTED["sbatch -n2"].keys() | exported.keys():
+        monkeypatch.setenv(name, "2")
+    for name, value in exported.items():
         monkeypatch.setenv(name, value)
-    assert not SLURMEnvironment.detect()
-    monkeypatch.delenv("SLURM_NTASKS")
-    assert "SLURM_JOB_NAME" not in variables_of(Job([], tmp_path))
+    environments = [environment_of(Job([], tmp_path / name, ranks=True)) for name in ("first", "second")]
+    ports = set()
+    for environment in environments:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "environ", environment)
+            trainer = Trainer(
+                accelerator="cpu", devices=2, strategy="ddp", logger=False, enable_checkpointing=False
+            )
+            found = trainer.strategy.cluster_environment
+            assert isinstance(found, LightningEnvironment)
+            assert not found.creates_processes_externally
+            assert (trainer.world_size, trainer.global_rank, found.main_address) == (2, 0, "127.0.0.1")
+            ports.add(found.main_port)
+    assert len(ports) == 2
+    assert 29500 not in ports
+    assert environments[0].get("SLURM_JOB_ID") == os.environ["SLURM_JOB_ID"]  # W&B and others may read it
 
 
 def test_stages_write_no_colours_and_the_bench_may(tmp_path, monkeypatch):
     monkeypatch.delenv("NO_COLOR", raising=False)
     LocalLauncher(preload=())
     assert "NO_COLOR" not in os.environ
-    assert variables_of(Job([], tmp_path))["NO_COLOR"] == "1"
+    assert environment_of(Job([], tmp_path))["NO_COLOR"] == "1"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from wsss_bench.bench.resources import Machine, gpus_of
+from wsss_bench.bench.resources import Machine, gpus_of, nodes_of
 from wsss_bench.plan.plan import Stage
 from wsss_bench.plan.schema import ConfigError, nearest, read_as
 from wsss_bench.plan.yaml_files import read_yaml
@@ -35,7 +35,7 @@ class Nodes:
         stages_per_node: Stages at a time on a node.
         cores_per_stage: Cores of each of them, for loading data and for process pools.
         gpus_per_stage: GPUs of each of them. A stage goes to the nodes whose stages have as many as it asks
-            for.
+            for on each of its nodes.
         nodes: Nodes of a job of the queue.
         most_jobs: Jobs of the queue at a time.
         options: Further arguments of the provider: `account`, `partition`, `walltime`, `worker_init`, ...
@@ -63,7 +63,17 @@ class Nodes:
     @property
     def stages_at_a_time(self) -> int:
         """On all of these nodes."""
-        return self.stages_per_node * self.nodes * self.most_jobs
+        return self.stages_per_node * self.in_all
+
+    @property
+    def in_all(self) -> int:
+        """Number of nodes of all jobs."""
+        return self.nodes * self.most_jobs
+
+    @property
+    def gpus(self) -> tuple[str, ...]:
+        """Names for the GPUs of all of these nodes."""
+        return tuple(f"{self.name}-{number}" for number in range(self.stages_at_a_time * self.gpus_per_stage))
 
 
 @dataclass(frozen=True)
@@ -86,20 +96,26 @@ class Cluster:
         if len(set(names)) < len(names):
             raise ValueError(f"executors: names occur twice: {', '.join(names)}")
 
-    def nodes_for(self, gpus: int) -> Nodes | None:
-        """The nodes of stages with a number of GPUs; None if there are none."""
-        return next((nodes for nodes in self.executors if nodes.gpus_per_stage == gpus), None)
+    def nodes_for(self, gpus: int, count: int = 1) -> Nodes | None:
+        """The nodes of stages with a number of GPUs on each of a number of nodes; None if there are none.
+
+        Those first whose jobs have as many nodes, since the queue gives these at the same time.
+        """
+        fitting = [
+            nodes for nodes in self.executors if nodes.gpus_per_stage == gpus and nodes.in_all >= count
+        ]
+        return next((nodes for nodes in fitting if nodes.nodes == count), fitting[0] if fitting else None)
 
     @property
     def machine(self) -> Machine:
         """How many stages run at a time, and on how many GPUs."""
         on_cores = sum(nodes.stages_at_a_time for nodes in self.executors if nodes.stages == "cores")
-        gpus = [
-            f"{nodes.name}-{number}"
-            for nodes in self.executors
-            for number in range(nodes.stages_at_a_time * nodes.gpus_per_stage)
-        ]
-        return Machine(on_cores, tuple(gpus), most_on_gpus=max(1, len(gpus)))
+        gpus = [name for nodes in self.executors for name in nodes.gpus]
+        return Machine(on_cores, tuple(gpus), most_on_gpus=max(1, len(gpus)), kinds=self._gpus_for)
+
+    def _gpus_for(self, gpus: int, count: int) -> tuple[str, ...]:
+        nodes = self.nodes_for(gpus, count)
+        return nodes.gpus if nodes is not None else ()
 
     @property
     def own_address(self) -> str:
@@ -119,19 +135,44 @@ def read_cluster(file: Path) -> Cluster:
     return cluster
 
 
-def check_nodes(cluster: Cluster, stages: Sequence[Stage]) -> None:
+def check_nodes(cluster: Cluster | None, stages: Sequence[Stage]) -> None:
     """Check that there are nodes for every stage.
 
+    Args:
+        cluster: The nodes; None for this machine.
+        stages: The stages that will run.
+
     Raises:
-        ValueError: a stage asks for a number of GPUs that no nodes have for a stage.
+        ValueError: a stage asks for a number of GPUs that no nodes have for a stage, or for too many nodes.
     """
     for stage in stages:
+        count = nodes_of(stage)
+        if cluster is None:
+            if count > 1:
+                raise ValueError(
+                    f"{stage.name} asks for {count} nodes (trainer.num_nodes), and this machine is one; run "
+                    "the bench with --launcher parsl --cluster FILE, or set trainer.num_nodes: 1 in the "
+                    "trainer of the experiment"
+                )
+            continue
         wanted = gpus_of(stage, len(cluster.machine.gpus))  # as the runner counts `devices: auto`
         if cluster.nodes_for(wanted) is None:
             have = ", ".join(f"{nodes.name} {nodes.gpus_per_stage}" for nodes in cluster.executors)
             raise ValueError(
-                f"{stage.name} asks for {wanted} GPU(s); the executors of the cluster have for each stage: "
-                f"{have}. Add one with gpus_per_stage: {wanted}, or change the trainer of the experiment"
+                f"{stage.name} asks for {wanted} GPU(s){' of each node' * (count > 1)}; the executors of the "
+                f"cluster have for each stage: {have}. Add one with gpus_per_stage: {wanted}, or change the "
+                "trainer of the experiment"
+            )
+        if cluster.nodes_for(wanted, count) is None:
+            have = ", ".join(
+                f"{nodes.name} {nodes.in_all} (nodes {nodes.nodes} x most_jobs {nodes.most_jobs})"
+                for nodes in cluster.executors
+                if nodes.gpus_per_stage == wanted
+            )
+            raise ValueError(
+                f"{stage.name} asks for {count} nodes with {wanted} GPU(s) each (trainer.num_nodes); the "
+                f"executors for such stages have: {have}. Set nodes: {count} there, or lower "
+                "trainer.num_nodes"
             )
 
 

@@ -7,17 +7,22 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
-from wsss_bench.bench.launchers import ENVIRONMENT, start_command_line
-
-OF_SRUN = ("SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
-"""Beginnings of the variables by which Slurm counts ranks."""
+from wsss_bench.bench.launchers import ENVIRONMENT, signal_group, start_command_line
+from wsss_bench.bench.rank_variables import without_ranks
+from wsss_bench.bench.rendezvous import POLL_SECONDS, NotMet, Part
 
 
 def run_stage(
-    arguments: Sequence[str], log: str, folder: str, variables: Mapping[str, str], on_gpus: bool
+    arguments: Sequence[str],
+    log: str,
+    folder: str,
+    variables: Mapping[str, str],
+    on_gpus: bool,
+    part: Part | None = None,
 ) -> int:
     """Run `wsss-bench` with these arguments, and wait for it.
 
@@ -28,23 +33,36 @@ def run_stage(
         variables: Environment variables in addition to those of the worker, which win over the usual ones of
             stages. The worker has set `CUDA_VISIBLE_DEVICES` to the GPUs of the stage.
         on_gpus: Whether the stage has GPUs; others see none.
+        part: What this node does of a stage on several nodes.
 
     Returns:
         Its exit status; negative if a signal ended it.
     """
     command = [sys.executable, "-m", "wsss_bench", *arguments]
-    environment = {**ENVIRONMENT, **os.environ, **variables}
+    environment = without_ranks({**ENVIRONMENT, **os.environ, **variables})
     if not on_gpus:
         environment["CUDA_VISIBLE_DEVICES"] = ""
-    # what a batch script exports says nothing about this stage: Lightning would wait for ranks of srun
-    environment = {name: value for name, value in environment.items() if not name.startswith(OF_SRUN)}
-    environment["SLURM_JOB_NAME"] = "interactive"
+    host = os.uname().nodename
     with PassedOn() as signals:
-        signals.process = start_command_line(
-            command, Path(log), environment, Path(folder), os.uname().nodename
-        )
+        if part is not None:
+            try:
+                environment |= part.meet(lambda: signals.arrived)
+            except NotMet as reason:
+                with open(log, "a") as file:
+                    file.write(f"{host}: {reason}\n")
+                return reason.status
+        process = signals.process = start_command_line(command, Path(log), environment, Path(folder), host)
         signals.pass_on()
-        return signals.process.wait()
+        return process.wait() if part is None else _wait(process, part)
+
+
+def _wait(process: subprocess.Popen[bytes], part: Part) -> int:
+    """Wait for the processes of a node, and kill them when the attempt of all nodes is over."""
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(POLL_SECONDS)
+        if part.is_over:
+            signal_group(process.pid, signal.SIGKILL)
 
 
 class PassedOn:
@@ -65,6 +83,11 @@ class PassedOn:
     def __exit__(self, *_: object) -> None:
         for number, handler in self._earlier.items():
             signal.signal(number, handler)
+
+    @property
+    def arrived(self) -> bool:
+        """Whether there are signals that the stage has not got yet."""
+        return bool(self._arrived)
 
     def pass_on(self) -> None:
         """Pass on what has arrived, perhaps before the process was started."""

@@ -146,6 +146,7 @@ def main(argv: list[str]) -> int:
             return 0
         missing = stages_to_run(plan, states, renewed)
         print_space(missing, options.runs)
+        check_nodes(cluster, missing)
         check_stages_to_run(missing, depth_of_dry_run(plan), methods_of(plan))
         return 0
     return run_bench(
@@ -225,9 +226,8 @@ def run_bench(
             missing = stages_to_run(plan, states, renewed)
             if missing:
                 print_space(missing, runs)
+                check_nodes(cluster, missing)
                 machine = cluster.machine if cluster else find_machine(plan, jobs or plan.jobs)
-                if cluster:
-                    check_nodes(cluster, missing)
                 with closing(launcher or launcher_of(cluster, runs)) as starts:
                     if launcher is None:
                         starts.warm_up()

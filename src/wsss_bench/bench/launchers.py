@@ -31,6 +31,7 @@ from typing import Any, Protocol
 
 from wsss_bench.artifacts.layout import LOG_FILE
 from wsss_bench.artifacts.locks import BENCH_VARIABLE
+from wsss_bench.bench.rank_variables import without_ranks
 from wsss_bench.bench.signals import SIGNALS, in_a_hurry
 from wsss_bench.processes import end_with_parent
 
@@ -57,8 +58,9 @@ class Job:
     Args:
         arguments: Arguments of `wsss-bench`.
         folder: Folder of its `log.txt`.
-        gpus: GPUs that it may see; None leaves `CUDA_VISIBLE_DEVICES` as it is.
+        gpus: GPUs that it may see, on all nodes; None leaves `CUDA_VISIBLE_DEVICES` as it is.
         ranks: Whether it uses several devices and starts a process for each.
+        nodes: Number of nodes that it runs on at the same time.
         workers: Its share of the cores, for process pools that it may start.
         locks: Name of the locks of the bench (`Locks.name`), which it works under.
     """
@@ -67,6 +69,7 @@ class Job:
     folder: Path
     gpus: Sequence[str] | None = None
     ranks: bool = False
+    nodes: int = 1
     workers: int = 1
     locks: str = ""
 
@@ -165,7 +168,7 @@ class LocalLauncher:
         return self._start_command_line(job) if job.ranks else self._fork(job)
 
     def _fork(self, job: Job) -> Running:
-        environment = {**os.environ, **variables_of(job)}
+        environment = environment_of(job)
         process = self._context.Process(
             target=_run_job, args=(self._target, job, environment, time.monotonic())
         )
@@ -175,7 +178,7 @@ class LocalLauncher:
 
     def _start_command_line(self, job: Job) -> Running:
         command = [sys.executable, "-m", "wsss_bench", *job.arguments]
-        environment = {**os.environ, **variables_of(job)}
+        environment = environment_of(job)
         return _CommandLine(start_command_line(command, job.folder / LOG_FILE, environment))
 
 
@@ -219,14 +222,14 @@ class _Forked:
         status = self._process.exitcode
         if status is not None:
             # child processes that a killed stage left behind
-            _signal_group(self._process.pid, signal.SIGKILL)
+            signal_group(self._process.pid, signal.SIGKILL)
         return status
 
     def terminate(self) -> None:
-        _signal_group(self._process.pid, signal.SIGTERM)
+        signal_group(self._process.pid, signal.SIGTERM)
 
     def kill(self) -> None:
-        _signal_group(self._process.pid, signal.SIGKILL)
+        signal_group(self._process.pid, signal.SIGKILL)
         if self._process.is_alive():  # it had not made its process group yet
             self._process.kill()
         self._process.join(5)
@@ -240,28 +243,27 @@ class _CommandLine:
     def exit_status(self) -> int | None:
         status = self._process.poll()
         if status is not None:
-            _signal_group(self._process.pid, signal.SIGKILL)
+            signal_group(self._process.pid, signal.SIGKILL)
         return status
 
     def terminate(self) -> None:
-        _signal_group(self._process.pid, signal.SIGTERM)
+        signal_group(self._process.pid, signal.SIGTERM)
 
     def kill(self) -> None:
-        _signal_group(self._process.pid, signal.SIGKILL)
+        signal_group(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
 
-def _signal_group(group: int | None, number: int) -> None:
+def signal_group(group: int | None, number: int) -> None:
+    """Send a signal to the processes of a group, if there are any left."""
     if group is not None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, number)
 
 
-def variables_of(job: Job) -> dict[str, str]:
-    """Environment variables of a stage, besides those of the bench."""
+def environment_of(job: Job) -> dict[str, str]:
+    """The environment of a stage: that of the bench, with what is its own."""
     gpus = {} if job.gpus is None else {"CUDA_VISIBLE_DEVICES": ",".join(job.gpus)}
-    # inside a job of SLURM, Lightning would wait for ranks of srun; under this name it starts them itself
-    slurm = {"SLURM_JOB_NAME": "interactive"} if "SLURM_NTASKS" in os.environ else {}
     # the output of a stage goes to a file, that of the bench to a terminal
     own = {
         "WSSS_TRACEBACK": "1",
@@ -269,7 +271,7 @@ def variables_of(job: Job) -> dict[str, str]:
         "NO_COLOR": "1",
         BENCH_VARIABLE: job.locks,
     }
-    return {**own, **gpus, **slurm}
+    return {**without_ranks(os.environ), **own, **gpus}
 
 
 def _run_job(

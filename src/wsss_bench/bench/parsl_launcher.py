@@ -7,10 +7,13 @@ the only truth, so that a bench goes on wherever it stopped, with any launcher.
 
 from __future__ import annotations
 
+import math
 import os
+import secrets
 import signal
 import socket
 import sys
+import time
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,8 @@ from wsss_bench.artifacts.locks import BENCH_VARIABLE
 from wsss_bench.bench.cluster import Cluster, Nodes
 from wsss_bench.bench.cluster_stage import run_stage
 from wsss_bench.bench.launchers import Job, Running
+from wsss_bench.bench.rendezvous import Part
+from wsss_bench.bench.several_nodes import OnSeveralNodes, log_of
 from wsss_bench.processes import WORKERS_VARIABLE
 
 LOST = ("WorkerLost", "ManagerLost")
@@ -36,9 +41,10 @@ class ParslLauncher:
 
     def __init__(self, cluster: Cluster, folder: Path) -> None:
         self._cluster = cluster
-        self._folder = folder
         self._kernel: Any = None
         self._apps: dict[str, Any] = {}
+        # numbered folders of Parsl would be made by two benches at a time
+        self._own = folder.absolute() / f"{socket.gethostname()}-{os.getpid()}"
 
     def warm_up(self) -> None:
         """Ask for the nodes; returns at once."""
@@ -50,8 +56,7 @@ class ParslLauncher:
         self._kernel = DataFlowKernel(
             Config(
                 executors=executors,
-                # numbered folders, which two benches would both try to make
-                run_dir=str(self._folder.absolute() / f"{socket.gethostname()}-{os.getpid()}"),
+                run_dir=str(self._own),
                 retries=0,  # the runner decides what is tried again
                 strategy="simple",
                 initialize_logging=False,
@@ -62,12 +67,24 @@ class ParslLauncher:
             self._apps[nodes.name] = wrap(run_stage)
 
     def start(self, job: Job) -> Running:
-        """Give a job to the workers of its nodes (`cluster.check_nodes` has found that there are some)."""
-        gpus = len(job.gpus or ())
-        nodes = self._cluster.nodes_for(gpus)
+        """Give a job to the workers of its nodes (`cluster.check_nodes` has found that there are some).
+
+        The workers take jobs in the order in which they come. So of several jobs on several nodes the first
+        one gets all its nodes, and no two wait for each other.
+        """
+        gpus = len(job.gpus or ()) // job.nodes
+        nodes = self._cluster.nodes_for(gpus, job.nodes)
         assert nodes is not None
         job.folder.mkdir(parents=True, exist_ok=True)
-        log = (job.folder / LOG_FILE).absolute()
+        if job.nodes == 1:
+            return self._submit(job, nodes, gpus)
+        folder = self._own / f"attempt-{secrets.token_hex(8)}"
+        folder.mkdir(parents=True)
+        parts = [Part(folder, node, job.nodes, self._cluster.own_address) for node in range(job.nodes)]
+        return OnSeveralNodes([self._submit(job, nodes, gpus, part) for part in parts], folder)
+
+    def _submit(self, job: Job, nodes: Nodes, gpus: int, part: Part | None = None) -> _Submitted:
+        log = log_of((job.folder / LOG_FILE).absolute(), part.node if part is not None else 0)
         variables = {
             "WSSS_TRACEBACK": "1",
             "NO_COLOR": "1",
@@ -75,7 +92,7 @@ class ParslLauncher:
             BENCH_VARIABLE: job.locks,
             **{name: os.environ[name] for name in os.environ if name.startswith(("WSSS_DATA", "WANDB_"))},
         }
-        future = self._apps[nodes.name](list(job.arguments), str(log), os.getcwd(), variables, gpus > 0)
+        future = self._apps[nodes.name](list(job.arguments), str(log), os.getcwd(), variables, gpus > 0, part)
         return _Submitted(future, log, self)
 
     def close(self) -> None:
@@ -87,8 +104,13 @@ class ParslLauncher:
 
 class _Submitted:
     def __init__(self, future: Future[int], log: Path, launcher: ParslLauncher) -> None:
-        self._future, self._log, self._launcher = future, log, launcher
+        self._future, self.log, self._launcher = future, log, launcher
         self._status: int | None = None
+        self.ended = math.inf
+        future.add_done_callback(self._note_end)
+
+    def _note_end(self, future: Future[int]) -> None:
+        self.ended = time.monotonic()
 
     @property
     def exit_status(self) -> int | None:
@@ -100,7 +122,7 @@ class _Submitted:
     def _failed(self, error: BaseException) -> int:
         """Say in the log of the stage what Parsl says; a lost node counts as a signal."""
         kind = type(error).__name__
-        with open(self._log, "a") as log:
+        with open(self.log, "a") as log:
             log.write(f"the cluster ended this stage: {kind}: {error}\n")
         return -signal.SIGKILL if kind in LOST else 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from wsss_bench.plan.plan import Stage
@@ -16,16 +17,28 @@ class Machine:
             each rank; and number of stages on GPUs that run beside them.
         gpus: Names of the GPUs that are given to stages.
         most_on_gpus: Number of stages on GPUs, where it is not that of `jobs`.
+        kinds: The names of the GPUs that stages with a number of GPUs on each of a number of nodes run on,
+            where GPUs are of several kinds.
     """
 
     jobs: int
     gpus: tuple[str, ...] = ()
     most_on_gpus: int | None = None
+    kinds: Callable[[int, int], tuple[str, ...]] | None = None
 
     @property
     def jobs_on_gpus(self) -> int:
         """Number of stages on GPUs that run at a time, at most."""
         return self.jobs if self.most_on_gpus is None else self.most_on_gpus
+
+    def gpus_for(self, stage: Stage) -> tuple[str, ...]:
+        """The GPUs from which a stage gets its own."""
+        return self.kinds(gpus_of(stage, len(self.gpus)), nodes_of(stage)) if self.kinds else self.gpus
+
+
+def nodes_of(stage: Stage) -> int:
+    """Number of nodes that a stage runs on at the same time."""
+    return int((stage.config.get("trainer") or {}).get("num_nodes") or 1)
 
 
 def ranks_of(stage: Stage, gpus: int) -> int:
@@ -36,15 +49,20 @@ def ranks_of(stage: Stage, gpus: int) -> int:
         devices = len(devices)
     elif devices in ("auto", -1, "-1"):
         devices = max(gpus, 1) if trainer.get("accelerator") in ("gpu", "cuda") else 1
-    return int(devices) * int(trainer.get("num_nodes", 1))
+    return int(devices) * nodes_of(stage)
 
 
 def gpus_of(stage: Stage, gpus: int) -> int:
-    """Number of GPUs of this machine that a stage uses: as its trainer says, or one for a refiner."""
+    """Number of GPUs of each node that a stage uses: as its trainer says, or one for a refiner."""
     trainer = stage.config.get("trainer") or stage.config
     if trainer.get("accelerator") not in ("gpu", "cuda"):
         return 0
-    return ranks_of(stage, gpus) // int(trainer.get("num_nodes", 1))
+    return ranks_of(stage, gpus) // nodes_of(stage)
+
+
+def gpus_on_all_nodes(stage: Stage, gpus: int) -> int:
+    """Number of GPUs that a stage takes."""
+    return gpus_of(stage, gpus) * nodes_of(stage)
 
 
 def slots_of(stage: Stage, machine: Machine) -> int:

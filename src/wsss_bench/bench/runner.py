@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -25,7 +26,7 @@ from wsss_bench.artifacts.stage_files import damaged_files, inputs_read, remove_
 from wsss_bench.bench.gpu_pool import QUICK_SECONDS, GPUPool
 from wsss_bench.bench.launchers import Job, Launcher, stop_all
 from wsss_bench.bench.order import by_longest_chain
-from wsss_bench.bench.resources import Machine, gpus_of, ranks_of, slots_of
+from wsss_bench.bench.resources import Machine, gpus_on_all_nodes, nodes_of, ranks_of, slots_of
 from wsss_bench.bench.running import Active, Failure, Reporter, Snapshot, tail
 from wsss_bench.bench.shared_stages import SharedStages
 from wsss_bench.bench.stalls import STALLED_MINUTES, StallWatch
@@ -80,7 +81,7 @@ class Runner:
         self._total = len(self._waiting)
         self._shared = SharedStages(locks or Locks(BENCH), self._waiting, reporter)
         self._active: list[Active] = []
-        self._gpus = GPUPool(machine.gpus)
+        self._pools: dict[tuple[str, ...], GPUPool] = {}
         self._failures: dict[str, Failure] = {}
         self._tried_again: set[str] = set()
         self._made_again: set[str] = set()
@@ -132,7 +133,7 @@ class Runner:
 
     def _start_ready(self) -> None:
         coming = self._coming()
-        reserved: float | None = None  # when a stage of several GPUs, which waits for them, can start
+        reserved: dict[GPUPool, float] = {}  # when a stage of several GPUs, which waits for them, can start
         for stage in list(self._waiting):
             if stage not in self._waiting:  # started together with another
                 continue
@@ -157,9 +158,9 @@ class Runner:
             elif is_complete(stage.path):
                 self._completed_elsewhere(stage)
             elif not self._fits(stage):
-                if reserved is None:
-                    reserved = self._reservation(stage)
-            elif reserved is None or self._ends_before(stage, reserved):
+                if self._pool(stage) not in reserved and (moment := self._reservation(stage)) is not None:
+                    reserved[self._pool(stage)] = moment
+            elif self._ends_before(stage, reserved.get(self._pool(stage), math.inf)):
                 members = [one for one in (stage, *self._companions(stage)) if self._take(one)]
                 self._waiting = [other for other in self._waiting if other not in members]
                 if members:
@@ -214,10 +215,15 @@ class Runner:
             and all(is_complete(self._plan.stages[key].path) for key in other.inputs.values())
         ]
 
+    def _pool(self, stage: Stage) -> GPUPool:
+        """The GPUs from which a stage gets its own."""
+        names = self._machine.gpus_for(stage)
+        return self._pools.setdefault(names, GPUPool(names))
+
     def _fits(self, stage: Stage) -> bool:
-        if wanted := gpus_of(stage, len(self._machine.gpus)):
+        if wanted := gpus_on_all_nodes(stage, len(self._machine.gpus)):
             on_gpus = sum(1 for active in self._active if active.gpus)
-            free = len(self._gpus.free_for(stage.fingerprint, wanted))
+            free = len(self._pool(stage).free_for(stage.fingerprint, wanted))
             return on_gpus < self._machine.jobs_on_gpus and wanted <= free
         used = sum(active.slots for active in self._active)
         return not used or used + slots_of(stage, self._machine) <= self._machine.jobs
@@ -228,12 +234,15 @@ class Runner:
         Until then no other stage gets a GPU that would hold it for longer: else single GPUs would go on being
         taken as soon as they are free. None for a stage that waits for one GPU, or for none.
         """
-        wanted = gpus_of(stage, len(self._machine.gpus))
+        wanted = gpus_on_all_nodes(stage, len(self._machine.gpus))
         if wanted < 2:
             return None
-        now, free = time.monotonic(), len(self._gpus.free_for(stage.fingerprint, wanted))
+        pool = self._pool(stage)
+        now, free = time.monotonic(), len(pool.free_for(stage.fingerprint, wanted))
         ends = []
         for active in self._active:
+            if self._pool(active.stage) is not pool:
+                continue
             seconds = [self._seconds(one) for one in active.stages]
             known = [one for one in seconds if one is not None]
             ends += [max(now, active.started + sum(known))] * len(active.gpus)
@@ -242,19 +251,20 @@ class Runner:
 
     def _ends_before(self, stage: Stage, moment: float) -> bool:
         """Whether a stage needs no GPU, or will have given it back by then."""
-        if not gpus_of(stage, len(self._machine.gpus)):
+        if moment == math.inf or not gpus_on_all_nodes(stage, len(self._machine.gpus)):
             return True
         seconds = self._seconds(stage)
         return seconds is not None and time.monotonic() + seconds <= moment
 
     def _start(self, stage: Stage, companions: list[Stage]) -> None:
-        wanted = gpus_of(stage, len(self._machine.gpus))
-        gpus = self._gpus.take(stage.fingerprint, wanted)
+        wanted = gpus_on_all_nodes(stage, len(self._machine.gpus))
+        gpus = self._pool(stage).take(stage.fingerprint, wanted)
         job = Job(
             [*stage.arguments, *together(companions)],
             stage.path,
             gpus=gpus if self._machine.gpus else None,
             ranks=ranks_of(stage, len(self._machine.gpus)) > 1,
+            nodes=nodes_of(stage),
             workers=max(1, len(os.sched_getaffinity(0)) // self._machine.jobs),
             locks=self._shared.name,
         )
@@ -267,7 +277,7 @@ class Runner:
                 note_in_log(companion, f"runs together with {stage.name}: {stage.path / LOG_FILE}")
             running = self._launcher.start(job)
         except OSError as error:  # a full disk, no more processes
-            self._gpus.give_back(gpus)
+            self._pool(stage).give_back(gpus)
             self._shared.release(stage, *companions)
             for member in (stage, *companions):
                 self._fail(member, 0.0, not_started(member, error))
@@ -302,7 +312,7 @@ class Runner:
             if status is None:
                 continue
             self._active.remove(active)
-            self._gpus.give_back(active.gpus)
+            self._pool(active.stage).give_back(active.gpus)
             seconds = time.monotonic() - active.started
             for stage in active.stages:
                 if active.lost:
@@ -346,10 +356,11 @@ class Runner:
         """Whether a stage that failed at once on a GPU is tried on another one."""
         if not active.gpus or seconds > QUICK_SECONDS:
             return False
-        before = self._gpus.set_aside
-        moves = self._gpus.failed(stage.fingerprint, active.gpus)
-        for gpu in set(self._gpus.set_aside) - set(before):
-            self._reporter.set_aside(gpu, self._gpus.usable)
+        pool = self._pool(stage)
+        before = pool.set_aside
+        moves = pool.failed(stage.fingerprint, active.gpus)
+        for gpu in set(pool.set_aside) - set(before):
+            self._reporter.set_aside(gpu, pool.usable)
         return moves
 
     def _is_tried_again(self, stage: Stage, status: int, lines: str) -> bool:

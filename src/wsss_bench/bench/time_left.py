@@ -8,7 +8,7 @@ from heapq import heappop, heappush
 from itertools import count
 
 from wsss_bench.artifacts.layout import find_manifest
-from wsss_bench.bench.resources import Machine, gpus_of, ranks_of, slots_of
+from wsss_bench.bench.resources import Machine, gpus_on_all_nodes, ranks_of, slots_of
 from wsss_bench.bench.running import Active, Snapshot
 from wsss_bench.bench.stage_progress import StageProgress, progress_of
 from wsss_bench.plan.plan import Stage, without_random_seed
@@ -147,7 +147,7 @@ class _Play:
         while self._ready:
             place = heappop(self._ready)
             stage = self._waiting[place]
-            slots, gpus = slots_of(stage, self._machine), gpus_of(stage, len(self._machine.gpus))
+            slots, gpus = slots_of(stage, self._machine), gpus_on_all_nodes(stage, len(self._machine.gpus))
             if gpus:
                 fits = gpus <= self._gpus and self._on_gpus < self._machine.jobs_on_gpus and not waits
                 waits = waits or (gpus > 1 and gpus > self._gpus)

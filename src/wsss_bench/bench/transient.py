@@ -8,7 +8,7 @@ import signal
 MESSAGES = re.compile(
     r"CUDA error|CUDA driver|no CUDA-capable device|CUDNN_STATUS|cuDNN error|CUBLAS_STATUS|ECC error"
     r"|NCCL (?:error|timeout)|Connection (?:reset|refused|timed out)|Resource temporarily unavailable"
-    r"|Stale file handle|Input/output error|Bus error"
+    r"|EADDRINUSE|Stale file handle|Input/output error|Bus error"
     r"|DataLoader worker .* (?:is killed|exited unexpectedly)",
     re.IGNORECASE,
 )
