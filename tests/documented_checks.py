@@ -32,7 +32,7 @@ from wsss_bench.stage_help import short_help
 PROGRAM = "wsss-bench"
 IMAGE = "--image"
 """With it `predict` has a parser of its own."""
-STAGES = ("fit", "predict", "refine", "evaluate")
+STAGES = ("fit", "predict", "crf", "refine", "evaluate")
 """Commands whose options are those of functions and classes, for which torch is imported."""
 EXAMPLES = ("foo", "gwrp", "leaves", "mine", "my_method", "ramp", "recipes")
 """Methods and experiments that a page makes up."""
