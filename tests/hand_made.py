@@ -66,9 +66,17 @@ class World:
         return stage
 
     def score(
-        self, cell: Cell, product: str, split: str, rows: list[ScoredRow], made_by: Stage, **facts: object
+        self,
+        cell: Cell,
+        product: str,
+        split: str,
+        rows: list[ScoredRow],
+        made_by: Stage,
+        crf_masks: Stage | None = None,
+        **facts: object,
     ) -> Stage:
-        stage = self.stage("evaluate", cell, {"masks": made_by}, f"-{product}-{split}", **facts)
+        inputs = {"masks": made_by} | ({} if crf_masks is None else {"crf_masks": crf_masks})
+        stage = self.stage("evaluate", cell, inputs, f"-{product}-{split}", **facts)
         metrics = Metrics(cell.dataset, split, product, ("cat", "dog"), tuple(rows), curve=None)
         write_metrics(stage.path, metrics)
         refiner = rows[0].post if product == "pseudo_mask" and rows else None
