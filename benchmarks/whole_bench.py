@@ -1,7 +1,7 @@
 """Time of a whole experiment, and of the same again: `python benchmarks/whole_bench.py mini`.
 
-The folder of results is empty at first; the data are made if they are not there, which counts too. CPU seconds
-are those of the stages.
+The folder of results is empty at first; the data are made if they are not there, which counts too. CPU
+seconds are those of the stages.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from records import recorded
 
-from wsss_bench.artifacts.run import find_manifest
+from wsss_bench.artifacts.layout import find_manifest
 from wsss_bench.plan.planner import make_plan
 
 ROOT = Path(__file__).parents[1]
