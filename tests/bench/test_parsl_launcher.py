@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
 import subprocess
@@ -53,24 +54,34 @@ def has_slurm() -> bool:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """An experiment without training: CLIP zero-shot on a handful of images."""
-    root = tmp_path_factory.mktemp("cluster")
+    experiment = {"methods": ["clip_zeroshot"], "data": ["few"], "refiners": ["threshold"], "trainer": "cpu"}
+    return experiment_of(tmp_path_factory.mktemp("cluster"), experiment)
+
+
+def experiment_of(root: Path, experiment: dict) -> Path:
     (root / "configs" / "data").mkdir(parents=True)
     (root / "experiments").mkdir()
     data = yaml.safe_load((paths.CONFIGS / "data" / "mini.yaml").read_text())
     few = {"train_split": "few", "eval_splits": ["val"], "counts": {"few": 4, "val": 16}, "holdout": 0}
     data["protocol"] |= {**few, "ss_raw_only": [], "prepare": [], "overlay": "mini"}
     (root / "configs" / "data" / "few.yaml").write_text(yaml.safe_dump(data))
-    experiment = {"methods": ["clip_zeroshot"], "data": ["few"], "refiners": ["threshold"], "trainer": "cpu"}
     (root / "experiments" / "few.yaml").write_text(yaml.safe_dump(experiment))
     return root
+
+
+def bench_command(runs: str, *options: str, experiment: str = "few") -> list[str]:
+    return [sys.executable, "-m", "wsss_bench", "bench", experiment, "--runs", runs, *options]
+
+
+def variables() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(paths.ROOT / "src"), "WANDB_MODE": "disabled"}
 
 
 def bench(
     folder: Path, runs: str, *options: str, experiment: str = "few"
 ) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "wsss_bench", "bench", experiment, "--runs", runs, *options]
-    environment = {**os.environ, "PYTHONPATH": str(paths.ROOT / "src"), "WANDB_MODE": "disabled"}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=400)
+    command = bench_command(runs, *options, experiment=experiment)
+    return subprocess.run(command, cwd=folder, env=variables(), capture_output=True, text=True, timeout=400)
 
 
 def scores(folder: Path, runs: str) -> list[tuple[str, str, str]]:
@@ -158,3 +169,39 @@ def test_a_machine_without_gpus_may_submit_stages_that_need_them(folder, mini_da
     assert done.returncode == 1
     assert "FAILED seed clip_zeroshot-few-s0" in done.stderr
     assert "nothing was started" not in done.stderr
+
+
+STEPS = 150
+
+
+def test_a_training_whose_job_is_ended_goes_on_in_the_next_one(tmp_path, mini_data):
+    """Slurm ends a job whose walltime is over as one that is cancelled: SIGTERM, and later SIGKILL."""
+    if not has_slurm():
+        pytest.skip("no queue with an idle node")
+    experiment = {"methods": ["cam"], "data": ["few"], "refiners": ["threshold"], "trainer": "cpu"}
+    folder = experiment_of(tmp_path, experiment)
+    settings = ("--set", "data.global_batch_size=4", f"trainer.max_steps={STEPS}", "trainer.max_epochs=-1")
+    assert bench(folder, "alone", *settings).returncode == 0
+    file = folder / "slurm.yaml"
+    file.write_text(yaml.safe_dump(SLURM))
+    command = bench_command("slurm", "--launcher", "parsl", "--cluster", str(file), *settings)
+    with subprocess.Popen(
+        command, cwd=folder, env=variables(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        deadline = time.monotonic() + 200
+        while steps_done(folder) < STEPS // 10:
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.1)
+        jobs = subprocess.run(["squeue", "-h", "-o", "%i"], capture_output=True, text=True, check=True).stdout
+        subprocess.run(["scancel", *jobs.split()], check=True)
+        output, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, output[-3000:]
+    (log,) = folder.glob("slurm/stages/train-cam-*/log.txt")
+    assert "stopped by SIGTERM after step" in log.read_text()
+    assert scores(folder, "slurm") == scores(folder, "alone")
+
+
+def steps_done(folder: Path) -> int:
+    progress = next(folder.glob("slurm/stages/train-cam-*/progress.json"), None)
+    return json.loads(progress.read_text())["done"] if progress else 0
