@@ -47,11 +47,11 @@ def main() -> None:
             f"--runs: {options.runs} has results, and a bench would not make them again; choose another"
         )
     name, experiment = options.experiment, ROOT / "experiments" / f"{options.experiment}.yaml"
-    with tempfile.TemporaryDirectory() as folder:
-        runs = options.runs or Path(folder)
-        stages = make_plan(experiment, runs).stages.values()
+    with tempfile.TemporaryDirectory() as temporary:
+        runs = options.runs or Path(temporary)
+        stages = make_plan(experiment, runs).stages
         wall, again = run(experiment, runs), run(experiment, runs)
-        cpu = sum(find_manifest(stage.path)["cpu_seconds"] for stage in stages)
+        cpu = sum(find_manifest(folder)["cpu_seconds"] for folder in (runs / "stages").glob("*-*"))
     with recorded(__file__) as record:
         what = f"`wsss-bench bench {name}` from an empty folder of results, {len(stages)} stages"
         record(what, f"{wall / 60:.1f} min, {cpu:.0f} CPU s", ASKED[name])
