@@ -75,7 +75,9 @@ class World:
         crf_masks: Stage | None = None,
         **facts: object,
     ) -> Stage:
-        inputs = {"masks": made_by} | ({} if crf_masks is None else {"crf_masks": crf_masks})
+        inputs = {"seeds" if product == "seed" else "masks": made_by} | (
+            {} if crf_masks is None else {"crf_masks": crf_masks}
+        )
         stage = self.stage("evaluate", cell, inputs, f"-{product}-{split}", **facts)
         metrics = Metrics(cell.dataset, split, product, ("cat", "dog"), tuple(rows), curve=None)
         write_metrics(stage.path, metrics)

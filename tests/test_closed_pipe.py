@@ -79,7 +79,7 @@ def test_a_bench_goes_on_unread(project, stderr_is_read):
         bench.stdout.close()
         said = bench.stderr.read().decode() if stderr_is_read else ""
     assert bench.returncode == 0
-    assert len(list((project.runs / "stages").glob("*/stage.json"))) == 16
+    assert len(list((project.runs / "stages").glob("*/stage.json"))) == 20
     assert (project.runs / "toy" / "leaderboard.csv").read_text().count("\n") > 1
     if stderr_is_read:
         assert said.count("nobody reads the output any more; the bench goes on without it") == 1

@@ -12,7 +12,7 @@ from conftest import write_voc
 from executed_notebooks import FOLDER, execute
 from PIL import Image
 
-from wsss_bench.artifacts.files import write_bytes, write_manifest, write_mask
+from wsss_bench.artifacts.files import is_complete, write_bytes, write_manifest, write_mask
 from wsss_bench.artifacts.layout import CURVES
 from wsss_bench.artifacts.palette import voc_palette
 from wsss_bench.artifacts.pruning import prune_stage
@@ -64,11 +64,16 @@ def write_experiment(project: Path, methods: list[str], source: dict, **protocol
 
 
 def complete(plan: Plan, kind: str, title: str) -> Stage:
-    """Mark a stage as complete, and score what it made with the evaluate stages that read it."""
+    """Mark a stage as complete, and run the evaluate stages that had waited for it."""
     (stage,) = (one for one in plan.stages.values() if (one.kind, one.title) == (kind, title))
     write_manifest(stage.path, {"fingerprint": stage.fingerprint, "kind": kind, "title": title})
     for scoring in plan.stages.values():
-        if scoring.kind == "evaluate" and stage.fingerprint in scoring.inputs.values():
+        read = scoring.inputs.values()
+        if (
+            scoring.kind == "evaluate"
+            and stage.fingerprint in read
+            and all(is_complete(plan.stages[key].path) for key in read)
+        ):
             scoring.write_plan()
             assert main(scoring.arguments) == 0
     return stage
@@ -129,13 +134,15 @@ def test_segmentations_alone_on_data_without_background(tmp_path, monkeypatch):
     for split in ("val", "train"):
         for file in (tmp_path / "voc/SegmentationClass").glob(f"{split}_*.png"):
             mask = np.full_like(np.asarray(Image.open(file)), 3)
-            stage = path_of(plan, "predict", f"clip_zeroshot-toy-s0-{split}")
-            write_mask(stage / "masks/ss-raw", file.stem, mask)
+            for kind, readout in (("predict", "ss-raw"), ("crf", "ss-crf")):
+                stage = path_of(plan, kind, f"clip_zeroshot-toy-s0-{split}")
+                write_mask(stage / "masks" / readout, file.stem, mask)
+        complete(plan, "crf", f"clip_zeroshot-toy-s0-{split}")
         stage = complete(plan, "predict", f"clip_zeroshot-toy-s0-{split}")
     prune_stage(stage.path, "masks")  # those of `train`
 
     shown = execute("look_at_results", tmp_path, WSSS_EXPERIMENT="toy")
-    assert shown.text("plan").startswith("toy: 4 of 4 stages are complete")
+    assert shown.text("plan").startswith("toy: 6 of 6 stages are complete")
     assert "no seeds are scored" in shown.text("thresholds")
     assert "no training has begun" in shown.text("curves")
     (figure,) = shown.pictures("pictures")

@@ -34,6 +34,7 @@ SHARED = """options:
 """
 FIT = """  --warm_start STAGE                train stage to take initial weights from
   --masks STAGE                     refine stage with the pseudo masks to train on
+  --checkpoint_minutes N            between checkpoints inside an epoch (default: 10)
 
 from a plan, without effect here:
   --stage, --bench, --protocol, --inference"""

@@ -165,8 +165,10 @@ def start_and_wait_for_a_stage(project: Project, **behaviour: object) -> tuple[s
         project.runs,
         stderr=subprocess.PIPE,
         text=True,
-        # a shell's background job, and so whatever it starts, ignores this signal
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        # a shell's background job, and so whatever it starts, may ignore them
+        preexec_fn=lambda: [
+            signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGHUP)
+        ],
     )
     return process, wait_for_stages(project, process, 1)[0]
 
@@ -233,6 +235,7 @@ def test_a_signal_that_was_switched_off_stays_so():
 
 
 def test_a_second_signal_does_not_interrupt_the_stopping():
+    own = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
     finished, before = False, signal.getsignal(signal.SIGINT)
     with contextlib.suppress(Stopped), stop_signals():
         try:
@@ -244,6 +247,7 @@ def test_a_second_signal_does_not_interrupt_the_stopping():
     assert finished
     assert in_a_hurry()
     assert signal.getsignal(signal.SIGINT) == before
+    signal.signal(signal.SIGINT, own)
 
 
 def test_the_page_is_written_at_the_end_and_costs_nothing_if_it_fails(project, capsys, monkeypatch):

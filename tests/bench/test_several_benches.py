@@ -50,7 +50,7 @@ def test_two_benches_at_once_share_the_work_and_have_the_table_of_one(project, t
     assert start_bench(file, tmp_path / "whole").wait() == 0
     benches = [start_bench(file, project.runs) for _ in range(2)]
     assert [one.wait(60) for one in benches] == [0, 0]
-    assert len(attempts(project)) == 16
+    assert len(attempts(project)) == 20
     assert set(attempts(project).values()) == {1}
     assert table(project.runs) == table(tmp_path / "whole")
     assert not (project.runs / "stages" / LOCKS).exists()

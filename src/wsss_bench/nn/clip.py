@@ -27,6 +27,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from wsss_bench.nn.clip_blocks import block_with_attention, class_token_block, run_blocks, self_only_block
 from wsss_bench.nn.image_memory import ImageMemory
+from wsss_bench.nn.precision import at_least_float32
 from wsss_bench.nn.weights import locate
 
 disable_progress_bar()  # logs of stages, and errors of one line
@@ -94,7 +95,7 @@ class CLIP(nn.Module):
 
     def encode_text(self, sentences: Sequence[str]) -> Tensor:
         """`N` sentences -> (N, D) unit vectors. Longer sentences are cut at the model's length."""
-        return F.normalize(self.embed_text(sentences).float(), dim=-1)
+        return F.normalize(at_least_float32(self.embed_text(sentences)), dim=-1)
 
     def embed_text(self, sentences: Sequence[str]) -> Tensor:
         """As `encode_text`, vectors of any length."""
@@ -208,7 +209,7 @@ class CLIP(nn.Module):
 
         They are float32: in bfloat16 the length of a unit vector is 1 to three digits only.
         """
-        return F.normalize(self.embed_tokens(tokens).float(), dim=-1)
+        return F.normalize(at_least_float32(self.embed_tokens(tokens)), dim=-1)
 
     def embed_tokens(self, tokens: Tensor) -> Tensor:
         """As `project`, vectors of any length."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wsss_bench.nn.clip import CLIP
+from wsss_bench.nn.precision import at_least_float32
 from wsss_bench.transfer import to_device
 
 
@@ -93,5 +94,5 @@ def sentence_embedding(clip: CLIP, embedded: Tensor, eos: Tensor, longest: int) 
     states = text_hidden_states(clip, embedded[:, :longest])
     at_eos = states[torch.arange(len(eos), device=eos.device), eos]
     # in float32: in bfloat16 a unit vector has a length of 1 to three digits only
-    vectors = clip.model.text_projection(clip.model.text_model.final_layer_norm(at_eos)).float()
+    vectors = at_least_float32(clip.model.text_projection(clip.model.text_model.final_layer_norm(at_eos)))
     return F.normalize(vectors, dim=-1)

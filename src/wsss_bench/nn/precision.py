@@ -37,10 +37,15 @@ def in_float32(loss: Callable[Arguments, Result]) -> Callable[Arguments, Result]
     return in_full_precision
 
 
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """The tensor in float32, or in float64 if it is that."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
 def _raised(value: Any) -> Any:
     """The value with its half precision tensors in float32."""
     if isinstance(value, Tensor):
-        return value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
+        return at_least_float32(value) if value.is_floating_point() else value
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return type(value)(*map(_raised, value))
     if isinstance(value, (tuple, list)):

@@ -85,7 +85,8 @@ def world(tmp_path):
 def test_the_leaderboard_has_every_score_with_its_rank(world):
     page, _ = rendered(world)
     board = world.leaderboard()
-    found = [row for row in page.rows if len(row) == 13 and row[0] != "#"]
+    places = ("seeds", "pseudo masks", "segmentation")  # the table of costs has as many columns
+    found = [row for row in page.rows if len(row) == 13 and row[2].startswith(places)]
     assert len(found) == len(board.rows) == 16  # 3 rules, irn, 2 read-outs on 2 splits, of 2 methods
     ranks = {(row[1], row[2], row[5]): row[0] for row in found if row[0] != "–"}
     assert ranks == {
@@ -200,7 +201,7 @@ def test_scores_without_any_file_of_the_stages_have_a_page(tmp_path):
     page = Page(write_page(world.plan, world.leaderboard(), tmp_path).read_text())
     assert page.data["pictures"][0]["images"] == []
     assert page.data["charts"]["activation"] == page.data["charts"]["sizes"] == []
-    assert {row[1] for row in page.rows if len(row) == 13} == {"Method", "cam re-built"}
+    assert {row[1] for row in page.rows if len(row) == 13 and row[2].startswith("se")} == {"cam re-built"}
 
 
 def test_cost_on_a_gpu_is_called_so(world):

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wsss_bench.nn.precision import at_least_float32
+
 LARGEST_AFFINITY = 2**26
 """Largest number of entries `B * HW_1 * HW_2` for which the affinity matrix is stored.
 
@@ -136,8 +138,7 @@ class CoAttention(nn.Module):
 
     def _classified(self, features: Tensor) -> Tensor:
         """Class maps `(B, HW, K)` of features `(B, C, H, W)`, at least in float32."""
-        precision = torch.promote_types(features.dtype, torch.float32)
-        return _positions(self.classifier(features.to(precision)))
+        return _positions(self.classifier(at_least_float32(features)))
 
     def common_object_mask(self, attended: Tensor) -> Tensor:
         """`G` `(B, C, H, W)` -> `B` `(B, 1, H, W)` in (0, 1), a class-agnostic mask of common objects."""
@@ -158,8 +159,7 @@ class CoAttention(nn.Module):
 
 def _positions(features: Tensor) -> Tensor:
     """`(B, C, H, W)` -> `(B, HW, C)`, at least in float32."""
-    precision = torch.promote_types(features.dtype, torch.float32)
-    return features.to(precision).flatten(2).transpose(1, 2)
+    return at_least_float32(features).flatten(2).transpose(1, 2)
 
 
 def _maps(positions: Tensor, like: Tensor) -> Tensor:
