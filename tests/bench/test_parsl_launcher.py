@@ -58,11 +58,11 @@ def folder(tmp_path_factory) -> Path:
     return experiment_of(tmp_path_factory.mktemp("cluster"), experiment)
 
 
-def experiment_of(root: Path, experiment: dict) -> Path:
+def experiment_of(root: Path, experiment: dict, split: str = "few", images: int = 4) -> Path:
     (root / "configs" / "data").mkdir(parents=True)
     (root / "experiments").mkdir()
     data = yaml.safe_load((paths.CONFIGS / "data" / "mini.yaml").read_text())
-    few = {"train_split": "few", "eval_splits": ["val"], "counts": {"few": 4, "val": 16}, "holdout": 0}
+    few = {"train_split": split, "eval_splits": ["val"], "counts": {split: images, "val": 16}, "holdout": 0}
     data["protocol"] |= {**few, "ss_raw_only": [], "prepare": [], "overlay": "mini"}
     (root / "configs" / "data" / "few.yaml").write_text(yaml.safe_dump(data))
     (root / "experiments" / "few.yaml").write_text(yaml.safe_dump(experiment))
@@ -85,7 +85,8 @@ def bench(
 
 
 def scores(folder: Path, runs: str) -> list[tuple[str, str, str]]:
-    with open(folder / runs / "few" / "leaderboard.csv", newline="") as file:
+    (table,) = (folder / runs).glob("few*/leaderboard.csv")
+    with open(table, newline="") as file:
         return [(row["method"], row["protocol"], row["miou_mean"]) for row in csv.DictReader(file)]
 
 
@@ -179,8 +180,9 @@ def test_a_training_whose_job_is_ended_goes_on_in_the_next_one(tmp_path, mini_da
     if not has_slurm():
         pytest.skip("no queue with an idle node")
     experiment = {"methods": ["cam"], "data": ["few"], "refiners": ["threshold"], "trainer": "cpu"}
-    folder = experiment_of(tmp_path, experiment)
-    settings = ("--set", "data.global_batch_size=4", f"trainer.max_steps={STEPS}", "trainer.max_epochs=-1")
+    folder = experiment_of(tmp_path, experiment, "few_train", 20)
+    changes = ("data.global_batch_size=4", f"trainer.max_steps={STEPS}", "trainer.max_epochs=-1")
+    settings = [word for change in changes for word in ("--set", change)]
     assert bench(folder, "alone", *settings).returncode == 0
     file = folder / "slurm.yaml"
     file.write_text(yaml.safe_dump(SLURM))
