@@ -22,7 +22,7 @@ RESULTS, PRINTED = "results.json", "printed.json"
 """Files of the values and the printed lines that come from runs."""
 BLOCK = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 VALUE = re.compile(r"<!--=(\S+?)-->(.*?)<!--/-->")
-STAGE = re.compile(r"\b((?:train|seed|affinity|refine|segment|predict|evaluate)-[\w-]+)-[0-9a-f]{8}\b")
+STAGE = re.compile(r"\b((?:train|seed|affinity|refine|segment|predict|crf|evaluate)-[\w-]+)-[0-9a-f]{8}\b")
 LINES = re.compile(
     r"(<!-- printed: ([\w-]+) -->\n+)((?:    [^\n]*\n|\n(?=    ))+|```.*?^```$)", re.DOTALL | re.MULTILINE
 )
