@@ -141,7 +141,6 @@ def _row(timer: Timer, peak: float, dataset: str, content: Any) -> Iterator[str]
     if method.batch_type is None:
         yield from ["-"] * (len(HEAD) - 1)
     else:
-        data.batch_size = data.global_batch_size
         batch = move_data_to_device(next(iter(data.train_dataloader())), torch.device(timer.device))
         images, side = data.global_batch_size, data.transform.crop_size
         if timer.device == "cuda":

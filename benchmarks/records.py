@@ -42,13 +42,19 @@ def recorded(script: str) -> Iterator[Record]:
     entries = json.loads(RECORDS.read_text(encoding="utf-8")) if RECORDS.is_file() else {}
     name = Path(script).name
     entries[name] = {
-        "command": shlex.join(["python", f"benchmarks/{name}", *sys.argv[1:]]),
+        "command": shlex.join(["python", f"benchmarks/{name}", *map(_without_place, sys.argv[1:])]),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "commit": _commit(),
         "machine": _machine(),
         "results": results,
     }
     write_bytes(RECORDS, (json.dumps(entries, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
+
+
+def _without_place(argument: str) -> str:
+    """An argument as it is; of an absolute path the last part, since the others are of one machine only."""
+    option, equals, value = argument.rpartition("=")
+    return f"{option}{equals}{Path(value).name}" if Path(value).is_absolute() else argument
 
 
 def _commit() -> str:

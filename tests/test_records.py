@@ -43,3 +43,14 @@ def test_a_benchmark_that_fails_keeps_nothing(records, tmp_path):
     with pytest.raises(RuntimeError):
         measure()
     assert not (tmp_path / "performance.json").exists()
+
+
+def test_a_record_has_no_path_of_a_machine(records, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["x.py", "mini", "--runs", "/home/ada/runs", "--data=/data/voc", "a/b"])
+    with records["recorded"]("perf_x.py"):
+        pass
+    command = json.loads((tmp_path / "performance.json").read_text())["perf_x.py"]["command"]
+    assert command == "python benchmarks/perf_x.py mini --runs runs --data=voc a/b"
+    shipped = json.loads((paths.ROOT / "docs" / "tables" / "performance.json").read_text())
+    words = [word for entry in shipped.values() for word in entry["command"].replace("=", " ").split()]
+    assert not [word for word in words if word.startswith("/")]

@@ -220,10 +220,11 @@ def test_waiting_stages_are_looked_at_when_one_ends_and_not_all_the_time(project
 
     plan = make_plan(project.experiment(methods=["full"]), project.runs)
     looks: list[Path] = []
+    monkeypatch.setattr(runner, "LOOK_SECONDS", 1e9)  # those besides depend on how busy the machine is
     is_complete = runner.is_complete
     monkeypatch.setattr(runner, "is_complete", lambda path: looks.append(path) or is_complete(path))
     assert Runner(plan, StageFolder(project.runs), Machine(1), Patient(), Silent()).run() == []
-    assert len(looks) < 100 * len(plan.stages)  # at each poll it would be thousands
+    assert len(looks) < 20 * len(plan.stages)
 
 
 def test_a_stage_that_cannot_be_started_is_a_failure(project):

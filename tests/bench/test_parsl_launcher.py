@@ -195,13 +195,21 @@ def test_a_training_whose_job_is_ended_goes_on_in_the_next_one(tmp_path, mini_da
             assert time.monotonic() < deadline
             assert process.poll() is None
             time.sleep(0.1)
-        jobs = subprocess.run(["squeue", "-h", "-o", "%i"], capture_output=True, text=True, check=True).stdout
-        subprocess.run(["scancel", *jobs.split()], check=True)
+        jobs = jobs_of(folder)
+        assert jobs
+        subprocess.run(["scancel", *jobs], check=True)
         output, _ = process.communicate(timeout=400)
     assert process.returncode == 0, output[-3000:]
     (log,) = folder.glob("slurm/stages/train-cam-*/log.txt")
     assert "stopped by SIGTERM after step" in log.read_text()
     assert scores(folder, "slurm") == scores(folder, "alone")
+
+
+def jobs_of(folder: Path) -> list[str]:
+    """The jobs that were submitted from a folder, and no other job of this user."""
+    done = subprocess.run(["squeue", "-h", "-o", "%i %Z"], capture_output=True, text=True, check=True)
+    lines = [line.partition(" ") for line in done.stdout.splitlines()]
+    return [job for job, _, place in lines if Path(place).is_relative_to(folder)]
 
 
 def steps_done(folder: Path) -> int:

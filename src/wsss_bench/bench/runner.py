@@ -139,7 +139,8 @@ class Runner:
                 continue
             inputs = [self._plan.stages[key] for key in stage.inputs.values()]
             lost = [parent for parent in inputs if parent.fingerprint in self._failures]
-            gone = [p for p in inputs if not is_complete(p.path) and p.fingerprint not in coming]
+            incomplete = [parent for parent in inputs if not is_complete(parent.path)]
+            gone = [parent for parent in incomplete if parent.fingerprint not in coming]
             if not lost and gone and all(parent.path.is_dir() for parent in gone):
                 for parent in gone:  # another bench has opened it again
                     self._queue(parent)
@@ -153,7 +154,7 @@ class Runner:
                     else f"skipped, its input ({gone[0].name}) was deleted while the bench worked"
                 )
                 self._fail(stage, 0.0, Failure(stage, reason, started=False))
-            elif not all(is_complete(parent.path) for parent in inputs) or self._shared.is_elsewhere(stage):
+            elif incomplete or self._shared.is_elsewhere(stage):
                 continue
             elif is_complete(stage.path):
                 self._completed_elsewhere(stage)
