@@ -10,6 +10,7 @@ import numpy as np
 import paths
 import pytest
 import torch
+from mask_networks import REFINERS, SEGMENTERS, network
 
 from wsss_bench.contract.configuration import CPU
 from wsss_bench.contract.subject import Subject, total
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.slow
 FOLDER = read_configs(paths.CONFIGS)
 CONTENTS = {name: FOLDER.method(name, "mini", CPU) for name in FOLDER.methods()}
 METHODS = sorted({content.model.class_path: name for name, content in CONTENTS.items()}.values())
-"""One of each class."""
+"""One of each class. Refiners predict in float32 whatever the trainer."""
 TRAINED = [name for name in METHODS if CONTENTS[name].bench.trains]
 AGREEMENT = {("excel", "seed"): 0.9}
 """Share of equal pixels, 0.99 for others. Maps of ExCEL spread in boxes of regions above 0.79 of a maximum:
@@ -34,7 +35,7 @@ rounding moves whole boxes.
 
 @cache
 def subject(name, world):
-    return Subject(name, CONTENTS[name], world)
+    return Subject(name, CONTENTS[name], world) if name in CONTENTS else network(name, world)
 
 
 def step(one, half):
@@ -46,7 +47,7 @@ def step(one, half):
     return {name: loss.item() for name, loss in losses.items()}, gradients
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", [*TRAINED, *SEGMENTERS, *REFINERS])
 def test_a_step_is_that_of_float32(name, mini_data):
     one = subject(name, mini_data / "mini")
     (losses, gradients), (expected, in_full) = step(one, True), step(one, False)
@@ -56,7 +57,7 @@ def test_a_step_is_that_of_float32(name, mini_data):
     assert not torch.equal(gradients, in_full)  # it was bfloat16
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [*METHODS, *SEGMENTERS])
 def test_masks_are_those_of_float32(name, mini_data):
     one = subject(name, mini_data / "mini")
     method = one.trained[0].eval() if one.trains else one.fresh().eval()

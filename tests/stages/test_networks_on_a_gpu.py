@@ -3,13 +3,11 @@
 Methods meet them in `tests/methods/test_contract.py`.
 """
 
-from dataclasses import replace
-from functools import cache
-
 import numpy as np
 import paths
 import pytest
 import torch
+from mask_networks import CAM, FOLDER, REFINERS, SEGMENTERS, network
 
 from wsss_bench import bicubic
 from wsss_bench.callbacks import predicted_mask
@@ -19,34 +17,16 @@ from wsss_bench.contract.device_watch import DeviceWatch
 from wsss_bench.contract.subject import Subject
 from wsss_bench.inference import predict
 from wsss_bench.inference_config import InferenceConfig
-from wsss_bench.plan.config import MethodFile
-from wsss_bench.plan.reader import read_configs
 from wsss_bench.types import InferenceSample
 
 pytestmark = pytest.mark.slow
 
-FOLDER = read_configs(paths.CONFIGS)
-CAM = FOLDER.method("cam", "mini", CPU)
-WITH_OVERLAY = {path.name.split(".")[0] for path in paths.CONFIGS.rglob("*.mini.yaml")}
-SEGMENTERS = [name for name in ("deeplabv2", "largefov") if name in WITH_OVERLAY]
-REFINERS = ["irn", "psa"]
 CHECKS = (
     "steps_do_not_wait_for_a_gpu",
     "steps_stay_on_their_device",
     "maps_do_not_wait_for_a_gpu",
     "tensors_move_with_the_method",
 )
-
-
-@cache
-def network(name, world):
-    """A segmenter or the network of a refiner, as a method that is trained on true masks."""
-    if name in SEGMENTERS:
-        spec = FOLDER.segmenter(name, "mini", CPU)
-    else:
-        spec = FOLDER.refiner(name, "mini", CPU).network
-    content = MethodFile(spec.model, replace(CAM.bench, contract={}), {**spec.data, "view": "mask"}, CPU)
-    return Subject(name, content, world)
 
 
 @pytest.mark.parametrize("check", CHECKS)
