@@ -1,8 +1,8 @@
 """Scores of trainings in bfloat16 against float32 on the mini world: `python benchmarks/bf16.py`.
 
-Runs `wsss-bench bench` in both precisions with the same random seed, and prints a table of the mIoU of each
-evaluate stage; what is complete already is not run again. Cells that differ by more than 0.5 are marked.
-`--float32` names a folder of runs that has the float32 results. Not part of `make perf`.
+Runs the experiment `mini` in both precisions with the same random seed, segmenters included, and prints a
+table of the mIoU of each evaluate stage; what is complete already is not run again. Cells that differ by more
+than 0.5 are marked. `--float32` names a folder of runs that has the float32 results. Not part of `make perf`.
 """
 
 from __future__ import annotations
@@ -13,16 +13,25 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
+ROOT = Path(__file__).parents[1]
 LIMIT = 0.5
 Cell = tuple[str, ...]
 
 
 def run(methods: str, precision: str, runs: Path) -> None:
     """Run the experiment `mini` with some methods in one precision; a failed stage is in the log."""
-    words = ["bench", "mini", "--methods", methods, "--runs", str(runs)]
-    subprocess.run(
-        [sys.executable, "-m", "wsss_bench", *words, "--set", f"trainer.precision={precision}"], check=False
-    )
+    trainer = yaml.safe_load((ROOT / "configs/trainer/cpu.yaml").read_text())
+    trainer["trainer"]["precision"] = precision
+    own = runs / "configs/trainer/cpu_in_precision.yaml"
+    own.parent.mkdir(parents=True, exist_ok=True)
+    own.write_text(yaml.safe_dump(trainer))
+    experiment = runs / "mini.yaml"
+    content = yaml.safe_load((ROOT / "experiments/mini.yaml").read_text())
+    experiment.write_text(yaml.safe_dump(content | {"trainer": own.stem}))
+    words = ["bench", str(experiment), "--methods", methods, "--runs", str(runs)]
+    subprocess.run([sys.executable, "-m", "wsss_bench", *words], check=False)
 
 
 def scores(runs: Path, methods: list[str]) -> dict[Cell, float]:

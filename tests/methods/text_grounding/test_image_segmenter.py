@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from wsss_bench.methods.text_grounding.gated_decoder import GatedDecoder
 from wsss_bench.methods.text_grounding.image_segmenter import ImageSegmenter, hard_masks, unit_pixels
+from wsss_bench.methods.text_grounding.losses import total_variation
 from wsss_bench.nn.clip import CLIP
 
 
@@ -101,3 +102,23 @@ def test_cosines_are_computed_in_float32_under_autocast(clip):
     with torch.autocast("cpu", torch.bfloat16):
         logits = segmenter.mask_logits(pixels, text)
     assert torch.equal(logits, segmenter.mask_logits(pixels, text))
+
+
+@pytest.mark.parametrize("double", [True, False])
+def test_total_variation_in_bfloat16_has_the_gradient_of_float32(clip, double):
+    """Neighbours of one patch differ only by what small gates add: less than bfloat16 tells apart."""
+    gradients = []
+    for half in (False, True):
+        torch.manual_seed(0)
+        segmenter = ImageSegmenter(clip, double, cosine_threshold=0.25)
+        gates = [parameter for name, parameter in segmenter.named_parameters() if name.endswith("gate")]
+        with torch.no_grad():
+            for gate in gates:
+                gate.fill_(1e-3)
+        patches = torch.randn(2, clip.model.vision_model.config.hidden_size, 5, 7)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            features = segmenter(patches)
+        assert features.dtype == torch.float32
+        total_variation(features).mean().backward()
+        gradients.append(torch.stack([gate.grad for gate in gates]))
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=0.03, atol=0)

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wsss_bench.nn.precision import at_least_float32
+
 
 class GatedConvolution(nn.Module):
     """`x + tanh(gate) * conv(gelu(norm(x)))`: 3x3 convolution, number of channels unchanged.
@@ -45,7 +47,11 @@ class GatedDecoder(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(B, channels, h, w)` -> `(B, channels, 4h, 4w)`."""
+        """`(B, channels, h, w)` -> `(B, channels, 4h, 4w)`, at least float32 whatever convolutions run in.
+
+        Neighbours of one patch differ only by what small gates add, which the sum in bfloat16 would lose.
+        """
+        x = at_least_float32(x)
         for layer in self.layers:
             x = layer(F.interpolate(x, scale_factor=2, mode="nearest"))
         return x

@@ -52,6 +52,11 @@ class ImageSegmenter(nn.Module):
         """Input of CLIP's last block `(B, width, h, w)`, patches only -> pixel features `(B, D, 4h, 4w)`."""
         tokens = self_only_block(self.block, patches.flatten(2).transpose(1, 2))
         pixels = self.decoder(tokens.transpose(1, 2).unflatten(2, patches.shape[2:]))
+        return self._project(pixels)
+
+    @in_float32
+    def _project(self, pixels: Tensor) -> Tensor:
+        """Final norm and projection. Total variations are small differences of what they give."""
         return self.projection(self.norm(pixels.movedim(1, -1))).movedim(-1, 1)
 
     @in_float32
