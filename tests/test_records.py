@@ -46,7 +46,7 @@ def test_a_benchmark_that_fails_keeps_nothing(records, tmp_path):
 
 
 def test_a_record_has_no_path_of_a_machine(records, tmp_path, monkeypatch):
-    monkeypatch.setattr("sys.argv", ["x.py", "mini", "--runs", "/home/ada/runs", "--data=/data/voc", "a/b"])
+    monkeypatch.setattr("sys.argv", ["x.py", "mini", "--runs", "/somewhere/runs", "--data=/data/voc", "a/b"])
     with records["recorded"]("perf_x.py"):
         pass
     command = json.loads((tmp_path / "performance.json").read_text())["perf_x.py"]["command"]

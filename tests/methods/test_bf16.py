@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 FOLDER = read_configs(paths.CONFIGS)
 CONTENTS = {name: FOLDER.method(name, "mini", CPU) for name in FOLDER.methods()}
 METHODS = sorted({content.model.class_path: name for name, content in CONTENTS.items()}.values())
-"""One of each class. Refiners predict in float32 whatever the trainer."""
+"""One of each class."""
 TRAINED = [name for name in METHODS if CONTENTS[name].bench.trains]
 AGREEMENT = {("excel", "seed"): 0.9}
 """Share of equal pixels, 0.99 for others. Maps of ExCEL spread in boxes of regions above 0.79 of a maximum:
@@ -57,7 +57,7 @@ def test_a_step_is_that_of_float32(name, mini_data):
     assert not torch.equal(gradients, in_full)  # it was bfloat16
 
 
-@pytest.mark.parametrize("name", [*METHODS, *SEGMENTERS])
+@pytest.mark.parametrize("name", [*METHODS, *SEGMENTERS])  # refiners predict in float32 always
 def test_masks_are_those_of_float32(name, mini_data):
     one = subject(name, mini_data / "mini")
     method = one.trained[0].eval() if one.trains else one.fresh().eval()

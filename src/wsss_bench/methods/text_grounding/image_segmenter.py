@@ -56,7 +56,10 @@ class ImageSegmenter(nn.Module):
 
     @in_float32
     def _project(self, pixels: Tensor) -> Tensor:
-        """Final norm and projection. Total variations are small differences of what they give."""
+        """Final norm and projection, `(B, width, H, W)` -> `(B, D, H, W)` float32.
+
+        Total variations are small differences of what they give.
+        """
         return self.projection(self.norm(pixels.movedim(1, -1))).movedim(-1, 1)
 
     @in_float32
