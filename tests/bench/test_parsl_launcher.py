@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -37,7 +39,12 @@ SLURM = {
             "stages": "cores",
             "provider": "SlurmProvider",
             "stages_per_node": 2,
-            "options": {"partition": "debug", "walltime": "00:20:00", "cores_per_node": 2},
+            "options": {
+                "partition": "debug",
+                "walltime": "00:20:00",
+                "cores_per_node": 2,
+                "exclusive": False,
+            },
         },
     ],
 }
@@ -96,12 +103,22 @@ def on_cluster(folder: Path, runs: str, cluster: dict) -> subprocess.CompletedPr
     return bench(folder, runs, "--launcher", "parsl", "--cluster", str(file))
 
 
-def test_local_nodes_and_a_queue_give_the_table_of_the_local_launcher(folder, mini_data):
+def clusters() -> dict[str, dict]:
+    """What can be tried here."""
+    return {"nodes": LOCAL} | ({"slurm": SLURM} if has_slurm() else {})
+
+
+@pytest.fixture(scope="module")
+def expected(folder, mini_data) -> list[tuple[str, str, str]]:
+    """The scores of the local launcher."""
     assert bench(folder, "alone").returncode == 0
-    expected = scores(folder, "alone")
-    assert len(expected) >= 6
-    clusters = {"nodes": LOCAL} | ({"slurm": SLURM} if has_slurm() else {})
-    for runs, cluster in clusters.items():
+    found = scores(folder, "alone")
+    assert len(found) >= 6
+    return found
+
+
+def test_local_nodes_and_a_queue_give_the_table_of_the_local_launcher(folder, expected):
+    for runs, cluster in clusters().items():
         done = on_cluster(folder, runs, cluster)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
         assert scores(folder, runs) == expected
@@ -109,14 +126,29 @@ def test_local_nodes_and_a_queue_give_the_table_of_the_local_launcher(folder, mi
     assert "0 to run" in again.stdout
 
 
-def test_a_queue_that_cannot_be_asked_is_named(folder, mini_data, tmp_path):
-    """There is no `sbatch` on the path, or it fails: the stages say so, and the bench ends."""
-    if has_slurm():
-        pytest.skip("a queue answers here")
-    done = on_cluster(folder, "refused", SLURM)
+def test_two_benches_at_once_on_nodes_have_the_table_of_one(folder, expected):
+    """Each has nodes of its own; a stage that one has begun, the other one waits for."""
+    for name, cluster in clusters().items():
+        file = folder / f"{name}-pair.yaml"
+        file.write_text(yaml.safe_dump(cluster))
+        command = bench_command(f"{name}-pair", "--launcher", "parsl", "--cluster", str(file))
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        both = [subprocess.Popen(command, cwd=folder, env=variables(), **pipes) for _ in range(2)]
+        said = [one.communicate(timeout=600)[0] for one in both]
+        assert [one.returncode for one in both] == [0, 0], "\n".join(text[-2000:] for text in said)
+        assert scores(folder, f"{name}-pair") == expected
+        started = re.findall(r"\] start +(.+)", "".join(said))
+        assert len(started) == len(set(started)) > 0
+
+
+def test_a_queue_that_refuses_is_named(folder, mini_data, tmp_path):
+    """No `sbatch` is on the path, or it knows no such partition: the stages say so, and the bench ends."""
+    refusing = copy.deepcopy(SLURM)
+    refusing["executors"][0]["options"]["partition"] = "nosuch"
+    done = on_cluster(folder, "refused", refusing)
     assert done.returncode == 1
     assert "the cluster ended this stage" in done.stderr
-    assert "sbatch" in done.stderr
+    assert ("invalid partition" if has_slurm() else "sbatch") in done.stderr
 
 
 @pytest.mark.parametrize(
