@@ -18,14 +18,17 @@ from pathlib import Path
 
 import yaml
 
+from wsss_bench.artifacts.layout import PROBABILITIES
 from wsss_bench.bench.order import by_longest_chain
 from wsss_bench.bench.resources import Machine, gpus_of
 from wsss_bench.bench.running import Snapshot
 from wsss_bench.bench.time_left import TimeLeft
+from wsss_bench.plan.costs.data_facts import facts_of
 from wsss_bench.plan.costs.devices import GPUS
 from wsss_bench.plan.costs.estimates import Estimates
 from wsss_bench.plan.plan import Plan, Stage, StageFolder
 from wsss_bench.plan.planner import make_plan
+from wsss_bench.plan.sizes import stage_size
 
 ROOT = Path(__file__).parents[1]
 COUNTS = (1, 8, 64)
@@ -48,6 +51,7 @@ def scale_lines(experiments: list[str], device: str, folder: Path) -> Iterator[l
         "GPU-hours",
         "files",
         "GB",
+        "of these probabilities",
         *(f"hours on {count} GPU{'s' * (count > 1)}" for count in COUNTS),
     ]
     for experiment in experiments:
@@ -62,14 +66,26 @@ def scale_lines(experiments: list[str], device: str, folder: Path) -> Iterator[l
         hours = [hours_on(count, stages, seconds) for count in COUNTS]
         files = sum(cost.files or 0 for cost in costs.values())
         size = sum(cost.disk or 0 for cost in costs.values())
+        probabilities = sum(probabilities_of(stage, plan) for stage in stages if stage.kind == "predict")
         yield [
             f"`{experiment}`, {RANDOM_SEEDS} random seeds",
             str(len(stages)),
             f"{on_gpus / 3600:.0f}",
             f"{files:,}".replace(",", " "),
             f"{size / 1e9:.0f}",
+            f"{probabilities / 1e9:.0f}",
             *(f"{one:.0f}" if one >= 10 else f"{one:.1f}" for one in hours),
         ]
+
+
+def probabilities_of(prediction: Stage, plan: Plan) -> int:
+    """Bytes that a prediction writes for its crf stage alone."""
+    data = facts_of(prediction.config, plan.datasets.values())
+    if data is None:
+        return 0
+    images, pixels = data.counts[prediction.config["split"]], 1e6 * data.megapixels
+    whole, rest = (stage_size(prediction, images, pixels, without) for without in ((), (PROBABILITIES,)))
+    return whole.bytes - rest.bytes
 
 
 def hours_on(count: int, stages: list[Stage], seconds: dict[str, float]) -> float:

@@ -9,7 +9,10 @@ from types import SimpleNamespace
 import paths
 import pytest
 
-from wsss_bench.bench.disk_space import check_space, size_of
+from wsss_bench.artifacts.disk import size_text
+from wsss_bench.bench.disk_space import Space, check_space, space_of
+from wsss_bench.bench.first_checks import print_space
+from wsss_bench.bench.prune import KINDS
 from wsss_bench.crf import densecrf
 from wsss_bench.plan.plan import Stage
 from wsss_bench.plan.planner import make_plan
@@ -70,9 +73,28 @@ def test_images_are_counted_in_the_data(voc_root):
         "init_args": {"root": str(voc_root), "vocabulary": "mini"},
     }
     train, val, gone = (stage("refine", source=source, split=split) for split in ("train", "val", "no"))
-    assert size_of([train]).files - size_of([val]).files == 5
-    assert size_of([val, val]) == size_of([val]) + size_of([val])
-    assert size_of([gone]).files < size_of([val]).files
+    sizes = [space_of(stages).lasting for stages in ([train], [val], [val, val], [gone])]
+    assert sizes[0].files - sizes[1].files == 5
+    assert sizes[2] == sizes[1] + sizes[1]
+    assert sizes[3].files < sizes[1].files
+
+
+def test_what_is_pruned_passes(voc_root, tmp_path, capsys):
+    source = {
+        "class_path": "wsss_bench.data.sources.voc.VOC",
+        "init_args": {"root": str(voc_root), "vocabulary": "mini"},
+    }
+    one, two = (stage("predict", source=source, split=split, crf=True) for split in ("train", "val"))
+    whole, pruned = (space_of([one, two], kinds) for kinds in ((), ("probabilities", "seeds")))
+    assert whole.passing == whole.largest == Size(0, 0)
+    assert pruned.lasting.files == whole.lasting.files > 60
+    assert pruned.lasting.bytes + pruned.passing.bytes == whole.lasting.bytes
+    assert 0 < pruned.largest.bytes < pruned.passing.bytes
+    print_space([one, two], tmp_path, ("probabilities",))
+    assert f"until it is pruned up to {size_text(pruned.passing.bytes)} more" in capsys.readouterr().out
+    masks = space_of([one], ("predictions", "probabilities"))
+    assert masks.passing.files > 0
+    assert masks.lasting == space_of([one], KINDS).lasting
 
 
 @pytest.mark.parametrize(
@@ -86,10 +108,15 @@ def test_a_disk_without_room_is_refused(tmp_path, monkeypatch, size, message):
     free = SimpleNamespace(f_bavail=2_000_000, f_frsize=1000, f_files=10_000, f_favail=1000)
     monkeypatch.setattr(os, "statvfs", lambda path: free)
     with pytest.raises(ValueError, match=message):
-        check_space(size, tmp_path / "not" / "yet" / "runs")
+        check_space(Space(size), tmp_path / "not" / "yet" / "runs")
     assert (
-        check_space(Size(10**9, 10), tmp_path)
+        check_space(Space(Size(10**9, 10)), tmp_path)
         == "the new stages take about 1.00 GB in 10 files, 2.00 GB free"
     )
+    passing = Space(Size(10**9, 10), Size(5 * 10**9, 4), Size(10**9, 2))
+    words = "about 1.00 GB in 10 files, and until it is pruned up to 5.00 GB more, 2.00 GB free"
+    assert check_space(passing, tmp_path) == f"the new stages take {words}"
+    with pytest.raises(ValueError, match=r"up to 5\.00 GB more, and .* has 2\.00 GB free"):
+        check_space(passing._replace(largest=Size(1_100_000_000, 2)), tmp_path)
     free.f_files, free.f_favail = 0, 0  # no limit
-    assert check_space(Size(10, 5000), tmp_path)
+    assert check_space(Space(Size(10, 5000)), tmp_path)

@@ -6,7 +6,7 @@ import math
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from string import Template
@@ -29,6 +29,8 @@ from wsss_bench.bench.launchers import Launcher, LocalLauncher, visible_gpus
 from wsss_bench.bench.live import LiveReporter
 from wsss_bench.bench.planned_costs import PlannedCosts
 from wsss_bench.bench.progress import PlainReporter
+from wsss_bench.bench.prune import KINDS
+from wsss_bench.bench.pruner import Pruner
 from wsss_bench.bench.resources import Machine, gpus_of
 from wsss_bench.bench.results import show_results
 from wsss_bench.bench.runner import Runner
@@ -100,6 +102,14 @@ def main(argv: list[str]) -> int:
         f"it is not stopped (default: {STALLED_MINUTES:g})",
     )
     parser.add_argument(
+        "--prune",
+        action="append",
+        default=[],
+        choices=KINDS,
+        help="remove these files of a stage as soon as all stages that read them are complete; they are made "
+        "again if a new stage reads them (may be given several times)",
+    )
+    parser.add_argument(
         "--launcher",
         choices=["local", "parsl"],
         default="local",
@@ -145,7 +155,7 @@ def main(argv: list[str]) -> int:
         if options.calibrate:
             return 0
         missing = stages_to_run(plan, states, renewed)
-        print_space(missing, options.runs)
+        print_space(missing, options.runs, options.prune)
         check_nodes(cluster, missing)
         check_stages_to_run(missing, depth_of_dry_run(plan), methods_of(plan))
         return 0
@@ -157,6 +167,7 @@ def main(argv: list[str]) -> int:
         stalled_minutes=options.stalled,
         costs=costs,
         cluster=cluster,
+        pruned=options.prune,
     )
 
 
@@ -187,6 +198,7 @@ def run_bench(
     stalled_minutes: float = STALLED_MINUTES,
     costs: PlannedCosts | None = None,
     cluster: Cluster | None = None,
+    pruned: Collection[str] = (),
 ) -> int:
     """Run the missing and damaged stages of `plan`, then write and print the table.
 
@@ -201,6 +213,7 @@ def run_bench(
         stalled_minutes: Minutes without progress after which a running stage is reported.
         costs: What the printed plan says about costs; by default those on this machine.
         cluster: The nodes that run the stages; None for this machine.
+        pruned: Kinds of files that are removed once they are read (`prune.KINDS`).
 
     Returns:
         The exit status, as of `main`.
@@ -224,8 +237,9 @@ def run_bench(
             write_plan_record(plan, runs)
             print_plan(plan, runs, states, renewed, costs)
             missing = stages_to_run(plan, states, renewed)
+            pruner = Pruner(plan, runs, pruned, locks)
             if missing:
-                print_space(missing, runs)
+                print_space(missing, runs, pruned)
                 check_nodes(cluster, missing)
                 machine = cluster.machine if cluster else find_machine(plan, jobs or plan.jobs)
                 with closing(launcher or launcher_of(cluster, runs)) as starts:
@@ -235,8 +249,13 @@ def run_bench(
                         depth = {"depth": depth_of_dry_run(plan)} if cluster else {}
                         check_stages_to_run(missing, **depth, methods=methods_of(plan))
                     open_again(plan, states, renewed, locks)
-                    failures = run_stages(plan, runs, machine, starts, stalled_minutes, locks)
+                    pruner.look()
+                    failures = run_stages(plan, runs, machine, starts, stalled_minutes, locks, pruner)
+            else:
+                pruner.look()
             show_results(plan, runs)
+            for line in pruner.lines():
+                print(line)
         except KeyboardInterrupt as stop:
             return stopped(stop)
         print_failures(plan, failures)
@@ -361,7 +380,13 @@ def find_machine(plan: Plan, jobs: int | None) -> Machine:
 
 
 def run_stages(
-    plan: Plan, runs: Path, machine: Machine, launcher: Launcher, stalled_minutes: float, locks: Locks
+    plan: Plan,
+    runs: Path,
+    machine: Machine,
+    launcher: Launcher,
+    stalled_minutes: float,
+    locks: Locks,
+    pruner: Pruner,
 ) -> list[Failure]:
     """Run the missing stages; progress is a live view on a terminal and plain lines elsewhere."""
     console = Console()
@@ -379,7 +404,10 @@ def run_stages(
             if console.is_terminal
             else PlainReporter(time_left)
         )
-        return Runner(plan, folder, machine, launcher, reporter, stalled_minutes, seconds, locks).run()
+        completed = pruner.completed
+        return Runner(
+            plan, folder, machine, launcher, reporter, stalled_minutes, seconds, locks, completed
+        ).run()
 
 
 def resume_command() -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from wsss_bench.artifacts.disk import require_room, size_text
+from wsss_bench.bench.prune import folders_named
 from wsss_bench.bench.validate import source_of
 from wsss_bench.data.check import load_source
 from wsss_bench.plan.plan import Stage
@@ -17,10 +18,29 @@ SAMPLED = 8
 """Images of a split whose size is looked at."""
 
 
-def size_of(stages: Iterable[Stage]) -> Size:
-    """What the stages will take together; data that cannot be read count as nothing."""
+class Space(NamedTuple):
+    """What stages will take on the disk.
+
+    Args:
+        lasting: What stays, all together.
+        passing: What the bench prunes as soon as it is read, all together.
+        largest: The largest part of it that one stage has.
+    """
+
+    lasting: Size
+    passing: Size = Size(0, 0)
+    largest: Size = Size(0, 0)
+
+
+def space_of(stages: Iterable[Stage], pruned: Collection[str] = ()) -> Space:
+    """What the stages will take; data that cannot be read count as nothing.
+
+    Args:
+        stages: The stages.
+        pruned: Kinds of files that the bench prunes (`prune.WORDS`).
+    """
     splits: dict[str, tuple[int, float]] = {}
-    total = Size(0, 0)
+    lasting = passing = largest = Size(0, 0)
     for stage in stages:
         split = stage.config.get("split")
         images, pixels = 0, 0.0
@@ -29,12 +49,15 @@ def size_of(stages: Iterable[Stage]) -> Size:
             if key not in splits:
                 splits[key] = _images(source_of(stage.config), split)
             images, pixels = splits[key]
-        total += stage_size(stage, images, pixels)
-    return total
+        whole = stage_size(stage, images, pixels)
+        stays = stage_size(stage, images, pixels, folders_named(stage.kind, pruned))
+        passes = Size(whole.bytes - stays.bytes, whole.files - stays.files)
+        lasting, passing, largest = lasting + stays, passing + passes, max(largest, passes)
+    return Space(lasting, passing, largest)
 
 
-def check_space(size: Size, folder: Path) -> str:
-    """Check that a folder has room for `size`.
+def check_space(space: Space, folder: Path) -> str:
+    """Check that a folder has room for what lasts and for the largest part of what passes.
 
     Returns:
         A sentence for the plan: what is needed, and what is free.
@@ -42,8 +65,11 @@ def check_space(size: Size, folder: Path) -> str:
     Raises:
         ValueError: it has not.
     """
-    needed = f"the new stages take about {size_text(size.bytes)} in {size.files} files"
-    free = require_room(size.bytes, size.files, folder, needed, "name another folder with --runs")
+    needed = f"the new stages take about {size_text(space.lasting.bytes)} in {space.lasting.files} files"
+    if space.passing.bytes:
+        needed += f", and until it is pruned up to {size_text(space.passing.bytes)} more"
+    at_once = space.lasting + space.largest
+    free = require_room(at_once.bytes, at_once.files, folder, needed, "name another folder with --runs")
     return f"{needed}, {free}"
 
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from wsss_bench.bench.batches import check_batches
-from wsss_bench.bench.disk_space import check_space, size_of
+from wsss_bench.bench.disk_space import check_space, space_of
 from wsss_bench.bench.launchers import LocalLauncher, visible_gpus
 from wsss_bench.bench.resources import gpus_of
 from wsss_bench.bench.validate import Depth, check_stages, source_of, validate
 from wsss_bench.plan.plan import Plan, Stage, distinct
 
 
-def print_space(stages: Sequence[Stage], runs: Path) -> None:
-    """Print what the stages take on the disk; `ValueError` if it is more than is free."""
+def print_space(stages: Sequence[Stage], runs: Path, pruned: Collection[str] = ()) -> None:
+    """Print what the stages take on the disk, `pruned` kinds of files only for a while.
+
+    Raises:
+        ValueError: it is more than is free.
+    """
     if stages:
-        print(f"note: {check_space(size_of(stages), runs)}", flush=True)
+        print(f"note: {check_space(space_of(stages, pruned), runs)}", flush=True)
 
 
 def check_stages_to_run(

@@ -7,7 +7,7 @@ table. A later stage that reads removed files has them made again from the check
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from wsss_bench.arguments import LineParser, add_matrix_arguments
@@ -29,6 +29,7 @@ WORDS = {
     ("crf", MASKS): "predictions",
 }
 """What is removed, by kind of the stage and folder."""
+KINDS = tuple(dict.fromkeys(WORDS.values()))
 
 
 def main(argv: list[str]) -> int:
@@ -43,7 +44,7 @@ def main(argv: list[str]) -> int:
         "--keep",
         action="append",
         default=[],
-        choices=list(dict.fromkeys(WORDS.values())),
+        choices=KINDS,
         help="leave these where they are (may be given several times)",
     )
     options = parser.parse_args(argv)
@@ -77,7 +78,7 @@ def prune(plan: Plan, runs: Path, keep: list[str], dry_run: bool) -> None:
     unread = [
         (stage, folder)
         for stage, folder in with_files
-        if (readers := list(_readers(plan, stage, folder))) and complete.issuperset(readers)
+        if (readers := list(readers_of(plan, stage, folder))) and complete.issuperset(readers)
     ]
     wanted = [
         (stage, folder)
@@ -88,7 +89,7 @@ def prune(plan: Plan, runs: Path, keep: list[str], dry_run: bool) -> None:
     chosen = [(stage, folder) for stage, folder in wanted if locks.holder_of(stage.path) is None]
     print(f"{'would remove' if dry_run else 'removing'} in {runs}/stages, for {plan.experiment}:")
     total_files = total_bytes = 0
-    for word in dict.fromkeys(WORDS.values()):
+    for word in KINDS:
         found = [(stage, folder) for stage, folder in chosen if WORDS[stage.kind, folder] == word]
         sizes = [files_and_bytes(stage.path / folder) for stage, folder in found]
         files, size = sum(files for files, _ in sizes), sum(size for _, size in sizes)
@@ -111,7 +112,12 @@ def prune(plan: Plan, runs: Path, keep: list[str], dry_run: bool) -> None:
             print(f"kept, since {reason}: {shortened(list(dict.fromkeys(names)))}")
 
 
-def _readers(plan: Plan, stage: Stage, folder: str) -> Iterator[str]:
+def folders_named(kind: str, words: Collection[str]) -> list[str]:
+    """The folders of a kind of stages that `WORDS` calls so."""
+    return [folder for folder in FOLDERS.get(kind, ()) if WORDS[kind, folder] in words]
+
+
+def readers_of(plan: Plan, stage: Stage, folder: str) -> Iterator[str]:
     """Fingerprints of the stages that read a folder of a stage."""
     return (
         key

@@ -56,6 +56,7 @@ class Runner:
         stalled_minutes: Minutes without progress after which a running stage is reported.
         seconds: Estimated wall seconds of a stage, None if unknown; by default what earlier runs took.
         locks: Of the bench; by default none but those that the runner takes.
+        completed: Called with each stage that is complete.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Runner:
         stalled_minutes: float = STALLED_MINUTES,
         seconds: Callable[[Stage], float | None] | None = None,
         locks: Locks | None = None,
+        completed: Callable[[Stage], None] = lambda stage: None,
     ) -> None:
         self._plan = plan
         self._root = folder.root
@@ -75,6 +77,7 @@ class Runner:
         self._machine = machine
         self._launcher = launcher
         self._reporter = reporter
+        self._completed = completed
         self._seconds = seconds or folder.estimate
         ordered = by_longest_chain(plan, self._seconds)
         self._waiting = [stage for stage in ordered if not is_complete(stage.path)]
@@ -180,7 +183,11 @@ class Runner:
 
     def _completed_elsewhere(self, stage: Stage) -> None:
         self._waiting.remove(stage)
-        self._reporter.finished(stage, find_manifest(stage.path).get("wall_seconds", 0.0), None)
+        self._complete(stage, find_manifest(stage.path).get("wall_seconds", 0.0))
+
+    def _complete(self, stage: Stage, seconds: float) -> None:
+        self._reporter.finished(stage, seconds, None)
+        self._completed(stage)
 
     def _take(self, stage: Stage) -> bool:
         """Take the lock of a stage that is to be started, unless it runs or has ended elsewhere meanwhile."""
@@ -320,7 +327,7 @@ class Runner:
                     self._waiting.append(stage)
                     self._reporter.finished(stage, seconds, Failure(stage, LOST))
                 elif is_complete(stage.path) and (status == 0 or active.companions):
-                    self._reporter.finished(stage, seconds, None)
+                    self._complete(stage, seconds)
                 else:
                     self._ended_incomplete(stage, status, seconds, active)
             self._shared.release(*active.stages)

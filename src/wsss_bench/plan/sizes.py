@@ -6,9 +6,11 @@ The figures were measured on the mini world (96 x 96 pixels) and on VOC-sized im
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
+from wsss_bench.artifacts.layout import LAST, MASKS, PROBABILITIES, SEEDS
+from wsss_bench.artifacts.metrics import CONFUSIONS
 from wsss_bench.artifacts.probabilities import probability_bytes
 from wsss_bench.artifacts.seeds import seed_bytes
 from wsss_bench.plan.costs.model import state_bytes
@@ -46,38 +48,46 @@ class Size(NamedTuple):
         return Size(self.bytes + other[0], self.files + other[1])
 
 
-def stage_size(stage: Stage, images: int, pixels: float) -> Size:
+def stage_size(stage: Stage, images: int, pixels: float, without: Collection[str] = ()) -> Size:
     """What a complete stage takes.
 
     Args:
         stage: The stage.
         images: Number of images of its split; not used for trainings.
         pixels: Mean number of pixels of an image.
+        without: Folders of the stage that are left out, such as those that a bench prunes.
     """
-    mask, with_crf = _mask_bytes(pixels), _with_crf(stage.config)
-    training = (_checkpoint_bytes(stage), 0)
-    found, files = {
-        "train": training,
-        "affinity": training,
-        "segment": training,
-        "seed": (images * seed_bytes(pixels, CLASSES_PER_IMAGE), images // IMAGES_PER_SHARD),
-        "refine": (images * mask, images),
-        "predict": _prediction(stage.config, images, pixels),
-        "crf": (images * mask * with_crf, images * with_crf),
-        "evaluate": (images * CONFUSION_BYTES * MOST_READOUTS, 0),
-    }[stage.kind]
-    return Size(round(found) + OTHER_BYTES, files + OTHER_FILES)
+    parts = _parts(stage, images, pixels)
+    found = Size(OTHER_BYTES, OTHER_FILES)
+    for name, (size, files) in parts.items():
+        if name not in without:
+            found += Size(round(size), files)
+    return found
 
 
-def _prediction(config: Mapping[str, Any], images: int, pixels: float) -> tuple[float, int]:
-    """Masks without CRF, and the probabilities that CRFs take."""
+def _parts(stage: Stage, images: int, pixels: float) -> Mapping[str, tuple[float, int]]:
+    """Bytes and number of files of the folders of a stage, or of its checkpoint or scores."""
+    shards, masks = images // IMAGES_PER_SHARD, _mask_bytes(pixels)
+    if stage.kind in ("train", "segment", "affinity"):
+        return {str(LAST): (_checkpoint_bytes(stage), 0)}
+    if stage.kind == "seed":
+        return {SEEDS: (images * seed_bytes(pixels, CLASSES_PER_IMAGE), shards)}
+    if stage.kind == "evaluate":
+        return {CONFUSIONS: (images * CONFUSION_BYTES * MOST_READOUTS, 0)}
+    if stage.kind == "predict":
+        count, maps = _predicted(stage.config)
+        probabilities = (images * probability_bytes(pixels, maps), shards if maps else 0)
+        return {MASKS: (images * count * masks, images * count), PROBABILITIES: probabilities}
+    count = {"refine": 1, "crf": _with_crf(stage.config)}[stage.kind]
+    return {MASKS: (images * count * masks, images * count)}
+
+
+def _predicted(config: Mapping[str, Any]) -> tuple[int, int]:
+    """Number of masks without CRF of an image, and of maps of probabilities that CRFs take."""
     published = [bool(readout.get("crf")) for readout in (config.get("readouts") or {}).values()]
     scales = 1 + bool(config.get("scales", True))
-    masks, maps = scales + published.count(False), ALL_LABELS * published.count(True)
-    if config.get("crf"):
-        maps += LABELS_PER_MASK * scales
-    size = masks * _mask_bytes(pixels) + probability_bytes(pixels, maps)
-    return images * size, images * masks + (images // IMAGES_PER_SHARD if maps else 0)
+    maps = ALL_LABELS * published.count(True) + (LABELS_PER_MASK * scales if config.get("crf") else 0)
+    return scales + published.count(False), maps
 
 
 def _with_crf(config: Mapping[str, Any]) -> int:
