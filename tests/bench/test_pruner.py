@@ -11,7 +11,7 @@ from test_packing import InProcess
 
 from wsss_bench.artifacts.files import is_complete
 from wsss_bench.artifacts.layout import MANIFEST, MASKS, PROBABILITIES, SEEDS
-from wsss_bench.artifacts.locks import locked
+from wsss_bench.artifacts.locks import Locks, locked
 from wsss_bench.bench import pruner
 from wsss_bench.bench.command import run_bench
 from wsss_bench.plan.plan_record import write_plan_record
@@ -121,6 +121,21 @@ def test_a_stage_that_another_process_works_in_stays(project):
     with locked(stage.path, "bench"):
         Run(project, "probabilities")
     assert holders(run.plan, "predict", PROBABILITIES) == ["zero-toy-s0-val"]
+
+
+def test_a_stage_that_this_bench_makes_again_stays_and_stays_locked(project):
+    run = Run(project)
+    stages = {stage.name: stage for stage in run.plan.stages.values()}
+    made, reader = stages["predict zero-toy-s0-val"], stages["crf zero-toy-s0-val"]
+    with Locks("bench") as locks:
+        assert locks.take(made.path) is None
+        pruner.Pruner(run.plan, project.runs, ["probabilities"], locks).completed(reader)
+        assert locks.holds(made.path)
+        assert (made.path / PROBABILITIES).is_dir()
+    with Locks("bench") as locks:
+        pruner.Pruner(run.plan, project.runs, ["probabilities"], locks).completed(reader)
+        assert not locks.holds(made.path)
+        assert not (made.path / PROBABILITIES).exists()
 
 
 def test_a_folder_that_cannot_be_removed_does_not_end_the_bench(project, monkeypatch, capsys):

@@ -132,6 +132,22 @@ def test_memory_is_weights_gradients_state_and_saved_activations(planted):
     )
 
 
+def test_a_network_that_stays_in_float32_gains_nothing_in_mixed_precision(planted, monkeypatch):
+    monkeypatch.setattr(model, "network_of", lambda given: replace(NETWORK, bf16_share=0.98))
+    full, mixed = Run(GPU), Run(GPU, precision="bf16-mixed")
+    assert model.training_memory(training(), FACTS, mixed) == model.training_memory(training(), FACTS, full)
+    seconds = [model.step_seconds(training(), FACTS, run) for run in (full, mixed)]
+    assert seconds[0] == seconds[1] == pytest.approx(10 * 0.04 * 2e9 / 1e9)
+
+
+def test_co_attention_is_known_to_stay_in_float32():
+    for name in ("mcis", "mcis_group"):
+        content = read_configs(CONFIGS).method(name, "voc", {"accelerator": "cpu", "devices": 1})
+        found = network_of({"class_path": content.model.class_path, "init_args": content.model.init_args})
+        assert found is not None
+        assert found.in_float32
+
+
 def test_passes_of_a_prediction():
     seed = {"inference": {"scales": [1.0, 0.5], "flip": True}}
     assert list(passes_of(seed, "seed", (100, 200))) == [(2, 0.02, 1), (2, 0.005, 1)]

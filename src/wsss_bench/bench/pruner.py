@@ -37,9 +37,8 @@ class Pruner:
 
     def completed(self, stage: Stage) -> None:
         """Prune what a stage has read, which is complete now, if nothing else reads it."""
-        for parent in {
-            self._plan.stages[key].path: self._plan.stages[key] for key in stage.inputs.values()
-        }.values():
+        for key in dict.fromkeys(stage.inputs.values()):
+            parent = self._plan.stages[key]
             for folder in folders_named(parent.kind, self._words):
                 if (parent.path / folder).is_dir() and self._is_read(parent, folder):
                     self._prune(parent, folder)
@@ -53,10 +52,10 @@ class Pruner:
         )
 
     def _prune(self, stage: Stage, folder: str) -> None:
-        if self._locks.take(stage.path) is not None:
+        if self._locks.holds(stage.path):  # this bench makes it again
             return
         try:
-            if is_complete(stage.path):
+            if self._locks.take(stage.path) is None and is_complete(stage.path):
                 size = files_and_bytes(stage.path / folder)[1]
                 prune_stage(stage.path, folder)
                 self._bytes += size
@@ -67,9 +66,7 @@ class Pruner:
 
     def lines(self) -> list[str]:
         """What was removed, and what could not be."""
-        removed = (
-            [f"pruned {size_text(self._bytes)} of {', '.join(sorted(self._words))}"] if self._bytes else []
-        )
-        return removed + [
-            f"could not be pruned, `wsss-bench prune` tries it again: {one}" for one in self._problems
-        ]
+        words = ", ".join(sorted(set(self._words)))
+        removed = [f"pruned {size_text(self._bytes)} of {words}"] if self._bytes else []
+        again = "could not be pruned, `wsss-bench prune` tries it again"
+        return removed + [f"{again}: {problem}" for problem in self._problems]

@@ -82,7 +82,7 @@ def training_memory(config: Mapping[str, Any], data: DataFacts, run: Run) -> flo
     images, pixels = images_of_step(config, run.ranks), (crop_of(config) / 1000) ** 2
     saved = network.step.saved_bytes(images, pixels, data.classes)
     weights = 4 * network.parameters + (4 + state_bytes(config)) * network.trained
-    if run.is_mixed:
+    if run.is_mixed and not network.in_float32:
         saved, weights = saved * network.bf16_share, weights + 2 * network.parameters
     return weights + saved + CONTEXT_BYTES
 
@@ -101,7 +101,8 @@ def compute_seconds(
     network: Network, one: Pass, run: Run, images: float, megapixels: float, classes: int = 0
 ) -> float:
     """Seconds of one pass. On a GPU it takes at least the time in which its operators are started."""
-    rate = run.device.rate(run.precision, network.attention, network.cpu_rate)
+    precision = "32-true" if network.in_float32 else run.precision
+    rate = run.device.rate(precision, network.attention, network.cpu_rate)
     computing = one.flop(images, megapixels, classes) / rate
     return max(computing, one.calls * CALL_SECONDS) if run.device.is_gpu else computing
 

@@ -99,6 +99,11 @@ class Network:
         passes = [*([self.step] if self.step else []), *self.forward.values()]
         return any(one.flop.pixel2 > 0 for one in passes)
 
+    @property
+    def in_float32(self) -> bool:
+        """Whether it computes in float32 in mixed precision too: then its saved bytes hardly shrink."""
+        return self.bf16_share > 0.9
+
 
 def network_of(model: Mapping[str, Any]) -> Network | None:
     """What was measured of the network of a stage; None if it is of another class or architecture.
