@@ -37,21 +37,6 @@ def in_float32(loss: Callable[Arguments, Result]) -> Callable[Arguments, Result]
     return in_full_precision
 
 
-def step_in_float32(step: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Decorator of the `training_loss` of a method that loses in half precision: autocast is off inside.
-
-    Its networks then train in float32, whatever the precision of the trainer; predictions are not concerned.
-    """
-
-    @wraps(step)
-    def in_full_precision(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        method: Any = args[0]
-        with torch.autocast(method.device.type, enabled=False):
-            return step(*args, **kwargs)
-
-    return in_full_precision
-
-
 def at_least_float32(tensor: Tensor) -> Tensor:
     """The tensor in float32, or in float64 if it is that."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
