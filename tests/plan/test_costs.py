@@ -138,6 +138,13 @@ def test_a_network_that_stays_in_float32_gains_nothing_in_mixed_precision(plante
     assert model.training_memory(training(), FACTS, mixed) == model.training_memory(training(), FACTS, full)
     seconds = [model.step_seconds(training(), FACTS, run) for run in (full, mixed)]
     assert seconds[0] == seconds[1] == pytest.approx(10 * 0.04 * 2e9 / 1e9)
+    fast = replace(mixed, device=replace(GPU, bf16=100e9))
+    assert model.step_seconds(training(), FACTS, fast) == seconds[0]
+    network = model.network_of({})
+    slow, quick = (
+        model.compute_seconds(network, network.forward["seed"], run, 1, 0.04) for run in (full, fast)
+    )
+    assert quick == pytest.approx(slow / 10)  # predictions have the precision of the trainer
 
 
 def test_co_attention_is_known_to_stay_in_float32():
@@ -145,7 +152,7 @@ def test_co_attention_is_known_to_stay_in_float32():
         content = read_configs(CONFIGS).method(name, "voc", {"accelerator": "cpu", "devices": 1})
         found = network_of({"class_path": content.model.class_path, "init_args": content.model.init_args})
         assert found is not None
-        assert found.in_float32
+        assert found.trains_in_float32
 
 
 def test_passes_of_a_prediction():

@@ -37,7 +37,7 @@ def space_of(stages: Iterable[Stage], pruned: Collection[str] = ()) -> Space:
 
     Args:
         stages: The stages.
-        pruned: Kinds of files that the bench prunes (`prune.WORDS`).
+        pruned: Kinds of files that the bench prunes (`prune.KINDS`).
     """
     splits: dict[str, tuple[int, float]] = {}
     lasting = passing = largest = Size(0, 0)

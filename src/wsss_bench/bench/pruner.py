@@ -20,12 +20,12 @@ class Pruner:
     Args:
         plan: The plan.
         runs: Folder of all results. What other experiments there still have to read stays.
-        words: Kinds of files that are removed (`prune.KINDS`).
+        kinds: Files that are removed (`prune.KINDS`).
         locks: Of the bench. Stages that another process works in are left alone.
     """
 
-    def __init__(self, plan: Plan, runs: Path, words: Collection[str], locks: Locks) -> None:
-        self._plan, self._runs, self._words, self._locks = plan, runs, words, locks
+    def __init__(self, plan: Plan, runs: Path, kinds: Collection[str], locks: Locks) -> None:
+        self._plan, self._runs, self._kinds, self._locks = plan, runs, kinds, locks
         self._bytes = 0
         self._problems: list[str] = []
 
@@ -39,7 +39,7 @@ class Pruner:
         """Prune what a stage has read, which is complete now, if nothing else reads it."""
         for key in dict.fromkeys(stage.inputs.values()):
             parent = self._plan.stages[key]
-            for folder in folders_named(parent.kind, self._words):
+            for folder in folders_named(parent.kind, self._kinds):
                 if (parent.path / folder).is_dir() and self._is_read(parent, folder):
                     self._prune(parent, folder)
 
@@ -66,7 +66,7 @@ class Pruner:
 
     def lines(self) -> list[str]:
         """What was removed, and what could not be."""
-        words = ", ".join(sorted(set(self._words)))
-        removed = [f"pruned {size_text(self._bytes)} of {words}"] if self._bytes else []
+        kinds = ", ".join(sorted(set(self._kinds)))
+        removed = [f"pruned {size_text(self._bytes)} of {kinds}"] if self._bytes else []
         again = "could not be pruned, `wsss-bench prune` tries it again"
         return removed + [f"{again}: {problem}" for problem in self._problems]

@@ -100,8 +100,8 @@ class Network:
         return any(one.flop.pixel2 > 0 for one in passes)
 
     @property
-    def in_float32(self) -> bool:
-        """Whether it computes in float32 in mixed precision too: then its saved bytes hardly shrink."""
+    def trains_in_float32(self) -> bool:
+        """Whether its step is in float32 in mixed precision too: then its saved bytes hardly shrink."""
         return self.bf16_share > 0.9
 
 
