@@ -129,8 +129,8 @@ if __name__ == "__main__":  # a bench of fake stages, for tests that kill it
     from fakes import run_stage as target  # by its importable name, for the forked processes
 
     from wsss_bench.bench import runner
-    from wsss_bench.bench.command import run_bench
     from wsss_bench.bench.launchers import LocalLauncher
+    from wsss_bench.bench.run_bench import run_bench
     from wsss_bench.plan.planner import make_plan
 
     runner.LOOK_SECONDS = 0.2

@@ -15,9 +15,9 @@ ROOT = paths.ROOT
 PAGE = (ROOT / "docs" / "add_a_method.md").read_text()
 MINI_PLAN = """
 import sys
-from wsss_bench.bench import command
+from wsss_bench.bench import first_checks
 from wsss_bench.cli import main
-command.check_stages_to_run = lambda *_, **__: None  # the contract has built the method
+first_checks.check_stages_to_run = lambda *_, **__: None  # the contract has built the method
 sys.exit(main(["bench", "experiments/gwrp.yaml", "--dry-run"]))
 """
 VOC_STAGES = """

@@ -26,8 +26,8 @@ METHODS = [Path(name).stem for name in FILES if name.startswith("configs/methods
 STAGES = "stages_run_and_a_checkpoint_brings_the_same_maps_back"  # the bench runs them
 ONE_PROCESS = [name for name in CHECKS if name not in (STAGES, "two_ranks")]
 SMALL = ["--set", "data.global_batch_size=4", "--set", "trainer.max_epochs=1"]
-BENCH = "import sys; from wsss_bench.bench import command; from wsss_bench.cli import main; "
-UNCHECKED = "command.check_stages_to_run = lambda *_, **__: None; "
+BENCH = "import sys; from wsss_bench.bench import first_checks; from wsss_bench.cli import main; "
+UNCHECKED = "first_checks.check_stages_to_run = lambda *_, **__: None; "
 LIGHT = "main(['bench', 'few', *sys.argv[1:]]); sys.exit('torch' in sys.modules)"
 PROGRAM = "sys.exit(main(['bench', 'few', *sys.argv[1:]]))"
 

@@ -14,8 +14,8 @@ from wsss_bench.artifacts.files import is_complete, write_json
 from wsss_bench.artifacts.layout import BEGUN_FILE, LAST, LOG_FILE, MANIFEST, find_json
 from wsss_bench.artifacts.metrics import METRICS
 from wsss_bench.artifacts.stage_files import damaged_files, inputs_read
-from wsss_bench.bench import command, runner
-from wsss_bench.bench.command import resume_command, run_bench
+from wsss_bench.bench import command, run_bench, runner, stages_to_run
+from wsss_bench.bench.signals import resume_command
 from wsss_bench.plan.planner import make_plan
 from wsss_bench.report.results import read_results
 
@@ -36,7 +36,7 @@ def bench(finished, tmp_path, monkeypatch):
     """A finished project; `bench` runs it and returns the names of the stages that ran, in order."""
     project = finished.copy_to(tmp_path / "project")
     monkeypatch.setattr(runner, "POLL_SECONDS", 0.0)
-    monkeypatch.setattr(command, "show_results", lambda plan, runs: None)
+    monkeypatch.setattr(run_bench, "show_results", lambda plan, runs: None)
 
     def target(arguments: list[str]) -> int:
         try:
@@ -47,7 +47,7 @@ def bench(finished, tmp_path, monkeypatch):
     def run(*again: str, status: int = 0, **changes: object) -> list[str]:
         project.plan = make_plan(project.experiment(**changes), project.runs)
         launcher = InProcess(target)
-        assert run_bench(project.plan, project.runs, 1, launcher, again) == status
+        assert run_bench.run_bench(project.plan, project.runs, 1, launcher, again) == status
         by_path = {stage.path: stage.name for stage in project.plan.stages.values()}
         return [by_path[job.folder] for job in launcher.jobs]
 
@@ -111,10 +111,10 @@ def test_killed_while_stages_are_removed_nothing_stale_is_left(bench, monkeypatc
         removed.append(path)
         stage_files.remove_stage(path)
 
-    monkeypatch.setattr(command, "remove_stage", killed)
+    monkeypatch.setattr(stages_to_run, "remove_stage", killed)
     bench.bench("cam", status=130, **TOY)
     monkeypatch.undo()
-    monkeypatch.setattr(command, "show_results", lambda plan, runs: None)
+    monkeypatch.setattr(run_bench, "show_results", lambda plan, runs: None)
     assert is_complete(stage_named(bench, "train cam-toy-s0").path)  # goes last
     for stage in bench.plan.stages.values():
         if is_complete(stage.path):

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from project import DATA, METHODS
 
-from wsss_bench.bench import command
+from wsss_bench.bench import first_checks
 from wsss_bench.bench.validate import check_stages
 from wsss_bench.cli import main
 from wsss_bench.plan.planner import make_plan
@@ -102,7 +102,7 @@ def real(project, voc_root, monkeypatch):
             self.exit_status = check_stages(list(job.arguments))
             return self
 
-    monkeypatch.setattr(command, "LocalLauncher", InThisProcess)
+    monkeypatch.setattr(first_checks, "LocalLauncher", InThisProcess)
 
     def bench(**changes):
         method = {

@@ -11,10 +11,10 @@ import yaml
 from fakes import run_stage
 
 from wsss_bench.artifacts.files import write_manifest
-from wsss_bench.bench import command, results, runner
-from wsss_bench.bench.command import find_machine
+from wsss_bench.bench import results, runner
 from wsss_bench.bench.launchers import Job, visible_gpus
 from wsss_bench.bench.resources import Machine, gpus_of, ranks_of
+from wsss_bench.bench.run_bench import find_machine, run_bench
 from wsss_bench.bench.runner import Runner
 from wsss_bench.bench.validate import check_stages, validate
 from wsss_bench.plan.plan import StageFolder
@@ -273,7 +273,7 @@ def test_a_full_disk_has_a_message_of_its_own(project, monkeypatch):
 
     monkeypatch.setattr(results, "publish", publish)
     with pytest.raises(ValueError, match="the disk is full"):
-        command.run_bench(make_plan(project.experiment(), project.runs), project.runs, 2, InProcess())
+        run_bench(make_plan(project.experiment(), project.runs), project.runs, 2, InProcess())
 
 
 def test_plan_files_are_plain_yaml(project):

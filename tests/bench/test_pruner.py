@@ -13,7 +13,7 @@ from wsss_bench.artifacts.files import is_complete
 from wsss_bench.artifacts.layout import MANIFEST, MASKS, PROBABILITIES, SEEDS
 from wsss_bench.artifacts.locks import Locks, locked
 from wsss_bench.bench import pruner
-from wsss_bench.bench.command import run_bench
+from wsss_bench.bench.run_bench import run_bench
 from wsss_bench.plan.plan_record import write_plan_record
 from wsss_bench.plan.planner import make_plan
 from wsss_bench.plan.state import states_of

@@ -18,8 +18,9 @@ import pytest
 from fakes import run_stage
 from project import Project
 
-from wsss_bench.bench.command import main, run_bench
+from wsss_bench.bench.command import main
 from wsss_bench.bench.launchers import LocalLauncher
+from wsss_bench.bench.run_bench import run_bench
 from wsss_bench.bench.signals import Stopped, in_a_hurry, stop_signals
 from wsss_bench.plan.planner import make_plan
 

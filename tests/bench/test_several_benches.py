@@ -24,12 +24,13 @@ from wsss_bench.artifacts.lock_folder import LOCKS, enter_free, entries_of, leav
 from wsss_bench.artifacts.locks import SILENT_SECONDS, LockHeld, Locks
 from wsss_bench.artifacts.run import StageInfo, open_stage
 from wsss_bench.bench import runner
-from wsss_bench.bench.command import open_again, run_bench
 from wsss_bench.bench.launchers import LocalLauncher
 from wsss_bench.bench.progress import PlainReporter
 from wsss_bench.bench.resources import Machine
+from wsss_bench.bench.run_bench import run_bench
 from wsss_bench.bench.runner import LOST, Runner
 from wsss_bench.bench.running import Failure, Snapshot
+from wsss_bench.bench.stages_to_run import open_again
 from wsss_bench.bench.time_left import TimeLeft
 from wsss_bench.plan.plan import StageFolder
 from wsss_bench.plan.planner import make_plan

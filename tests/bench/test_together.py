@@ -7,8 +7,8 @@ import pytest
 from fakes import run_stage
 from project import METHODS, Project
 
-from wsss_bench.bench.command import run_bench
 from wsss_bench.bench.launchers import LocalLauncher
+from wsss_bench.bench.run_bench import run_bench
 from wsss_bench.plan.planner import make_plan
 from wsss_bench.plan.schema import ConfigError
 

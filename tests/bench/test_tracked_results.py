@@ -10,7 +10,7 @@ from wandb_files import offline_runs
 
 from wsss_bench.artifacts.run import FACTS
 from wsss_bench.bench import runner
-from wsss_bench.bench.command import run_bench
+from wsss_bench.bench.run_bench import run_bench
 from wsss_bench.plan.planner import make_plan
 from wsss_bench.report.data_files import COLUMNS
 from wsss_bench.tracking import result_runs

@@ -416,8 +416,8 @@ def test_clock():
 def test_a_dry_run_of_many_stages_imports_no_torch(project):
     file = project.experiment(random_seeds=list(range(12)))
     program = (
-        "import sys; from wsss_bench.bench import command; from wsss_bench.cli import main; "
-        "command.check_stages_to_run = lambda *_, **__: None; "  # another process checks, and imports torch
+        "import sys; from wsss_bench.bench import first_checks; from wsss_bench.cli import main; "
+        "first_checks.check_stages_to_run = lambda *_, **__: None; "  # else a process that imports torch
         f"status = main(['bench', {str(file)!r}, '--dry-run', '--runs', {str(project.runs)!r}]); "
         "loaded = {'torch', 'lightning', 'matplotlib'} & set(sys.modules); "
         "assert not loaded, loaded; sys.exit(status)"

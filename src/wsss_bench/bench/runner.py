@@ -5,32 +5,23 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from wsss_bench.artifacts.disk import WatchedFolder, full_disk, full_disk_in_log
 from wsss_bench.artifacts.files import is_complete
 from wsss_bench.artifacts.holder import BENCH
-from wsss_bench.artifacts.layout import (
-    BEGUN_FILE,
-    FAILURE_FILE,
-    LOG_FILE,
-    PLAN_FILE,
-    PROGRESS,
-    TOGETHER,
-    find_json,
-    find_manifest,
-    shortened,
-)
+from wsss_bench.artifacts.layout import FAILURE_FILE, LOG_FILE, PROGRESS, find_manifest
 from wsss_bench.artifacts.locks import Locks
-from wsss_bench.artifacts.stage_files import damaged_files, inputs_read, remove_stage
-from wsss_bench.bench.gpu_pool import QUICK_SECONDS, GPUPool
+from wsss_bench.bench.attempts import Attempts
+from wsss_bench.bench.capacity import Capacity
+from wsss_bench.bench.gpu_pool import GPUPool
 from wsss_bench.bench.launchers import Job, Launcher, stop_all
 from wsss_bench.bench.order import by_longest_chain
-from wsss_bench.bench.resources import Machine, gpus_on_all_nodes, nodes_of, ranks_of, slots_of
+from wsss_bench.bench.resources import Machine, nodes_of, ranks_of, slots_of
 from wsss_bench.bench.running import Active, Failure, Reporter, Snapshot, tail
 from wsss_bench.bench.shared_stages import SharedStages
+from wsss_bench.bench.stage_start import begin_anew_if_inputs_changed, note_in_log, together
 from wsss_bench.bench.stalls import STALLED_MINUTES, StallWatch
-from wsss_bench.bench.transient import is_transient
 from wsss_bench.plan.plan import Plan, Stage, StageFolder
 
 POLL_SECONDS = 0.05
@@ -84,11 +75,9 @@ class Runner:
         self._total = len(self._waiting)
         self._shared = SharedStages(locks or Locks(BENCH), self._waiting, reporter)
         self._active: list[Active] = []
-        self._pools: dict[tuple[str, ...], GPUPool] = {}
+        self._capacity = Capacity(machine, self._active, self._seconds)
+        self._attempts = Attempts(self._shared, reporter)
         self._failures: dict[str, Failure] = {}
-        self._tried_again: set[str] = set()
-        self._made_again: set[str] = set()
-        self._done_before: dict[str, float] = {}
         self._alone: set[str] = set()
 
     def run(self) -> list[Failure]:
@@ -135,12 +124,12 @@ class Runner:
         )
 
     def _start_ready(self) -> None:
-        coming = self._coming()
+        coming, capacity = self._coming(), self._capacity
         reserved: dict[GPUPool, float] = {}  # when a stage of several GPUs, which waits for them, can start
         for stage in list(self._waiting):
             if stage not in self._waiting:  # started together with another
                 continue
-            inputs = [self._plan.stages[key] for key in stage.inputs.values()]
+            inputs = self._inputs(stage)
             lost = [parent for parent in inputs if parent.fingerprint in self._failures]
             incomplete = [parent for parent in inputs if not is_complete(parent.path)]
             gone = [parent for parent in incomplete if parent.fingerprint not in coming]
@@ -161,14 +150,19 @@ class Runner:
                 continue
             elif is_complete(stage.path):
                 self._completed_elsewhere(stage)
-            elif not self._fits(stage):
-                if self._pool(stage) not in reserved and (moment := self._reservation(stage)) is not None:
-                    reserved[self._pool(stage)] = moment
-            elif self._ends_before(stage, reserved.get(self._pool(stage), math.inf)):
+            elif not capacity.fits(stage):
+                pool = capacity.pool(stage)
+                if pool not in reserved and (moment := capacity.reservation(stage)) is not None:
+                    reserved[pool] = moment
+            elif capacity.ends_before(stage, reserved.get(capacity.pool(stage), math.inf)):
                 members = [one for one in (stage, *self._companions(stage)) if self._take(one)]
                 self._waiting = [other for other in self._waiting if other not in members]
                 if members:
                     self._start(members[0], members[1:])
+
+    def _inputs(self, stage: Stage) -> list[Stage]:
+        """The stages that a stage reads."""
+        return [self._plan.stages[key] for key in stage.inputs.values()]
 
     def _coming(self) -> set[str]:
         """Fingerprints of the stages that this bench runs or will run."""
@@ -220,53 +214,11 @@ class Runner:
             for other in self._waiting
             if other.shares == stage.shares
             and other.fingerprint not in self._alone | {stage.fingerprint}
-            and all(is_complete(self._plan.stages[key].path) for key in other.inputs.values())
+            and all(is_complete(parent.path) for parent in self._inputs(other))
         ]
 
-    def _pool(self, stage: Stage) -> GPUPool:
-        """The GPUs from which a stage gets its own."""
-        names = self._machine.gpus_for(stage)
-        return self._pools.setdefault(names, GPUPool(names))
-
-    def _fits(self, stage: Stage) -> bool:
-        if wanted := gpus_on_all_nodes(stage, len(self._machine.gpus)):
-            on_gpus = sum(1 for active in self._active if active.gpus)
-            free = len(self._pool(stage).free_for(stage.fingerprint, wanted))
-            return on_gpus < self._machine.jobs_on_gpus and wanted <= free
-        used = sum(active.slots for active in self._active)
-        return not used or used + slots_of(stage, self._machine) <= self._machine.jobs
-
-    def _reservation(self, stage: Stage) -> float | None:
-        """When a stage of several GPUs can start at the latest, by the estimates of what runs.
-
-        Until then no other stage gets a GPU that would hold it for longer: else single GPUs would go on being
-        taken as soon as they are free. None for a stage that waits for one GPU, or for none.
-        """
-        wanted = gpus_on_all_nodes(stage, len(self._machine.gpus))
-        if wanted < 2:
-            return None
-        pool = self._pool(stage)
-        now, free = time.monotonic(), len(pool.free_for(stage.fingerprint, wanted))
-        ends = []
-        for active in self._active:
-            if self._pool(active.stage) is not pool:
-                continue
-            seconds = [self._seconds(one) for one in active.stages]
-            known = [one for one in seconds if one is not None]
-            ends += [max(now, active.started + sum(known))] * len(active.gpus)
-        ends.sort()
-        return ends[min(wanted - free, len(ends)) - 1] if ends and wanted > free else now
-
-    def _ends_before(self, stage: Stage, moment: float) -> bool:
-        """Whether a stage needs no GPU, or will have given it back by then."""
-        if moment == math.inf or not gpus_on_all_nodes(stage, len(self._machine.gpus)):
-            return True
-        seconds = self._seconds(stage)
-        return seconds is not None and time.monotonic() + seconds <= moment
-
     def _start(self, stage: Stage, companions: list[Stage]) -> None:
-        wanted = gpus_on_all_nodes(stage, len(self._machine.gpus))
-        gpus = self._pool(stage).take(stage.fingerprint, wanted)
+        gpus = self._capacity.take_gpus(stage)
         job = Job(
             [*stage.arguments, *together(companions)],
             stage.path,
@@ -285,7 +237,7 @@ class Runner:
                 note_in_log(companion, f"runs together with {stage.name}: {stage.path / LOG_FILE}")
             running = self._launcher.start(job)
         except OSError as error:  # a full disk, no more processes
-            self._pool(stage).give_back(gpus)
+            self._capacity.pool(stage).give_back(gpus)
             self._shared.release(stage, *companions)
             for member in (stage, *companions):
                 self._fail(member, 0.0, not_started(member, error))
@@ -320,7 +272,7 @@ class Runner:
             if status is None:
                 continue
             self._active.remove(active)
-            self._pool(active.stage).give_back(active.gpus)
+            self._capacity.pool(active.stage).give_back(active.gpus)
             seconds = time.monotonic() - active.started
             for stage in active.stages:
                 if active.lost:
@@ -345,12 +297,16 @@ class Runner:
             again = Failure(stage, f"{reason}, together with others; tried again alone")
             self._reporter.finished(stage, seconds, again)
             return
-        if damaged := self._reopen_inputs(stage):
+        if damaged := self._attempts.mend_inputs(stage, self._inputs(stage)):
+            for parent, _ in damaged:
+                self._queue(parent)
             self._waiting.append(stage)
-            again = Failure(stage, f"{reason}; tried again, since an input is damaged: {damaged}")
+            inputs = ", ".join(words for _, words in damaged)
+            again = Failure(stage, f"{reason}; tried again, since an input is damaged: {inputs}")
             self._reporter.finished(stage, seconds, again)
             return
-        if self._moves(stage, seconds, active) or self._is_tried_again(stage, status, lines):
+        moves = self._attempts.moves(stage, seconds, active.gpus, self._capacity.pool(stage))
+        if moves or self._attempts.may_pass(stage, status, lines):
             self._waiting.insert(0, stage)
             self._reporter.finished(stage, seconds, Failure(stage, f"{reason}; tried again", lines))
             return
@@ -360,52 +316,6 @@ class Runner:
             reason = full_disk(error, stage.path) or reason
         self._fail(stage, seconds, Failure(stage, reason, lines))
 
-    def _moves(self, stage: Stage, seconds: float, active: Active) -> bool:
-        """Whether a stage that failed at once on a GPU is tried on another one."""
-        if not active.gpus or seconds > QUICK_SECONDS:
-            return False
-        pool = self._pool(stage)
-        before = pool.set_aside
-        moves = pool.failed(stage.fingerprint, active.gpus)
-        for gpu in set(pool.set_aside) - set(before):
-            self._reporter.set_aside(gpu, pool.usable)
-        return moves
-
-    def _is_tried_again(self, stage: Stage, status: int, lines: str) -> bool:
-        """Whether a failure may pass: a signal, or a message of a driver or a file system.
-
-        Once for a stage, and again as long as it comes further each time, as a training does that is longer
-        than the walltime of its node.
-        """
-        if not is_transient(status, lines):
-            return False
-        done = find_json(stage.path / PROGRESS).get("done", 0)
-        before = self._done_before.get(stage.fingerprint)
-        self._done_before[stage.fingerprint] = done
-        return before is None or done > before
-
-    def _reopen_inputs(self, stage: Stage) -> str:
-        """Look for damage in what a failed stage has read, and let its inputs make it again, once.
-
-        Returns:
-            The inputs that run again, in words; empty if the stage failed for another reason.
-        """
-        if stage.fingerprint in self._tried_again:
-            return ""
-        found = []
-        for parent in (self._plan.stages[key] for key in stage.inputs.values()):
-            if parent.fingerprint not in self._made_again and (damaged := damaged_files(parent.path)):
-                self._made_again.add(parent.fingerprint)
-                self._shared.mend(parent)
-                found.append(f"{parent.name} ({shortened(damaged, 3)})")
-                self._queue(parent)
-            elif not is_complete(parent.path):  # reopened for another stage that reads it
-                found.append(parent.name)
-                self._queue(parent)
-        if found:
-            self._tried_again.add(stage.fingerprint)
-        return ", ".join(found)
-
     def _fail(self, stage: Stage, seconds: float, failure: Failure) -> None:
         self._failures[stage.fingerprint] = failure
         self._reporter.finished(stage, seconds, failure)
@@ -414,31 +324,3 @@ class Runner:
 def not_started(stage: Stage, error: OSError) -> Failure:
     """A stage whose process, or whose lock, could not be made."""
     return Failure(stage, f"could not be started: {full_disk(error, stage.path) or error}")
-
-
-def together(companions: Sequence[Stage]) -> list[str]:
-    """Arguments that let the command of a stage run further stages, too."""
-    files = [str(companion.path / PLAN_FILE) for companion in companions]
-    return [TOGETHER, *files] if files else []
-
-
-def note_in_log(stage: Stage, line: str) -> None:
-    """Add a line to the log of a stage that does not write one itself."""
-    with open(stage.path / LOG_FILE, "a") as log:
-        log.write(f"{line}\n")
-
-
-def begin_anew_if_inputs_changed(stage: Stage) -> None:
-    """Remove an interrupted stage, locked, if an input was made again since it began, with other files.
-
-    Its results so far belong to the old input. The log of the new attempt says so.
-    """
-    read = find_json(stage.path / BEGUN_FILE).get("read", {})
-    now = inputs_read(stage.config)
-    changed = [role for role in read if role in now and read[role] != now[role]]
-    if changed:
-        remove_stage(stage.path)
-        stage.path.mkdir(parents=True)
-        (stage.path / LOG_FILE).write_text(
-            f"begins anew: {', '.join(changed)} was made again since the interrupted attempt\n"
-        )

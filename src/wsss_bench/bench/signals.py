@@ -3,10 +3,12 @@ warning before it (`sbatch --signal=B:USR1@90`)."""
 
 from __future__ import annotations
 
+import shlex
 import signal
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
@@ -59,3 +61,24 @@ def stop_signals() -> Iterator[None]:
 def in_a_hurry() -> bool:
     """Whether Ctrl-C was pressed while the bench was stopping its stages."""
     return _hurry.is_set()
+
+
+def resume_command() -> str:
+    """The command line that was given, without `--again`: what it names has been removed already."""
+    words, kept = iter(sys.argv[1:]), []
+    for word in words:
+        if word == "--again":
+            next(words, None)
+        elif not word.startswith("--again="):
+            kept.append(word)
+    return shlex.join(["wsss-bench", *kept])
+
+
+def stopped(stop: KeyboardInterrupt) -> int:
+    """Say how to go on after a signal; returns the exit status."""
+    with suppress(OSError):  # the terminal may be gone
+        print(
+            f"\nstopped; nothing finished is lost, the same command goes on: {resume_command()}",
+            file=sys.stderr,
+        )
+    return stop.exit_status if isinstance(stop, Stopped) else 130
