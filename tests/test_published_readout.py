@@ -239,6 +239,50 @@ def test_pamr_refines_the_scores_at_the_size_of_the_image_and_leaves_no_backgrou
     assert (refined - plain).abs().max() > 0.01
 
 
+def test_pamr_follows_the_colours_that_the_network_saw():
+    """NACLIP gives PAMR its reduced input, enlarged again, and not the sharper image itself."""
+    image, config = sample(375, 500), InferenceConfig(short_side=96)
+    plain, refined = (
+        published_probabilities(
+            Patches(), [image], PublishedReadout(resize="cv2_bilinear", pamr_dilations=dilations), config
+        )[0]
+        for dilations in ((), (8, 16))
+    )
+    seen = tensor(cv2.resize(image.image, (128, 96), interpolation=cv2.INTER_LINEAR))
+    guides = {"seen": bilinear(seen, (375, 500)), "image": tensor(image.image)}
+    expected = {
+        name: pamr(guide, plain[None].log(), dilations=(8, 16)).softmax(dim=1)[0]
+        for name, guide in guides.items()
+    }
+    assert_close(refined, expected["seen"], atol=1e-5, rtol=1e-4)
+    assert (refined - expected["image"]).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("size", [(96, 144), (75, 101), (40, 131)])
+def test_windows_drop_their_remainder(size):
+    """Windows are whole patches; an image smaller than one is seen without the remainder of its patches."""
+    config = InferenceConfig(pad_to=PATCH, window=4 * PATCH, window_stride=2 * PATCH)
+    method, image = Patches(), sample(*size)
+    found = published_probabilities(method, [image], PublishedReadout(remainder="drop"), config)[0]
+    height, width = size
+    total, count = torch.zeros(1, 5, height, width), torch.zeros(height, width)
+    for top in starts(height, 4 * PATCH, 2 * PATCH):
+        for left in starts(width, 4 * PATCH, 2 * PATCH):
+            window = tensor(image.image)[..., top : top + 4 * PATCH, left : left + 4 * PATCH]
+            rows, columns = (side // PATCH * PATCH for side in window.shape[-2:])
+            scores = method.segmentation_logits(window[..., :rows, :columns])
+            place = (..., slice(top, top + window.shape[-2]), slice(left, left + window.shape[-1]))
+            total[place] += bilinear(scores, window.shape[-2:])
+            count[place] += 1
+    assert_close(found, (total / count).softmax(dim=1)[0], atol=1e-5, rtol=1e-4)
+    assert {side % PATCH for seen in method.seen for side in seen} == {0}
+
+
+def starts(length, window, stride):
+    steps = -(-max(length - window, 0) // stride) + 1
+    return [max(min(step * stride + window, length) - window, 0) for step in range(steps)]
+
+
 def test_small_classes_lose_their_pixels_to_the_next_best():
     readout = PublishedReadout(area_threshold=0.2)
     image = sample(96, 144)

@@ -43,12 +43,14 @@ class Subject:
         files: Configuration files with the same architecture.
         points: Measured training steps: images, megapixels of a crop, classes, cost.
         forward: Measured forward passes of each product: images, megapixels, cost.
+        in_float32: Share of the FLOP of the step and of each product that is float32 in mixed precision.
     """
 
     config: dict[str, Any]
     files: list[str]
     points: list[tuple[int, float, int, Count]] = field(default_factory=list)
     forward: dict[str, list[tuple[int, float, Count]]] = field(default_factory=dict)
+    in_float32: dict[str, float] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -129,7 +131,7 @@ def _measure(subject: Subject, config: dict[str, Any], whole: bool) -> None:
     if not whole:
         return
     if method.batch_type is not None:
-        subject.facts["bf16_share"] = _bf16_share(method, data, subject.points[:2], sides[:2], kept)
+        _measure_mixed_step(subject, method, data, sides[:2], kept)
     method.eval()
     references = references_of(config, data) if config["model"]["class_path"].find("mcis") >= 0 else ()
     labels = torch.zeros(1, classes)
@@ -146,20 +148,23 @@ def _measure(subject: Subject, config: dict[str, Any], whole: bool) -> None:
                     else (lambda image=image: logits_of(method, image))
                 )
                 subject.forward.setdefault(product, []).append((2, (side / 1000) ** 2, count(run, kept)))
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            subject.in_float32[product] = count(run, kept).float32_share
     _rates(subject, method, data, crop, sides[-1])
 
 
-def _bf16_share(
-    method: Method, data: WSSSDataModule, points: list[Any], sides: Sequence[int], kept: list[Any]
-) -> float:
-    """Saved bytes in bf16 relative to float32, without the copies of the weights, which all sizes share."""
-    saved = []
+def _measure_mixed_step(
+    subject: Subject, method: Method, data: WSSSDataModule, sides: Sequence[int], kept: list[Any]
+) -> None:
+    """What of a step stays in float32 in mixed precision; copies of weights, which all sizes share, aside."""
+    counts, points = [], subject.points
     for side in sides:
         batch = _batch(data, points[0][0], side)
-        with torch.autocast("cpu", torch.bfloat16):  # no backward pass: slow on many CPUs
-            saved.append(count(lambda batch=batch: method.training_loss(batch), kept).bytes)
+        counts.append(count(lambda batch=batch: _step(method, batch, mixed=True), kept))
     grown = points[1][3].bytes - points[0][3].bytes
-    return round((saved[1] - saved[0]) / grown, 3) if grown else 1.0
+    saved = (counts[1].bytes - counts[0].bytes) / grown if grown else 1.0
+    subject.facts["bf16_share"] = round(saved, 3)
+    subject.in_float32["step"] = counts[1].float32_share
 
 
 def build(config: dict[str, Any]) -> tuple[Method, WSSSDataModule]:
@@ -181,10 +186,12 @@ def _batch(data: WSSSDataModule, images: int, side: int) -> Any:
     return next(iter(data.train_dataloader()))
 
 
-def _step(method: Method, batch: Any) -> None:
+def _step(method: Method, batch: Any, mixed: bool = False) -> None:
     torch.manual_seed(0)
     method.zero_grad()
-    torch.stack([loss.float() for loss in method.training_loss(batch).values()]).sum().backward()
+    with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+        losses = method.training_loss(batch)
+    torch.stack([loss.float() for loss in losses.values()]).sum().backward()
 
 
 def references_of(config: dict[str, Any], data: WSSSDataModule) -> Any:
@@ -266,11 +273,13 @@ def _entry(subject: Subject) -> dict[str, Any]:
             "flop": _fit([(b, p, c, cost.flop) for b, p, c, cost in subject.points]),
             "saved_bytes": _fit([(b, p, c, cost.bytes) for b, p, c, cost in subject.points]),
             "calls": max(cost.calls for *_, cost in subject.points),
+            "float32_share": round(subject.in_float32["step"], 3),
         }
     entry["forward"] = {
         product: {
             "flop": _fit([(b, p, 0, cost.flop) for b, p, cost in points]),
             "calls": max(cost.calls for *_, cost in points),
+            "float32_share": round(subject.in_float32[product], 3),
         }
         for product, points in subject.forward.items()
     }

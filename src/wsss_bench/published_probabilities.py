@@ -23,6 +23,7 @@ from wsss_bench.inference import (
     maps_of,
     placement_of,
     precision_of,
+    slide,
     with_mirrors,
     without_background,
 )
@@ -75,7 +76,9 @@ def _probabilities(
 ) -> Tensor:
     """Of one image, from what was fused over scales, at full size."""
     if readout.pamr_dilations:
-        guide = to_device(_to_tensor(sample.image), fused.device)
+        # as the authors' network gets it: reduced and enlarged again, which smooths the colours
+        view = _view(sample.image, 1.0, readout, config)
+        guide = to_device(_enlarge(view, sample.image.shape[:2], readout), fused.device)
         first = 0 if config.background else 1  # the logit of a background that is left out is -inf
         refined = pamr(guide, fused[None, first:], dilations=readout.pamr_dilations)[0]
         fused = torch.cat([fused[:first], refined])
@@ -182,15 +185,28 @@ def _scores(
         assert size is not None
         scores = tile_scores(of_tile, views, readout.tiles)
         return _enlarge(scores, size, readout)
+    if readout.remainder == "drop" and config.window is not None and config.window_stride is not None:
+
+        def of_window(window: Tensor) -> Tensor:  # an image smaller than a window is one of its size
+            kept = _without_remainder(window, config)
+            return placement.draw(forward(kept).float(), kept.shape[-2:], window.shape[-2:])
+
+        maps = slide(of_window, views, config.window, config.window_stride)
+        return finished(_enlarge(maps, views.shape[-2:] if size is None else size, readout))
     if readout.remainder == "drop":
-        multiple = config.pad_to or config.stretch_to or 1
-        rows, columns = (length // multiple * multiple for length in views.shape[-2:])
-        views = views[..., :rows, :columns]
+        views = _without_remainder(views, config)
         maps = forward(views).float()
     else:
         placement = placement_of(placement, config)
         maps = maps_of(forward, placement, views, config)
     return finished(maps if size is None else placement.draw(maps, views.shape[-2:], size))
+
+
+def _without_remainder(views: Tensor, config: InferenceConfig) -> Tensor:
+    """Views without the rows and columns that the last patches do not reach."""
+    multiple = config.pad_to or config.stretch_to or 1
+    rows, columns = (length // multiple * multiple for length in views.shape[-2:])
+    return views[..., :rows, :columns]
 
 
 def tile_scores(forward: Callable[[Tensor], Tensor], image: Tensor, tiles: Tiles) -> Tensor:

@@ -56,7 +56,7 @@ class PublishedReadout:
             scores bicubic, as in MCIS.
         remainder: What is done with an image that does not divide into patches: `pad`, as `InferenceConfig`
             says (`pad_to` or `stretch_to`); or `drop`, the rows and columns after the last patch are seen by
-            nobody, and the map is drawn over the whole image (a patch embedding without padding).
+            nobody, and the map is drawn over the whole image, or window (a patch embedding without padding).
         tiles: The network sees tiles; None: whole images, or the windows of `InferenceConfig`.
         scores: What is fused: `logits`, or `probabilities` after the softmax.
         mirror: How the scores of image and mirror image are fused; `none`: no mirror image.
@@ -66,7 +66,7 @@ class PublishedReadout:
             scale (WeCLIP); or at this share of the size of the image, cut to whole pixels (ExCEL on COCO: a
             fifth). What is fused is enlarged afterwards.
         pamr_dilations: Dilations of ten iterations of PAMR on the fused scores at the size of the image
-            (NACLIP); empty: none.
+            (NACLIP), along the colours of the view at scale 1, enlarged to that size; empty: none.
         area_threshold: A class whose pixels are no more than this share of all foreground pixels loses them
             to the next best class (SCLIP on VOC). null: no such rule.
         crf: Whether the authors use a CRF: then the probabilities of all classes are written for it, and no

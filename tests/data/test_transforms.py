@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 
 import numpy as np
 import paths
@@ -6,6 +7,7 @@ import pytest
 import torch
 
 from wsss_bench.data.transforms import Transform, TransformConfig
+from wsss_bench.plan.reader import read_configs
 from wsss_bench.types import IMAGENET_MEAN
 
 MEAN = torch.tensor(IMAGENET_MEAN).view(3, 1, 1)
@@ -53,6 +55,41 @@ def test_padding_is_exactly_zero_after_normalisation_and_255_in_the_mask(kind, i
     assert normalised[:, ~crop.valid].abs().max() == 0
     assert (crop.mask[~crop.valid] == 255).all()
     assert (crop.mask[crop.valid] == 1).all()
+
+
+@pytest.mark.parametrize("kind", ["irn", "scale", "resize"])
+def test_black_padding_is_black_and_255_in_the_mask(kind, image):
+    config = TransformConfig(kind, 96, (30, 60), (0.5, 0.9), padding="black")
+    crop, mean = (
+        Transform(one)(image, (0, 0, 0), np.ones((60, 80), np.uint8))
+        for one in (config, replace(config, padding="mean"))
+    )
+    assert 0 < crop.valid.sum() < 96 * 96
+    assert not crop.image[:, ~crop.valid].any()
+    assert (crop.mask[~crop.valid] == 255).all()
+    assert torch.equal(crop.valid, mean.valid)
+    assert torch.equal(crop.image[:, crop.valid], mean.image[:, mean.valid])
+
+
+def test_toco_augments_its_black_padding_as_the_image():
+    """The authors pad before jitter and blur: the border of a bright image is dark on both sides."""
+    white = np.full((40, 40, 3), 255, np.uint8)
+    transform = Transform(TransformConfig("toco", 100, scale=(0.5, 0.5), padding="black"))
+    crops = [transform(white, (0, 0, index)) for index in range(20)]
+    for crop in crops:
+        assert crop.image[:, crop.valid].mean() > 2 * crop.image[:, ~crop.valid].mean()
+    assert any(crop.image[:, ~crop.valid].max() > 0.05 for crop in crops)
+    assert any(crop.image[:, crop.valid].min() < 0.8 for crop in crops)
+
+
+@pytest.mark.parametrize(
+    ("name", "padding"),
+    [("toco", "black"), ("dalnet", "black"), ("weclip", "black"), ("excel", "black"), ("clims", "mean")],
+)
+@pytest.mark.parametrize("dataset", ["voc", "coco"])
+def test_padding_of_the_methods_is_the_published_one(name, padding, dataset):
+    content = read_configs(paths.CONFIGS).method(name, dataset, {})
+    assert TransformConfig(**content.data["transform"]).padding == padding
 
 
 def test_irn_places_a_small_image_anywhere_in_the_crop(image):

@@ -29,10 +29,8 @@ METHODS = sorted({content.model.class_path: name for name, content in CONTENTS.i
 TRAINED = [name for name in METHODS if CONTENTS[name].bench.trains]
 IN_FLOAT32 = {"mcis", "mcis_group"}
 """Those that train in float32 in every precision."""
-AGREEMENT = {("excel", "seed"): 0.9}
-"""Share of equal pixels, 0.99 for others. Maps of ExCEL spread in boxes of regions above 0.79 of a maximum:
-rounding moves whole boxes.
-"""
+SEEDS_IN_FLOAT32 = {"clip_es", "excel_static"}
+"""Those whose seeds are float32 in every precision: maps spread in boxes, which rounding moves."""
 
 
 @cache
@@ -76,7 +74,8 @@ def test_masks_are_those_of_float32(name, mini_data):
                 ]
             masks.append([mask_of(maps, one) for maps in found])
         equal = np.mean([np.mean(own == other) for own, other in zip(*masks, strict=True)])
-        assert equal >= AGREEMENT.get((name, product), 0.99), f"{product}: {equal:.4f}"
+        assert equal >= 0.99, f"{product}: {equal:.4f}"
+        assert (product, equal) == ("seed", 1.0) or name not in SEEDS_IN_FLOAT32
 
 
 def mask_of(maps, one):

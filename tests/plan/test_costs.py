@@ -132,27 +132,39 @@ def test_memory_is_weights_gradients_state_and_saved_activations(planted):
     )
 
 
-def test_a_network_that_stays_in_float32_gains_nothing_in_mixed_precision(planted, monkeypatch):
-    monkeypatch.setattr(model, "network_of", lambda given: replace(NETWORK, bf16_share=0.98))
+def test_what_stays_in_float32_gains_nothing_in_mixed_precision(planted, monkeypatch):
     full, mixed = Run(GPU), Run(GPU, precision="bf16-mixed")
-    assert model.training_memory(training(), FACTS, mixed) == model.training_memory(training(), FACTS, full)
-    seconds = [model.step_seconds(training(), FACTS, run) for run in (full, mixed)]
-    assert seconds[0] == seconds[1] == pytest.approx(10 * 0.04 * 2e9 / 1e9)
-    fast = replace(mixed, device=replace(GPU, bf16=100e9))
-    assert model.step_seconds(training(), FACTS, fast) == seconds[0]
-    network = model.network_of({})
-    slow, quick = (
-        model.compute_seconds(network, network.forward["seed"], run, 1, 0.04) for run in (full, fast)
+
+    def step(share, run):
+        network = replace(NETWORK, bf16_share=1.0, step=replace(NETWORK.step, float32_share=share))
+        monkeypatch.setattr(model, "network_of", lambda given: network)
+        return model.step_seconds(training(), FACTS, run)
+
+    in_float32, in_bf16 = 10 * 0.04 * 2e9 / 1e9, 10 * 0.04 * 2e9 / 1e9
+    assert step(1.0, full) == step(1.0, mixed) == step(0.0, full) == pytest.approx(in_float32)
+    assert model.training_memory(training(), FACTS, mixed) == pytest.approx(
+        model.training_memory(training(), FACTS, full) + 2 * 1000  # the last share is 0
     )
-    assert quick == pytest.approx(slow / 10)  # predictions have the precision of the trainer
+    fast = replace(mixed, device=replace(GPU, bf16=40e9))
+    assert step(1.0, fast) == pytest.approx(in_float32)
+    assert model.training_memory(training(), FACTS, mixed) == model.training_memory(training(), FACTS, full)
+    assert step(0.0, fast) == pytest.approx(in_bf16 / 4)
+    assert step(0.3, fast) == pytest.approx(0.3 * in_float32 + 0.7 * in_bf16 / 4)
+    forward = replace(NETWORK.forward["seed"], float32_share=0.5)
+    slow, quick = (model.compute_seconds(NETWORK, forward, run, 1, 0.04) for run in (full, fast))
+    assert quick == pytest.approx(slow * 0.625)
 
 
-def test_co_attention_is_known_to_stay_in_float32():
-    for name in ("mcis", "mcis_group"):
-        content = read_configs(CONFIGS).method(name, "voc", {"accelerator": "cpu", "devices": 1})
-        found = network_of({"class_path": content.model.class_path, "init_args": content.model.init_args})
-        assert found is not None
-        assert found.trains_in_float32
+@pytest.mark.parametrize(
+    ("name", "step", "seed"),
+    [("mcis", 1.0, 0.0), ("mcis_group", 1.0, 0.5), ("cam", 0.0, 0.0), ("clip_es", None, 1.0)],
+)
+def test_what_is_float32_in_mixed_precision_is_known(name, step, seed):
+    content = read_configs(CONFIGS).method(name, "voc", {"accelerator": "cpu", "devices": 1})
+    found = network_of({"class_path": content.model.class_path, "init_args": content.model.init_args})
+    assert found is not None
+    assert (found.step and found.step.float32_share) == step
+    assert found.forward["seed"].float32_share == pytest.approx(seed, abs=0.05)
 
 
 def test_passes_of_a_prediction():

@@ -9,6 +9,8 @@ from wsss_bench.crf.densecrf import available
 from wsss_bench.plan.planner import make_plan
 from wsss_bench.plan.reader import read_configs
 from wsss_bench.plan.schema import ConfigError
+from wsss_bench.vocabulary import load
+from wsss_bench.vocabulary.synonyms import names_of_classes
 
 TILES = {"scales": [0.5, 1.0]}
 
@@ -103,6 +105,29 @@ def test_the_shipped_experiments_make_what_their_papers_measured(experiment, tmp
         title: names for title, names in SHIPPED[experiment].items() if "-irn-" not in title or available()
     }
     assert {title: set(names) for title, names in readouts(plan).items()} == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset", "short_side", "window"),
+    [
+        *[("naclip", name, 336, None) for name in ("voc", "voc20")],
+        *[("naclip", name, 336, 224) for name in ("context60", "coco_object", "coco_stuff", "ade20k")],
+        *[(name, "cityscapes", 560, 224) for name in ("sclip", "naclip", "maskclip")],
+        *[("sclip", "voc", 336, 224), ("sclip", "coco_stuff", 448, 224)],
+        *[("clearclip", "voc", 448, 448), ("clearclip", "cityscapes", 448, 224)],
+    ],
+)
+def test_dense_methods_see_the_published_sizes(name, dataset, short_side, window):
+    inference = read_configs(paths.CONFIGS).method(name, dataset, {}).inference
+    assert (inference["short_side"], inference["window"]) == (short_side, window)
+
+
+@pytest.mark.parametrize("dataset", ["voc", "voc20"])
+def test_clearclip_says_one_name_for_each_class_of_voc(dataset):
+    arguments = read_configs(paths.CONFIGS).method("clearclip", dataset, {}).model.init_args
+    names = names_of_classes(arguments["prompt_names"], load("voc"))
+    assert all(len(own) == 1 for own in names)
+    assert [own[0] for own in names][-6:] == ["person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"]
 
 
 def test_a_name_means_the_same_everywhere():

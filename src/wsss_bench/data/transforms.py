@@ -94,6 +94,9 @@ class TransformConfig:
             such images have no masks. Needs `random_resized_crop`.
         random_erasing: Probability that a rectangle is replaced by noise (TCL: 0.25). Needs
             `random_resized_crop`.
+        padding: Colour around an image that does not fill the crop: `mean`, that of ImageNet, which
+            normalisation makes 0 (IRN, CLIMS, DeepLab); or `black` before jitter and blur (ToCo, WeCLIP,
+            ExCEL).
     """
 
     kind: KindName | OwnTransform = "irn"
@@ -106,6 +109,7 @@ class TransformConfig:
     area: tuple[float, float] = (0.08, 1.0)
     rand_augment: str | None = None
     random_erasing: float = 0.0
+    padding: Literal["mean", "black"] = "mean"
 
     def __post_init__(self) -> None:
         check_range("transform.crop_size", self.crop_size, 1)
@@ -152,7 +156,7 @@ class TransformConfig:
 class Crop(NamedTuple):
     """A transformed image."""
 
-    image: Tensor  # (3, H, W) float in [0, 1], erased pixels outside of it; IMAGENET_MEAN on padding
+    image: Tensor  # (3, H, W) float in [0, 1], erased pixels outside of it; `config.padding` around it
     valid: Tensor  # (H, W) bool, False on padding
     mask: Tensor | None  # (H, W) int64 in {0..C, 255}, 255 on padding
 
@@ -224,7 +228,7 @@ class Transform:
         pixels = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1))).float().div_(255)
         if self._timm is not None:
             pixels = self._timm.erase(pixels, int(seeds[3] >> 32))
-        if not valid.all():  # in float, since no 8-bit colour is exactly the mean
+        if self.config.padding == "mean" and not valid.all():  # in float: no 8-bit colour is the mean
             pixels = torch.where(valid, pixels, torch.tensor(IMAGENET_MEAN).view(3, 1, 1))
         moved = None if mask is None else torch.from_numpy(result["mask"].astype(np.int64))
         return Crop(pixels, valid, moved)
@@ -243,9 +247,10 @@ class Transform:
         }
 
 
-def _crop(size: int, position: Literal["random", "top_left"] = "random") -> A.RandomCrop:
+def _crop(config: TransformConfig, position: Literal["random", "top_left"] = "random") -> A.RandomCrop:
     """Random crop; along an axis on which the image is smaller than the crop it is padded instead."""
-    return A.RandomCrop(size, size, pad_if_needed=True, pad_position=position, fill=_FILL, fill_mask=IGNORE)
+    size, padding = config.crop_size, {"fill": _COLOURS[config.padding], "fill_mask": IGNORE}
+    return A.RandomCrop(size, size, pad_if_needed=True, pad_position=position, **padding)
 
 
 def _rescale(low: float, high: float) -> A.RandomScale:
@@ -258,7 +263,7 @@ def _irn(config: TransformConfig) -> list[A.BasicTransform]:
     return [
         A.LongestMaxSize(sides, **_RESIZING),
         A.HorizontalFlip(p=0.5),
-        _crop(config.crop_size),
+        _crop(config),
     ]
 
 
@@ -266,7 +271,7 @@ def _toco(config: TransformConfig) -> list[A.BasicTransform]:
     return [
         _rescale(*config.scale),
         A.HorizontalFlip(p=0.5),
-        _crop(config.crop_size),
+        _crop(config),
         A.ColorJitter((0.6, 1.4), (0.6, 1.4), (0.8, 1.2), (-0.1, 0.1), p=0.8),
         A.ToGray(p=0.2),
         A.GaussianBlur(blur_limit=0, sigma_limit=(0.1, 2.0), p=1.0),
@@ -279,7 +284,7 @@ def _scale(config: TransformConfig) -> list[A.BasicTransform]:
     steps = [
         A.OneOf([_rescale(factor, factor) for factor in factors], p=1.0) if factors else _rescale(low, high),
         A.HorizontalFlip(p=0.5),
-        _crop(config.crop_size, "top_left"),
+        _crop(config, "top_left"),
     ]
     return steps + _color_jitter(config)
 
@@ -329,10 +334,10 @@ def _color_jitter(config: TransformConfig) -> list[A.BasicTransform]:
 
 
 def _resize(config: TransformConfig) -> list[A.BasicTransform]:
-    size = config.crop_size
+    size, padding = config.crop_size, {"fill": _COLOURS[config.padding], "fill_mask": IGNORE}
     return [
         A.LongestMaxSize(size, **_RESIZING),
-        A.PadIfNeeded(size, size, position="top_left", fill=_FILL, fill_mask=IGNORE),
+        A.PadIfNeeded(size, size, position="top_left", **padding),
     ]
 
 
@@ -341,9 +346,8 @@ _RESIZING: dict[str, Any] = {
     "area_for_downscale": "image",
     "mask_interpolation": cv2.INTER_NEAREST_EXACT,  # INTER_NEAREST shifts masks by up to half a pixel
 }
-# padding of the 8-bit image: 0 after the normalisation, as in the papers; with black, blur would darken the
-# border of the image
-_FILL = tuple(round(255 * channel) for channel in IMAGENET_MEAN)
+_COLOURS = {"mean": tuple(round(255 * channel) for channel in IMAGENET_MEAN), "black": (0, 0, 0)}
+"""Of the padding of the 8-bit image; the mean as near as 8 bits allow, so that blur leaves the border."""
 _STEPS: dict[KindName, Callable[[TransformConfig], list[A.BasicTransform]]] = {
     "irn": _irn,
     "toco": _toco,

@@ -7,9 +7,9 @@ The probability of a labelled class, in a softmax over the labelled classes of t
 backgrounds, is differentiated at the first norm of the last block (GradCAM). The attention of the last blocks
 spreads the map inside boxes around its strong regions (class-aware attention affinity).
 
-Departures: float32, where the authors compute in half precision on a GPU, so that gradients of images with a
-probability close to 1 are not lost; an image without labels has empty seeds. Seeds are divided by their
-maximum once more at full size, which raises scores by 0.1 % on average.
+Departures: float32 in every precision of the trainer, where the authors compute in half precision on a GPU,
+so that gradients of images with a probability close to 1 are not lost; an image without labels has empty
+seeds. Seeds are divided by their maximum once more at full size, which raises scores by 0.1 % on average.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from wsss_bench.nn.clip import CLIP, Positions
 from wsss_bench.nn.competing_texts import Texts, embed_competing_texts
 from wsss_bench.nn.frozen import Frozen
 from wsss_bench.nn.grad_cam import Target, grad_cam
+from wsss_bench.nn.precision import in_float32
 from wsss_bench.ranges import check_range
 
 
@@ -74,6 +75,7 @@ class CLIPES(Method):
         self.box_threshold = box_threshold
         self.positions: Positions = positions
 
+    @in_float32
     def seed_maps(
         self, image: Tensor, labels: Tensor | None = None, references: Sequence[Any] = ()
     ) -> Tensor:

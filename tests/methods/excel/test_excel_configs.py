@@ -31,7 +31,8 @@ def test_constants_are_the_published_ones(data, steps, warmup, threshold, self_p
     given = content.model.init_args
     assert content.trainer == {"max_steps": steps}
     assert content.data["global_batch_size"] == 4
-    assert content.data["transform"] == {"kind": "scale", "crop_size": 320, "scale": [0.5, 2.0]}
+    expected = {"kind": "scale", "crop_size": 320, "scale": [0.5, 2.0], "padding": "black"}
+    assert content.data["transform"] == expected
     optim = {"name": "adamw", "lr": 1e-3, "weight_decay": 1e-2, "power": 1.0, "warmup_steps": warmup}
     assert given["optim"] == optim
     assert (given["box_threshold"], given["lvc_start"]) == (threshold, 14000)

@@ -41,7 +41,12 @@ def test_schedules_are_the_published_ones_and_end_at_the_last_step(name):
             1e-2,
             1500,
         )
-        assert content.data["transform"] == {"kind": "toco", "crop_size": 448, "scale": [0.5, 2.0]}
+        assert content.data["transform"] == {
+            "kind": "toco",
+            "crop_size": 448,
+            "scale": [0.5, 2.0],
+            "padding": "black",
+        }
         assert content.inference["pad_to"] == 16
         assert content.bench.pipeline == "single_stage"
 

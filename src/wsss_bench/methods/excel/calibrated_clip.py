@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from wsss_bench.nn.clip import CLIP
 from wsss_bench.nn.clip_blocks import ATTENTION_BYTES, attend_with_weights, heads_of
+from wsss_bench.nn.precision import in_float32
 
 Tokens = Literal["published", "clean"]
 """What is called the tokens of a block: as the authors' network gets them, or its output.
@@ -48,6 +49,7 @@ class Reading(NamedTuple):
     Ordinary softmax weights: the mean over heads of ordinary blocks, the **sum** of calibrated ones.
     """
 
+    @in_float32
     def with_bias(self, bias: Tensor) -> Tensor:
         """Calibrated tokens under a bias `(B, n, n)` of learnable calibration, as `calibrated`."""
         patches = self.calibrated[:, 1:] + bias @ self.moved_by_bias
@@ -55,10 +57,11 @@ class Reading(NamedTuple):
 
 
 @torch.no_grad()
+@in_float32
 def read(
     clip: CLIP, image: Tensor, calibrated_blocks: int, attention_blocks: int, tokens: Tokens = "published"
 ) -> Reading:
-    """One pass of the image tower, without gradient.
+    """One pass of the image tower, without gradient, in float32 as published.
 
     Args:
         clip: The frozen CLIP.

@@ -1,5 +1,8 @@
 """The training-free part of ExCEL: seeds from a frozen CLIP with calibrated attention and enriched texts.
 
+CLIP computes in float32 in every precision of the trainer, as published: its maps spread in boxes, which
+rounding to bfloat16 moves.
+
 Departures: seeds are score maps on the grid of patches, which a refiner of the suite refines by the colours;
 the authors' PAR is used in training only.
 """
@@ -22,6 +25,7 @@ from wsss_bench.nn.clip import CLIP
 from wsss_bench.nn.competing_texts import Texts, embed_competing_texts
 from wsss_bench.nn.frozen import Frozen
 from wsss_bench.nn.normalize import ImageNetNormalize
+from wsss_bench.nn.precision import in_float32
 from wsss_bench.ranges import check_range
 from wsss_bench.types import Batch
 
@@ -96,6 +100,7 @@ class ExCELStatic(Method):
         normalized = self.normalize(image)
         return read(self.clip, normalized, self.calibrated_blocks, self.attention_blocks, tokens)
 
+    @in_float32
     def maps(self, calibrated: Tensor, image: Tensor) -> Tensor:
         """Calibrated tokens `(B, 1 + n, width)` of images -> class maps `(B, C, h, w)` in [0, 1]."""
         projected = self.clip.embed_tokens(calibrated)

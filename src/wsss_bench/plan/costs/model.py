@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from wsss_bench.artifacts.data_reads import BATCH_SIZE, CROP_SIZE
@@ -55,8 +55,7 @@ def step_seconds(config: Mapping[str, Any], data: DataFacts, run: Run) -> float 
     if network is None or network.step is None or network.loading is None:
         return None
     images, side = images_of_step(config, run.ranks), crop_of(config)
-    own_run = _run_of_step(network, run)
-    computing = compute_seconds(network, network.step, own_run, images, (side / 1000) ** 2, data.classes)
+    computing = compute_seconds(network, network.step, run, images, (side / 1000) ** 2, data.classes)
     loading = images * network.loading.scaled(side)
     workers = config["data"].get("num_workers")
     if workers is None:  # as the data module chooses
@@ -83,14 +82,11 @@ def training_memory(config: Mapping[str, Any], data: DataFacts, run: Run) -> flo
     images, pixels = images_of_step(config, run.ranks), (crop_of(config) / 1000) ** 2
     saved = network.step.saved_bytes(images, pixels, data.classes)
     weights = 4 * network.parameters + (4 + state_bytes(config)) * network.trained
-    if _run_of_step(network, run).is_mixed:
-        saved, weights = saved * network.bf16_share, weights + 2 * network.parameters
-    return weights + saved + CONTEXT_BYTES
-
-
-def _run_of_step(network: Network, run: Run) -> Run:
-    """The run with the precision in which the network trains; predictions have that of the trainer."""
-    return replace(run, precision="32-true") if network.trains_in_float32 else run
+    copies = 0.0
+    if run.is_mixed:
+        saved *= network.bf16_share
+        copies = 2 * (1 - network.step.float32_share) * network.parameters
+    return weights + copies + saved + CONTEXT_BYTES
 
 
 def images_of_step(config: Mapping[str, Any], ranks: int) -> float:
@@ -107,8 +103,12 @@ def compute_seconds(
     network: Network, one: Pass, run: Run, images: float, megapixels: float, classes: int = 0
 ) -> float:
     """Seconds of one pass. On a GPU it takes at least the time in which its operators are started."""
-    rate = run.device.rate(run.precision, network.attention, network.cpu_rate)
-    computing = one.flop(images, megapixels, classes) / rate
+    full, mixed = (
+        one.flop(images, megapixels, classes)
+        / run.device.rate(precision, network.attention, network.cpu_rate)
+        for precision in ("32-true", run.precision)
+    )
+    computing = one.float32_share * full + (1 - one.float32_share) * mixed
     return max(computing, one.calls * CALL_SECONDS) if run.device.is_gpu else computing
 
 

@@ -51,11 +51,13 @@ class Pass:
     Args:
         flop: Floating point operations; a multiply-add is two.
         calls: Operators that run.
+        float32_share: Share of the FLOP that are float32 in mixed precision, too.
         saved_bytes: What autograd saves in float32 for the backward pass; nothing in a forward pass.
     """
 
     flop: Polynomial
     calls: int
+    float32_share: float = 0.0
     saved_bytes: Polynomial = Polynomial()
 
 
@@ -98,11 +100,6 @@ class Network:
         """Whether it is a transformer."""
         passes = [*([self.step] if self.step else []), *self.forward.values()]
         return any(one.flop.pixel2 > 0 for one in passes)
-
-    @property
-    def trains_in_float32(self) -> bool:
-        """Whether its step is in float32 in mixed precision too: then its saved bytes hardly shrink."""
-        return self.bf16_share > 0.9
 
 
 def network_of(model: Mapping[str, Any]) -> Network | None:
@@ -153,4 +150,4 @@ def _network(entry: Mapping[str, Any]) -> Network:
 
 def _pass(content: Mapping[str, Any]) -> Pass:
     saved = Polynomial(**content.get("saved_bytes", {}))
-    return Pass(Polynomial(**content["flop"]), content["calls"], saved)
+    return Pass(Polynomial(**content["flop"]), content["calls"], content["float32_share"], saved)
