@@ -1,5 +1,6 @@
 """Locks of folders: one of many gets it, and it is taken over from those who are no more."""
 
+import errno
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
@@ -400,3 +402,50 @@ def test_writers_of_the_same_results_come_one_after_the_other(folder, monkeypatc
     assert order[0::2] == order[1::2]
     with suppress(FileNotFoundError):
         assert os.listdir(folder) == []
+
+
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.EACCES, errno.ENOTDIR, errno.EIO])
+def test_a_lock_that_cannot_be_listed_is_somebodys_and_no_error(folder, monkeypatch, number):
+    """NFS forgets a folder that another machine has renamed; others may make one that they alone read."""
+    enter_free(lock_of(folder), "far-0", ELSEWHERE)
+    listed, failing = os.listdir, [True]
+
+    def listdir(path):
+        if failing and Path(path) == lock_of(folder):
+            raise OSError(number, os.strerror(number))
+        return listed(path)
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    here = Locks("bench")
+    assert here.holder_of(folder) == here.take(folder) == UNKNOWN
+    failing.clear()
+    assert here.holder_of(folder) == ELSEWHERE
+
+
+def test_a_dead_holder_elsewhere_is_outlived_and_a_living_one_is_not(folder, clock, monkeypatch):
+    lock = lock_of(folder)
+    enter_free(lock, "far-0", ELSEWHERE)
+    waited = []
+
+    def sleep(seconds):
+        waited.append(seconds)
+        clock[0] += seconds
+        if len(waited) == living:
+            os.utime(lock / "far-0", (1.0, 1.0))
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    living = 20
+    assert Locks("bench").take_or_outlive(folder) == ELSEWHERE
+    assert len(waited) == living
+    living = -1
+    with Locks("bench") as here:
+        assert here.take_or_outlive(folder) is None
+        assert here.holds(folder)
+    assert sum(waited) == pytest.approx(locks.SILENT_SECONDS, abs=living and 20)
+
+
+def test_a_living_holder_here_is_not_waited_for(folder, monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("waits"))
+    with Locks("bench") as other:
+        assert other.take(folder) is None
+        assert Locks("bench").take_or_outlive(folder) == other.owner

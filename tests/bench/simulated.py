@@ -59,6 +59,7 @@ class Started:
     message: str
     clock: Clock
     killed: bool = False
+    has_begun: bool = True
 
     @property
     def exit_status(self) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import paths
 import pytest
@@ -15,6 +16,9 @@ from wsss_bench.plan.plan import Stage
 from wsss_bench.plan.schema import ConfigError
 
 pytest.importorskip("parsl")
+from parsl.jobs.states import JobState, JobStatus
+
+from wsss_bench.bench.parsl_launcher import executor_of, fail_if_refused
 
 CORES = {"name": "cores", "stages": "cores", "provider": "LocalProvider", "stages_per_node": 3}
 GPUS = {
@@ -80,6 +84,89 @@ def test_a_stage_goes_to_nodes_with_as_many_gpus_as_it_asks_for(tmp_path):
 def test_what_is_wrong_is_named(tmp_path, changes, message):
     with pytest.raises(ConfigError, match=message):
         read_cluster(written(tmp_path, CORES, {**GPUS, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("provider", "options", "message"),
+    [
+        (
+            "SlurmProvider",
+            {"walltime": 86400},
+            r"options\.walltime is 86400; expected hours, minutes and seconds",
+        ),
+        ("SlurmProvider", {"walltime": "1-00:00:00"}, r"options\.walltime is '1-00:00:00'"),
+        ("SlurmProvider", {"walltime": "24:00"}, r"options\.walltime is '24:00'"),
+        ("PBSProProvider", {"walltime": "1 day"}, r"options\.walltime is '1 day'"),
+        (
+            "SlurmProvider",
+            {"cores_per_node": "32"},
+            r"SlurmProvider cannot be made: argument \"cores_per_node\"",
+        ),
+        ("SlurmProvider", {"scheduler_options": 5}, r"cannot be made: argument \"scheduler_options\""),
+        ("AWSProvider", {}, r"AWSProvider cannot be made: .*'image_id'"),
+        ("KubernetesProvider", {"image": "a"}, r"KubernetesProvider cannot be made: .*kubernetes"),
+        ("PBSProProvider", {"account": "a"}, None),
+        ("LSFProvider", {"walltime": "10:00:00"}, None),
+        ("TorqueProvider", {}, None),
+    ],
+)
+def test_a_provider_that_cannot_be_made_is_refused_before_anything_is_asked_of_it(
+    tmp_path, provider, options, message
+):
+    file = written(tmp_path, CORES, {**GPUS, "provider": provider, "nodes": 1, "options": options})
+    if message is None:
+        assert executor_of(read_cluster(file).executors[1], read_cluster(file)).provider.max_blocks == 3
+        return
+    with pytest.raises(ConfigError, match=rf"executors\[1\]\..*{message}"):
+        read_cluster(file)
+
+
+def test_jobs_of_several_nodes_need_srun(tmp_path):
+    with pytest.raises(
+        ConfigError, match=r"executors\[1\]\.nodes: jobs of several nodes need the SlurmProvider"
+    ):
+        read_cluster(written(tmp_path, CORES, {**GPUS, "provider": "PBSProProvider", "options": {}}))
+
+
+@pytest.mark.parametrize(
+    ("twice", "message"),
+    [
+        ({**GPUS, "name": "others"}, "gpus and others both have gpus_per_stage: 1 and nodes: 2"),
+        ({**CORES, "name": "more", "nodes": 2}, "cores and more both have stages: cores"),
+    ],
+)
+def test_nodes_that_no_stage_would_go_to_are_refused(tmp_path, twice, message):
+    with pytest.raises(ConfigError, match=f"{message}, so that no stage would go to the second one"):
+        read_cluster(written(tmp_path, CORES, GPUS, twice))
+    read_cluster(written(tmp_path, CORES, GPUS, {**GPUS, "name": "single", "nodes": 1}))
+
+
+def status(state: str, job: int) -> JobStatus:
+    return JobStatus(JobState[state], f"said of job {job}")
+
+
+@pytest.mark.parametrize(
+    ("states", "connected", "fails"),
+    [
+        (["FAILED"], [], False),
+        (["FAILED"] * 3, [], True),
+        (["FAILED"] * 3, ["0"], False),
+        (["COMPLETED", *["FAILED"] * 12], ["0"], True),
+        (["FAILED", "FAILED", "RUNNING", "FAILED"], [], False),
+        (["TIMEOUT"] * 5, [], False),
+    ],
+)
+def test_an_executor_fails_when_the_queue_refuses_its_jobs_and_not_when_it_loses_them(
+    states, connected, fails
+):
+    said = []
+    executor = SimpleNamespace(
+        connected_blocks=lambda: connected, set_bad_state_and_fail_all=lambda error: said.append(str(error))
+    )
+    fail_if_refused(executor, {str(job): status(state, job) for job, state in enumerate(states)})
+    assert bool(said) == fails
+    if fails:
+        assert "said of job 2" in said[0]
 
 
 def test_scoring_needs_cores(tmp_path):

@@ -8,19 +8,24 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import paths
 import pytest
 import yaml
+from test_packing import Silent
 
 from wsss_bench.bench.cluster import Cluster, Nodes
 from wsss_bench.bench.launchers import Job
 from wsss_bench.bench.parsl_launcher import ParslLauncher
+from wsss_bench.bench.runner import Runner
+from wsss_bench.plan.plan import Plan, Stage, StageFolder
 
 pytest.importorskip("parsl")
 pytestmark = pytest.mark.slow
@@ -165,27 +170,136 @@ def test_options_that_do_not_go_together(folder, options):
     assert "--cluster" in done.stderr
 
 
-def test_each_stage_on_a_node_has_gpus_of_its_own(tmp_path, monkeypatch):
-    """The stages say what they see: a stand-in for the package, found in the folder of the bench."""
+SAYS_GPUS = """
+import os, pathlib, sys, time
+print("GPUs", os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
+time.sleep(float(sys.argv[2]))
+if os.environ["CUDA_VISIBLE_DEVICES"] == os.environ.get("WANDB_DEAD_GPU"):
+    sys.exit("illegal instruction was encountered")
+pathlib.Path(sys.argv[1], "stage.json").write_text("{}")
+"""
+"""A stand-in for the package, found in the folder of the bench; variables of W&B reach the stages."""
+
+
+@pytest.fixture
+def stand_in(tmp_path, monkeypatch) -> Path:
     (tmp_path / "wsss_bench").mkdir()
     (tmp_path / "wsss_bench" / "__init__.py").touch()
-    program = "import os, time\nprint('GPUs', os.environ['CUDA_VISIBLE_DEVICES'])\ntime.sleep(3)\n"
-    (tmp_path / "wsss_bench" / "__main__.py").write_text(program)
+    (tmp_path / "wsss_bench" / "__main__.py").write_text(SAYS_GPUS)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
-    nodes = Nodes("pairs", "gpu", "LocalProvider", stages_per_node=2, gpus_per_stage=2)
-    cluster = Cluster([Nodes("cores", "cores", "LocalProvider"), nodes], "127.0.0.1")
+    return tmp_path
+
+
+def cluster_of(*nodes: Nodes) -> Cluster:
+    return Cluster([Nodes("cores", "cores", "LocalProvider"), *nodes], "127.0.0.1")
+
+
+def job(folder: Path, seconds: float, gpus: Sequence[str] = ()) -> Job:
+    folder.mkdir(exist_ok=True)
+    return Job([str(folder), str(seconds)], folder, gpus=gpus)
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 150) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return condition()
+
+
+def said(folder: Path) -> list[str]:
+    return [line for line in (folder / "log.txt").read_text().splitlines() if line.startswith("GPUs")]
+
+
+@pytest.mark.parametrize("shown", [None, "4,5,GPU-6,7"])
+def test_each_stage_on_a_node_has_gpus_of_its_own(stand_in, monkeypatch, shown):
+    """Of those that the node shows to its job; Parsl only counts them."""
+    if shown is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
+    cluster = cluster_of(Nodes("pairs", "gpu", "LocalProvider", stages_per_node=2, gpus_per_stage=2))
     gpus = {"a": cluster.machine.gpus[:2], "b": cluster.machine.gpus[2:], "c": ()}
-    with closing(ParslLauncher(cluster, tmp_path / "parsl")) as launcher:
+    with closing(ParslLauncher(cluster, stand_in / "parsl")) as launcher:
         launcher.warm_up()
-        running = [launcher.start(Job(["fit"], tmp_path / name, gpus=of)) for name, of in gpus.items()]
-        deadline = time.monotonic() + 120
-        while any(one.exit_status is None for one in running) and time.monotonic() < deadline:
-            time.sleep(0.1)
+        running = [launcher.start(job(stand_in / name, 3, of)) for name, of in gpus.items()]
+        assert wait_for(lambda: all(one.exit_status is not None for one in running))
     assert [one.exit_status for one in running] == [0, 0, 0]
-    said = {name: (tmp_path / name / "log.txt").read_text().splitlines()[-1] for name in gpus}
-    assert {said["a"], said["b"]} == {"GPUs 0,1", "GPUs 2,3"}
-    assert said["c"].strip() == "GPUs"
+    pairs = {"GPUs 0,1", "GPUs 2,3"} if shown is None else {"GPUs 4,5", "GPUs GPU-6,7"}
+    assert {*said(stand_in / "a"), *said(stand_in / "b")} == pairs
+    assert [line.strip() for line in said(stand_in / "c")] == ["GPUs"]
+    host = os.uname().nodename
+    assert {one.gpus for one in running[:2]} == {
+        tuple(f"{host}:{gpu}" for gpu in pair.removeprefix("GPUs ").split(",")) for pair in pairs
+    }
+
+
+def test_a_node_with_fewer_gpus_than_the_file_says_is_named(stand_in, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4")
+    cluster = cluster_of(Nodes("pairs", "gpu", "LocalProvider", gpus_per_stage=2))
+    with closing(ParslLauncher(cluster, stand_in / "parsl")) as launcher:
+        launcher.warm_up()
+        running = launcher.start(job(stand_in / "a", 0, cluster.machine.gpus))
+        assert wait_for(lambda: running.exit_status is not None)
+    assert running.exit_status == 1
+    log = (stand_in / "a" / "log.txt").read_text()
+    assert "has the GPUs 0, 1 of its node, which shows 1 (4); in the file of the cluster" in log
+
+
+def test_a_stage_does_not_get_the_gpus_that_it_avoids(stand_in, monkeypatch):
+    """The worker of the dead GPU, which is free at once, holds back; the other one gets the stage."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("WANDB_DEAD_GPU", "0")
+    cluster = cluster_of(Nodes("ones", "gpu", "LocalProvider", stages_per_node=2, gpus_per_stage=1))
+    stages = [
+        Stage("train", name, {"trainer": {"accelerator": "gpu", "devices": 1}}, {}, name, stand_in / name, "")
+        for name in "abcdef"
+    ]
+    monkeypatch.setattr(Stage, "arguments", property(lambda stage: [str(stage.path), "1"]))
+    plan = Plan(**{**dict.fromkeys(Plan.__dataclass_fields__), "stages": {s.fingerprint: s for s in stages}})
+    with closing(ParslLauncher(cluster, stand_in / "parsl")) as launcher:
+        launcher.warm_up()
+        failures = Runner(plan, StageFolder(stand_in), cluster.machine, launcher, Silent()).run()
+    assert failures == []
+    tries = {stage.title: said(stage.path) for stage in stages}
+    assert all(lines[-1] == "GPUs 1" for lines in tries.values())
+    assert all(lines[:-1] in ([], ["GPUs 0"]) for lines in tries.values())
+    assert ["GPUs 0", "GPUs 1"] in tries.values()
+
+
+def test_a_lost_job_of_the_queue_leaves_the_executor_alive(stand_in):
+    """Its stage counts as killed, and the next job runs what comes."""
+    with closing(ParslLauncher(cluster_of(), stand_in / "parsl")) as launcher:
+        launcher.warm_up()
+        lost = launcher.start(job(stand_in / "a", 600))
+        assert not lost.has_begun
+        assert wait_for(lambda: lost.has_begun)
+        (manager, *_) = managers(stand_in)
+        os.kill(manager, signal.SIGKILL)
+        assert wait_for(lambda: lost.exit_status is not None)
+        assert lost.exit_status == -signal.SIGKILL
+        following = launcher.start(job(stand_in / "b", 0))
+        assert wait_for(lambda: following.exit_status is not None)
+    assert following.exit_status == 0, (stand_in / "b" / "log.txt").read_text()
+
+
+def managers(folder: Path) -> list[int]:
+    """The processes of Parsl that hold workers for a launcher in this folder."""
+    listed = subprocess.run(["ps", "-wweo", "pid,args"], capture_output=True, text=True).stdout.splitlines()
+    found = [line.split(maxsplit=1) for line in listed if "process_worker_pool" in line]
+    return sorted(int(pid) for pid, words in found if str(folder) in words and "bash" not in words)
+
+
+def test_jobs_without_work_are_given_back(stand_in):
+    """Also while another job of the executor works."""
+    cluster = Cluster([Nodes("cores", "cores", "LocalProvider", most_jobs=2)], "127.0.0.1")
+    launcher = ParslLauncher(cluster, stand_in / "parsl", idle_seconds=2)
+    with closing(launcher):
+        launcher.warm_up()
+        short, long = launcher.start(job(stand_in / "a", 1)), launcher.start(job(stand_in / "b", 600))
+        assert wait_for(lambda: short.exit_status == 0 and long.has_begun)
+        assert wait_for(lambda: len(managers(stand_in)) == 1)
+        assert long.exit_status is None
 
 
 def test_a_machine_without_gpus_may_submit_stages_that_need_them(folder, mini_data):

@@ -24,7 +24,7 @@ from wsss_bench.artifacts.lock_folder import LOCKS, enter_free, entries_of, leav
 from wsss_bench.artifacts.locks import SILENT_SECONDS, LockHeld, Locks
 from wsss_bench.artifacts.run import StageInfo, open_stage
 from wsss_bench.bench import runner
-from wsss_bench.bench.launchers import LocalLauncher
+from wsss_bench.bench.launchers import LocalLauncher, Running
 from wsss_bench.bench.progress import PlainReporter
 from wsss_bench.bench.resources import Machine
 from wsss_bench.bench.run_bench import run_bench
@@ -210,7 +210,7 @@ def test_a_stage_works_under_the_lock_of_the_bench_that_starts_it(project):
     assert works == ["bench", str(os.getpid()), "stage", process]
 
 
-class TakenOver:
+class TakenOver(Running):
     """A launcher whose first stage loses its lock to another bench, which completes it."""
 
     def __init__(self) -> None:
@@ -326,6 +326,23 @@ def test_what_another_bench_has_mended_since_is_not_opened_again(project):
         checkpoint.unlink()
         open_again(plan, states, [], mine)
         assert not is_complete(train.path)
+
+
+@pytest.mark.parametrize("again", [[], ["full"]])
+def test_a_dead_bench_elsewhere_keeps_no_damaged_stage_from_being_made(project, monkeypatch, capsys, again):
+    plan = make_plan(project.experiment(methods=["full"]), project.runs)
+    bench = LocalLauncher(run_stage, preload=())
+    assert run_bench(plan, project.runs, 2, bench) == 0
+    *_, last = plan.stages.values()
+    (last.path / MANIFEST).write_text("{")
+    enter_free(lock_of(last.path), "far-0", ELSEWHERE)
+    monkeypatch.setattr(locks, "SILENT_SECONDS", 1.0)
+    capsys.readouterr()
+    plan = make_plan(project.experiment(methods=["full"]), project.runs)
+    assert run_bench(plan, project.runs, 2, bench, again) == 0
+    assert find_json(last.path / MANIFEST)
+    said = f"{last.name} is locked by ada@node7, process 42; waiting for a sign of life"
+    assert said in capsys.readouterr().out
 
 
 def test_plain_lines_name_what_is_waited_for(schedule, capsys):  # noqa: F811

@@ -16,6 +16,7 @@ from simulated import simulate
 
 from wsss_bench.bench import cluster_stage, several_nodes
 from wsss_bench.bench.cluster import Cluster, Nodes, check_nodes
+from wsss_bench.bench.launchers import Running
 from wsss_bench.bench.rendezvous import NotMet, Part, free_port
 from wsss_bench.bench.several_nodes import OnSeveralNodes, log_of
 from wsss_bench.plan.plan import Plan, Stage, StageFolder
@@ -126,7 +127,7 @@ def test_why_the_nodes_did_not_meet_is_in_the_log(tmp_path, program):
 
 
 @dataclass
-class OnNode:
+class OnNode(Running):
     """What runs on a node, as a test has it."""
 
     log: Path

@@ -42,9 +42,14 @@ class Holder:
         return "bench" if self.work == BENCH else "process"
 
     @property
+    def is_here(self) -> bool:
+        """Whether it runs on this machine, or ran; False where that cannot be known."""
+        return bool(self.kernel) and self.kernel == this_kernel()
+
+    @property
     def has_ended(self) -> bool:
         """Whether it ran on this machine and is no more; False where that cannot be known."""
-        if not self.kernel or self.kernel != this_kernel():
+        if not self.is_here:
             return False
         try:
             os.kill(self.process, 0)

@@ -23,6 +23,8 @@ from wsss_bench.artifacts.holder import UNKNOWN, Holder
 
 LOCKS = ".locks"
 """Folder of the locks, beside the folders that they are for."""
+UNREADABLE = "unreadable"
+"""Name of the one entry of a lock whose entries cannot be listed."""
 ATTEMPTS = 1000
 """To make a folder in `LOCKS`, which others remove whenever it is empty."""
 
@@ -49,10 +51,13 @@ def lock_of(folder: Path) -> Path:
 
 
 def entries_of(lock: Path) -> Iterator[Entry]:
-    """The entries of a lock; none if it is free."""
+    """The entries of a lock; none if it is free, and one of an unknown holder if they cannot be listed."""
     try:
         names = sorted(os.listdir(lock))
     except FileNotFoundError:
+        return
+    except OSError:  # a stale handle of NFS, or a folder that only its owner may read
+        yield Entry(lock / UNREADABLE, UNKNOWN, 0)
         return
     for name in names:
         path = lock / name

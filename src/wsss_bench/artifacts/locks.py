@@ -100,6 +100,17 @@ class Locks:
                 return None
         return UNKNOWN
 
+    def take_or_outlive(self, folder: Path) -> Holder | None:
+        """As `take`, after waiting for a holder on another machine that gives no sign of life.
+
+        So long that it counts as dead; a living one is noticed after `BEAT_SECONDS`.
+        """
+        holder, beats = self.take(folder), _beats(folder)
+        while holder is not None and not holder.is_here and beats == _beats(folder):
+            time.sleep(WAIT_SECONDS)
+            holder = self.take(folder)
+        return holder
+
     def join(self, folder: Path, bench: str) -> bool:
         """Work in a folder whose lock the bench that started this process holds; returns whether it does.
 
@@ -176,6 +187,11 @@ class Locks:
                 if _is_gone(lock / name, beat=True) and self._held.get(lock) == held:
                     del self._held[lock]
                     self._on_loss(folder)
+
+
+def _beats(folder: Path) -> dict[Path, int]:
+    """The last sign of life of each entry of a lock."""
+    return {entry.path: entry.beat for entry in entries_of(lock_of(folder))}
 
 
 def _is_gone(entry: Path, beat: bool = False) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from wsss_bench.artifacts.files import is_complete
-from wsss_bench.artifacts.layout import PROGRESS, find_json, shortened
+from wsss_bench.artifacts.layout import LAST, PROGRESS, find_json, shortened
 from wsss_bench.artifacts.stage_files import damaged_files
 from wsss_bench.bench.gpu_pool import QUICK_SECONDS, GPUPool
 from wsss_bench.bench.running import Reporter
@@ -28,7 +29,7 @@ class Attempts:
         self._after_damage: set[str] = set()
         """Fingerprints of the stages that were tried again because an input was damaged."""
         self._mended: set[str] = set()
-        self._done_before: dict[str, float] = {}
+        self._kept_before: dict[str, tuple[float, int | None]] = {}
 
     def mend_inputs(self, stage: Stage, inputs: Iterable[Stage]) -> list[tuple[Stage, str]]:
         """Look for damage in what a failed stage has read, and open these inputs again, once.
@@ -68,7 +69,7 @@ class Attempts:
         """Whether a failure may not come again: a signal, or a message of a driver or a file system.
 
         Once for a stage, and again as long as it comes further each time, as a training does that is longer
-        than the walltime of its node.
+        than the walltime of its node: it has made more images or steps, or another checkpoint.
 
         Args:
             stage: The stage.
@@ -77,7 +78,15 @@ class Attempts:
         """
         if not is_transient(status, log):
             return False
-        done = find_json(stage.path / PROGRESS).get("done", 0)
-        before = self._done_before.get(stage.fingerprint)
-        self._done_before[stage.fingerprint] = done
-        return before is None or done > before
+        done, checkpoint = find_json(stage.path / PROGRESS).get("done", 0), _written(stage.path / LAST)
+        before = self._kept_before.get(stage.fingerprint)
+        self._kept_before[stage.fingerprint] = (done, checkpoint)
+        return before is None or done > before[0] or checkpoint != before[1]
+
+
+def _written(file: Path) -> int | None:
+    """When a file was written, by the clock of its file system; None if it is not there."""
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return None

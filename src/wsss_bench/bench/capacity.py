@@ -47,6 +47,10 @@ class Capacity:
         used = sum(active.slots for active in self._active)
         return not used or used + slots_of(stage, self._machine) <= self._machine.jobs
 
+    def lacking(self, stage: Stage) -> int:
+        """How many GPUs a stage needs beyond all that there are for it."""
+        return max(0, self._gpus(stage) - len(self.pool(stage).names))
+
     def reservation(self, stage: Stage) -> float | None:
         """When a stage of several GPUs can start at the latest, by the estimates of what runs.
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from wsss_bench.bench.providers import check_provider
 from wsss_bench.bench.resources import Machine, gpus_of, nodes_of
 from wsss_bench.plan.plan import Stage
-from wsss_bench.plan.schema import ConfigError, nearest, read_as
+from wsss_bench.plan.schema import read_as
 from wsss_bench.plan.yaml_files import read_yaml
 from wsss_bench.ranges import check_range
-
-INSTALL = "the launcher parsl needs Parsl: pip install 'wsss_bench[cluster]'"
-SET_BY_US = ("nodes_per_block", "init_blocks", "min_blocks", "max_blocks", "launcher")
-"""Arguments of a provider that follow from the other keys."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +91,17 @@ class Cluster:
         names = [nodes.name for nodes in self.executors]
         if len(set(names)) < len(names):
             raise ValueError(f"executors: names occur twice: {', '.join(names)}")
+        alike: dict[tuple[int, int], str] = {}
+        for nodes in self.executors:
+            # stages on cores need one node each
+            kind = (nodes.gpus_per_stage, nodes.nodes if nodes.gpus_per_stage else 1)
+            first = alike.setdefault(kind, nodes.name)
+            if first != nodes.name:
+                same = f"gpus_per_stage: {kind[0]} and nodes: {kind[1]}" if kind[0] else "stages: cores"
+                raise ValueError(
+                    f"executors: {first} and {nodes.name} both have {same}, so that no stage would go to the "
+                    "second one; make one of them, with more most_jobs or stages_per_node"
+                )
 
     def nodes_for(self, gpus: int, count: int = 1) -> Nodes | None:
         """The nodes of stages with a number of GPUs on each of a number of nodes; None if there are none.
@@ -131,7 +138,7 @@ def read_cluster(file: Path) -> Cluster:
     """
     cluster = read_as(Cluster, read_yaml(file), file)
     for position, nodes in enumerate(cluster.executors):
-        _check_provider(nodes, f"{file}: executors[{position}]")
+        check_provider(nodes, f"{file}: executors[{position}]")
     return cluster
 
 
@@ -173,23 +180,4 @@ def check_nodes(cluster: Cluster | None, stages: Sequence[Stage]) -> None:
                 f"{stage.name} asks for {count} nodes with {wanted} GPU(s) each (trainer.num_nodes); the "
                 f"executors for such stages have: {have}. Set nodes: {count} there, or lower "
                 "trainer.num_nodes"
-            )
-
-
-def _check_provider(nodes: Nodes, place: str) -> None:
-    try:
-        from parsl import providers
-    except ImportError as error:
-        raise ConfigError(f"{place}: {INSTALL}") from error
-    known = [name for name in providers.__all__ if name.endswith("Provider")]
-    if nodes.provider not in known:
-        raise ConfigError(
-            f"{place}.provider: {nodes.provider!r} is no provider; {nearest(nodes.provider, known)}"
-        )
-    parameters = inspect.signature(getattr(providers, nodes.provider)).parameters
-    options = [name for name in parameters if name not in SET_BY_US]
-    for name in nodes.options:
-        if name not in options:
-            raise ConfigError(
-                f"{place}.options.{name}: {nodes.provider} has no such argument; {nearest(name, options)}"
             )

@@ -6,14 +6,72 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
+from typing import NamedTuple
 
 from wsss_bench.bench.launchers import ENVIRONMENT, signal_group, start_command_line
 from wsss_bench.bench.rank_variables import without_ranks
 from wsss_bench.bench.rendezvous import POLL_SECONDS, NotMet, Part
+
+NODE_GPUS = "WSSS_NODE_GPUS"
+"""Environment variable of a worker with the GPUs of its node, before it got its own."""
+HOLD_SECONDS = 20.0
+"""For which a worker keeps a stage that its GPUs are not for, so that another worker gets the next one."""
+
+
+class Ended(NamedTuple):
+    """How a stage ended.
+
+    Args:
+        status: Its exit status; None if it did not run, since the worker has GPUs that it avoids.
+        gpus: The GPUs of the worker, as `<host>:<GPU>`.
+    """
+
+    status: int | None
+    gpus: tuple[str, ...]
+
+
+def run_on_own_gpus(
+    avoided: Sequence[str],
+    arguments: Sequence[str],
+    log: str,
+    folder: str,
+    variables: Mapping[str, str],
+    on_gpus: bool,
+    part: Part | None = None,
+) -> Ended:
+    """Run a stage on the GPUs of this worker, unless it avoids one of them; see `run_stage`.
+
+    Parsl gives workers the numbers 0, 1, ...; what they count are the GPUs that the node shows to its job.
+
+    Raises:
+        ValueError: the node shows fewer GPUs than the file of the cluster says.
+    """
+    if not on_gpus:
+        return Ended(run_stage(arguments, log, folder, variables, on_gpus, part), ())
+    numbers, shown = _listed("CUDA_VISIBLE_DEVICES"), _listed(NODE_GPUS)
+    if shown and max(map(int, numbers)) >= len(shown):
+        raise ValueError(
+            f"this worker has the GPUs {', '.join(numbers)} of its node, which shows {len(shown)} "
+            f"({', '.join(shown)}); in the file of the cluster stages_per_node x gpus_per_stage is too high, "
+            "or the options ask the queue for too few GPUs"
+        )
+    own = [shown[int(number)] for number in numbers] if shown else numbers
+    gpus = tuple(f"{os.uname().nodename}:{gpu}" for gpu in own)
+    if not set(gpus).isdisjoint(avoided):
+        time.sleep(HOLD_SECONDS)
+        return Ended(None, gpus)
+    own_gpus = {"CUDA_VISIBLE_DEVICES": ",".join(own)}
+    return Ended(run_stage(arguments, log, folder, {**variables, **own_gpus}, on_gpus, part), gpus)
+
+
+def _listed(variable: str) -> list[str]:
+    """The comma-separated entries of an environment variable."""
+    return [name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()]
 
 
 def run_stage(

@@ -13,6 +13,9 @@ DEATHS = 2
 class GPUPool:
     """Gives GPUs to stages, those first on which nothing has failed.
 
+    On a cluster Parsl chooses the GPUs: the names of the pool only count them, and those that stages failed
+    on are others.
+
     A GPU is blamed for a stage that failed quickly on it, until the stage fails on other GPUs as well: then
     the stage is to blame. A GPU that is blamed for two stages is set aside; the last one never is.
 
@@ -36,13 +39,19 @@ class GPUPool:
     @property
     def set_aside(self) -> list[str]:
         """The GPUs that are given to no stage."""
-        found = [gpu for gpu in self.names if len(self.blamed_for(gpu)) >= DEATHS]
+        known = dict.fromkeys(self.names)
+        known.update(dict.fromkeys(gpu for gpus in self._failed_on.values() for gpu in sorted(gpus)))
+        found = [gpu for gpu in known if len(self.blamed_for(gpu)) >= DEATHS]
         return found if len(found) < len(self.names) else []
 
     @property
     def usable(self) -> int:
         """Number of GPUs that are given to stages."""
         return len(self.names) - len(self.set_aside)
+
+    def avoided_by(self, stage: str) -> list[str]:
+        """The GPUs that a stage should not get: those that are set aside, and those on which it failed."""
+        return sorted({*self.set_aside, *self._failed_on.get(stage, ())})
 
     def free_for(self, stage: str, count: int) -> list[str]:
         """The GPUs that a stage of `count` GPUs can have now.

@@ -63,6 +63,7 @@ class Job:
         nodes: Number of nodes that it runs on at the same time.
         workers: Its share of the cores, for process pools that it may start.
         locks: Name of the locks of the bench (`Locks.name`), which it works under.
+        avoided: GPUs that it should not get, where the launcher chooses them (`Running.gpus`).
     """
 
     arguments: Sequence[str]
@@ -72,6 +73,7 @@ class Job:
     nodes: int = 1
     workers: int = 1
     locks: str = ""
+    avoided: Sequence[str] = ()
 
 
 class Running(Protocol):
@@ -80,6 +82,16 @@ class Running(Protocol):
     @property
     def exit_status(self) -> int | None:
         """None while it runs; negative if a signal ended it."""
+
+    @property
+    def has_begun(self) -> bool:
+        """False while it waits in a queue."""
+        return True
+
+    @property
+    def gpus(self) -> tuple[str, ...]:
+        """The GPUs that it had, once it has ended, if the launcher chose them; else none."""
+        return ()
 
     def terminate(self) -> None:
         """Ask it and its child processes to end (SIGTERM); returns at once."""
@@ -213,7 +225,7 @@ def start_command_line(
         )
 
 
-class _Forked:
+class _Forked(Running):
     def __init__(self, process: multiprocessing.process.BaseProcess) -> None:
         self._process = process
 
@@ -235,7 +247,7 @@ class _Forked:
         self._process.join(5)
 
 
-class _CommandLine:
+class _CommandLine(Running):
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
 

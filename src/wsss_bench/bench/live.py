@@ -129,6 +129,8 @@ class LiveReporter:
 
     def _line(self, active: Active) -> Line:
         progress = self._time_left.progress(active)
+        if not active.begun:
+            return Line(active.name, done=("in the queue", "queue"), left=f"for {rough(progress.elapsed)}")
         percent = "" if progress.share is None else f"{100 * progress.share:.0f} %"
         so_far = f"for {rough(progress.elapsed)}"
         left = so_far if progress.left is None else f"{rough(progress.left)} left"

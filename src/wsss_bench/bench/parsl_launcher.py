@@ -7,13 +7,11 @@ the only truth, so that a bench goes on wherever it stopped, with any launcher.
 
 from __future__ import annotations
 
-import math
 import os
 import secrets
-import signal
 import socket
 import sys
-import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -21,14 +19,17 @@ from typing import Any
 from wsss_bench.artifacts.layout import LOG_FILE
 from wsss_bench.artifacts.locks import BENCH_VARIABLE
 from wsss_bench.bench.cluster import Cluster, Nodes
-from wsss_bench.bench.cluster_stage import run_stage
+from wsss_bench.bench.cluster_stage import Ended, run_on_own_gpus
 from wsss_bench.bench.launchers import Job, Running
+from wsss_bench.bench.providers import provider_of
 from wsss_bench.bench.rendezvous import Part
 from wsss_bench.bench.several_nodes import OnSeveralNodes, log_of
+from wsss_bench.bench.submitted import Submitted
 from wsss_bench.processes import WORKERS_VARIABLE
 
-LOST = ("WorkerLost", "ManagerLost")
-"""Errors of Parsl for a node or a worker that is gone: its walltime has ended, or it died."""
+IDLE_SECONDS = 120.0
+FAILED_JOBS = 3
+"""Jobs of the queue that fail in a row, without a worker of theirs, before stages fail: it refuses them."""
 
 
 class ParslLauncher:
@@ -37,10 +38,12 @@ class ParslLauncher:
     Args:
         cluster: The nodes.
         folder: Where Parsl writes its logs and job scripts.
+        idle_seconds: For which a job of the queue is kept without work.
     """
 
-    def __init__(self, cluster: Cluster, folder: Path) -> None:
+    def __init__(self, cluster: Cluster, folder: Path, idle_seconds: float = IDLE_SECONDS) -> None:
         self._cluster = cluster
+        self._idle_seconds = idle_seconds
         self._kernel: Any = None
         self._apps: dict[str, Any] = {}
         # numbered folders of Parsl would be made by two benches at a time
@@ -58,13 +61,14 @@ class ParslLauncher:
                 executors=executors,
                 run_dir=str(self._own),
                 retries=0,  # the runner decides what is tried again
-                strategy="simple",
+                strategy="htex_auto_scale",  # gives back single jobs without work
+                max_idletime=self._idle_seconds,
                 initialize_logging=False,
             )
         )
         for nodes in self._cluster.executors:
             wrap = python_app(data_flow_kernel=self._kernel, executors=[nodes.name], cache=False)
-            self._apps[nodes.name] = wrap(run_stage)
+            self._apps[nodes.name] = wrap(run_on_own_gpus)
 
     def start(self, job: Job) -> Running:
         """Give a job to the workers of its nodes (`cluster.check_nodes` has found that there are some).
@@ -83,7 +87,7 @@ class ParslLauncher:
         parts = [Part(folder, node, job.nodes, self._cluster.own_address) for node in range(job.nodes)]
         return OnSeveralNodes([self._submit(job, nodes, gpus, part) for part in parts], folder)
 
-    def _submit(self, job: Job, nodes: Nodes, gpus: int, part: Part | None = None) -> _Submitted:
+    def _submit(self, job: Job, nodes: Nodes, gpus: int, part: Part | None = None) -> Submitted:
         log = log_of((job.folder / LOG_FILE).absolute(), part.node if part is not None else 0)
         variables = {
             "WSSS_TRACEBACK": "1",
@@ -92,8 +96,17 @@ class ParslLauncher:
             BENCH_VARIABLE: job.locks,
             **{name: os.environ[name] for name in os.environ if name.startswith(("WSSS_DATA", "WANDB_"))},
         }
-        future = self._apps[nodes.name](list(job.arguments), str(log), os.getcwd(), variables, gpus > 0, part)
-        return _Submitted(future, log, self)
+
+        def submit(avoided: Sequence[str]) -> Future[Ended]:
+            run = self._apps[nodes.name]
+            future: Future[Ended] = run(
+                list(avoided), list(job.arguments), str(log), os.getcwd(), variables, gpus > 0, part
+            )
+            return future
+
+        # several nodes meet at a time, so that none of them holds back
+        avoided = () if part is not None else tuple(job.avoided)
+        return Submitted(submit, avoided, log, job.folder, self.close)
 
     def close(self) -> None:
         """Give the nodes back; what still runs on them ends."""
@@ -102,58 +115,30 @@ class ParslLauncher:
             kernel.cleanup()
 
 
-class _Submitted:
-    def __init__(self, future: Future[int], log: Path, launcher: ParslLauncher) -> None:
-        self._future, self.log, self._launcher = future, log, launcher
-        self._status: int | None = None
-        self.ended = math.inf
-        future.add_done_callback(self._note_end)
+def fail_if_refused(executor: Any, jobs: Mapping[str, Any]) -> None:
+    """Fail the stages of an executor whose last jobs have all failed before a worker came from them.
 
-    def _note_end(self, future: Future[int]) -> None:
-        self.ended = time.monotonic()
+    Parsl's default gives an executor up when its first job fails, also because a node was lost.
 
-    @property
-    def exit_status(self) -> int | None:
-        if self._status is None and self._future.done():
-            error = self._future.exception()
-            self._status = self._future.result() if error is None else self._failed(error)
-        return self._status
+    Args:
+        executor: The executor of Parsl.
+        jobs: What the queue says about its jobs, by number.
+    """
+    from parsl.jobs.error_handlers import windowed_error_handler
 
-    def _failed(self, error: BaseException) -> int:
-        """Say in the log of the stage what Parsl says; a lost node counts as a signal."""
-        kind = type(error).__name__
-        with open(self.log, "a") as log:
-            log.write(f"the cluster ended this stage: {kind}: {error}\n")
-        return -signal.SIGKILL if kind in LOST else 1
-
-    def terminate(self) -> None:
-        """Give the nodes back. The queue sends their stages SIGTERM, and leaves trainings some seconds."""
-        self._launcher.close()
-        if self._status is None and not self._future.done():
-            self._status = -signal.SIGTERM
-
-    def kill(self) -> None:
-        """Nothing: the nodes are given back."""
+    last = sorted(jobs, key=int)[-FAILED_JOBS:]
+    if not set(last).isdisjoint(executor.connected_blocks()):
+        return
+    windowed_error_handler(executor, dict(jobs), FAILED_JOBS)
 
 
 def executor_of(nodes: Nodes, cluster: Cluster) -> Any:
     """The executor of Parsl for some nodes."""
-    from parsl import launchers, providers
     from parsl.executors import HighThroughputExecutor
     from parsl.executors.high_throughput.executor import DEFAULT_INTERCHANGE_LAUNCH_CMD, DEFAULT_LAUNCH_CMD
 
     # by their paths, so that the environment of the bench need not be on the path of bench or nodes
     programs = Path(sys.executable).parent
-    one_node = nodes.provider == "LocalProvider" or nodes.nodes == 1
-    spread = "SimpleLauncher" if one_node else "SrunLauncher"
-    provider = getattr(providers, nodes.provider)(
-        nodes_per_block=nodes.nodes,
-        init_blocks=1,
-        min_blocks=0,
-        max_blocks=nodes.most_jobs,
-        launcher=getattr(launchers, spread)(),
-        **nodes.options,
-    )
     count = nodes.stages_per_node * nodes.gpus_per_stage
     gpus = [
         ",".join(str(first + number) for number in range(nodes.gpus_per_stage))
@@ -162,7 +147,8 @@ def executor_of(nodes: Nodes, cluster: Cluster) -> Any:
     return HighThroughputExecutor(
         label=nodes.name,
         address=cluster.own_address,
-        provider=provider,
+        provider=provider_of(nodes),
+        block_error_handler=fail_if_refused,
         max_workers_per_node=nodes.stages_per_node,
         cores_per_worker=1e-3,  # the number of workers is given
         available_accelerators=gpus,

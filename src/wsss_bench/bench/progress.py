@@ -64,6 +64,8 @@ class PlainReporter:
     def _how_far(self, active: Active) -> str:
         """`120/1000 images, 12 s, 1 min left`; only the elapsed time before the first unit of work."""
         progress = self._time_left.progress(active)
+        if not active.begun:
+            return f"in the queue for {clock(progress.elapsed)}"
         left = "" if progress.left is None else f"{rough(progress.left)} left"
         return ", ".join(filter(None, [progress.counted, clock(progress.elapsed), left]))
 
@@ -91,9 +93,11 @@ def stall_message(stage: Stage, seconds: float) -> str:
 
 def set_aside_message(gpu: str, left: int) -> str:
     """That stages die on a GPU, and what the user should do."""
+    host, _, number = gpu.rpartition(":")
+    advice = f" on {host}" if host else "; CUDA_VISIBLE_DEVICES leaves it out"
     return (
         f"GPU {gpu}: two stages failed on it at once; it gets no more of them, {left} are left. "
-        f"Look at `nvidia-smi -i {gpu} -q`; CUDA_VISIBLE_DEVICES leaves it out"
+        f"Look at `nvidia-smi -i {number} -q`{advice}"
     )
 
 

@@ -91,7 +91,7 @@ def run_bench(
             if missing:
                 print_space(missing, runs, pruned)
                 check_nodes(cluster, missing)
-                machine = cluster.machine if cluster else find_machine(plan, jobs or plan.jobs)
+                machine = cluster.machine if cluster else find_machine(missing, jobs or plan.jobs)
                 with closing(launcher or launcher_of(cluster, runs)) as starts:
                     if launcher is None:
                         starts.warm_up()
@@ -147,13 +147,13 @@ def print_plan(
     sys.stdout.flush()
 
 
-def find_machine(plan: Plan, jobs: int | None) -> Machine:
-    """The cores or GPUs that stages run on.
+def find_machine(stages: Sequence[Stage], jobs: int | None) -> Machine:
+    """The cores or GPUs that stages run on, by default one stage on each.
 
     Raises:
         ValueError: a stage needs more GPUs than are visible.
     """
-    trainers = [stage for stage in plan.stages.values() if gpus_of(stage, 1)]
+    trainers = [stage for stage in stages if gpus_of(stage, 1)]
     if not trainers:
         return Machine(jobs or len(os.sched_getaffinity(0)))
     gpus = tuple(visible_gpus())

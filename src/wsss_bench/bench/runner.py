@@ -99,6 +99,7 @@ class Runner:
                     self._start_ready()
                     changed = len(self._waiting) != waiting
                     next_look = time.monotonic() + (0.0 if changed else LOOK_SECONDS)
+                self._look_at_queue()
                 self._report_stalled()
                 failures = list(self._failures.values())
                 elsewhere = self._shared.elsewhere
@@ -150,6 +151,10 @@ class Runner:
                 continue
             elif is_complete(stage.path):
                 self._completed_elsewhere(stage)
+            elif lacking := capacity.lacking(stage):
+                self._waiting.remove(stage)
+                reason = f"could not be started: {lacking} GPU(s) too few for it are visible here"
+                self._fail(stage, 0.0, Failure(stage, reason))
             elif not capacity.fits(stage):
                 pool = capacity.pool(stage)
                 if pool not in reserved and (moment := capacity.reservation(stage)) is not None:
@@ -227,6 +232,7 @@ class Runner:
             nodes=nodes_of(stage),
             workers=max(1, len(os.sched_getaffinity(0)) // self._machine.jobs),
             locks=self._shared.name,
+            avoided=self._capacity.pool(stage).avoided_by(stage.fingerprint),
         )
         try:
             for member in (stage, *companions):
@@ -244,12 +250,22 @@ class Runner:
             return
         watch = StallWatch(stage.path / PROGRESS, self._stalled_seconds)
         slots, now = slots_of(stage, self._machine), time.monotonic()
-        self._active.append(Active(stage, companions, running, gpus, slots, watch, now))
+        begun = running.has_begun
+        self._active.append(Active(stage, companions, running, gpus, slots, watch, now, begun))
         for member in (stage, *companions):
             self._reporter.started(member)
 
+    def _look_at_queue(self) -> None:
+        """Let the time of stages that have left the queue begin."""
+        for active in self._active:
+            if not active.begun and active.running.has_begun:
+                active.begun, active.started = True, time.monotonic()
+                active.watch = StallWatch(active.stage.path / PROGRESS, self._stalled_seconds)
+
     def _report_stalled(self) -> None:
         for active in self._active:
+            if not active.begun:
+                continue
             seconds = active.watch.silent_seconds()
             if seconds is not None:
                 self._reporter.stalled(active.stage, seconds)
@@ -305,7 +321,8 @@ class Runner:
             again = Failure(stage, f"{reason}; tried again, since an input is damaged: {inputs}")
             self._reporter.finished(stage, seconds, again)
             return
-        moves = self._attempts.moves(stage, seconds, active.gpus, self._capacity.pool(stage))
+        gpus = active.running.gpus or active.gpus
+        moves = self._attempts.moves(stage, seconds, gpus, self._capacity.pool(stage))
         if moves or self._attempts.may_pass(stage, status, lines):
             self._waiting.insert(0, stage)
             self._reporter.finished(stage, seconds, Failure(stage, f"{reason}; tried again", lines))

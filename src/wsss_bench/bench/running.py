@@ -43,7 +43,8 @@ class Active:
         gpus: Those that it holds.
         slots: Of the machine's jobs on cores; 0 for a stage on GPUs.
         watch: Of its progress.
-        started: When, on `time.monotonic`.
+        started: When, on `time.monotonic`; anew when it leaves the queue.
+        begun: False while it waits in a queue.
         lost: Whether another process has taken over the lock of a stage, so that it was told to end.
     """
 
@@ -54,6 +55,7 @@ class Active:
     slots: int
     watch: StallWatch
     started: float
+    begun: bool = True
     lost: bool = False
 
     @property

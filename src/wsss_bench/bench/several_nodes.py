@@ -45,7 +45,7 @@ class _Outcome(NamedTuple):
     at: float
 
 
-class OnSeveralNodes:
+class OnSeveralNodes(Running):
     """A job on several nodes.
 
     It has succeeded when it has on node 0, which alone writes the files of the stage. It has failed as the
@@ -73,6 +73,11 @@ class OnSeveralNodes:
                 shutil.rmtree(self._over, ignore_errors=True)
                 self._status = self._outcome.status
         return self._status
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether all nodes have left the queue."""
+        return all(part.has_begun for part in self._parts)
 
     def terminate(self) -> None:
         """Ask all nodes to end; they may write a checkpoint, so that the folder stays."""

@@ -19,7 +19,7 @@ class StageProgress:
     Args:
         done, total: Units of work, such as `images` or `steps`; both 0 before the first one.
         unit: Name of a unit.
-        elapsed: Seconds since it was started.
+        elapsed: Seconds since it was started, or in the queue so far.
         left: Seconds that it has left, estimated; None if unknown.
     """
 
@@ -48,6 +48,8 @@ def progress_of(active: Active, planned: float | None) -> StageProgress:
         planned: Seconds that were planned for all of its stages; None if unknown.
     """
     elapsed = time.monotonic() - active.started
+    if not active.begun:
+        return StageProgress(0, 0, "", elapsed, planned)
     record = find_json(active.stage.path / PROGRESS)
     done, total, spent = (_number(record.get(key)) for key in ("done", "total", "wall_seconds"))
     left = None if planned is None or planned <= elapsed else planned - elapsed

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from wsss_bench.artifacts.files import is_complete
+from wsss_bench.artifacts.holder import Holder
 from wsss_bench.artifacts.layout import find_manifest
-from wsss_bench.artifacts.locks import LockHeld, Locks, held_message
+from wsss_bench.artifacts.locks import SILENT_SECONDS, LockHeld, Locks, held_message
 from wsss_bench.artifacts.pruning import pruned_folders
 from wsss_bench.artifacts.stage_files import damaged_files, remove_stage, reopen, sweep
 from wsss_bench.plan.plan import Plan, Stage
@@ -17,18 +18,18 @@ def open_again(plan: Plan, states: Mapping[str, StageState], renewed: Sequence[S
     """Remove the stages that are run again, open the pruned ones that are read, and remove damaged files.
 
     Those that read come before those that they read: if the bench is killed in between, no stage stands
-    beside an input that it was not made from. Damaged and pruned stages that another process works in are
-    left to it.
+    beside an input that it was not made from. Damaged and pruned stages that another living process works in
+    are left to it.
 
     Raises:
-        LockHeld: another process works in a stage that is to be run again; nothing was removed.
+        LockHeld: another living process works in a stage that is to be run again; nothing was removed.
     """
     if plan.stages:
         sweep(next(iter(plan.stages.values())).path.parent)
     there = [stage for stage in reversed(renewed) if stage.path.is_dir()]
     try:
         for stage in there:
-            if (holder := locks.take(stage.path)) is not None:
+            if (holder := _take(stage, locks)) is not None:
                 raise LockHeld(f"nothing was removed, since {held_message(stage.path, holder)}")
         for stage in there:
             remove_stage(stage.path)
@@ -37,13 +38,26 @@ def open_again(plan: Plan, states: Mapping[str, StageState], renewed: Sequence[S
             locks.release(stage.path)
     for key, stage in plan.stages.items():
         opened = states[key].progress in ("damaged", "pruned") and stage.path.is_dir()
-        if opened and locks.take(stage.path) is None:
+        if opened and _take(stage, locks) is None:
             if is_complete(stage.path):  # else another bench has opened it since the plan was made
                 damaged = damage_of(stage, find_manifest(stage.path) or None)
                 damaged += damaged_files(stage.path)
                 if damaged or pruned_folders(stage.path):
                     reopen(stage.path, damaged)
             locks.release(stage.path)
+
+
+def _take(stage: Stage, locks: Locks) -> Holder | None:
+    """Take the lock of a stage; a holder on another machine is waited for until it is known to live."""
+    holder = locks.take(stage.path)
+    if holder is None or holder.is_here:
+        return holder
+    print(
+        f"{stage.name} is locked by {holder}; waiting for a sign of life, {SILENT_SECONDS / 60:g} minutes "
+        "at most",
+        flush=True,
+    )
+    return locks.take_or_outlive(stage.path)
 
 
 def stages_to_run(plan: Plan, states: Mapping[str, StageState], renewed: Sequence[Stage]) -> list[Stage]:
