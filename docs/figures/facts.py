@@ -19,6 +19,8 @@ from wsss_bench.artifacts.locks import BEAT_SECONDS, SILENT_SECONDS
 from wsss_bench.artifacts.probabilities import LEAST, probability_bytes
 from wsss_bench.artifacts.seeds import seed_bytes
 from wsss_bench.artifacts.shards import SHARD_BYTES
+from wsss_bench.bench.gpu_pool import QUICK_SECONDS
+from wsss_bench.bench.parsl_launcher import IDLE_SECONDS
 from wsss_bench.bench.rendezvous import PORTS, WAIT_SECONDS
 from wsss_bench.bench.runner import PATIENCE_SECONDS, TRAINING_PATIENCE_SECONDS
 from wsss_bench.bench.stalls import STALLED_MINUTES
@@ -87,6 +89,8 @@ def facts() -> dict[str, str]:
         "stalled": f"{STALLED_MINUTES:g} minutes",
         "nodes.first_port": str(PORTS.start),
         "nodes.meeting": f"{WAIT_SECONDS / 60:g} minutes",
+        "nodes.idle": f"{IDLE_SECONDS / 60:g} minutes",
+        "nodes.quick": f"{QUICK_SECONDS / 60:g} minutes",
         "patience": f"{PATIENCE_SECONDS:g} s",
         "training_patience": f"{TRAINING_PATIENCE_SECONDS:g} s",
         "checkpoint": f"{inside_epoch.MINUTES:g} minutes",
