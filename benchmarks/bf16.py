@@ -1,6 +1,6 @@
 """Scores of trainings in bfloat16 against float32 on the mini world: `python benchmarks/bf16.py`.
 
-Runs the experiment `mini` in both precisions with the same random seeds, segmenters included, and prints a
+Runs an experiment, by default `mini`, in both precisions with the same random seeds, segmenters included, and prints a
 table of the mIoU of each evaluate stage: the mean of both over random seeds, and that of the differences with
 its standard deviation. What is complete already is not run again. Mean differences of more than 0.5 are
 marked. `--float32` names a folder of runs that has the float32 results. Not part of `make perf`.
@@ -23,15 +23,15 @@ LIMIT = 0.5
 Cell = tuple[str, ...]
 
 
-def run(methods: str, random_seeds: int, precision: str, runs: Path) -> None:
-    """Run the experiment `mini` with some methods in one precision; a failed stage is in the log."""
+def run(name: str, methods: str, random_seeds: int, precision: str, runs: Path) -> None:
+    """Run an experiment with some methods in one precision; a failed stage is in the log."""
     trainer = yaml.safe_load((ROOT / "configs/trainer/cpu.yaml").read_text())
     trainer["trainer"]["precision"] = precision
     own = runs / "configs/trainer/cpu_in_precision.yaml"
     own.parent.mkdir(parents=True, exist_ok=True)
     own.write_text(yaml.safe_dump(trainer))
-    experiment = runs / "mini.yaml"
-    content = yaml.safe_load((ROOT / "experiments/mini.yaml").read_text())
+    experiment = runs / f"{name}.yaml"
+    content = yaml.safe_load((ROOT / f"experiments/{name}.yaml").read_text())
     changes = {"trainer": own.stem, "random_seeds": list(range(random_seeds))}
     experiment.write_text(yaml.safe_dump(content | changes))
     words = ["bench", str(experiment), "--methods", methods, "--runs", str(runs)]
@@ -65,6 +65,7 @@ def line(cell: Cell, full: dict[int, float], half: dict[int, float]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--experiment", default="mini")
     parser.add_argument("--methods", default="cam,clims,mcis,dalnet,toco,tcl,codecomp,supervised")
     parser.add_argument("--random-seeds", type=int, default=1, metavar="N", help="the first N")
     parser.add_argument("--runs", type=Path, default=Path("runs/bf16"), help="folder of the results")
@@ -74,9 +75,9 @@ def main() -> None:
     full = options.float32 or options.runs / "float32"
     seeds = options.random_seeds
     if not options.only_print:
-        run(options.methods, seeds, "bf16-mixed", options.runs / "bf16")
+        run(options.experiment, options.methods, seeds, "bf16-mixed", options.runs / "bf16")
         if options.float32 is None:
-            run(options.methods, seeds, "32-true", full)
+            run(options.experiment, options.methods, seeds, "32-true", full)
     methods = options.methods.split(",")
     half, expected = (scores(runs, methods, seeds) for runs in (options.runs / "bf16", full))
     print(
