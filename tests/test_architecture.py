@@ -100,6 +100,7 @@ MAY_IMPORT = {
         "short_names",
         "vocabulary",
         "inference_config",  # sizes, which costs depend on
+        "crf",  # settings
     },
     "json_schema": {
         "bench",  # the file of a cluster
@@ -115,7 +116,7 @@ MAY_IMPORT = {
         "short_names",
     },
     # data: the source of the images that the page shows
-    "report": {"artifacts", "metrics", "plan", "arguments", "types", "readout", "data"},
+    "report": {"artifacts", "metrics", "plan", "arguments", "types", "readout", "data", "crf"},
     "new_method": {"artifacts", "plan", "arguments", "shipped"},
     "bench": {
         "ranges",

@@ -8,6 +8,7 @@ import json
 import os
 from pathlib import Path
 
+import jsonargparse
 import pytest
 import torch
 import yaml
@@ -15,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from wsss_bench import cli
 from wsss_bench.errors import FILE_SYSTEM, explain
+from wsss_bench.methods.base import Method
 from wsss_bench.ranges import check_range
 
 
@@ -94,6 +96,25 @@ def test_a_bug_keeps_its_traceback(bug, monkeypatch):
     monkeypatch.setattr("wsss_bench.bench.command.make_plan", lambda *_: bug())
     with pytest.raises(type(error_of(bug))):
         cli.main(["bench", "x.yaml", "--dry-run"])
+
+
+def test_what_this_package_says_of_a_foreign_error_is_the_sentence(monkeypatch):
+    """Not the first error of the chain, such as that of a network, in the words of another package."""
+
+    def no_network(*_, **__):
+        try:
+            raise RuntimeError("[Errno -2] Name or service not known")
+        except RuntimeError as first:
+            raise OSError("cannot find the requested files") from first
+
+    monkeypatch.setattr("timm.create_model", no_network)
+    config = {"class_path": "wsss_bench.methods.cam.CAM", "init_args": {"class_names": ["a"]}}
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(Method, "model")
+    said = explain(error_of(lambda: parser.instantiate(parser.parse_object({"model": config}))))
+    assert said is not None
+    assert "no weights of 'resnet50.tv_in1k' on this machine" in said
+    assert "Name or service" not in said
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import paths
+import pytest
 import torch
 import yaml
 
+from wsss_bench.cli import main
 from wsss_bench.types import ImageBatch
 
 README = (paths.ROOT / "README.md").read_text()
@@ -40,6 +45,21 @@ def test_the_method_of_the_page_trains():
     assert abs(new - old) > 1e-4
     new.backward()
     assert any(parameter.grad is not None and parameter.grad.any() for parameter in methods[0].parameters())
+
+
+@pytest.mark.slow
+def test_the_method_of_the_page_meets_the_contract(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["new-method", "foo", "--like", "cam"]) == 0
+    (code,) = (block for block in BLOCKS if "class Foo(CAM)" in block)
+    (tmp_path / "foo.py").write_text(code)
+    assert run_contract() == 0, capsys.readouterr().out
+
+
+def run_contract():
+    """In a process of its own, which imports `foo`."""
+    words = [sys.executable, "-m", "wsss_bench", "contract", "configs/methods/foo.yaml"]
+    return subprocess.run(words, env={**os.environ, "PYTHONPATH": str(paths.ROOT / "src")}).returncode
 
 
 def test_every_data_set_that_it_names_has_a_file():

@@ -136,7 +136,8 @@ def explain(error: BaseException) -> str | None:
     """The sentence for an error that a user can mend; None for any other, whose traceback must be seen."""
     if is_parser_error(error):
         root = error
-        while root.__cause__ is not None:
+        # what this package says about the error of another one says more than that
+        while root.__cause__ is not None and not is_deliberate(root):
             root = root.__cause__
         if is_own(root):
             return parser_sentence(error)

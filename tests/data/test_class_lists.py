@@ -26,8 +26,13 @@ def test_a_name_is_a_vocabulary_and_a_path_is_a_list(tmp_path, monkeypatch):
     assert load_classes("${OWN}/classes.txt", tmp_path) == expected
     monkeypatch.chdir(tmp_path)
     assert load_classes("own/classes.txt", tmp_path / "elsewhere") == expected
-    with pytest.raises(FileNotFoundError, match=r"no list of classes own/none\.txt; expected one class name"):
-        load_classes("own/none.txt", tmp_path)
+    tried = rf"neither {tmp_path}/own/own/none\.txt nor {tmp_path}/own/none\.txt exists; expected one"
+    with pytest.raises(FileNotFoundError, match=tried):
+        load_classes("own/none.txt", tmp_path / "own")
+    with pytest.raises(FileNotFoundError, match=rf"exists; there is no folder {tmp_path}/absent; expected"):
+        load_classes("classes.txt", tmp_path / "absent")
+    with pytest.raises(FileNotFoundError, match=r"no list of classes /none\.txt; expected one class name"):
+        load_classes("/none.txt", tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ def test_below_the_data_folder_paths_can_be_moved(own, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        (["--name", "voc"], ConfigError, "'voc' is a shipped data set"),
+        (["--name", "voc"], ConfigError, "there is a data set 'voc' already .*remove its files first"),
         (["--name", "my.pets"], ConfigError, "small letters, digits and _"),
         (["--masks", "absent"], FileNotFoundError, "--masks: there is no folder absent"),
         (["--masks", "."], ValueError, "has no mask of an image"),
@@ -166,6 +166,23 @@ def test_what_cannot_be_used_is_said_before_anything_is_written(own, options, er
     with pytest.raises(error, match=message):
         init(own, *options)
     assert not list(Path().iterdir())
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["", "", "1.JPG,dog", "", "none.jpg,dog"], r"t\.csv, line 6: no image 'none\.jpg'"),
+        (["1.JPG,dog", "", "2.JPG,cat", "1.JPG,dog"], r"t\.csv, line 5"),
+        (["1.JPG,dog", "2.JPG,Dog"], r"column `classes` of .*t\.csv lists 'dog' more than once"),
+        (["1.JPG,background", "2.JPG,dog"], r"column `classes` of .*t\.csv: 'background' is no class"),
+    ],
+)
+def test_what_is_wrong_is_named_in_the_table_of_the_user(own, rows, message):
+    """And not in the copies that are tried out, which are gone when the message is read."""
+    (own / "t.csv").write_text("\n".join(["image,classes", *rows]))
+    with pytest.raises((ValueError, FileNotFoundError), match=message) as caught:
+        init(own, labels="t.csv")
+    assert str(own / "t.csv") in str(caught.value)
 
 
 def test_a_bad_table_writes_nothing_and_files_are_not_replaced(own):

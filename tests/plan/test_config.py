@@ -103,6 +103,8 @@ def test_typos_in_a_method(project, path, value, message):
         ("protocol.holdouts", 1, "protocol.holdouts: unknown key; did you mean 'holdout'"),
         ("protocol.counts", {"train": "ten"}, "protocol.counts.train: expected a whole number; got 'ten'"),
         ("protocol.counts", {"train": 10}, "protocol.counts: no count for split 'val'"),
+        ("protocol.crf", {"gaussian": 1}, r"protocol.crf.gaussian: unknown key; did you mean 'gaussian_sxy'"),
+        ("protocol.crf", {"iterations": -1}, r"protocol.crf.iterations is -1"),
         ("protocol.scales", [1, "big"], r"protocol.scales\[1\]: expected a number"),
         ("data.source", None, "data.source: expected a mapping of class_path, init_args; got None"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -103,10 +104,29 @@ def require_files(missing: list[str], kind: str, folder: Path, split: str) -> No
         split: The split that the images belong to.
     """
     if missing:
-        raise FileNotFoundError(
-            f"{folder} has no {kind} for {len(missing)} images of split {split!r}: {shortened(missing)}; "
+        advice = _of_another_kind(folder, kind, missing[0]) or (
             f"name another folder or split, or complete this one: {how_to_mend(folder / missing[0])}"
         )
+        raise FileNotFoundError(
+            f"{folder} has no {kind} for {len(missing)} images of split {split!r}: {shortened(missing)}; "
+            f"{advice}"
+        )
+
+
+def _of_another_kind(folder: Path, kind: str, image_id: str) -> str:
+    """What to do with a folder that has other files of an image than `kind`; empty if it has none."""
+    if kind == "mask" and (folder / SEEDS).is_dir():
+        split = find_manifest(folder).get("config", {}).get("split")
+        return f"it has seeds{f' of split {split!r}' if split else ''}, which --seeds scores"
+    beside = sorted(folder.glob(f"{glob.escape(image_id)}.*"))
+    if not beside:
+        return ""
+    if kind == "seed":
+        return (
+            f"it has {beside[0].name}: `wsss-bench import seeds --cams {folder}` makes seeds of the class "
+            "maps of another code base"
+        )
+    return f"it has {beside[0].name}; masks are <image id>.png with the class of each pixel"
 
 
 def readout_folder(scales: str, post: str) -> str:

@@ -29,7 +29,10 @@ def check_name(name: str, shipped: Sequence[str]) -> None:
             "such as my_cam"
         )
     if name.lower() in map(str.lower, shipped):
-        raise ConfigError(f"{name!r} is a shipped method; choose another name, or begin from it with --like")
+        raise ConfigError(
+            f"there is a method {name!r} already, configs/methods/{name.lower()}.yaml; choose another name, "
+            "begin from it with --like, or remove its files"
+        )
     if name.lower() in RESERVED:
         raise ConfigError(f"{name!r} has a meaning of its own in a benchmark; choose another name")
     if name in sys.stdlib_module_names or find_spec(name) is not None:

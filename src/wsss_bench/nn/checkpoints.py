@@ -117,9 +117,10 @@ def _read(path: Path) -> Any:
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        # torch adds how to read it all the same, which would run code
+        reason = str(error).strip().partition("\n")[0].partition(". ")[0] or type(error).__name__
         raise ValueError(
-            f"weights: {path} is not a checkpoint that can be read without running code "
-            f"({str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}); it may "
+            f"weights: {path} is not a checkpoint that can be read without running code ({reason}); it may "
             "be damaged, of another format, or hold more than tensors: save the state_dict alone"
         ) from error
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from wsss_bench.crf.densecrf import CRFConfig
 from wsss_bench.plan.config import ClassSpec, DataFile, MethodFile, RefinerFile, SegmenterFile, TrainerFile
 from wsss_bench.plan.schema import ConfigError, nearest, read_as
 from wsss_bench.plan.yaml_files import merge
@@ -38,6 +39,7 @@ def read_data_file(path: Path, raw: dict[str, Any]) -> DataFile:
     _require_protocol(path, raw)
     content = read_as(DataFile, raw, path)
     read_as(ClassSpec, content.data.get("source"), path, "data.source")
+    read_as(CRFConfig, content.protocol.crf, path, "protocol.crf")
     for split in (content.protocol.train_split, *content.protocol.eval_splits):
         if split and split not in content.protocol.counts:
             raise ConfigError(

@@ -13,9 +13,10 @@ from page_world import PageWorld
 
 from wsss_bench.artifacts.files import read_json, write_json, write_manifest, write_mask
 from wsss_bench.artifacts.pruning import prune_stage
-from wsss_bench.plan.config import PublishedResult
+from wsss_bench.plan.config import Protocol, PublishedResult
 from wsss_bench.plan.plan import ScoredProduct
 from wsss_bench.report.html.page import read_content, render, write_page
+from wsss_bench.report.html.protocol import protocol_in_words
 
 ODD = ("<script>alert(1)</script>", "a \"quoted\" & 'cat'")
 
@@ -151,6 +152,21 @@ def test_behind_the_scores(world):
     assert "../../stages/train-cam-toy-s0/log.txt" in page.links
     assert "Seeds and pseudo masks are made of the 6 images of train" in page.words
     assert "Nothing: every planned result is there." in page.words
+
+
+def test_the_protocol_says_what_the_experiment_scores_and_no_more():
+    protocol = Protocol("toy", {"train": 6, "val": 4}, "train", ["val"])
+    seeds, segmentations = (
+        " ".join(protocol_in_words(protocol, None, products)) for products in ({"seed"}, {"segmentation"})
+    )
+    assert "Seeds and pseudo masks are made of the 6 images" in seeds
+    assert "Segmentations" not in seeds
+    assert "DenseCRF" not in seeds
+    assert "Seeds" not in segmentations
+    assert "Segmentations are predicted without image labels on val (4 images)" in segmentations
+    assert "bilateral_sxy 67, bilateral_srgb 3" in segmentations  # where the data set says nothing
+    own = replace(protocol, crf={"bilateral_sxy": 49})
+    assert "bilateral_sxy 49, bilateral_srgb 3" in " ".join(protocol_in_words(own, None, {"segmentation"}))
 
 
 def test_a_half_done_experiment_says_what_is_missing_and_why(world):

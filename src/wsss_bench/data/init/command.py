@@ -15,7 +15,7 @@ from wsss_bench.artifacts.files import file_names, write_bytes
 from wsss_bench.data import check
 from wsss_bench.data.init.files import NewDataSet, config_files, portable, table_text
 from wsss_bench.data.init.splits import TRAIN, VAL_FRACTION, splits_of
-from wsss_bench.data.sources.class_lists import read_class_list
+from wsss_bench.data.sources.class_lists import check_class_names, read_class_list
 from wsss_bench.data.sources.folder import Folder
 from wsss_bench.data.sources.tables import TableRow, read_table
 from wsss_bench.plan.config_folder import DATA
@@ -80,6 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     own = {} if splits == [row.split for row in rows] else {LABELS: table_text(rows, splits)}
     classes = read_class_list(arguments.classes) if arguments.classes else _classes_in(rows)
     if not arguments.classes:
+        check_class_names(classes, f"the column `classes` of {arguments.labels}")
         own[CLASSES] = "".join(f"{name}\n" for name in classes)
     folder = arguments.into / "configs" / DATA / arguments.name
     given = {"labels": arguments.labels, "classes": arguments.classes}
@@ -91,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.masks:
         source["masks"] = portable(arguments.masks)
     values = {"mask_values": dict(arguments.mask_values)} if arguments.mask_values else {}
-    _try_out(source | values, own)
+    _try_out(source | values, own, rows)
     data = NewDataSet(
         arguments.name, source | values, classes, _counts(splits), _unscored(rows, splits, masked)
     )
@@ -122,8 +123,13 @@ def _check_arguments(arguments: argparse.Namespace) -> None:
             f"--name: {arguments.name!r} cannot name a data set; expected small letters, digits and _, such "
             "as leaves_2024"
         )
-    if (CONFIGS / DATA / f"{arguments.name}.yaml").is_file():
-        raise ConfigError(f"--name: {arguments.name!r} is a shipped data set; choose another name")
+    # in a checkout, one's own files lie beside those that come with the package
+    if (file := CONFIGS / DATA / f"{arguments.name}.yaml").is_file():
+        raise ConfigError(
+            f"--name: there is a data set {arguments.name!r} already ({file}); choose another name, or "
+            f"remove its files first: configs/{DATA}/{arguments.name}*, configs/*/*.{arguments.name}.yaml "
+            f"and experiments/{arguments.name}.yaml"
+        )
     for option, folder in (("--images", arguments.images), ("--masks", arguments.masks)):
         if folder is not None and not folder.is_dir():
             raise FileNotFoundError(f"{option}: there is no folder {folder}; check the path")
@@ -159,12 +165,24 @@ def _unscored(rows: Sequence[TableRow], splits: Sequence[str], masked: set[str])
     return [split for split in _counts(splits) if split not in scored]
 
 
-def _try_out(source: dict[str, Any], own: dict[str, str]) -> None:
-    """Build the source with the files that will be written, so that nothing is written for a bad table."""
+def _try_out(source: dict[str, Any], own: dict[str, str], rows: Sequence[TableRow]) -> None:
+    """Build the source with the files that will be written, so that nothing is written for a bad table.
+
+    Raises:
+        FileNotFoundError, ValueError: with the lines of the user's table in place of those of the copy.
+    """
     with tempfile.TemporaryDirectory() as name:
         for file, text in own.items():
             Path(name, file).write_text(text, encoding="utf-8")
-        Folder(**source | {"root": name})
+        copy = f"{Path(name, LABELS)}, line "
+
+        def of_table(found: re.Match[str]) -> str:  # the copy has a header and no blank line
+            return rows[int(found[1]) - 2].where
+
+        try:
+            Folder(**source | {"root": name})
+        except (FileNotFoundError, ValueError) as error:
+            raise type(error)(re.sub(rf"{re.escape(copy)}(\d+)", of_table, str(error))) from error
 
 
 def _write(files: dict[Path, str]) -> None:

@@ -30,6 +30,12 @@ def load_classes(vocabulary: str, root: Path) -> tuple[str, ...]:
     """
     path = own_list(vocabulary, root)
     if path is not None:
+        if not path.is_file() and not path.is_absolute():
+            missing = "" if root.is_dir() else f"; there is no folder {root.absolute()}"
+            raise FileNotFoundError(
+                f"no list of classes: neither {(root / path).absolute()} nor {path.absolute()} exists"
+                f"{missing}; expected one class name per line, in label order"
+            )
         return read_class_list(path)
     names = vocabularies.load(vocabulary)
     check_class_names(names, f"vocabulary {vocabulary!r}")

@@ -171,7 +171,10 @@ def render(content: Content, written: str) -> tuple[str, dict[str, bytes]]:
         sizes=SIZES,
         costs={table.dataset: cost_lines(table) for table in tables},
         published={table.dataset: found for table in tables if len(found := published_lines(table)) > 1},
-        protocols={table.dataset: protocol_in_words(table.protocol, table.segmenter) for table in tables},
+        protocols={
+            table.dataset: protocol_in_words(table.protocol, table.segmenter, table.methods)
+            for table in tables
+        },
         stale=_stale(board),
     )
     return text, pictures
