@@ -1,9 +1,9 @@
 """Scores of trainings in bfloat16 against float32 on the mini world: `python benchmarks/bf16.py`.
 
-Runs an experiment, by default `mini`, in both precisions with the same random seeds, segmenters included, and prints a
-table of the mIoU of each evaluate stage: the mean of both over random seeds, and that of the differences with
-its standard deviation. What is complete already is not run again. Mean differences of more than 0.5 are
-marked. `--float32` names a folder of runs that has the float32 results. Not part of `make perf`.
+Runs an experiment, by default `mini`, in both precisions with the same random seeds, segmenters included, and
+prints a table of the mIoU of each evaluate stage: the mean of both over random seeds, and that of the
+differences with its standard deviation. What is complete already is not run again. Mean differences of more
+than 0.5 are marked. `--float32` names a folder of runs that has the float32 results. Not part of `make perf`.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ CONTENTS = {name: FOLDER.method(name, "mini", CPU) for name in FOLDER.methods()}
 METHODS = sorted({content.model.class_path: name for name, content in CONTENTS.items()}.values())
 """One of each class."""
 TRAINED = [name for name in METHODS if CONTENTS[name].bench.trains]
-IN_FLOAT32 = {"mcis", "mcis_group"}
+IN_FLOAT32 = {"mcis", "mcis_group", "weclip"}
 """Those that train in float32 in every precision."""
 SEEDS_IN_FLOAT32 = {"clip_es", "excel_static"}
 """Those whose seeds are float32 in every precision: maps spread in boxes, which rounding moves."""

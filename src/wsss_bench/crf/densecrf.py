@@ -51,10 +51,10 @@ class CRFConfig:
 
     def __post_init__(self) -> None:
         for name in ("gaussian_sxy", "bilateral_sxy", "bilateral_srgb"):
-            check_range(name, getattr(self, name), above=0)
+            check_range(f"crf.{name}", getattr(self, name), above=0)
         for name in ("gaussian_compat", "bilateral_compat", "iterations"):
-            check_range(name, getattr(self, name), 0)
-        check_range("floor", self.floor, above=0, below=1)
+            check_range(f"crf.{name}", getattr(self, name), 0)
+        check_range("crf.floor", self.floor, above=0, below=1)
 
 
 IRN_CRF = CRFConfig(3, 3, 50, 5, 10, 10)

@@ -11,8 +11,8 @@ https://arxiv.org/abs/2406.11189, https://github.com/zbf1991/WeCLIP.
 Only the decoder is trained. Departures, besides those of docs/why_it_differs.md:
 - Image labels come from the data source, not from masks; padding is 255 in the pseudo labels.
 - The refinement starts at a step; the authors' counter counts validation too, and restarts with a resume.
-- Everything is in float32, the attention's output projection too, unless the trainer says otherwise; GradCAM,
-  affinities, PAR and losses are so in any case.
+- A training step is in float32 in every precision, the attention's output projection too. Predictions have
+  that of the trainer, but for GradCAM and affinities.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from wsss_bench.losses.ranks import channel_dropout
 from wsss_bench.losses.segmentation import balanced_cross_entropy
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.optim import OptimConfig
+from wsss_bench.methods.precision import step_in_float32
 from wsss_bench.nn.attention_affinity import spread_along
 from wsss_bench.nn.attention_refinement import refined_attention
 from wsss_bench.nn.clip import CLIP, Positions
@@ -162,6 +163,7 @@ class WeCLIP(Method):
         self.register_buffer("refining", torch.tensor(False))
         self._refining_on_host = HostCopy()
 
+    @step_in_float32
     def training_loss(self, batch: ImageBatch) -> dict[str, Tensor]:
         refined = self._refines_now()
         encoded = self._encode(batch.image, self._blocks_of_attention(refined))

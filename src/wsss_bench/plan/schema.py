@@ -56,7 +56,11 @@ def read_as(cls: type[T], value: Any, file: object, key: str = "") -> T:
     try:
         return cls(**values)
     except ValueError as error:  # a value out of range: the message begins with its key
-        raise ConfigError(f"{file}: {_join(key, error)}") from error
+        parent, _, own = key.rpartition(".")
+        # which may be that of the whole block
+        raise ConfigError(
+            f"{file}: {_join(parent if str(error).startswith(f'{own}.') else key, error)}"
+        ) from error
 
 
 @cache

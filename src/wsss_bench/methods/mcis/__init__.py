@@ -8,7 +8,6 @@ In reading order:
 - `vgg.py`, `features.py`: the encoders, and the feature maps that co-attention compares.
 - `coattention.py`: co-attention and contrastive co-attention between two feature maps.
 - `losses.py`: common and unshared labels of a pair, and the losses.
-- `precision.py`: training in float32.
 - `localization.py`: fusion of the class maps of one image into its seeds.
 - `mcis.py`: the method `MCIS`.
 - `group_coattention.py`, `group.py`: the method `MCISGroup`, an unpublished variant for groups of three

@@ -23,9 +23,9 @@ from wsss_bench.methods.mcis.features import PairFeatures, he_fan_out
 from wsss_bench.methods.mcis.group_coattention import GroupCoAttention
 from wsss_bench.methods.mcis.localization import fuse_maps, mean_reference_maps, resize_to_square
 from wsss_bench.methods.mcis.losses import classification_loss
-from wsss_bench.methods.mcis.precision import step_in_float32
 from wsss_bench.methods.mcis.reference_features import ReferenceFeatures
 from wsss_bench.methods.optim import OptimConfig
+from wsss_bench.methods.precision import step_in_float32
 from wsss_bench.types import GroupBatch, Reference
 
 

@@ -37,9 +37,9 @@ from wsss_bench.methods.mcis.losses import (
     common_and_unshared_labels,
     contrastive_coattention_loss,
 )
-from wsss_bench.methods.mcis.precision import step_in_float32
 from wsss_bench.methods.mcis.reference_features import ReferenceFeatures
 from wsss_bench.methods.optim import OptimConfig
+from wsss_bench.methods.precision import step_in_float32
 from wsss_bench.types import PairBatch, Reference
 
 PUBLISHED = OptimConfig("sgd", 1e-3, 5e-4, momentum=0.9, nesterov=True, milestones=(5 / 11, 10 / 11))
