@@ -35,6 +35,7 @@ from wsss_bench.inference import predict
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.image_prediction import PredictionSettings
 from wsss_bench.methods.optim import build_optimizer
+from wsss_bench.plan.config import NetworkSpec
 from wsss_bench.plan.costs.networks import network_of
 from wsss_bench.plan.reader import read_configs
 from wsss_bench.types import InferenceSample
@@ -82,7 +83,8 @@ class Timer:
         return 2 * side**3 / self.seconds(lambda: matrix @ matrix)
 
     def _run(self, work: Callable[[], Any]) -> None:
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16):
+        # as Lightning does, which casts a weight anew wherever it is used
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16, cache_enabled=False):
             work()
 
     def _now(self) -> float:
@@ -162,6 +164,9 @@ def _row(timer: Timer, peak: float, dataset: str, content: Any) -> Iterator[str]
         )
         del batch, optimizer
     method.eval().zero_grad(set_to_none=True)
+    if isinstance(content, NetworkSpec):  # of a refiner, which makes neither product
+        yield from ("-", "-")
+        return
     inference = PredictionSettings.from_plain({"inference": {**content.inference}}).inference
     image_id = data.source.ids("val")[0]
     sample = InferenceSample(image_id, data.source.image(image_id), data.source.labels(image_id))

@@ -34,6 +34,16 @@ def test_a_method_that_trains_and_one_that_does_not_have_their_figures():
     assert float(zero_shot["ms a segmentation"]) > 0
 
 
+def test_networks_of_refiners_have_their_step():
+    done = run(*ON_CPU, "--only", "refine/")
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows = {cells(line)[0]: cells(line) for line in done.stdout.splitlines()[3:]}
+    assert set(rows) >= {"irn", "psa"}
+    for row in rows.values():
+        assert float(row[3]) > 0, row
+        assert row[-2:] == ["-", "-"]
+
+
 def test_a_network_that_fails_has_its_reason_and_the_others_their_figures(tmp_path):
     broken = (
         "import sys, runpy; sys.argv[0] = sys.argv[1]; del sys.argv[1]\n"

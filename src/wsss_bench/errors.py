@@ -83,7 +83,7 @@ FOREIGN = (
         "the process lacked memory or shared memory (/dev/shm); lower data.num_workers",
     ),
     Foreign("RuntimeError", "No CUDA GPUs|no NVIDIA driver|CUDA driver|not compiled with CUDA", NO_GPU),
-    Foreign("AcceleratorError", "", NO_GPU),
+    Foreign("AcceleratorError", "driver version|no CUDA-capable|busy or unavailable|invalid device", NO_GPU),
     Foreign("AssertionError", "not compiled with CUDA", NO_GPU),
     Foreign(
         "MisconfigurationException",

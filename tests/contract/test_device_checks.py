@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import planted
 import pytest
+import torch
 from test_planted_mistakes import no_pair, subject
 
 from wsss_bench.contract.checks import CHECKS, run_check
+from wsss_bench.contract.device_watch import DeviceWatch
 from wsss_bench.contract.outcome import Failure
 from wsss_bench.plan.config import Deviation
 
@@ -60,6 +63,50 @@ def test_a_stated_number_of_waits_is_allowed_and_no_more(mini_data):
         run_check(OF_STEPS, subject(planted.ChoosesByMask, mini_data, contract=one), no_pair)
     two = {OF_STEPS: Deviation("a mask of the labels", waits=2)}
     run_check(OF_STEPS, subject(planted.ChoosesByMask, mini_data, contract=two), no_pair)
+
+
+@pytest.mark.parametrize(
+    "mixes",
+    [
+        lambda x: x + torch.from_numpy(np.ones(3, np.float32)),
+        lambda x: x * torch.logspace(0, 1, 3),
+        lambda x: x * torch.hann_window(3),
+        lambda x: x * torch.arange(3),
+        lambda x: x.index_select(0, torch.tril_indices(2, 2)[0]),
+    ],
+)
+def test_tensors_that_are_made_without_a_device_are_of_the_host(mixes):
+    given = torch.ones(3)
+    with DeviceWatch() as watch:
+        mixes(given)
+    assert len(watch.mixtures) == 1, watch.mixtures
+    with DeviceWatch() as watch:
+        mixes(torch.zeros(3))  # of the host, too
+    assert not watch.mixtures
+
+
+@pytest.mark.parametrize(
+    ("waits", "named"),
+    [
+        (lambda x: torch.from_numpy(np.ones(3, np.float32)).to(x), "to copies to the device"),
+        (lambda x: x.new_tensor([1.0]), "new_tensor copies values"),
+        (lambda x: x.__setitem__([0, 1], 0.0), "a list of indices is copied"),
+        (lambda x: x[[0, 1]], "a list of indices is copied"),
+        (lambda x: torch.bincount(x.int()), "bincount needs values"),
+    ],
+)
+def test_copies_and_reads_that_wait_are_seen(waits, named):
+    given = torch.ones(3)
+    with DeviceWatch() as watch:
+        waits(given)
+    assert any(named in wait for wait in watch.waits), watch.waits
+
+
+def test_from_numpy_is_pytorchs_own_again():
+    before = torch.from_numpy
+    with DeviceWatch():
+        assert torch.from_numpy is not before
+    assert torch.from_numpy is before
 
 
 def test_the_checks_are_in_the_contract():

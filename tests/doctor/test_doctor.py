@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from wsss_bench.cli import main
 from wsss_bench.doctor import experiment, machine
@@ -26,6 +29,7 @@ def driver(monkeypatch):
             torch.cuda, "mem_get_info", lambda index: tuple(int(gib * 2**30) for gib in memory[index])
         )
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bf16)
+        monkeypatch.setattr(torch.cuda, "device", lambda index: nullcontext())
 
     return set_up
 
@@ -90,6 +94,35 @@ def test_two_ranks_add_up():
     found = machine.all_reduce()
     assert found.kind == "ok"
     assert "gloo: a sum over 2 ranks" in found.words
+
+
+@pytest.mark.slow
+def test_ranks_that_do_not_hear_of_each_other_are_an_error_in_time(monkeypatch):
+    monkeypatch.setattr(machine, "_reduce", only_the_first)
+    found = machine.all_reduce()
+    assert found.kind == "error"
+    assert "gloo: no sum over 2 ranks" in found.words
+    assert "NCCL_DEBUG=INFO" in found.words
+
+
+def test_a_gpu_that_torch_does_not_see_is_an_error(monkeypatch):
+    monkeypatch.setattr(machine, "_nvidia_smi", lambda query: ["0, A100, 550", "1, A100, 550"])
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: (80, 80))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "A100")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert machine.gpus() == Verdict(
+        "error", "the driver has 2 GPUs, torch sees 1; `nvidia-smi` and `dmesg` say which is lost"
+    )
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert machine.gpus().kind == "ok"
+
+
+def only_the_first(rank: int, backend: str, ranks: int, store: str) -> None:
+    """The other rank never comes."""
+    if rank == 0:
+        there = {"init_method": f"file://{store}", "rank": 0, "world_size": ranks}
+        dist.init_process_group(backend, **there, timeout=timedelta(seconds=1))
 
 
 def test_what_a_check_raises_is_an_error_of_its_own():

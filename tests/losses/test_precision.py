@@ -120,6 +120,14 @@ def functions():
 
 
 FUNCTIONS = functions()
+
+
+def test_float32_convolutions_are_float32_on_every_gpu():
+    """Not TF32, which is PyTorch's default on A100 and later."""
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
+
+
 IN_FLOAT32 = {name for name, f in FUNCTIONS.items() if f.__code__.co_name == "in_full_precision"}
 
 

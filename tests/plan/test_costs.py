@@ -11,7 +11,7 @@ from wsss_bench.artifacts.files import write_manifest
 from wsss_bench.bench.planned_costs import PlannedCosts
 from wsss_bench.crf import densecrf
 from wsss_bench.plan.config_folder import METHODS, REFINE, SEGMENTERS
-from wsss_bench.plan.costs import model, networks
+from wsss_bench.plan.costs import devices, model, networks
 from wsss_bench.plan.costs.calibration import Probe, add_probes, probe_key, read_probes
 from wsss_bench.plan.costs.data_facts import DataFacts, facts_of
 from wsss_bench.plan.costs.devices import CPU, GPUS, Device, named_device
@@ -165,6 +165,24 @@ def test_what_is_float32_in_mixed_precision_is_known(name, step, seed):
     assert found is not None
     assert (found.step and found.step.float32_share) == step
     assert found.forward["seed"].float32_share == pytest.approx(seed, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "bf16"),
+    [
+        ("NVIDIA A100-SXM4-80GB", 312e12),
+        ("NVIDIA H100 80GB HBM3", 989e12),
+        ("NVIDIA H100 PCIe", 756e12),
+        ("NVIDIA H200", 989e12),
+        ("NVIDIA GeForce RTX 3090", 71e12),
+        ("NVIDIA RTX A1000", None),
+        ("NVIDIA GeForce RTX 3090 Ti", 71e12),
+        ("Tesla V100-SXM2-16GB", None),
+    ],
+)
+def test_a_gpu_is_known_by_its_whole_name(name, bf16):
+    found = devices._recognised(name, " 81920", 1)
+    assert (found and found.bf16) == bf16
 
 
 def test_passes_of_a_prediction():

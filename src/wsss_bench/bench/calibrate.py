@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from wsss_bench.artifacts.files import read_json, write_json
 from wsss_bench.artifacts.layout import LOG_FILE
-from wsss_bench.bench.launchers import Job, LocalLauncher, run_to_end
+from wsss_bench.bench.launchers import Job, LocalLauncher, run_to_end, visible_gpus
 from wsss_bench.bench.planned_costs import PlannedCosts
 from wsss_bench.bench.running import tail
 from wsss_bench.plan.costs.calibration import Probe, add_probes, probe_key
@@ -41,7 +42,10 @@ def calibrate(plan: Plan, runs: Path) -> None:
         folder = Path(name)
         question, answer = folder / "trainings.json", folder / "probes.json"
         write_json(question, list(trainings.values()))
-        status = run_to_end(LocalLauncher(probe_trainings), Job([str(question), str(answer)], folder))
+        # the loading processes of a stage beside which the other GPUs have theirs
+        workers = max(1, len(os.sched_getaffinity(0)) // max(1, len(visible_gpus())))
+        job = Job([str(question), str(answer)], folder, workers=workers)
+        status = run_to_end(LocalLauncher(probe_trainings), job)
         if status != 0 or not answer.is_file():
             raise ValueError(f"the probes ended with status {status}:\n{tail(folder / LOG_FILE)}")
         content = read_json(answer)

@@ -20,18 +20,14 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-FACTORIES = {
-    *("arange", "as_tensor", "empty", "eye", "from_numpy", "full", "linspace", "normal", "ones", "rand"),
-    *("randint", "randn", "randperm", "tensor", "zeros"),
-}
-"""Functions whose result is on the host unless they are given a device."""
-FROM_VALUES = {"as_tensor", "new_tensor", "tensor"}
-"""Those that copy values of the host to the device that they are given."""
+FROM_VALUES = {"as_tensor", "tensor"}
+"""Functions that copy values of the host to the device that they are given; `new_tensor` to that of its
+tensor."""
 READS = {"cpu", "numpy", "tolist", "__array__"}
 MOVES = {"copy_", "cuda", "to", "type_as"}
 OF_VALUES = {
-    *("_local_scalar_dense", "_unique2", "equal", "masked_select", "nonzero", "repeat_interleave"),
-    *("unique_consecutive", "unique_dim"),
+    *("_local_scalar_dense", "_unique2", "bincount", "equal", "masked_select", "nonzero"),
+    *("repeat_interleave", "unique_consecutive", "unique_dim"),
 }
 """Operations whose result, or its shape, depends on values: `item`, `if tensor` and others end in these."""
 
@@ -57,6 +53,15 @@ class DeviceWatch(ExitStack):
         super().__enter__()
         self.enter_context(_Operations(self))
         self.enter_context(_Calls(self))
+        from_numpy = torch.from_numpy  # which PyTorch shows to no mode
+
+        def on_host(array: np.ndarray) -> Tensor:
+            tensor = from_numpy(array)
+            self.keep_on_host(tensor)
+            return tensor
+
+        torch.from_numpy = on_host  # type: ignore[assignment]
+        self.callback(setattr, torch, "from_numpy", from_numpy)
         return self
 
     def is_of_host(self, tensor: Tensor) -> bool:
@@ -89,8 +94,8 @@ class _Calls(TorchFunctionMode):
         result = function(*args, **named)
         if (reads or to is not None) and any(result is tensor for tensor in given):
             result = result.view_as(result)  # with a GPU it would be another tensor
-        factory = name in FACTORIES and not on_device
-        if to in (None, "cpu") and (reads or factory or (given and not on_device)):
+        # what is made of no tensor, or of tensors of the host, is there too
+        if to in (None, "cpu") and (reads or not on_device):
             self.watch.keep_on_host(result)
         return result
 
@@ -108,16 +113,14 @@ class _Calls(TorchFunctionMode):
         of_host = [tensor for tensor in given if watch.is_of_host(tensor)]
         if reads and on_device:
             watch.waits[f"{_place()}: {name} reads from the device"] += 1
-        elif (
-            name in FROM_VALUES
-            and (moves or name == "new_tensor")
-            and len(of_host) == len(list(_tensors(args[0])))
+        elif (name in FROM_VALUES and moves and not on_device) or (
+            name == "new_tensor" and on_device and not any(_tensors([*args[1:], named]))
         ):
             watch.waits[f"{_place()}: {name} copies values to the device"] += 1
         elif moves and of_host and not named.get("non_blocking"):
             watch.waits[f"{_place()}: {name} copies to the device, and is not non_blocking"] += 1
         elif (
-            name == "__getitem__"
+            name in ("__getitem__", "__setitem__")
             and on_device
             and any(isinstance(part, (list, np.ndarray)) for part in _parts(args[1]))
         ):

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -24,6 +25,8 @@ BF16_ERROR = 0.05
 SLOW_DISK, SLOW_FILES = 100.0, 200.0
 """MB/s and files/s below which a bench waits for the disk."""
 OPEN_FILES = 1024
+REDUCE_SECONDS = 60
+"""After which ranks that do not hear of each other give up; NCCL waits for ten minutes by itself."""
 SHARED_GIB_PER_CORE = 0.25
 """Loaded batches go through shared memory."""
 
@@ -48,6 +51,12 @@ def gpus() -> Verdict:
                 "is built for CUDA and for this driver, and look at CUDA_VISIBLE_DEVICES",
             )
         return Verdict("left out", "no GPU; experiments with `trainer: cpu` run")
+    if len(driver) > count and "CUDA_VISIBLE_DEVICES" not in os.environ:
+        return Verdict(
+            "error",
+            f"the driver has {len(driver)} GPUs, torch sees {count}; `nvidia-smi` and `dmesg` say which is "
+            "lost",
+        )
     busy = []
     for index in range(count):
         free, total = torch.cuda.mem_get_info(index)
@@ -69,7 +78,9 @@ def bf16() -> Verdict:
         return Verdict("left out", "no GPU")
     for index in range(torch.cuda.device_count()):
         name = f"GPU {index} ({torch.cuda.get_device_name(index)})"
-        if not torch.cuda.is_bf16_supported(including_emulation=False):
+        with torch.cuda.device(index):
+            has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        if not has_bf16:
             return Verdict(
                 "error", f"{name} has no bfloat16; set `precision: 32-true` in a trainer of your own"
             )
@@ -90,7 +101,15 @@ def all_reduce() -> Verdict:
     backend, ranks = ("nccl", count) if count > 1 else ("gloo", 2)
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
-        mp.spawn(_reduce, args=(backend, ranks, f"{folder}/store"), nprocs=ranks)
+        try:
+            mp.spawn(_reduce, args=(backend, ranks, f"{folder}/store"), nprocs=ranks)
+        except (mp.ProcessRaisedException, mp.ProcessExitedException) as error:
+            reason = str(error).strip().splitlines()[-1]
+            return Verdict(
+                "error",
+                f"{backend}: no sum over {ranks} ranks within {REDUCE_SECONDS} s ({reason}); NCCL_DEBUG=INFO "
+                "says more, NCCL_P2P_DISABLE=1 and more shared memory are what often helps",
+            )
     return Verdict(
         "ok", f"{backend}: a sum over {ranks} ranks in {time.monotonic() - began:.0f} s with their start"
     )
@@ -98,7 +117,13 @@ def all_reduce() -> Verdict:
 
 def _reduce(rank: int, backend: str, ranks: int, store: str) -> None:
     device = torch.device("cuda", rank) if backend == "nccl" else torch.device("cpu")
-    dist.init_process_group(backend, init_method=f"file://{store}", rank=rank, world_size=ranks)
+    dist.init_process_group(
+        backend,
+        init_method=f"file://{store}",
+        rank=rank,
+        world_size=ranks,
+        timeout=timedelta(seconds=REDUCE_SECONDS),
+    )
     value = torch.full((1 << 20,), float(rank + 1), device=device)
     dist.all_reduce(value)
     expected = ranks * (ranks + 1) / 2

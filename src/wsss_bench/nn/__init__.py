@@ -8,4 +8,11 @@
   several frozen blocks.
 - `pamr.py`, `par.py`: pixel-adaptive mask refinement.
 - `weights.py`: weight names of configs.
+
+Float32 means float32: cuDNN would round the factors of convolutions to TF32, 10 bits of mantissa, as PyTorch
+has it by default on A100 and later. What loses in bfloat16 may lose there too.
 """
+
+import torch
+
+torch.backends.cudnn.allow_tf32 = False

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from wsss_bench.transfer import to_device
 from wsss_bench.types import Reference
 
 
@@ -75,4 +76,4 @@ def mean_reference_maps(
     for reference in references:
         weights[order.index(reference.image_id), reference.for_class] += 1
     weights /= weights.sum(dim=0).clamp(min=1)
-    return torch.einsum("brkhw,rk->bkhw", maps, weights.to(maps.device))
+    return torch.einsum("brkhw,rk->bkhw", maps, to_device(weights, maps.device))

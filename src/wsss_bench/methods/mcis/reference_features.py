@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from wsss_bench.methods.mcis.localization import resize_to_square
+from wsss_bench.transfer import to_device
 from wsss_bench.types import Reference
 
 LARGEST = 2**32
@@ -55,7 +56,8 @@ class ReferenceFeatures:
         key = blake2b(np.ascontiguousarray(image).tobytes() + facts.encode()).digest()
         found = self._kept.pop(key, None)
         if found is None:
-            square = torch.from_numpy(image.transpose(2, 0, 1)).to(like)[None] / 255
+            pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+            square = to_device(pixels, like.device).to(like.dtype)[None] / 255
             found = self._features(resize_to_square(square, self._side))[0]
         self._kept[key] = found  # the one that was used last is last
         while sum_of_bytes(self._kept.values()) > LARGEST:

@@ -68,6 +68,7 @@ GPUS = {
     "a100": Device("A100", 40, 312e12, 19.5e12, CORES_OF_A_GPU),
     "a100-80": Device("A100 80GB", 80, 312e12, 19.5e12, CORES_OF_A_GPU),
     "h100": Device("H100", 80, 989e12, 67e12, CORES_OF_A_GPU),
+    "h100-pcie": Device("H100 PCIe", 80, 756e12, 51e12, CORES_OF_A_GPU),
     "h200": Device("H200", 141, 989e12, 67e12, CORES_OF_A_GPU),
     # NVIDIA Ampere GA102 architecture white paper
     "rtx3090": Device("RTX 3090", 24, 71e12, 35.6e12, CORES_OF_A_GPU),
@@ -101,8 +102,10 @@ def gpu_of_this_machine() -> Device | None:
 
 
 def _recognised(name: str, mebibytes: str, number: int) -> Device | None:
-    for key, device in GPUS.items():
-        if key.partition("-")[0] in _plain(name) and mebibytes.strip().isdigit():
+    for key, device in sorted(GPUS.items(), reverse=True):  # `h100-pcie` before `h100`
+        # as whole words: `RTX A1000` is no `a100`, and `RTX 3090` is `rtx3090`
+        words = re.sub(r"(?<=[a-z])(?=\d)", "[ -]?", key.replace("-", "[ ]"))
+        if re.search(rf"\b{words}\b", name.lower()) and mebibytes.strip().isdigit():
             cores = max(1, len(os.sched_getaffinity(0)) // number)
             return Device(name, int(mebibytes) / 1024, device.bf16, device.float32, cores)
     return None
