@@ -12,7 +12,7 @@ from wsss_bench.plan.planner import make_plan
 
 @pytest.mark.parametrize(("gpus", "share"), [("", 1), ("0", 1), ("0,1,2,3", 4)])
 def test_a_probe_has_the_loading_processes_of_a_stage(project, monkeypatch, gpus, share):
-    """As many as a stage has while the other GPUs have theirs; the bench divides the cores in the same way."""
+    """As many as a stage has while the other GPUs have theirs."""
     jobs = []
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(32)))
