@@ -189,3 +189,15 @@ def test_another_checkpoint_is_progress_though_fewer_steps_were_seen(tmp_path):
     assert ended(4990, True)
     assert not ended(4990, False)
     assert ended(4991, False)
+
+
+def test_a_lost_node_is_no_fault_of_a_gpu(queue, stage):
+    """Which GPU the stage had is not known; that the pool counts it under another name blames none."""
+    queue.futures[-1].set_exception(type("ManagerLost", (Exception,), {})())
+    assert (stage.exit_status, stage.gpus) == (-signal.SIGKILL, ())
+    pool = GPUPool(["g-0", "g-1"])
+    attempts = Attempts(SharedStages(None, [], Silent()), Silent())
+    for title in "abc":
+        lost = Stage("train", title, {}, {}, title, Path(title), "")
+        assert not attempts.moves(lost, 1.0, stage.gpus, pool)
+    assert pool.set_aside == []

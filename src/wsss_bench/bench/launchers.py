@@ -89,9 +89,9 @@ class Running(Protocol):
         return True
 
     @property
-    def gpus(self) -> tuple[str, ...]:
-        """The GPUs that it had, once it has ended, if the launcher chose them; else none."""
-        return ()
+    def gpus(self) -> tuple[str, ...] | None:
+        """The GPUs that it had, as far as they are known once it has ended; None if it had those of its job."""
+        return None
 
     def terminate(self) -> None:
         """Ask it and its child processes to end (SIGTERM); returns at once."""

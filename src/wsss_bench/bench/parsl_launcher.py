@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import socket
 import sys
 from collections.abc import Mapping, Sequence
@@ -50,7 +51,7 @@ class ParslLauncher:
         self._own = folder.absolute() / f"{socket.gethostname()}-{os.getpid()}"
 
     def warm_up(self) -> None:
-        """Ask for the nodes; returns at once."""
+        """Start Parsl, which asks for nodes when stages come; returns at once."""
         from parsl.app.app import python_app
         from parsl.config import Config
         from parsl.dataflow.dflow import DataFlowKernel
@@ -152,7 +153,7 @@ def executor_of(nodes: Nodes, cluster: Cluster) -> Any:
         max_workers_per_node=nodes.stages_per_node,
         cores_per_worker=1e-3,  # the number of workers is given
         available_accelerators=gpus,
-        launch_cmd=f"{sys.executable} {programs / DEFAULT_LAUNCH_CMD}",
+        launch_cmd=f"{shlex.quote(sys.executable)} {shlex.quote(str(programs))}/{DEFAULT_LAUNCH_CMD}",
         interchange_launch_cmd=[
             sys.executable,
             *(str(programs / one) for one in DEFAULT_INTERCHANGE_LAUNCH_CMD),

@@ -321,7 +321,7 @@ class Runner:
             again = Failure(stage, f"{reason}; tried again, since an input is damaged: {inputs}")
             self._reporter.finished(stage, seconds, again)
             return
-        gpus = active.running.gpus or active.gpus
+        gpus = active.gpus if active.running.gpus is None else active.running.gpus
         moves = self._attempts.moves(stage, seconds, gpus, self._capacity.pool(stage))
         if moves or self._attempts.may_pass(stage, status, lines):
             self._waiting.insert(0, stage)

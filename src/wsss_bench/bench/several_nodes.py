@@ -79,6 +79,11 @@ class OnSeveralNodes(Running):
         """Whether all nodes have left the queue."""
         return all(part.has_begun for part in self._parts)
 
+    @property
+    def gpus(self) -> tuple[str, ...]:
+        """Unknown: the worker of a node that is told to end may not say which it had."""
+        return ()
+
     def terminate(self) -> None:
         """Ask all nodes to end; they may write a checkpoint, so that the folder stays."""
         for part in self._parts:
