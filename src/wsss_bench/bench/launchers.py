@@ -90,7 +90,7 @@ class Running(Protocol):
 
     @property
     def gpus(self) -> tuple[str, ...] | None:
-        """The GPUs that it had, as far as they are known once it has ended; None if it had those of its job."""
+        """The GPUs that it had, as far as they are known once it has ended; None for those of its job."""
         return None
 
     def terminate(self) -> None:
