@@ -30,6 +30,15 @@ def test_refined_masks_equal_the_published_ones(golden, name, iterations, dilati
     np.testing.assert_allclose(refined, golden[name], rtol=1e-4, atol=1e-5)
 
 
+def test_weclip_reduces_the_image_to_the_masks_and_refines_at_their_size():
+    arrays = np.load(GOLDEN / "par_weclip.npz")
+    masks = torch.tensor(arrays["masks_in"])
+    images = torch.nn.functional.interpolate(
+        torch.tensor(arrays["imgs"]), masks.shape[-2:], mode="bilinear", align_corners=True
+    )
+    np.testing.assert_allclose(PAR(20)(images, masks), arrays["out_20it"], rtol=1e-4, atol=1e-5)
+
+
 def test_the_sum_of_a_mask_grows_by_one_percent_in_every_iteration(golden):
     masks = torch.nn.functional.interpolate(torch.tensor(golden["masks_in"]), (20, 24), mode="nearest")
     constant = torch.ones_like(masks)
