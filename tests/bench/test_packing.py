@@ -176,8 +176,18 @@ def test_a_refiner_that_can_use_a_gpu_gets_one_where_the_trainer_has_one(project
 
 
 def test_the_machine(project, monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, 4")
-    assert visible_gpus() == ["2", "4"]
+    for chosen, seen in {
+        "": [],
+        "-1": [],
+        "NoDevFiles": [],
+        "void": [],
+        "0,0": ["0"],
+        "3,-1,4": ["3"],
+        "GPU-5f1c-a, MIG-7": ["GPU-5f1c-a", "MIG-7"],
+        "2, 4": ["2", "4"],
+    }.items():
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+        assert visible_gpus() == seen
     plan = make_plan(with_trainer(project, accelerator="gpu", devices=1), project.runs)
     stages = list(plan.stages.values())
     assert find_machine(stages, None) == Machine(2, ("2", "4"))

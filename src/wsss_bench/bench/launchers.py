@@ -17,6 +17,7 @@ import contextlib
 import math
 import multiprocessing
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -25,6 +26,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from typing import Any, Protocol
@@ -37,6 +39,8 @@ from wsss_bench.processes import end_with_parent
 
 PRELOAD = "wsss_bench.bench.preload"
 WAIT_SECONDS = 0.05
+GPU_NAME = re.compile(r"\d+|(?:GPU|MIG)-[\w/-]+")
+"""An entry of `CUDA_VISIBLE_DEVICES`."""
 ENVIRONMENT = {
     # one stage per core: with two threads each they would slow each other down
     "OMP_NUM_THREADS": "1",
@@ -332,7 +336,9 @@ def visible_gpus() -> list[str]:
     """GPUs of this machine that `CUDA_VISIBLE_DEVICES` does not hide; found without initialising CUDA."""
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
-        return [name.strip() for name in chosen.split(",") if name.strip() not in ("", "-1")]
+        # as CUDA reads it: up to the first name that is none, such as -1 or Slurm's NoDevFiles
+        names = takewhile(GPU_NAME.fullmatch, (name.strip() for name in chosen.split(",")))
+        return list(dict.fromkeys(names))
     try:
         listed = subprocess.run(
             ["nvidia-smi", "-L"], capture_output=True, text=True, check=True, timeout=30
