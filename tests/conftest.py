@@ -20,6 +20,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 os.environ["WANDB_MODE"] = "disabled"
+# what `make test ARGS=...` was given is not for the `make` of a test
+for name in ("ARGS", "MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS"):
+    os.environ.pop(name, None)
 # no test cuts the power, and waiting for the disk costs more than writing a small file
 os.fsync = lambda fd: None
 

@@ -30,7 +30,6 @@ from wsss_bench.losses.ranks import channel_dropout
 from wsss_bench.losses.segmentation import balanced_cross_entropy
 from wsss_bench.methods.base import Method
 from wsss_bench.methods.optim import OptimConfig
-from wsss_bench.methods.precision import step_in_float32
 from wsss_bench.nn.attention_affinity import spread_along
 from wsss_bench.nn.attention_refinement import refined_attention
 from wsss_bench.nn.clip import CLIP, Positions
@@ -41,7 +40,7 @@ from wsss_bench.nn.grad_cam import grad_cam
 from wsss_bench.nn.normalize import ImageNetNormalize
 from wsss_bench.nn.online_labels import pseudo_labels
 from wsss_bench.nn.par import PAR
-from wsss_bench.nn.precision import in_float32
+from wsss_bench.nn.precision import in_float32, step_in_float32
 from wsss_bench.ranges import check_range
 from wsss_bench.transfer import HostCopy
 from wsss_bench.types import ImageBatch

@@ -25,7 +25,7 @@ from wsss_bench.methods.mcis.localization import fuse_maps, mean_reference_maps,
 from wsss_bench.methods.mcis.losses import classification_loss
 from wsss_bench.methods.mcis.reference_features import ReferenceFeatures
 from wsss_bench.methods.optim import OptimConfig
-from wsss_bench.methods.precision import step_in_float32
+from wsss_bench.nn.precision import step_in_float32
 from wsss_bench.types import GroupBatch, Reference
 
 

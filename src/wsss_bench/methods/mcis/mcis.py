@@ -39,7 +39,7 @@ from wsss_bench.methods.mcis.losses import (
 )
 from wsss_bench.methods.mcis.reference_features import ReferenceFeatures
 from wsss_bench.methods.optim import OptimConfig
-from wsss_bench.methods.precision import step_in_float32
+from wsss_bench.nn.precision import step_in_float32
 from wsss_bench.types import PairBatch, Reference
 
 PUBLISHED = OptimConfig("sgd", 1e-3, 5e-4, momentum=0.9, nesterov=True, milestones=(5 / 11, 10 / 11))
