@@ -40,16 +40,17 @@ def share_of_cores(processes: int = 1) -> int:
     return int(given) if given else max(1, len(os.sched_getaffinity(0)) // processes)
 
 
-def end_with_parent(parent: int | None = None) -> None:
-    """Make the kernel kill this process when the thread that started it ends.
+def end_with_parent(parent: int | None = None, number: int = signal.SIGKILL) -> None:
+    """Make the kernel send this process a signal when the thread that started it ends.
 
     If the parent has ended already, this process ends here.
 
     Args:
         parent: Process id of the parent; needed if this process was not started with `multiprocessing`.
+        number: The signal; by default that which kills.
     """
     if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, number)
     starter = multiprocessing.parent_process()
     orphaned = os.getppid() != parent if parent is not None else starter and not starter.is_alive()
     if orphaned:

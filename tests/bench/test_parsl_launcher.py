@@ -278,6 +278,8 @@ def test_a_lost_job_of_the_queue_leaves_the_executor_alive(stand_in):
         os.kill(manager, signal.SIGKILL)
         assert wait_for(lambda: lost.exit_status is not None)
         assert lost.exit_status == -signal.SIGKILL
+        # else it would work in its folder beside the next attempt
+        assert wait_for(lambda: not processes_of(str(stand_in / "a")), 20)
         following = launcher.start(job(stand_in / "b", 0))
         assert wait_for(lambda: following.exit_status is not None)
     assert following.exit_status == 0, (stand_in / "b" / "log.txt").read_text()
@@ -285,9 +287,14 @@ def test_a_lost_job_of_the_queue_leaves_the_executor_alive(stand_in):
 
 def managers(folder: Path) -> list[int]:
     """The processes of Parsl that hold workers for a launcher in this folder."""
+    return processes_of("process_worker_pool", str(folder))
+
+
+def processes_of(*words: str) -> list[int]:
+    """The processes, but shells, whose command lines have all these words."""
     listed = subprocess.run(["ps", "-wweo", "pid,args"], capture_output=True, text=True).stdout.splitlines()
-    found = [line.split(maxsplit=1) for line in listed if "process_worker_pool" in line]
-    return sorted(int(pid) for pid, words in found if str(folder) in words and "bash" not in words)
+    found = [line.split(maxsplit=1) for line in listed if all(word in line for word in words)]
+    return sorted(int(pid) for pid, line in found if "bash" not in line)
 
 
 def test_jobs_without_work_are_given_back(stand_in):

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from wsss_bench.bench.launchers import ENVIRONMENT, signal_group, start_command_line
 from wsss_bench.bench.rank_variables import without_ranks
 from wsss_bench.bench.rendezvous import POLL_SECONDS, NotMet, Part
+from wsss_bench.processes import end_with_parent
 
 NODE_GPUS = "WSSS_NODE_GPUS"
 """Environment variable of a worker with the GPUs of its node, before it got its own."""
@@ -48,9 +49,13 @@ def run_on_own_gpus(
 
     Parsl gives workers the numbers 0, 1, ...; what they count are the GPUs that the node shows to its job.
 
+    If the manager of this worker is killed, Parsl counts the stage as lost, and it is tried again elsewhere.
+    So this worker hears of that, and passes SIGTERM on to the stage, which may write its checkpoint.
+
     Raises:
         ValueError: the node shows fewer GPUs than the file of the cluster says.
     """
+    end_with_parent(os.getppid(), signal.SIGTERM)
     if not on_gpus:
         return Ended(run_stage(arguments, log, folder, variables, on_gpus, part), ())
     numbers, shown = _listed("CUDA_VISIBLE_DEVICES"), _listed(NODE_GPUS)
