@@ -21,6 +21,7 @@ import pytest
 import yaml
 from test_packing import Silent
 
+from wsss_bench.bench import parsl_launcher
 from wsss_bench.bench.cluster import Cluster, Nodes
 from wsss_bench.bench.launchers import Job
 from wsss_bench.bench.parsl_launcher import ParslLauncher
@@ -267,8 +268,9 @@ def test_a_stage_does_not_get_the_gpus_that_it_avoids(stand_in, monkeypatch):
     assert ["GPUs 0", "GPUs 1"] in tries.values()
 
 
-def test_a_lost_job_of_the_queue_leaves_the_executor_alive(stand_in):
+def test_a_lost_job_of_the_queue_leaves_the_executor_alive(stand_in, monkeypatch):
     """Its stage counts as killed, and the next job runs what comes."""
+    monkeypatch.setattr(parsl_launcher, "HEARTBEAT_SECONDS", 2)
     with closing(ParslLauncher(cluster_of(), stand_in / "parsl")) as launcher:
         launcher.warm_up()
         lost = launcher.start(job(stand_in / "a", 600))

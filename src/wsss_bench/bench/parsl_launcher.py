@@ -28,7 +28,10 @@ from wsss_bench.bench.several_nodes import OnSeveralNodes, log_of
 from wsss_bench.bench.submitted import Submitted
 from wsss_bench.processes import WORKERS_VARIABLE
 
+HEARTBEAT_SECONDS = 15
+"""Between two signs of life of a pilot; without four of them it is lost."""
 IDLE_SECONDS = 120.0
+"""For which a job of the queue is kept without work, by default."""
 FAILED_JOBS = 3
 """Jobs of the queue that fail in a row, without a worker of theirs, before stages fail: it refuses them."""
 
@@ -159,6 +162,6 @@ def executor_of(nodes: Nodes, cluster: Cluster) -> Any:
             *(str(programs / one) for one in DEFAULT_INTERCHANGE_LAUNCH_CMD),
         ],
         encrypted=False,
-        heartbeat_period=15,
-        heartbeat_threshold=60,
+        heartbeat_period=HEARTBEAT_SECONDS,
+        heartbeat_threshold=4 * HEARTBEAT_SECONDS,
     )
