@@ -20,6 +20,7 @@ from wsss_bench.artifacts.layout import MANIFEST, SEEDS, require_files
         ("a.PNG", "mask", r"it has a\.PNG; masks are <image id>\.png with the class of each pixel"),
         ("a.jpg", "mask", r"it has a\.jpg; masks are"),
         ("ab.npy", "seed", "name another folder or split, or complete this one: put an intact copy there"),
+        ("a.b.png", "mask", "name another folder or split"),
         (None, "mask", "name another folder or split"),
     ],
 )

@@ -444,6 +444,22 @@ def test_a_dead_holder_elsewhere_is_outlived_and_a_living_one_is_not(folder, clo
     assert sum(waited) == pytest.approx(locks.SILENT_SECONDS, abs=living and 20)
 
 
+def test_a_lock_that_nobody_can_list_is_not_waited_for_without_end(folder, clock, monkeypatch):
+    enter_free(lock_of(folder), "far-0", ELSEWHERE)
+    listed = os.listdir
+
+    def listdir(path):
+        if Path(path) == lock_of(folder):
+            raise PermissionError(errno.EACCES, "denied")
+        return listed(path)
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    monkeypatch.setattr(time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+    began = clock[0]
+    assert Locks("bench").take_or_outlive(folder) == UNKNOWN
+    assert clock[0] - began < locks.SILENT_SECONDS + 2 * locks.BEAT_SECONDS
+
+
 def test_a_living_holder_here_is_not_waited_for(folder, monkeypatch):
     monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("waits"))
     with Locks("bench") as other:

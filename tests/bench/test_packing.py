@@ -12,11 +12,12 @@ from fakes import run_stage
 
 from wsss_bench.artifacts.files import write_manifest
 from wsss_bench.bench import results, runner
-from wsss_bench.bench.launchers import Job, Running, visible_gpus
+from wsss_bench.bench.launchers import Job, Running
 from wsss_bench.bench.resources import Machine, gpus_of, ranks_of
 from wsss_bench.bench.run_bench import find_machine, run_bench
 from wsss_bench.bench.runner import Runner
 from wsss_bench.bench.validate import check_stages, validate
+from wsss_bench.bench.visible_gpus import visible_gpus
 from wsss_bench.plan.plan import StageFolder
 from wsss_bench.plan.planner import make_plan
 from wsss_bench.ranges import check_range

@@ -110,6 +110,13 @@ def test_gpus_of_a_cluster_are_set_aside_by_their_own_names():
     assert pool.set_aside == []
 
 
+def test_the_only_gpu_is_avoided_by_nobody():
+    """Else its worker would hold back from the second attempt for minutes."""
+    pool = GPUPool(["g-0"])
+    assert not pool.failed("a", ["n1:0"])
+    assert pool.avoided_by("a") == []
+
+
 class Queued(Running):
     """Waits in a queue until it is let in; then it runs until it is ended."""
 

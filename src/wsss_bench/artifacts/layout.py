@@ -118,7 +118,9 @@ def _of_another_kind(folder: Path, kind: str, image_id: str) -> str:
     if kind == "mask" and (folder / SEEDS).is_dir():
         split = find_manifest(folder).get("config", {}).get("split")
         return f"it has seeds{f' of split {split!r}' if split else ''}, which --seeds scores"
-    beside = sorted(folder.glob(f"{glob.escape(image_id)}.*"))
+    # ids may have dots: a.b.png is of another image than a
+    alike = folder.glob(f"{glob.escape(image_id)}.*")
+    beside = sorted(file for file in alike if file.stem == Path(image_id).name)
     if not beside:
         return ""
     if kind == "seed":

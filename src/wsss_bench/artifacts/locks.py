@@ -103,10 +103,14 @@ class Locks:
     def take_or_outlive(self, folder: Path) -> Holder | None:
         """As `take`, after waiting for a holder on another machine that gives no sign of life.
 
-        So long that it counts as dead; a living one is noticed after `BEAT_SECONDS`.
+        So long that it counts as dead; a living one is noticed after `BEAT_SECONDS`. What cannot be read or
+        removed then, such as the folder of another user, stays locked.
         """
         holder, beats = self.take(folder), _beats(folder)
+        last = time.monotonic() + SILENT_SECONDS + BEAT_SECONDS
         while holder is not None and not holder.is_here and beats == _beats(folder):
+            if time.monotonic() > last:
+                break
             time.sleep(WAIT_SECONDS)
             holder = self.take(folder)
         return holder

@@ -9,9 +9,10 @@ from typing import Any
 
 from wsss_bench.artifacts.files import read_json, write_json
 from wsss_bench.artifacts.layout import LOG_FILE
-from wsss_bench.bench.launchers import Job, LocalLauncher, run_to_end, visible_gpus
+from wsss_bench.bench.launchers import Job, LocalLauncher, run_to_end
 from wsss_bench.bench.planned_costs import PlannedCosts
 from wsss_bench.bench.running import tail
+from wsss_bench.bench.visible_gpus import visible_gpus
 from wsss_bench.plan.costs.calibration import Probe, add_probes, probe_key
 from wsss_bench.plan.plan import Plan
 

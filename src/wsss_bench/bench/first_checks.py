@@ -8,9 +8,10 @@ from typing import Any
 
 from wsss_bench.bench.batches import check_batches
 from wsss_bench.bench.disk_space import check_space, space_of
-from wsss_bench.bench.launchers import LocalLauncher, visible_gpus
+from wsss_bench.bench.launchers import LocalLauncher
 from wsss_bench.bench.resources import gpus_of
 from wsss_bench.bench.validate import Depth, check_stages, source_of, validate
+from wsss_bench.bench.visible_gpus import visible_gpus
 from wsss_bench.plan.plan import Plan, Stage, distinct
 
 

@@ -50,8 +50,12 @@ class GPUPool:
         return len(self.names) - len(self.set_aside)
 
     def avoided_by(self, stage: str) -> list[str]:
-        """The GPUs that a stage should not get: those that are set aside, and those on which it failed."""
-        return sorted({*self.set_aside, *self._failed_on.get(stage, ())})
+        """The GPUs that a stage should not get: those that are set aside, and those on which it failed.
+
+        None, where no other would be left: it would wait for one in vain.
+        """
+        found = sorted({*self.set_aside, *self._failed_on.get(stage, ())})
+        return found if len(found) < len(self.names) else []
 
     def free_for(self, stage: str, count: int) -> list[str]:
         """The GPUs that a stage of `count` GPUs can have now.

@@ -17,7 +17,6 @@ import contextlib
 import math
 import multiprocessing
 import os
-import re
 import shlex
 import signal
 import subprocess
@@ -26,7 +25,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import takewhile
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from typing import Any, Protocol
@@ -39,8 +37,6 @@ from wsss_bench.processes import end_with_parent
 
 PRELOAD = "wsss_bench.bench.preload"
 WAIT_SECONDS = 0.05
-GPU_NAME = re.compile(r"\d+|(?:GPU|MIG)-[\w/-]+")
-"""An entry of `CUDA_VISIBLE_DEVICES`."""
 ENVIRONMENT = {
     # one stage per core: with two threads each they would slow each other down
     "OMP_NUM_THREADS": "1",
@@ -330,25 +326,6 @@ def _let_forkserver_go() -> None:
 
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
-def visible_gpus() -> list[str]:
-    """GPUs of this machine that `CUDA_VISIBLE_DEVICES` does not hide; found without initialising CUDA."""
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if chosen is not None:
-        # as CUDA reads it: up to the first name that is none, such as -1 or Slurm's NoDevFiles
-        names = takewhile(GPU_NAME.fullmatch, (name.strip() for name in chosen.split(",")))
-        return list(dict.fromkeys(names))
-    try:
-        listed = subprocess.run(
-            ["nvidia-smi", "-L"], capture_output=True, text=True, check=True, timeout=30
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return [
-        str(index)
-        for index, line in enumerate(filter(lambda line: line.startswith("GPU "), listed.splitlines()))
-    ]
 
 
 def run_to_end(launcher: Launcher, job: Job) -> int:

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from wsss_bench.bench.launchers import visible_gpus
+from wsss_bench.bench.visible_gpus import visible_gpus
 from wsss_bench.plan.costs.calibration import read_probes
 from wsss_bench.plan.costs.devices import CPU, DEFAULT, GPUS, SMALL_CARD, Device, gpu_of_this_machine
 from wsss_bench.plan.costs.estimates import Estimates

@@ -55,7 +55,7 @@ def check_provider(nodes: Nodes, place: str) -> None:
         )
     try:
         provider_of(nodes)
-    except Exception as error:  # of the checks of types in Parsl, and of packages that a provider needs
+    except Exception as error:  # whatever it raises: checks of types, packages and files of a cloud
         reason = " ".join(str(error).split())
         raise ConfigError(f"{place}.options: {nodes.provider} cannot be made: {reason}") from error
 

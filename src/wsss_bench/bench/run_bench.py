@@ -17,7 +17,7 @@ from wsss_bench.artifacts.layout import LOG_FILE
 from wsss_bench.artifacts.locks import Locks
 from wsss_bench.bench.cluster import Cluster, check_nodes
 from wsss_bench.bench.first_checks import check_stages_to_run, depth_of_dry_run, print_space
-from wsss_bench.bench.launchers import Launcher, LocalLauncher, visible_gpus
+from wsss_bench.bench.launchers import Launcher, LocalLauncher
 from wsss_bench.bench.live import LiveReporter
 from wsss_bench.bench.planned_costs import PlannedCosts
 from wsss_bench.bench.progress import PlainReporter
@@ -31,6 +31,7 @@ from wsss_bench.bench.stages_to_run import open_again, stages_to_run
 from wsss_bench.bench.stalls import STALLED_MINUTES
 from wsss_bench.bench.time_left import TimeLeft
 from wsss_bench.bench.validate import methods_of
+from wsss_bench.bench.visible_gpus import visible_gpus
 from wsss_bench.closed_pipe import going_on_unread
 from wsss_bench.plan.again import stages_to_run_again, with_pruned_inputs
 from wsss_bench.plan.description import describe

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -60,8 +61,7 @@ class DeviceWatch(ExitStack):
             self.keep_on_host(tensor)
             return tensor
 
-        torch.from_numpy = on_host  # type: ignore[assignment]
-        self.callback(setattr, torch, "from_numpy", from_numpy)
+        self.enter_context(patch.object(torch, "from_numpy", on_host))
         return self
 
     def is_of_host(self, tensor: Tensor) -> bool:

@@ -182,6 +182,8 @@ def _try_out(source: dict[str, Any], own: dict[str, str], rows: Sequence[TableRo
         try:
             Folder(**source | {"root": name})
         except (FileNotFoundError, ValueError) as error:
+            if copy not in str(error):
+                raise
             raise type(error)(re.sub(rf"{re.escape(copy)}(\d+)", of_table, str(error))) from error
 
 
